@@ -1,0 +1,30 @@
+# make demo    set up what is missing and run the demo          (make demo ARGS="--demand FILE")
+# make test    set up what is missing, check types and style, run all tests
+# make bench   run the benchmarks, one JSON line each           (make bench ONLY=controller)
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready-$(shell sha256sum setup.cfg scripts/setup.sh | sha256sum | cut -c1-12)
+
+.PHONY: demo test check bench clean
+
+demo: $(READY)
+	@$(BIN)/lockstitch demo $(ARGS)
+
+test: $(READY) check
+	@$(BIN)/pytest $(ARGS)
+
+check: $(READY)
+	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet .
+	@$(BIN)/mypy --no-error-summary
+
+bench: $(READY)
+	@$(BIN)/python -m benchmarks $(ONLY)
+
+$(READY): setup.cfg scripts/setup.sh
+	@PYTHON=$(PYTHON) VENV=$(VENV) sh scripts/setup.sh
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,59 @@
+"""Readers of network files: the only place in this package that touches the disk."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import zlib
+from dataclasses import replace
+from pathlib import Path
+
+from pathing import repetita, sndlib
+from pathing.dataset import Dataset
+from pathing.errors import BadFile
+
+# The largest real file is under 4 MB; this stops a small gzip file from filling the memory.
+MAX_BYTES = 64 * 1024 * 1024
+
+_GZIP_MAGIC = b"\x1f\x8b"
+
+FilePath = str | os.PathLike[str]
+
+
+def read_repetita(path: FilePath, demands: FilePath | None = None) -> Dataset:
+    """Read a REPETITA `.graph` file and, when given, its `.demands` file; either may be gzipped.
+
+    kbit/s become Mbit/s and microseconds become ms; the file's weight becomes `weight`. Raises `BadFile`.
+    """
+    dataset = repetita.parse_network(path, _text(path))
+    if demands is None:
+        return dataset
+    names = dataset.topology.node_names
+    return replace(dataset, demands=repetita.parse_demands(demands, _text(demands), names))
+
+
+def read_sndlib(path: FilePath) -> Dataset:
+    """Read an SNDlib XML network with its demands, gzipped or not, as `sndlib.parse` does. Raises `BadFile`."""
+    return sndlib.parse(path, _bytes(path))
+
+
+def _text(path: FilePath) -> str:
+    try:
+        return _bytes(path).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise BadFile(path, f"byte {error.start}", "it is no text", "UTF-8") from error
+
+
+def _bytes(path: FilePath) -> bytes:
+    try:
+        with Path(path).open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+        if data.startswith(_GZIP_MAGIC):  # by content: names lie
+            with gzip.GzipFile(fileobj=io.BytesIO(data)) as packed:
+                data = packed.read(MAX_BYTES + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise BadFile(path, "", f"cannot be read: {error}", "a readable file, plain or gzip") from error
+    if len(data) > MAX_BYTES:
+        raise BadFile(path, "", f"it is larger than {MAX_BYTES} bytes", "a smaller network")
+    return data

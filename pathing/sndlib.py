@@ -1,0 +1,180 @@
+"""The SNDlib XML format: nodes, undirected links with capacity modules, demands."""
+
+from __future__ import annotations
+
+import math
+from xml.etree import ElementTree
+from xml.parsers import expat
+
+from pathing.dataset import Dataset, LonLat, are_lon_lat, great_circle_ms
+from pathing.errors import BadFile, PathingError
+from pathing.topology import Topology
+
+_MBIT_PER_UNIT = {"KBITPERSEC": 1e-3, "MBITPERSEC": 1.0, "GBITPERSEC": 1e3}
+
+
+def parse(file: object, data: bytes) -> Dataset:
+    """Read a network; each link becomes two directed ones with the full capacity.
+
+    Demands stay as directed as they are written. Capacity is the pre-installed module or, when that is
+    missing or 0, the first additional one, once. Values are Mbit/s unless the file names another unit. With
+    geographical coordinates the latency is that of a straight fibre, else unknown. `routingCost` becomes
+    `cost`. Raises `BadFile` naming the line or the element. Orlowski et al., "SNDlib 1.0", Networks 55(3),
+    2010.
+    """
+    root = _root(file, data)
+    notes: list[str] = []
+    scale = _scale(root, notes)
+    structure = _child(file, root, "networkStructure", "the file")
+    topology, coordinates = Topology(), {}
+    nodes = _child(file, structure, "nodes", "networkStructure")
+    for node in nodes.iterfind("node"):
+        name = _name(file, node)
+        _add_node(file, topology, name)
+        if node.find("coordinates") is not None:
+            where = f"node {name!r}"
+            coordinates[name] = (
+                _number(file, node, "coordinates/x", where),
+                _number(file, node, "coordinates/y", where),
+            )
+    if nodes.get("coordinatesType") != "geographical" or not are_lon_lat(coordinates):
+        notes.append("coordinates left out, they are no longitudes and latitudes; latencies are unknown")
+        coordinates = {}
+    for link in _child(file, structure, "links", "networkStructure").iterfind("link"):
+        _add_link(file, topology, link, scale, coordinates, notes)
+    return Dataset(topology, _demands(file, root, topology, scale), coordinates, tuple(notes))
+
+
+def _root(file: object, data: bytes) -> ElementTree.Element:
+    _refuse_doctype(file, data)
+    try:
+        root = ElementTree.fromstring(data)  # noqa: S314 - see _refuse_doctype
+    except ElementTree.ParseError as error:
+        raise BadFile(file, f"line {error.position[0]}", f"no XML: {error}", "an SNDlib network") from error
+    for element in root.iter():
+        element.tag = element.tag.rpartition("}")[2]
+    if root.tag != "network":
+        raise BadFile(file, f"element {root.tag!r}", "the outermost element is no network", "an SNDlib <network>")
+    return root
+
+
+def _refuse_doctype(file: object, data: bytes) -> None:
+    """Refuse files with a document type before they are parsed.
+
+    Entities (which can grow a kilobyte to gigabytes or name local files) can only be declared in a DOCTYPE,
+    and SNDlib files have none. expat itself looks for it, as a search for the bytes would miss it in UTF-16;
+    its handler runs before anything in the DOCTYPE is read.
+    """
+
+    def refuse(*_: object) -> None:
+        expected = "an SNDlib network without DOCTYPE and ENTITY"
+        raise BadFile(file, f"line {parser.CurrentLineNumber}", "it has a DOCTYPE", expected)
+
+    parser = expat.ParserCreate()
+    parser.StartDoctypeDeclHandler = refuse
+    try:
+        parser.Parse(data, True)
+    except expat.ExpatError as error:
+        raise BadFile(file, f"line {error.lineno}", f"no XML: {error}", "an SNDlib network") from error
+    except (LookupError, ValueError) as error:  # an encoding Python does not have or expat cannot use
+        raise BadFile(file, "line 1", f"encoding: {error}", "UTF-8 or ISO-8859-1") from error
+
+
+def _scale(root: ElementTree.Element, notes: list[str]) -> float:
+    unit = (root.findtext("meta/unit") or "").strip()
+    if unit not in _MBIT_PER_UNIT:
+        notes.append(f"unit {unit!r} taken as Mbit/s" if unit else "no unit given, Mbit/s assumed")
+    return _MBIT_PER_UNIT.get(unit, 1.0)
+
+
+def _add_node(file: object, topology: Topology, name: str) -> None:
+    try:
+        topology.add_node(name)
+    except PathingError as error:
+        raise BadFile(file, f"node {name!r}", str(error), "each node once, with an id") from error
+
+
+def _add_link(
+    file: object,
+    topology: Topology,
+    link: ElementTree.Element,
+    scale: float,
+    coordinates: dict[str, LonLat],
+    notes: list[str],
+) -> None:
+    where = f"link {_name(file, link)!r}"
+    a, b = _ends(file, link, topology, where)
+    if a == b:
+        notes.append(f"{where} left out, a loop from {a!r} to itself")
+        return
+    known = a in coordinates and b in coordinates
+    latency_ms = great_circle_ms(coordinates[a], coordinates[b]) if known else None
+    capacity_mbps = _capacity(file, link, where) * scale
+    cost = _number(file, link, "routingCost", where) if link.find("routingCost") is not None else 1.0
+    try:
+        for src, dst in ((a, b), (b, a)):
+            topology.add_link(src, dst, capacity_mbps=capacity_mbps, latency_ms=latency_ms, cost=cost)
+    except PathingError as error:
+        raise BadFile(file, where, str(error), "a capacity above 0 and costs of 0 or more") from error
+
+
+def _capacity(file: object, link: ElementTree.Element, where: str) -> float:
+    for tag in ("preInstalledModule/capacity", "additionalModules/addModule/capacity"):
+        if link.find(tag) is not None and (capacity := _number(file, link, tag, where)) != 0:
+            return capacity
+    raise BadFile(file, where, "no capacity", "a preInstalledModule or an addModule with a capacity above 0")
+
+
+def _demands(
+    file: object, root: ElementTree.Element, topology: Topology, scale: float
+) -> dict[tuple[str, str], float]:
+    mbps: dict[tuple[str, str], float] = {}
+    for demand in root.iterfind("demands/demand"):
+        where = f"demand {_name(file, demand)!r}"
+        pair = _ends(file, demand, topology, where)
+        if pair[0] == pair[1]:
+            raise BadFile(file, where, f"it goes from {pair[0]!r} to itself", "two different nodes")
+        # routingUnit: how much capacity one unit of the demand takes.
+        unit = _number(file, demand, "routingUnit", where) if demand.find("routingUnit") is not None else 1.0
+        value = _number(file, demand, "demandValue", where) * unit * scale
+        if not 0 <= value < math.inf:
+            raise BadFile(file, where, f"demandValue is {value:g} Mbit/s", "a finite number, 0 or more")
+        mbps[pair] = mbps.get(pair, 0.0) + value
+    return mbps
+
+
+def _ends(file: object, element: ElementTree.Element, topology: Topology, where: str) -> tuple[str, str]:
+    names = []
+    for tag in ("source", "target"):
+        name = (element.findtext(tag) or "").strip()
+        try:
+            topology.node_index(name)
+        except PathingError as error:
+            raise BadFile(file, where, f"{tag}: {error}", "the id of a node of this file") from error
+        names.append(name)
+    return names[0], names[1]
+
+
+def _child(file: object, parent: ElementTree.Element, tag: str, where: str) -> ElementTree.Element:
+    child = parent.find(tag)
+    if child is None:
+        raise BadFile(file, where, f"no <{tag}> in it", "networkStructure with nodes and links")
+    return child
+
+
+def _name(file: object, element: ElementTree.Element) -> str:
+    name = (element.get("id") or "").strip()
+    if not name:
+        raise BadFile(file, f"a <{element.tag}>", "it has no id", "an id attribute")
+    return name
+
+
+def _number(file: object, element: ElementTree.Element, tag: str, where: str) -> float:
+    text = element.findtext(tag)
+    try:
+        value = float(text or "")
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise BadFile(file, where, f"{tag} is {text!r}", "a finite number")
+    return value

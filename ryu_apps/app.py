@@ -1,0 +1,124 @@
+"""What every app of the controller shares: an event queue that cannot deadlock, timers, and typed requests."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, Protocol, TypeVar, cast
+
+from os_ken.base import app_manager
+from os_ken.controller import event
+from os_ken.controller.handler import set_ev_cls
+from os_ken.ofproto import ofproto_v1_3
+
+Answer = TypeVar("Answer")
+Handler = TypeVar("Handler", bound=Callable[..., None])
+
+
+class Event(event.EventBase):  # type: ignore[misc]  # os-ken ships no types
+    """An event between our apps."""
+
+
+class Request(Event, Generic[Answer]):
+    """A question to an app, answered through a future; subclasses are dataclasses naming what is asked."""
+
+    @property
+    def future(self) -> Future[Answer]:
+        """Where the answer arrives."""
+        future: Future[Answer] | None = self.__dict__.get("_future")
+        if future is None:
+            future = self.__dict__["_future"] = Future()
+        return future
+
+
+@dataclass
+class Tick(Event):
+    """An app's own timer ran out."""
+
+    name: str
+
+
+class _Queue(Protocol):
+    def qsize(self) -> int: ...
+
+
+class _NoLimit:
+    """Stands where os-ken keeps a semaphore of 128 places.
+
+    Two apps that send to each other while both queues are full would wait for ever; with no limit nobody
+    waits, and the depth of the queue is shown in /v1/health instead.
+    """
+
+    def acquire(self) -> None: ...
+
+    def release(self) -> None: ...
+
+
+def handles(*event_classes: type, states: tuple[str, ...] = ()) -> Callable[[Handler], Handler]:
+    """Mark a method as the handler of these events (os-ken's set_ev_cls, with a type)."""
+    return cast("Callable[[Handler], Handler]", set_ev_cls(list(event_classes), list(states) or None))
+
+
+class App(app_manager.OSKenApp):  # type: ignore[misc]  # os-ken ships no types
+    """An os-ken app: it owns its state, one thread runs all its handlers, and others ask it by events."""
+
+    OFP_VERSIONS: ClassVar[list[int]] = [ofproto_v1_3.OFP_VERSION]
+    name: str
+    events: _Queue
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.events = queue.Queue()
+        self._events_sem = _NoLimit()
+        self._stopping = threading.Event()
+        self.log = logging.getLogger(f"lockstitch.{self.name}")
+
+    def post(self, occurred: Event) -> None:
+        """Put an event in this app's own queue; may be called from any thread."""
+        self._send_event(occurred, None)
+
+    def publish(self, occurred: Event) -> None:
+        """Send an event to every app that handles its class."""
+        self.send_event_to_observers(occurred)
+
+    def every(self, period_s: float, name: str) -> None:
+        """Post Tick(name) to this app each period_s seconds until it stops.
+
+        A timer thread of the standard library: the timeouts of os-ken's native hub never end. A tick is
+        skipped while the one before it still waits, so a slow handler is not buried.
+        """
+
+        def run() -> None:
+            next_s = time.monotonic() + period_s
+            while not self._stopping.wait(max(0.0, next_s - time.monotonic())):
+                if self.events.qsize() < 1000:
+                    self.post(Tick(name))
+                next_s = max(next_s + period_s, time.monotonic())
+
+        threading.Thread(target=run, name=f"{self.name}-{name}", daemon=True).start()
+
+    def serve(self, request: Request[Answer], answer: Callable[[], Answer]) -> None:
+        """Answer a request, passing on to the asker whatever goes wrong."""
+        try:
+            request.future.set_result(answer())
+        except Exception as error:  # noqa: BLE001  # it is raised again where the question was asked
+            request.future.set_exception(error)
+
+    def stop(self) -> None:
+        """End the timers and the event loop."""
+        self._stopping.set()
+        super().stop()
+
+
+def ask(app: str, request: Request[Answer], timeout_s: float = 10.0) -> Answer:
+    """Ask an app by name and wait for its answer. Raises what the app raised, TimeoutError when it is late."""
+    target = app_manager.lookup_service_brick(app)
+    if target is None:
+        raise LookupError(f"no app {app!r} is running")
+    target.post(request)
+    return request.future.result(timeout_s)

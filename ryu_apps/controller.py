@@ -1,0 +1,168 @@
+"""Starts the controller: store, apps, API, and only then the door for switches."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import secrets
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from os_ken.base.app_manager import AppManager
+from os_ken.ofproto import ofproto_protocol, ofproto_v1_3
+
+from ryu_apps.app import ask
+from ryu_apps.channel import Channel
+from ryu_apps.discovery import Discovery
+from ryu_apps.events import InstallerStatusRequest, NetworkRequest, StitchesRequest, VnetsRequest
+from ryu_apps.forwarding import Forwarding
+from ryu_apps.installer import Installer
+from ryu_apps.predictor import Mode, Predictor
+from ryu_apps.recorder import Recorder
+from ryu_apps.rest.api import create_api
+from ryu_apps.rest.server import RestServer
+from ryu_apps.rest.token import load_or_make_token
+from ryu_apps.stitcher import Stitcher
+from ryu_apps.store import HistoryStore, StateStore
+from ryu_apps.telemetry import Telemetry
+from stitching.trigger import TriggerPolicy
+
+log = logging.getLogger("lockstitch.controller")
+
+FULL_SHARE = 0.98
+"""The share of its capacity at which a link counts as already full, for the reactive trigger."""
+
+
+class StartError(RuntimeError):
+    """The controller cannot start; the message says why and what helps."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a controller runs. Ports of 0 mean any free one; season_s is the length of the daily cycle."""
+
+    state: Path
+    of_host: str = "127.0.0.1"
+    of_port: int = 6653
+    rest_host: str = "127.0.0.1"
+    rest_port: int = 8080
+    period_s: float = 1.0
+    trigger: Mode = Mode.PREDICTIVE
+    season_s: float = 86400.0
+    share: float = 0.9
+    probability: float = 0.3
+    hold_s: float = 15.0
+
+
+def run(settings: Settings) -> None:
+    """Run until SIGTERM or SIGINT. Raises StartError."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    with started(settings) as (of_port, rest_port):
+        log.info("openflow=%s:%d rest=%s:%d", settings.of_host, of_port, settings.rest_host, rest_port)
+        stop.wait()
+
+
+@contextlib.contextmanager
+def started(settings: Settings) -> Iterator[tuple[int, int]]:
+    """A running controller; gives the ports it listens on. Raises StartError."""
+    settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # Threads hand small pieces of work to each other all the time: waiting 5 ms for the interpreter would add up.
+    sys.setswitchinterval(0.0005)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_alone(settings.state))
+        state = StateStore(f"sqlite:///{settings.state / 'lockstitch.db'}")
+        stack.callback(state.close)
+        history = HistoryStore(f"sqlite:///{settings.state / 'lockstitch.db'}")
+        stack.callback(history.close)
+        token = load_or_make_token(settings.state)
+        channel = _start_apps(settings, state, history, stack)
+        api = create_api(ask, token=token, started_s=time.time())
+        server = RestServer(api, settings.rest_host, settings.rest_port)
+        server.start()
+        stack.callback(server.stop)
+        # Everything remembered is in place before the first switch comes, or its rules would look like excess.
+        for name, request in (
+            ("Discovery", NetworkRequest()),
+            ("Forwarding", VnetsRequest()),
+            ("Stitcher", StitchesRequest()),
+            ("Installer", InstallerStatusRequest()),
+        ):
+            ask(name, request)
+        try:
+            of_port = channel.listen()
+        except OSError as error:
+            address = f"{settings.of_host}:{settings.of_port}"
+            raise StartError(
+                f"cannot listen for switches on {address} ({error.strerror}); try --of-port"
+            ) from error
+        yield of_port, server.port
+
+
+def _start_apps(
+    settings: Settings, state: StateStore, history: HistoryStore, stack: contextlib.ExitStack
+) -> Channel:
+    ofproto_protocol.set_app_supported_versions([ofproto_v1_3.OFP_VERSION])
+    policy = TriggerPolicy(
+        share=FULL_SHARE if settings.trigger is Mode.REACTIVE else settings.share,
+        probability=settings.probability,
+        hold_s=settings.hold_s,
+    )
+    key = _probe_key(settings.state)
+    apps: list[tuple[type, dict[str, Any]]] = [
+        (Channel, {"host": settings.of_host, "port": settings.of_port}),
+        (Installer, {}),
+        (Forwarding, {"store": state}),
+        (Stitcher, {"store": state, "key": key, "policy": None if settings.trigger is Mode.OFF else policy}),
+        (Predictor, {"history": history, "mode": settings.trigger, "season_s": settings.season_s,
+                     "period_s": settings.period_s}),
+        (Recorder, {"state": state, "history": history}),
+        (Telemetry, {"period_s": settings.period_s}),
+        (Discovery, {"key": key, "remembered": state.network(), "capacities": state.capacities()}),
+    ]  # fmt: skip
+    manager = AppManager.get_instance()
+    running = []
+    for app_class, arguments in apps:
+        app = manager.instantiate(app_class, **arguments)
+        running.append(app)
+        stack.callback(manager.uninstantiate, app.name)
+    # Started when all are there: the first event of each finds everybody who wants it.
+    for app in running:
+        app.start()
+    return running[0]  # type: ignore[no-any-return]  # os-ken ships no types
+
+
+@contextlib.contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    """Hold the directory against a second controller; the lock goes with the process, however it ends."""
+    with (directory / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StartError(
+                f"another controller uses {directory}; stop it, or give this one its own with --state"
+            ) from None
+        yield
+
+
+def _probe_key(directory: Path) -> bytes:
+    """The key that signs probes, made at first start: links found before a restart are still believed after."""
+    path = directory / "probe.key"
+    with contextlib.suppress(FileNotFoundError):
+        key = path.read_bytes()
+        if len(key) == 32:
+            return key
+        path.unlink()
+    key = secrets.token_bytes(32)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(key)
+    return key

@@ -1,0 +1,228 @@
+"""Everything the apps tell or ask each other. A counter goes round the ring in this order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from forecasting import Forecast
+from ryu_apps.app import Event, Request
+from stitching.network import LinkKey, Network, PortId
+from stitching.rules import Difference, RuleSet, Stage
+from stitching.stitch import Stitch, StitchPath, StitchRequest
+from stitching.vnet import VNet
+
+Pair = tuple[str, str]
+"""A demand: (source MAC, destination MAC)."""
+
+
+# discovery -----------------------------------------------------------------------------------------------
+
+
+@dataclass
+class NetworkChanged(Event):
+    """The fabric is not what it was; `network` is what it is now."""
+
+    network: Network
+
+
+@dataclass
+class NetworkRequest(Request[Network]):
+    """What does the fabric look like, with the live delay estimates?"""
+
+
+@dataclass
+class SetCapacities(Request[int]):
+    """The operator says what these links carry; answers how many links of the fabric it applied to.
+
+    A port that has no link yet keeps its capacity for when it has one.
+    """
+
+    capacity_mbps: Mapping[PortId, float]
+
+
+# forwarding ----------------------------------------------------------------------------------------------
+
+
+@dataclass
+class VnetsChanged(Event):
+    """The virtual networks are now these."""
+
+    vnets: tuple[VNet, ...]
+
+
+@dataclass
+class VnetsRequest(Request[tuple[VNet, ...]]):
+    """Which virtual networks are there?"""
+
+
+@dataclass
+class PutVnet(Request[bool]):
+    """Create a virtual network or replace the one of this name; answers whether it is new."""
+
+    vnet: VNet
+
+
+@dataclass
+class DeleteVnet(Request[bool]):
+    """Forget a virtual network; its hosts fall back to the default one. Answers whether it was there."""
+
+    name: str
+
+
+# telemetry -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Rates over one polling period that ended at time_s (seconds since the epoch), in Mbit/s.
+
+    A port or demand that could not be measured this time (late switch, counter reset, first sample) is absent.
+    """
+
+    time_s: float
+    period_s: float
+    port_tx_mbps: Mapping[PortId, float] = field(default_factory=dict)
+    port_rx_mbps: Mapping[PortId, float] = field(default_factory=dict)
+    port_tx_drops: Mapping[PortId, float] = field(default_factory=dict)
+    demand_mbps: Mapping[Pair, float] = field(default_factory=dict)
+    stitch_mbps: Mapping[int, float] = field(default_factory=dict)
+
+
+@dataclass
+class RatesMeasured(Event):
+    """A polling period is over."""
+
+    rates: Rates
+
+
+@dataclass
+class RatesRequest(Request[Rates | None]):
+    """What was measured last?"""
+
+
+# predictor -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What is expected from time_s on: the load of each link as traffic is routed now, and each demand.
+
+    The names of `links` are in the order of `link_keys`, those of `demands` in the order of `pairs`.
+    stitch_ids are the stitches whose paths the link loads were worked out with.
+    """
+
+    time_s: float
+    link_keys: tuple[LinkKey, ...]
+    links: Forecast
+    pairs: tuple[Pair, ...]
+    demands: Forecast
+    samples: int
+    stitch_ids: frozenset[int] = frozenset()
+
+
+@dataclass
+class OutlookReady(Event):
+    """A new forecast."""
+
+    outlook: Outlook
+
+
+@dataclass
+class OutlookRequest(Request[Outlook | None]):
+    """What was forecast last?"""
+
+
+# stitcher ------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class StitchesChanged(Event):
+    """These are all stitches that have not ended."""
+
+    stitches: tuple[Stitch, ...]
+
+
+@dataclass
+class StitchesRequest(Request[tuple[Stitch, ...]]):
+    """All stitches, those that ended included while they are remembered."""
+
+
+@dataclass
+class CreateStitch(Request[Stitch]):
+    """Make a stitch. Answers as soon as it is stored and admitted; raises NotPossible with the reason."""
+
+    request: StitchRequest
+
+
+@dataclass
+class CheckStitch(Request[StitchPath]):
+    """Could this stitch be had now, and on which path? Raises NotPossible. Nothing is booked."""
+
+    request: StitchRequest
+
+
+@dataclass
+class DeleteStitch(Request[Stitch]):
+    """Take a stitch away. Raises LookupError when there is none of that id."""
+
+    stitch_id: int
+
+
+# installer -----------------------------------------------------------------------------------------------
+
+
+@dataclass
+class WantRules(Event):
+    """From now on `owner` wants exactly these rules, per switch; the installer sends the difference."""
+
+    owner: str
+    rules: Mapping[int, RuleSet]
+
+
+@dataclass
+class ApplyStages(Event):
+    """Carry out these stages in order, each confirmed by barriers before the next one starts.
+
+    When all are confirmed, `rules` is what `owner` wants from then on. When a switch refuses or goes away, what
+    was done is undone and `owner` keeps the rules it had.
+    """
+
+    owner: str
+    stages: tuple[Stage, ...]
+    rules: Mapping[int, RuleSet]
+    ticket: int = 0
+
+
+@dataclass
+class StagesApplied(Event):
+    """How the ApplyStages of this ticket ended: error is None, or names the switch and what it said."""
+
+    owner: str
+    ticket: int
+    error: str | None
+    rules_written: int
+
+
+@dataclass
+class SwitchReady(Event):
+    """The rules of a switch have been read and put right; it can take part in stitches."""
+
+    dpid: int
+
+
+@dataclass(frozen=True)
+class InstallerStatus:
+    """Counts since the start, and switches that differ from what they should have."""
+
+    rules_added: int
+    rules_removed: int
+    rules_kept: int
+    errors: int
+    ready: frozenset[int]
+    differences: Mapping[int, Difference]
+
+
+@dataclass
+class InstallerStatusRequest(Request[InstallerStatus]):
+    """How is the installer doing?"""

@@ -1,0 +1,194 @@
+"""Default forwarding: hosts of one virtual network reach each other on shortest paths, all others do not.
+
+Owns the virtual networks. Answers ARP and neighbour discovery from the host table, so that neither is flooded.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar
+
+from os_ken.controller import ofp_event
+from os_ken.controller.handler import DEAD_DISPATCHER, MAIN_DISPATCHER
+
+from ryu_apps import neighbours, wire
+from ryu_apps.app import App, Tick, handles
+from ryu_apps.events import DeleteVnet, NetworkChanged, PutVnet, VnetsChanged, VnetsRequest, WantRules
+from ryu_apps.installer import FORWARDING
+from ryu_apps.store import StateStore
+from stitching.network import Host, Network, PortId
+from stitching.pipeline import default_rules, edge_ports
+from stitching.rules import PORT_CONTROLLER
+from stitching.vnet import Directory, VNet
+
+SETTLE_S = 0.05
+"""While the fabric keeps changing, rules are worked out at most this often."""
+
+SEARCH_AGAIN_S = 0.5
+"""An address that nobody has answered for is asked for at most this often."""
+
+_SEARCHES = 4096
+
+
+class Forwarding(App):
+    """Keeps the default rules of every switch in step with the fabric and the virtual networks."""
+
+    _EVENTS: ClassVar[list[type]] = [VnetsChanged, WantRules]
+
+    def __init__(
+        self, *args: Any, store: StateStore, clock: Callable[[], float] = time.monotonic, **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self._store = store
+        self._clock = clock
+        self._network = Network()
+        self._vnets: dict[str, VNet] = {vnet.name: vnet for vnet in store.vnets()}
+        self._directory = Directory.of(self._vnets.values())
+        self._datapaths: dict[int, Any] = {}
+        self._dirty = False
+        self._computed_s = float("-inf")
+        self._searches: OrderedDict[tuple[str, str], float] = OrderedDict()
+
+    def start(self) -> None:
+        """Start the event loop, and tell the others which virtual networks there are."""
+        super().start()
+        self.publish(VnetsChanged(tuple(self._vnets.values())))
+        self.every(SETTLE_S, "settle")
+
+    # -- the rules ------------------------------------------------------------------------------------------
+
+    @handles(NetworkChanged)
+    def on_network(self, event: NetworkChanged) -> None:
+        """The fabric changed: work the rules out at once, or soon if that was done just now."""
+        self._network = event.network
+        self._dirty = True
+        self._settle()
+
+    @handles(Tick)
+    def on_settle(self, _tick: Tick) -> None:
+        """Catch up with changes that came too close together."""
+        self._settle()
+
+    def _settle(self) -> None:
+        if not self._dirty or self._clock() - self._computed_s < SETTLE_S:
+            return
+        self._dirty = False
+        rules = default_rules(self._network, self._directory)
+        # Counted from the end: where the work itself takes long, it must not fill the whole time.
+        self._computed_s = self._clock()
+        self.publish(WantRules(FORWARDING, rules))
+
+    # -- virtual networks -----------------------------------------------------------------------------------
+
+    @handles(VnetsRequest)
+    def on_vnets(self, request: VnetsRequest) -> None:
+        """Answer which virtual networks there are."""
+        self.serve(request, lambda: tuple(self._vnets[name] for name in sorted(self._vnets)))
+
+    @handles(PutVnet)
+    def on_put(self, request: PutVnet) -> None:
+        """Store a virtual network, then make it so."""
+        self.serve(request, lambda: self._put(request.vnet))
+
+    def _put(self, vnet: VNet) -> bool:
+        vnets = {**self._vnets, vnet.name: vnet}
+        directory = Directory.of(vnets.values())
+        self._store.save_vnet(vnet)
+        new = vnet.name not in self._vnets
+        self._use(vnets, directory)
+        return new
+
+    @handles(DeleteVnet)
+    def on_delete(self, request: DeleteVnet) -> None:
+        """Forget a virtual network; its hosts fall back to the default one."""
+        self.serve(request, lambda: self._delete(request.name))
+
+    def _delete(self, name: str) -> bool:
+        if name not in self._vnets:
+            return False
+        self._store.delete_vnet(name)
+        vnets = {other: vnet for other, vnet in self._vnets.items() if other != name}
+        self._use(vnets, Directory.of(vnets.values()))
+        return True
+
+    def _use(self, vnets: dict[str, VNet], directory: Directory) -> None:
+        self._vnets, self._directory = vnets, directory
+        self.publish(VnetsChanged(tuple(vnets.values())))
+        self._dirty = True
+        self._computed_s = float("-inf")
+        self._settle()
+
+    # -- who has this address? ------------------------------------------------------------------------------
+
+    @handles(ofp_event.EventOFPStateChange, states=(MAIN_DISPATCHER, DEAD_DISPATCHER))
+    def on_state(self, event: Any) -> None:
+        """Keep the connections at hand, for packets to hosts."""
+        datapath = event.datapath
+        if event.state == MAIN_DISPATCHER:
+            self._datapaths[datapath.id] = datapath
+        elif self._datapaths.get(datapath.id) is datapath:
+            del self._datapaths[datapath.id]
+
+    @handles(ofp_event.EventOFPPacketIn, states=(MAIN_DISPATCHER,))
+    def on_packet(self, event: Any) -> None:
+        """Answer a question for an address, or search for its owner; pass an ARP reply on."""
+        message = event.msg
+        port = (message.datapath.id, message.match["in_port"])
+        if port in self._network.fabric_ports:
+            return
+        frame = bytes(message.data)
+        question = neighbours.read_question(frame)
+        if question is not None:
+            self._answer(question, port, frame)
+        elif (mac := neighbours.arp_reply_target(frame)) is not None:
+            self._pass_on(frame, port, mac)
+
+    def _answer(self, question: neighbours.Question, port: PortId, frame: bytes) -> None:
+        asker = self._sender(question, port)
+        target = self._network.host_by_ip(question.target_ip)
+        if target is None:
+            self._search(question, asker, frame)
+        elif self._directory.vnet_of(target) == self._directory.vnet_of(asker) and target.mac != asker.mac:
+            reply = neighbours.answer(question, target.mac)
+            if reply is not None:
+                self._send(reply, [port])
+
+    def _sender(self, question: neighbours.Question, port: PortId) -> Host:
+        """The asker as far as it is known; the packet itself says enough to tell its virtual network."""
+        known = self._network.hosts.get(question.sender_mac)
+        if known is not None and known.port == port:
+            return known
+        ips = frozenset({question.sender_ip} if question.sender_ip else ())
+        return Host(question.sender_mac, *port, ips)
+
+    def _search(self, question: neighbours.Question, asker: Host, frame: bytes) -> None:
+        """Ask on every edge port where the owner could be, but on none of another virtual network."""
+        vnet = self._directory.vnet_of(asker)
+        now_s = self._clock()
+        if now_s - self._searches.get((vnet, question.target_ip), float("-inf")) < SEARCH_AGAIN_S:
+            return
+        self._searches[vnet, question.target_ip] = now_s
+        self._searches.move_to_end((vnet, question.target_ip))
+        if len(self._searches) > _SEARCHES:
+            self._searches.popitem(last=False)
+        others = {host.port for host in self._network.hosts.values() if self._directory.vnet_of(host) != vnet}
+        self._send(frame, (p for p in edge_ports(self._network) if p not in others and p != asker.port))
+
+    def _pass_on(self, frame: bytes, port: PortId, mac: str) -> None:
+        target = self._network.hosts.get(mac)
+        sender = next((h for h in self._network.hosts.values() if h.port == port), None)
+        if target is None or sender is None:
+            return
+        if self._directory.vnet_of(target) == self._directory.vnet_of(sender):
+            self._send(frame, [target.port])
+
+    def _send(self, frame: bytes, ports: Iterable[PortId]) -> None:
+        per_switch: dict[int, list[int]] = defaultdict(list)
+        for dpid, port_no in ports:
+            per_switch[dpid].append(port_no)
+        for dpid, numbers in per_switch.items():
+            if dpid in self._datapaths:
+                out = wire.packet_out(frame, in_port=PORT_CONTROLLER, out_ports=tuple(numbers))
+                self._datapaths[dpid].send(out)

@@ -1,0 +1,314 @@
+"""Puts rules on switches: the difference only, in order, confirmed, and taken back when a switch refuses.
+
+It alone writes to flow tables. For every switch it knows the rules that are there (read when the switch connects,
+then kept in step) and the rules that are wanted, by owner.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from os_ken.controller import ofp_event
+from os_ken.controller.handler import DEAD_DISPATCHER, MAIN_DISPATCHER
+
+from ryu_apps import wire
+from ryu_apps.app import App, Tick, handles
+from ryu_apps.events import (
+    ApplyStages,
+    InstallerStatus,
+    InstallerStatusRequest,
+    StagesApplied,
+    SwitchReady,
+    WantRules,
+)
+from stitching.cookie import is_ours
+from stitching.rules import Change, Difference, FlowRule, RuleKey, RuleSet, Stage, diff
+
+FORWARDING = "forwarding"
+"""The owner of the default rules. Until it has spoken for a switch, nothing on that switch is touched."""
+
+CONFIRM_S = 5.0
+"""How long a switch may take to confirm a stage."""
+
+_XIDS = 0x49000000
+
+
+@dataclass
+class _Switch:
+    """What is known of one connected switch."""
+
+    datapath: Any
+    has: dict[RuleKey, FlowRule] = field(default_factory=dict)
+    read: bool = False
+    ready: bool = False
+    reading: list[Any] = field(default_factory=list)
+
+
+@dataclass
+class _Batch:
+    """Stages on their way: what the next one is, who must still confirm, and what undoing it takes."""
+
+    request: ApplyStages
+    next_stage: int = 0
+    waiting: dict[int, int] = field(default_factory=dict)
+    deadline_s: float = 0.0
+    undo: list[Change] = field(default_factory=list)
+    written: int = 0
+
+    @property
+    def entries(self) -> set[tuple[int, RuleKey]]:
+        return {(change.dpid, change.rule.key) for stage in self.request.stages for change in stage}
+
+
+class Installer(App):
+    """Brings every switch to what is wanted of it."""
+
+    _EVENTS: ClassVar[list[type]] = [StagesApplied, SwitchReady]
+
+    def __init__(self, *args: Any, clock: Callable[[], float] = time.monotonic, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._clock = clock
+        self._xids = itertools.cycle(range(_XIDS, _XIDS + (1 << 24)))
+        self._switches: dict[int, _Switch] = {}
+        self._wanted: dict[str, Mapping[int, RuleSet]] = {}
+        self._batches: dict[str, _Batch] = {}
+        # What each message still unconfirmed was: the errors of a switch name only the message.
+        self._sent: dict[int, tuple[int, Change, str | None]] = {}
+        self._barriers: dict[int, tuple[int, list[int], str | None]] = {}
+        self._added = self._removed = self._kept = self._errors = 0
+
+    def start(self) -> None:
+        """Start the event loop and the timer that watches deadlines."""
+        super().start()
+        self.every(0.5, "deadlines")
+
+    @handles(InstallerStatusRequest)
+    def on_status(self, request: InstallerStatusRequest) -> None:
+        """Answer how things stand."""
+        self.serve(request, self.status)
+
+    def status(self) -> InstallerStatus:
+        """Counts so far and what is still different, per switch."""
+        differences = {dpid: self._difference(dpid) for dpid, switch in self._switches.items() if switch.read}
+        return InstallerStatus(
+            rules_added=self._added,
+            rules_removed=self._removed,
+            rules_kept=self._kept,
+            errors=self._errors,
+            ready=frozenset(dpid for dpid, switch in self._switches.items() if switch.ready),
+            differences={dpid: difference for dpid, difference in differences.items() if difference},
+        )
+
+    # -- switches come and go -------------------------------------------------------------------------------
+
+    @handles(ofp_event.EventOFPStateChange, states=(MAIN_DISPATCHER, DEAD_DISPATCHER))
+    def on_state(self, event: Any) -> None:
+        """Read the rules of a switch that came; fail what waits for one that went."""
+        datapath = event.datapath
+        if datapath.id is None:
+            return
+        if event.state == MAIN_DISPATCHER:
+            self._forget(datapath.id)
+            self._switches[datapath.id] = _Switch(datapath)
+            datapath.send(wire.our_flows(next(self._xids)))
+        elif (known := self._switches.get(datapath.id)) is not None and known.datapath is datapath:
+            del self._switches[datapath.id]
+            self._forget(datapath.id)
+
+    def _forget(self, dpid: int) -> None:
+        self._sent = {xid: sent for xid, sent in self._sent.items() if sent[0] != dpid}
+        self._barriers = {xid: sent for xid, sent in self._barriers.items() if sent[0] != dpid}
+        for batch in list(self._batches.values()):
+            if any(change.dpid == dpid for stage in batch.request.stages for change in stage):
+                self._fail(batch, f"switch {dpid:016x} disconnected")
+
+    @handles(ofp_event.EventOFPFlowStatsReply, states=(MAIN_DISPATCHER,))
+    def on_flows(self, event: Any) -> None:
+        """Take in what a switch has; once complete, send what it lacks."""
+        message = event.msg
+        switch = self._switches.get(message.datapath.id)
+        if switch is None or switch.datapath is not message.datapath or message.xid & 0xFF000000 != _XIDS:
+            return
+        switch.reading += [flow for flow in message.body if is_ours(flow.cookie)]
+        if message.flags & message.datapath.ofproto.OFPMPF_REPLY_MORE:
+            return
+        rules = [wire.read_flow(flow) for flow in switch.reading]
+        switch.has = {rule.key: rule for rule in rules if rule is not None}
+        switch.reading, switch.read = [], True
+        self._reconcile(message.datapath.id)
+
+    # -- what is wanted -------------------------------------------------------------------------------------
+
+    @handles(WantRules)
+    def on_want(self, event: WantRules) -> None:
+        """An owner wants these rules from now on: send the difference."""
+        touched = set(event.rules) | set(self._wanted.get(event.owner, {}))
+        self._set_wanted(event.owner, event.rules)
+        for dpid in touched:
+            self._reconcile(dpid)
+
+    def _set_wanted(self, owner: str, rules: Mapping[int, RuleSet]) -> None:
+        if rules:
+            self._wanted[owner] = rules
+        else:
+            self._wanted.pop(owner, None)
+
+    def _difference(self, dpid: int) -> Difference:
+        """What separates a switch from all that is wanted of it, leaving out entries that are being changed."""
+        if dpid not in self._wanted.get(FORWARDING, {}):
+            return Difference()
+        busy = {key for batch in self._batches.values() for owner_dpid, key in batch.entries if owner_dpid == dpid}
+        wants: dict[RuleKey, FlowRule] = {}
+        for rules in self._wanted.values():
+            wants.update(rules.get(dpid, {}))
+        has = self._switches[dpid].has
+        if busy:
+            wants = {key: rule for key, rule in wants.items() if key not in busy}
+            has = {key: rule for key, rule in has.items() if key not in busy}
+        return diff(has, wants)
+
+    def _reconcile(self, dpid: int) -> None:
+        switch = self._switches.get(dpid)
+        if switch is None or not switch.read or dpid not in self._wanted.get(FORWARDING, {}):
+            return
+        difference = self._difference(dpid)
+        if not switch.ready:
+            self._kept += len(switch.has) - len(difference.wrong) - len(difference.excess)
+            self.log.info(
+                "switch=%016x reconciled kept=%d missing=%d wrong=%d excess=%d",
+                dpid,
+                len(switch.has) - len(difference.wrong) - len(difference.excess),
+                len(difference.missing),
+                len(difference.wrong),
+                len(difference.excess),
+            )
+        if difference or not switch.ready:
+            self._send(dpid, difference.changes(dpid), None)
+
+    # -- stages ---------------------------------------------------------------------------------------------
+
+    @handles(ApplyStages)
+    def on_apply(self, request: ApplyStages) -> None:
+        """Start on a list of stages."""
+        if request.owner in self._batches:
+            self._fail(self._batches[request.owner], "overtaken by a newer change")
+        batch = _Batch(request)
+        self._batches[request.owner] = batch
+        away = {change.dpid for stage in request.stages for change in stage if not self._is_ready(change.dpid)}
+        if away:
+            self._fail(batch, f"switch {min(away):016x} is not connected")
+        else:
+            self._advance(batch)
+
+    def _is_ready(self, dpid: int) -> bool:
+        return dpid in self._switches and self._switches[dpid].ready
+
+    def _advance(self, batch: _Batch) -> None:
+        stages = batch.request.stages
+        while not batch.waiting and batch.next_stage < len(stages):
+            stage = stages[batch.next_stage]
+            batch.next_stage += 1
+            batch.deadline_s = self._clock() + CONFIRM_S
+            self._send_stage(batch, stage)
+        if not batch.waiting and self._batches.get(batch.request.owner) is batch:
+            del self._batches[batch.request.owner]
+            self._set_wanted(batch.request.owner, batch.request.rules)
+            self.publish(StagesApplied(batch.request.owner, batch.request.ticket, None, batch.written))
+
+    def _send_stage(self, batch: _Batch, stage: Stage) -> None:
+        per_switch: dict[int, list[Change]] = defaultdict(list)
+        for change in stage:
+            per_switch[change.dpid].append(change)
+        for dpid, changes in per_switch.items():
+            has = self._switches[dpid].has
+            for change in changes:
+                before = has.get(change.rule.key)
+                undo = Change(dpid, before) if before is not None else Change(dpid, change.rule, remove=True)
+                batch.undo.append(undo)
+            batch.written += len(changes)
+            batch.waiting[dpid] = self._send(dpid, changes, batch.request.owner)
+
+    def _fail(self, batch: _Batch, reason: str) -> None:
+        """Undo what was done, newest first, and say why."""
+        self._batches.pop(batch.request.owner, None)
+        self.log.warning("owner=%s taken_back=%d reason=%s", batch.request.owner, len(batch.undo), reason)
+        undo: dict[int, list[Change]] = defaultdict(list)
+        for change in reversed(batch.undo):
+            undo[change.dpid].append(change)
+        for dpid, changes in undo.items():
+            if self._is_ready(dpid):
+                self._send(dpid, changes, None)
+        self.publish(StagesApplied(batch.request.owner, batch.request.ticket, reason, 0))
+
+    @handles(Tick)
+    def on_deadline(self, _tick: Tick) -> None:
+        """Give up on stages that a switch does not confirm."""
+        for batch in list(self._batches.values()):
+            if batch.waiting and self._clock() > batch.deadline_s:
+                late = min(batch.waiting)
+                self._fail(batch, f"switch {late:016x} did not confirm within {CONFIRM_S:g} s")
+
+    # -- messages -------------------------------------------------------------------------------------------
+
+    def _send(self, dpid: int, changes: Iterable[Change], owner: str | None) -> int:
+        """Send changes and a barrier in one write; returns the barrier's xid."""
+        switch = self._switches[dpid]
+        parts, xids = [], []
+        for change in changes:
+            xid = next(self._xids)
+            parts.append(wire.flow_mod(change.rule, xid, remove=change.remove))
+            xids.append(xid)
+            self._sent[xid] = (dpid, change, owner)
+            if change.remove:
+                switch.has.pop(change.rule.key, None)
+                self._removed += 1
+            else:
+                switch.has[change.rule.key] = change.rule
+                self._added += 1
+        barrier_xid = next(self._xids)
+        self._barriers[barrier_xid] = (dpid, xids, owner)
+        parts.append(wire.barrier(barrier_xid))
+        switch.datapath.send(b"".join(parts))
+        return barrier_xid
+
+    @handles(ofp_event.EventOFPBarrierReply, states=(MAIN_DISPATCHER,))
+    def on_barrier(self, event: Any) -> None:
+        """A switch has carried out all that was sent before this barrier."""
+        dpid, xids, owner = self._barriers.pop(event.msg.xid, (None, [], None))
+        for xid in xids:
+            self._sent.pop(xid, None)
+        switch = self._switches.get(event.msg.datapath.id)
+        if dpid is None or switch is None:
+            return
+        if not switch.ready:
+            switch.ready = True
+            self.publish(SwitchReady(dpid))
+        batch = self._batches.get(owner) if owner is not None else None
+        if batch is not None and batch.waiting.get(dpid) == event.msg.xid:
+            del batch.waiting[dpid]
+            self._advance(batch)
+
+    @handles(ofp_event.EventOFPErrorMsg, states=(MAIN_DISPATCHER,))
+    def on_error(self, event: Any) -> None:
+        """A switch refused a message: what it belonged to is taken back."""
+        message = event.msg
+        sent = self._sent.pop(message.xid, None)
+        if sent is None:
+            return
+        dpid, change, owner = sent
+        self._errors += 1
+        switch = self._switches.get(dpid)
+        if switch is not None and not change.remove:
+            switch.has.pop(change.rule.key, None)
+        what = message.datapath.ofproto.ofp_error_code_to_str(message.type, message.code)
+        reason = f"switch {dpid:016x} refused a rule in table {change.rule.table}: {what}"
+        self.log.warning("%s rule=%s", reason, change.rule)
+        batch = self._batches.get(owner) if owner is not None else None
+        if batch is not None:
+            batch.undo = [undo for undo in batch.undo if (undo.dpid, undo.rule.key) != (dpid, change.rule.key)]
+            self._fail(batch, reason)

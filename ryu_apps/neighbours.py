@@ -1,0 +1,103 @@
+"""ARP (RFC 826) and IPv6 neighbour discovery (RFC 4861): who asks for whom, and the answer."""
+
+from __future__ import annotations
+
+import ipaddress
+import struct
+from dataclasses import dataclass
+
+from stitching.rules import ETH_ARP, ETH_IPV6
+
+BROADCAST_MAC = b"\xff" * 6
+_ETHERNET = struct.Struct("!6s6sH")
+_ARP = struct.Struct("!HHBBH6s4s6s4s")
+_IPV6 = struct.Struct("!IHBB16s16s")
+_ICMPV6 = 58
+_SOLICITATION, _ADVERTISEMENT = 135, 136
+_FROM_REQUEST = 0x60000000
+"""Neighbour advertisement flags: solicited, and override what is in the cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Somebody asks for the MAC of an address. sender_ip is None for a probe for duplicates (RFC 5227, 4862)."""
+
+    sender_mac: str
+    sender_ip: str | None
+    target_ip: str
+
+
+def read_question(frame: bytes) -> Question | None:
+    """The question in an Ethernet frame, or None where there is none (or none that is well formed)."""
+    if len(frame) < _ETHERNET.size:
+        return None
+    _, sender, eth_type = _ETHERNET.unpack_from(frame)
+    if eth_type == ETH_ARP:
+        return _read_arp(frame[_ETHERNET.size :], sender)
+    if eth_type == ETH_IPV6:
+        return _read_solicitation(frame[_ETHERNET.size :], sender)
+    return None
+
+
+def answer(question: Question, mac: str) -> bytes | None:
+    """The frame that answers a question with this MAC; None for a duplicate probe, which its owner answers."""
+    if question.sender_ip is None:
+        return None
+    target = ipaddress.ip_address(question.target_ip)
+    sender = ipaddress.ip_address(question.sender_ip)
+    if target.version == 4:
+        arp = _ARP.pack(1, 0x0800, 6, 4, 2, _raw(mac), target.packed, _raw(question.sender_mac), sender.packed)
+        return _ETHERNET.pack(_raw(question.sender_mac), _raw(mac), ETH_ARP) + arp
+    option = b"\x02\x01" + _raw(mac)
+    body = struct.pack("!I16s", _FROM_REQUEST, target.packed) + option
+    pseudo = target.packed + sender.packed + struct.pack("!IxxxB", 4 + len(body), _ICMPV6)
+    checksum = _checksum(pseudo + struct.pack("!BBH", _ADVERTISEMENT, 0, 0) + body)
+    icmp = struct.pack("!BBH", _ADVERTISEMENT, 0, checksum) + body
+    header = _IPV6.pack(6 << 28, len(icmp), _ICMPV6, 255, target.packed, sender.packed)
+    return _ETHERNET.pack(_raw(question.sender_mac), _raw(mac), ETH_IPV6) + header + icmp
+
+
+def arp_reply_target(frame: bytes) -> str | None:
+    """The MAC an ARP reply is meant for, None where the frame is no ARP reply."""
+    if len(frame) < _ETHERNET.size + _ARP.size:
+        return None
+    destination, _, eth_type = _ETHERNET.unpack_from(frame)
+    operation = struct.unpack_from("!H", frame, _ETHERNET.size + 6)[0]
+    return destination.hex(":") if eth_type == ETH_ARP and operation == 2 else None
+
+
+def _read_arp(packet: bytes, sender: bytes) -> Question | None:
+    if len(packet) < _ARP.size:
+        return None
+    hardware, protocol, mac_length, ip_length, operation, _, sender_ip, _, target_ip = _ARP.unpack_from(packet)
+    if (hardware, protocol, mac_length, ip_length, operation) != (1, 0x0800, 6, 4, 1):
+        return None
+    asks = str(ipaddress.IPv4Address(sender_ip)) if any(sender_ip) else None
+    if sender_ip == target_ip:
+        asks = None  # an announcement: nobody is to answer it
+    return Question(sender.hex(":"), asks, str(ipaddress.IPv4Address(target_ip)))
+
+
+def _read_solicitation(packet: bytes, sender: bytes) -> Question | None:
+    if len(packet) < _IPV6.size + 24:
+        return None
+    _, _, next_header, hop_limit, source, _ = _IPV6.unpack_from(packet)
+    kind, code = packet[_IPV6.size : _IPV6.size + 2]
+    # A hop limit of 255 proves that the packet has crossed no router (RFC 4861, 7.1.1).
+    if (next_header, hop_limit, kind, code) != (_ICMPV6, 255, _SOLICITATION, 0):
+        return None
+    target = ipaddress.IPv6Address(packet[_IPV6.size + 8 : _IPV6.size + 24])
+    asks = str(ipaddress.IPv6Address(source)) if any(source) else None
+    return Question(sender.hex(":"), asks, str(target))
+
+
+def _raw(mac: str) -> bytes:
+    return bytes.fromhex(mac.replace(":", ""))
+
+
+def _checksum(data: bytes) -> int:
+    """The Internet checksum (RFC 1071) of an even number of bytes."""
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF

@@ -1,0 +1,42 @@
+#!/bin/sh
+# Installs what is missing: Debian packages (as root), and a virtual environment with the Python ones.
+# Run by make; does nothing that is done already.
+set -eu
+
+: "${PYTHON:=python3}" "${VENV:=.venv}"
+
+fail() {
+    echo "lockstitch: $1" >&2
+    exit 1
+}
+
+# command:package pairs. What is there is used, wherever it came from.
+missing=""
+for need in ovs-vsctl:openvswitch-switch ovs-vswitchd:openvswitch-switch mnexec:mininet ip:iproute2 \
+    ethtool:ethtool ping:iputils-ping; do
+    PATH="$PATH:/usr/sbin:/sbin" command -v "${need%%:*}" >/dev/null || missing="$missing ${need#*:}"
+done
+command -v "$PYTHON" >/dev/null || missing="$missing python3"
+if ! "$PYTHON" -c 'import venv, ensurepip' 2>/dev/null; then
+    case "$(command -v "$PYTHON")" in /usr/bin/*|"") missing="$missing python3-venv" ;; esac
+fi
+
+if [ -n "$missing" ]; then
+    missing=$(printf '%s\n' $missing | sort -u | tr '\n' ' ')
+    [ "$(id -u)" = 0 ] || fail "needs the packages $missing; run 'sudo apt-get install $missing' or run make as root"
+    command -v apt-get >/dev/null || fail "needs the programs of Debian's packages $missing; install them"
+    echo "installing $missing"
+    export DEBIAN_FRONTEND=noninteractive
+    log=$(mktemp)
+    { apt-get update -qq && apt-get install -y -qq --no-install-recommends $missing; } >"$log" 2>&1 || {
+        tail -n 20 "$log" >&2
+        fail "apt-get could not install $missing (log above)"
+    }
+    rm -f "$log"
+fi
+
+"$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || fail "needs Python 3.11 or newer; set PYTHON="
+
+echo "making the Python environment in $VENV"
+"$PYTHON" -m venv --clear "$VENV"
+"$VENV/bin/pip" install --quiet --disable-pip-version-check --editable '.[dev]' || fail "pip could not install the Python packages (see above)"

@@ -1,0 +1,215 @@
+"""From a request to a path: which way a stitch goes, and whether it may be promised at all."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+
+import numpy as np
+import numpy.typing as npt
+
+from pathing import CostWeights, NoPath, Path, Resources, link_cost, shortest_path
+from stitching.network import Host, LinkKey, Network, node_name
+from stitching.stitch import Hop, StitchPath, StitchRequest
+from stitching.vnet import Directory
+
+Floats = npt.NDArray[np.float64]
+
+
+class NotPossible(Exception):
+    """A stitch cannot be had: the field that stands in the way, why, and what would help."""
+
+    def __init__(self, field: str, reason: str, remedy: str) -> None:
+        super().__init__(f"{field}: {reason}; {remedy}")
+        self.field = field
+        self.reason = reason
+        self.remedy = remedy
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What a plan is made on.
+
+    load_mbps is what each link is expected to carry (absent means nothing is known, taken as idle); resources
+    holds what is promised already.
+    """
+
+    network: Network
+    directory: Directory
+    resources: Resources[LinkKey]
+    load_mbps: Mapping[LinkKey, float]
+
+
+def plan_path(
+    request: StitchRequest, situation: Situation, *, ceiling_mbps: Mapping[LinkKey, float] | None = None
+) -> StitchPath:
+    """The cheapest path that can be promised, cost being latency plus congestion (see pathing.link_cost).
+
+    With ceiling_mbps a link is taken only where its expected load plus the request stays under it. Raises
+    NotPossible naming the field that makes it impossible and the nearest value that would have worked.
+    """
+    source, target = _endpoints(request, situation)
+    if source.dpid == target.dpid:
+        return StitchPath((Hop(source.dpid, source.port_no, target.port_no),), (), 0.0)
+    room = _room(request, situation, ceiling_mbps)
+    path = _best(request, situation, source, target, room >= request.bandwidth_mbps)
+    if path is None:
+        raise _explain(request, situation, source, target, room)
+    return _stitch_path(path, source, target, situation.network)
+
+
+def links_to_reserve(request: StitchRequest, path: StitchPath) -> tuple[LinkKey, ...]:
+    """The links on which the bandwidth of a stitch is promised: those of each direction it carries."""
+    if not request.both_ways:
+        return path.links
+    return path.links + tuple(reverse(key) for key in path.links)
+
+
+def reverse(key: LinkKey) -> LinkKey:
+    """The same wire the other way."""
+    return key[2], key[3], key[0], key[1]
+
+
+def _endpoints(request: StitchRequest, situation: Situation) -> tuple[Host, Host]:
+    hosts = situation.network.hosts
+    for field, mac in (("source", request.source_mac), ("destination", request.target_mac)):
+        if mac not in hosts:
+            raise NotPossible(field, f"host {mac} is not on any port", "connect it and let it send a packet")
+    source, target = hosts[request.source_mac], hosts[request.target_mac]
+    if source.mac == target.mac:
+        raise NotPossible("destination", "it is the source itself", "name two different hosts")
+    ours, theirs = situation.directory.vnet_of(source), situation.directory.vnet_of(target)
+    if ours != theirs:
+        raise NotPossible(
+            "destination",
+            f"it is in virtual network {theirs!r} and the source in {ours!r}",
+            "put both hosts into one virtual network",
+        )
+    return source, target
+
+
+def _room(request: StitchRequest, situation: Situation, ceiling_mbps: Mapping[LinkKey, float] | None) -> Floats:
+    """What each link, in link order, could still be promised in every direction asked for; unknown is 0."""
+
+    def free(key: LinkKey) -> float:
+        link = situation.network.links.get(key)
+        if link is None or link.capacity_mbps is None:
+            return 0.0
+        promised = situation.resources.free(key)
+        if ceiling_mbps is None:
+            return promised
+        return max(0.0, min(promised, ceiling_mbps.get(key, 0.0) - situation.load_mbps.get(key, 0.0)))
+
+    order = situation.network.link_order
+    if request.both_ways:
+        return np.array([min(free(key), free(reverse(key))) for key in order], dtype=np.float64)
+    return np.array([free(key) for key in order], dtype=np.float64)
+
+
+def _best(
+    request: StitchRequest,
+    situation: Situation,
+    source: Host,
+    target: Host,
+    usable: npt.NDArray[np.bool_],
+) -> Path | None:
+    """The cheapest path in time; where congestion would make it too slow, the fastest one if that is in time."""
+    network = situation.network
+    load = np.array([situation.load_mbps.get(key, 0.0) for key in network.link_order])
+    cost = link_cost(network.topology, load_mbps=load + request.bandwidth_mbps, weights=CostWeights())
+    for weight in (cost, _latency(network, unknown=None if request.max_latency_ms is None else math.inf)):
+        path = _shortest(network, source, target, np.where(usable, weight, math.inf))
+        if path is not None and _in_time(request, path, network):
+            return path
+    return None
+
+
+def _explain(
+    request: StitchRequest,
+    situation: Situation,
+    source: Host,
+    target: Host,
+    room: Floats,
+) -> NotPossible:
+    network = situation.network
+    usable = room >= request.bandwidth_mbps
+    if _shortest(network, source, target, _latency(network)) is None:
+        ends = f"{node_name(source.dpid)} and {node_name(target.dpid)}"
+        return NotPossible(
+            "destination", f"no chain of links joins switches {ends}", "repair or add a link between them"
+        )
+    if _shortest(network, source, target, np.where(usable, _latency(network), math.inf)) is None:
+        most = _decimal(_widest_mbps(network, source, target, room), "0.001", ROUND_FLOOR)
+        return NotPossible(
+            "bandwidth_mbps",
+            f"no path has {request.bandwidth_mbps:g} Mbit/s free; {most} is the most",
+            f"ask for {most} or less, or free capacity" if most != "0" else "free capacity, or wait",
+        )
+    known = np.where(usable, _latency(network, unknown=math.inf), math.inf)
+    fastest = _shortest(network, source, target, known)
+    if fastest is None:
+        return NotPossible(
+            "max_latency_ms",
+            "every path with the bandwidth has a link whose latency is not measured yet",
+            "try again in a few seconds, or leave max_latency_ms out",
+        )
+    least = _decimal(fastest.latency_ms(network.topology) or 0.0, "0.01", ROUND_CEILING)
+    return NotPossible(
+        "max_latency_ms",
+        f"the fastest path with the bandwidth takes {least} ms",
+        f"allow {least} ms or more",
+    )
+
+
+def _decimal(value: float, step: str, rounding: str) -> str:
+    """A number as text, rounded to the side on which asking for exactly that works."""
+    text = str(Decimal(value).quantize(Decimal(step), rounding))
+    return text.rstrip("0").rstrip(".")
+
+
+def _widest_mbps(network: Network, source: Host, target: Host, room: Floats) -> float:
+    """The most that one path could still be promised, in Mbit/s (bisection over the room of the links)."""
+    levels = np.unique(room)
+    low, high = 0, len(levels)
+    while low < high:
+        middle = (low + high) // 2
+        weight = np.where(room >= levels[middle], _latency(network), math.inf)
+        if _shortest(network, source, target, weight) is None:
+            high = middle
+        else:
+            low = middle + 1
+    return float(levels[low - 1]) if low else 0.0
+
+
+def _shortest(network: Network, source: Host, target: Host, weight: Floats) -> Path | None:
+    try:
+        return shortest_path(network.topology, node_name(source.dpid), node_name(target.dpid), weight)
+    except NoPath:
+        return None
+
+
+def _in_time(request: StitchRequest, path: Path, network: Network) -> bool:
+    if request.max_latency_ms is None:
+        return True
+    latency_ms = path.latency_ms(network.topology)
+    return latency_ms is not None and latency_ms <= request.max_latency_ms
+
+
+def _latency(network: Network, *, unknown: float | None = None) -> Floats:
+    """Latency per link in ms; an unknown one counts as twice the worst known, or as `unknown`."""
+    latency = network.topology.array("latency_ms")
+    if unknown is None:
+        known = latency[~np.isnan(latency)]
+        unknown = 2.0 * float(known.max()) if known.size else 1.0
+    return np.where(np.isnan(latency), unknown, latency)
+
+
+def _stitch_path(path: Path, source: Host, target: Host, network: Network) -> StitchPath:
+    keys = tuple(network.link_order[link_id] for link_id in path.links)
+    in_ports = [source.port_no, *(key[3] for key in keys)]
+    out_ports = [*(key[1] for key in keys), target.port_no]
+    dpids = [source.dpid, *(key[2] for key in keys)]
+    hops = tuple(Hop(*hop) for hop in zip(dpids, in_ports, out_ports, strict=True))
+    return StitchPath(hops, keys, path.latency_ms(network.topology))

@@ -1,0 +1,86 @@
+"""The rules of a stitch, and the order in which they may be put in and taken out.
+
+A packet that meets the first rule of a stitch finds all the others in place: rules go in from the far end to
+the near end and leave from the near end to the far end, each stage confirmed before the next.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from itertools import zip_longest
+
+from stitching import cookie
+from stitching.cookie import Kind
+from stitching.pipeline import WHOLE_PACKET
+from stitching.rules import (
+    ETH_PROBE,
+    PORT_CONTROLLER,
+    PORT_IN_PORT,
+    Change,
+    FlowRule,
+    Match,
+    Output,
+    RuleKey,
+    Stage,
+    Table,
+    rule_set,
+)
+from stitching.stitch import Stitch
+
+
+def stitch_rules(stitch: Stitch) -> dict[int, dict[RuleKey, FlowRule]]:
+    """The rules of a stitch that has a path, per switch."""
+    rules: dict[int, list[FlowRule]] = defaultdict(list)
+    for direction in _directions(stitch):
+        for dpid, hop_rules in direction:
+            rules[dpid].extend(hop_rules)
+    return {dpid: rule_set(switch_rules) for dpid, switch_rules in rules.items()}
+
+
+def establish_stages(stitch: Stitch) -> tuple[Stage, ...]:
+    """Far end first. Both directions advance side by side: each is complete in itself."""
+    directions = [list(reversed(direction)) for direction in _directions(stitch)]
+    return _in_step(directions, remove=False)
+
+
+def remove_stages(stitch: Stitch) -> tuple[Stage, ...]:
+    """Near end first, so that what is still in flight finds the rest of its way."""
+    return _in_step(_directions(stitch), remove=True)
+
+
+def _in_step(directions: list[list[tuple[int, list[FlowRule]]]], *, remove: bool) -> tuple[Stage, ...]:
+    nothing: tuple[int, list[FlowRule]] = (0, [])
+    return tuple(
+        tuple(Change(dpid, rule, remove) for dpid, rules in steps for rule in rules)
+        for steps in zip_longest(*directions, fillvalue=nothing)
+    )
+
+
+def _directions(stitch: Stitch) -> list[list[tuple[int, list[FlowRule]]]]:
+    """For each direction the switches from near to far, each with the rules it needs."""
+    if stitch.path is None:
+        raise ValueError(f"stitch {stitch.id} has no path yet")
+    ways = (stitch.path.hops, stitch.path.reverse_hops)
+    directions = []
+    for (source, target), hops in zip(stitch.request.directions, ways, strict=False):
+        match = Match(eth_src=source, eth_dst=target)
+        rule_cookie = cookie.pack(Kind.STITCH, epoch=stitch.epoch, stitch=stitch.id)
+        direction = []
+        for hop in hops:
+            port_no = PORT_IN_PORT if hop.out_port == hop.in_port else hop.out_port
+            rule = FlowRule(Table.STITCH, 200, match, (Output(port_no),), cookie=rule_cookie)
+            direction.append((hop.dpid, [rule]))
+        direction[-1][1].append(_probe_rule(stitch, source, target))
+        directions.append(direction)
+    return directions
+
+
+def _probe_rule(stitch: Stitch, source: str, target: str) -> FlowRule:
+    """At the far end probes leave the path for the controller instead of the host."""
+    return FlowRule(
+        Table.STITCH,
+        300,
+        Match(eth_src=source, eth_dst=target, eth_type=ETH_PROBE),
+        (Output(PORT_CONTROLLER, WHOLE_PACKET),),
+        cookie=cookie.pack(Kind.PROBE, epoch=stitch.epoch, stitch=stitch.id),
+    )

@@ -1,0 +1,1 @@
+"""The agent of one site. So far only the messages it will exchange with the controller."""

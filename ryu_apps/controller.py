@@ -21,6 +21,7 @@ from os_ken.ofproto import ofproto_protocol, ofproto_v1_3
 
 from ryu_apps.app import ask
 from ryu_apps.channel import Channel
+from ryu_apps.demand_history import DemandHistory
 from ryu_apps.discovery import Discovery
 from ryu_apps.events import InstallerStatusRequest, NetworkRequest, StitchesRequest, VnetsRequest
 from ryu_apps.forwarding import Forwarding
@@ -28,6 +29,7 @@ from ryu_apps.installer import Installer
 from ryu_apps.predictor import Mode, Predictor
 from ryu_apps.recorder import Recorder
 from ryu_apps.rest.api import create_api
+from ryu_apps.rest.apps import ApiSettings
 from ryu_apps.rest.server import RestServer
 from ryu_apps.rest.token import load_or_make_token
 from ryu_apps.stitcher import Stitcher
@@ -68,6 +70,7 @@ def run(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     with started(settings) as (of_port, rest_port):
+        _tell_ports(settings.state, of_port, rest_port)
         log.info("openflow=%s:%d rest=%s:%d", settings.of_host, of_port, settings.rest_host, rest_port)
         stop.wait()
 
@@ -86,7 +89,12 @@ def started(settings: Settings) -> Iterator[tuple[int, int]]:
         stack.callback(history.close)
         token = load_or_make_token(settings.state)
         channel = _start_apps(settings, state, history, stack)
-        api = create_api(ask, token=token, started_s=time.time())
+        api = create_api(
+            ask,
+            token=token,
+            started_s=time.time(),
+            settings=ApiSettings(period_s=settings.period_s, queue_depths=_queue_depths),
+        )
         server = RestServer(api, settings.rest_host, settings.rest_port)
         server.start()
         stack.callback(server.stop)
@@ -123,8 +131,8 @@ def _start_apps(
         (Installer, {}),
         (Forwarding, {"store": state}),
         (Stitcher, {"store": state, "key": key, "policy": None if settings.trigger is Mode.OFF else policy}),
-        (Predictor, {"history": history, "mode": settings.trigger, "season_s": settings.season_s,
-                     "period_s": settings.period_s}),
+        (Predictor, {"mode": settings.trigger, "season_s": settings.season_s, "period_s": settings.period_s,
+                     "history": DemandHistory(settings.period_s)}),
         (Recorder, {"state": state, "history": history}),
         (Telemetry, {"period_s": settings.period_s}),
         (Discovery, {"key": key, "remembered": state.network(), "capacities": state.capacities()}),
@@ -141,6 +149,11 @@ def _start_apps(
     return running[0]  # type: ignore[no-any-return]  # os-ken ships no types
 
 
+def _queue_depths() -> dict[str, int]:
+    """How many events wait for each app."""
+    return {name: app.events.qsize() for name, app in AppManager.get_instance().applications.items()}
+
+
 @contextlib.contextmanager
 def _alone(directory: Path) -> Iterator[None]:
     """Hold the directory against a second controller; the lock goes with the process, however it ends."""
@@ -152,6 +165,13 @@ def _alone(directory: Path) -> Iterator[None]:
                 f"another controller uses {directory}; stop it, or give this one its own with --state"
             ) from None
         yield
+
+
+def _tell_ports(directory: Path, of_port: int, rest_port: int) -> None:
+    """Leave the ports in DIR/ports, for whoever started this with a port of 0."""
+    part = directory / "ports.part"
+    part.write_text(f"openflow={of_port}\nrest={rest_port}\n")
+    part.rename(directory / "ports")
 
 
 def _probe_key(directory: Path) -> bytes:

@@ -29,7 +29,12 @@ SETTLE_S = 0.05
 SEARCH_AGAIN_S = 0.5
 """An address that nobody has answered for is asked for at most this often."""
 
-_SEARCHES = 4096
+INSTALL_S = 0.03
+"""What switches are given to take in the rules of a new host, before somebody is told that it is there."""
+
+PENDING_S = 3.0
+_MOST = 4096
+"""Searches, and questions without an answer, that are remembered."""
 
 
 class Forwarding(App):
@@ -50,6 +55,7 @@ class Forwarding(App):
         self._dirty = False
         self._computed_s = float("-inf")
         self._searches: OrderedDict[tuple[str, str], float] = OrderedDict()
+        self._pending: OrderedDict[neighbours.Question, tuple[PortId, float]] = OrderedDict()
 
     def start(self) -> None:
         """Start the event loop, and tell the others which virtual networks there are."""
@@ -68,8 +74,10 @@ class Forwarding(App):
 
     @handles(Tick)
     def on_settle(self, _tick: Tick) -> None:
-        """Catch up with changes that came too close together."""
+        """Catch up with changes that came too close together, and with questions that had to wait."""
         self._settle()
+        if self._pending and not self._dirty and self._clock() - self._computed_s > INSTALL_S:
+            self._answer_pending()
 
     def _settle(self) -> None:
         if not self._dirty or self._clock() - self._computed_s < SETTLE_S:
@@ -133,27 +141,38 @@ class Forwarding(App):
 
     @handles(ofp_event.EventOFPPacketIn, states=(MAIN_DISPATCHER,))
     def on_packet(self, event: Any) -> None:
-        """Answer a question for an address, or search for its owner; pass an ARP reply on."""
+        """Answer a question for an address, or search for its owner."""
         message = event.msg
         port = (message.datapath.id, message.match["in_port"])
-        if port in self._network.fabric_ports:
-            return
         frame = bytes(message.data)
         question = neighbours.read_question(frame)
-        if question is not None:
-            self._answer(question, port, frame)
-        elif (mac := neighbours.arp_reply_target(frame)) is not None:
-            self._pass_on(frame, port, mac)
+        if question is None or question.sender_ip is None or port in self._network.fabric_ports:
+            return
+        if self._answer(question, port):
+            return
+        self._pending[question] = (port, self._clock())
+        if len(self._pending) > _MOST:
+            self._pending.popitem(last=False)
+        if self._network.host_by_ip(question.target_ip) is None:
+            self._search(question, self._sender(question, port), frame)
 
-    def _answer(self, question: neighbours.Question, port: PortId, frame: bytes) -> None:
-        asker = self._sender(question, port)
+    def _answer(self, question: neighbours.Question, port: PortId) -> bool:
+        """Answer from the host table. False while one of the two is not in it yet, and so has no rules."""
+        asker = self._network.hosts.get(question.sender_mac)
         target = self._network.host_by_ip(question.target_ip)
-        if target is None:
-            self._search(question, asker, frame)
-        elif self._directory.vnet_of(target) == self._directory.vnet_of(asker) and target.mac != asker.mac:
+        if asker is None or asker.port != port or target is None:
+            return False
+        if self._directory.vnet_of(target) == self._directory.vnet_of(asker) and target.mac != asker.mac:
             reply = neighbours.answer(question, target.mac)
             if reply is not None:
                 self._send(reply, [port])
+        return True
+
+    def _answer_pending(self) -> None:
+        oldest_s = self._clock() - PENDING_S
+        for question, (port, asked_s) in list(self._pending.items()):
+            if asked_s < oldest_s or self._answer(question, port):
+                del self._pending[question]
 
     def _sender(self, question: neighbours.Question, port: PortId) -> Host:
         """The asker as far as it is known; the packet itself says enough to tell its virtual network."""
@@ -171,18 +190,10 @@ class Forwarding(App):
             return
         self._searches[vnet, question.target_ip] = now_s
         self._searches.move_to_end((vnet, question.target_ip))
-        if len(self._searches) > _SEARCHES:
+        if len(self._searches) > _MOST:
             self._searches.popitem(last=False)
         others = {host.port for host in self._network.hosts.values() if self._directory.vnet_of(host) != vnet}
         self._send(frame, (p for p in edge_ports(self._network) if p not in others and p != asker.port))
-
-    def _pass_on(self, frame: bytes, port: PortId, mac: str) -> None:
-        target = self._network.hosts.get(mac)
-        sender = next((h for h in self._network.hosts.values() if h.port == port), None)
-        if target is None or sender is None:
-            return
-        if self._directory.vnet_of(target) == self._directory.vnet_of(sender):
-            self._send(frame, [target.port])
 
     def _send(self, frame: bytes, ports: Iterable[PortId]) -> None:
         per_switch: dict[int, list[int]] = defaultdict(list)

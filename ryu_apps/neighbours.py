@@ -57,15 +57,6 @@ def answer(question: Question, mac: str) -> bytes | None:
     return _ETHERNET.pack(_raw(question.sender_mac), _raw(mac), ETH_IPV6) + header + icmp
 
 
-def arp_reply_target(frame: bytes) -> str | None:
-    """The MAC an ARP reply is meant for, None where the frame is no ARP reply."""
-    if len(frame) < _ETHERNET.size + _ARP.size:
-        return None
-    destination, _, eth_type = _ETHERNET.unpack_from(frame)
-    operation = struct.unpack_from("!H", frame, _ETHERNET.size + 6)[0]
-    return destination.hex(":") if eth_type == ETH_ARP and operation == 2 else None
-
-
 def _read_arp(packet: bytes, sender: bytes) -> Question | None:
     if len(packet) < _ARP.size:
         return None

@@ -77,7 +77,7 @@ def our_flows(xid: int, cookie: int = OURS, mask: int = OWNER_MASK) -> bytes:
 
 
 def packet_out(data: bytes, *, in_port: int, out_ports: tuple[int, ...], xid: int = 0) -> bytes:
-    """Send a frame out of these ports; OFPP_TABLE among them means through the tables, as if it came by in_port."""
+    """Send a frame out of these ports; OFPP_TABLE among them: through the tables, as if it came by in_port."""
     actions = b"".join(_OUTPUT.pack(0, 16, port, 0) for port in out_ports)
     length = 24 + len(actions) + len(data)
     head = struct.pack("!BBHIIIHxxxxxx", _VERSION, _PACKET_OUT, length, xid, _NO_BUFFER, in_port, len(actions))
@@ -87,8 +87,8 @@ def packet_out(data: bytes, *, in_port: int, out_ports: tuple[int, ...], xid: in
 def read_flow(stats: Any) -> FlowRule | None:
     """A flow entry that a switch reported (os-ken's OFPFlowStats) as a rule.
 
-    An entry that does more than our rules can say comes back with cookie 0, so it equals none of them. None
-    where not even its match can be said: it cannot be one of ours, whatever its cookie.
+    An entry that does more than our rules can say comes back with cookie 0, so it equals none of them. None where
+    its match cannot be said at all: it is none of ours, whatever its cookie.
     """
     match = _read_match(stats.match)
     if match is None:

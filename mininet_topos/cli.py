@@ -1,0 +1,198 @@
+"""`lockstitch demo` and `lockstitch lab`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from mininet_topos.abilene import abilene
+from mininet_topos.busy import Stretch, busy_stretch, describe
+from mininet_topos.demand import BadDemand, Demand, load_demand, map_to
+from mininet_topos.demo import RUNS, DemoError, Plan, Report, RunResult, as_json, run_demo
+from mininet_topos.emulator import RelayFailed
+from mininet_topos.generator import generate
+from mininet_topos.lab import Lab, LabError
+from mininet_topos.ovs import LabUnavailable, OvsError
+from mininet_topos.topology import BadTopology, LabTopology, from_dataset
+from mininet_topos.worker import WorkerFailed
+from pathing import BadFile, read_repetita, read_sndlib
+
+commands = typer.Typer(help="Labs on real Open vSwitch bridges.")
+
+KNOWN_ERRORS = (
+    BadDemand,
+    BadFile,
+    BadTopology,
+    DemoError,
+    LabError,
+    LabUnavailable,
+    OvsError,
+    RelayFailed,
+    WorkerFailed,
+)
+
+STEPS = 75
+"""Steps of a demand that one run of the demo plays by default."""
+
+GENERATED_STEPS = 288 * 2
+
+TopologyFile = Annotated[
+    Path | None, typer.Option(help="REPETITA .graph or SNDlib XML; without it Abilene.", show_default=False)
+]
+
+
+@commands.command()
+def demo(
+    demand: Annotated[
+        Path | None, typer.Option(help="Demand matrices: .npz or SNDlib XML. Without it they are generated.")
+    ] = None,
+    topology: TopologyFile = None,
+    start: Annotated[str | None, typer.Option(help="First step to play: an index, or a time in the file.")] = None,
+    scale: Annotated[float | None, typer.Option(help="Factor on the demand.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Minutes of the demand to play in each run.")] = None,
+    step_seconds: Annotated[float, typer.Option(help="Seconds that one step of the demand takes here.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="Seed of generated demand, packet times and losses.")] = 1,
+    output: Annotated[Path | None, typer.Option("--json", help="Write every figure to this file.")] = None,
+) -> None:
+    """Play one demand three times: shortest paths, stitches when links are full, stitches on forecast."""
+    console = Console()
+    with _one_line():
+        lab = _topology(topology)
+        matrices = _demand(demand, lab, seed)
+        stretch = _stretch(matrices, lab, start, scale, minutes)
+        cut = matrices.window(stretch.start, stretch.steps, stretch.scale)
+        plan = Plan(lab, cut, step_seconds, seed)
+        _introduce(console, plan, stretch)
+        with _progress(console, plan) as report:
+            runs = run_demo(plan, report)
+    if output is not None:
+        output.write_text(json.dumps(as_json(plan, runs), indent=2) + "\n")
+    _show(console, runs)
+
+
+@commands.command()
+def lab(
+    topology: TopologyFile = None,
+    controller: Annotated[str, typer.Option(help="Where the controller listens for switches.")] = "127.0.0.1:6653",
+) -> None:
+    """Bring up a lab and open Mininet's command line on it; everything is removed at the end."""
+    with _one_line(), Lab(_topology(topology), controller=controller) as running:
+        running.cli()
+
+
+@contextmanager
+def _one_line() -> Iterator[None]:
+    """Say what went wrong in one line."""
+    try:
+        yield
+    except KNOWN_ERRORS as error:
+        typer.echo(f"lockstitch: {error}", err=True)
+        raise typer.Exit(1) from None
+
+
+def _topology(path: Path | None) -> LabTopology:
+    if path is None:
+        return abilene()
+    reader = read_repetita if path.suffix == ".graph" else read_sndlib
+    return from_dataset(reader(path), path.name.split(".")[0])
+
+
+def _demand(path: Path | None, lab: LabTopology, seed: int) -> Demand:
+    if path is None:
+        made, _ = generate(lab, seed, GENERATED_STEPS)
+        return made
+    return map_to(load_demand(path), lab)
+
+
+def _stretch(
+    demand: Demand, lab: LabTopology, start: str | None, scale: float | None, minutes: float | None
+) -> Stretch:
+    """The stretch to play: chosen, unless it is given."""
+    most = demand.steps if demand.steps > 1 else STEPS
+    asked = minutes if minutes is not None else min(STEPS, most) * demand.step_s / 60
+    if start is None:
+        found = busy_stretch(demand, lab, asked)
+        return found if scale is None else describe(demand, lab, found.start, found.steps, scale)
+    steps = round(asked * 60 / demand.step_s)
+    return describe(demand, lab, demand.index_of(start), steps, scale)
+
+
+def _introduce(console: Console, plan: Plan, stretch: Stretch) -> None:
+    when = f" from {plan.demand.start}" if plan.demand.start is not None else f" from step {stretch.start}"
+    console.print(
+        f"[bold]{plan.topology.name}[/]: {len(plan.topology.nodes)} switches, {len(plan.topology.links)} links. "
+        f"Demand: {plan.demand.name}{when}, {stretch.steps} steps of {plan.demand.step_s:g} s played in "
+        f"{plan.duration_s:g} s, times {stretch.scale:.3g}."
+    )
+    console.print(
+        f"Shortest paths would fill the fullest link to {stretch.peak_utilisation:.0%}, the best routing to "
+        f"{stretch.optimum_utilisation:.0%}."
+    )
+    if stretch.note:
+        console.print(f"[yellow]{stretch.note}[/]")
+
+
+@contextmanager
+def _progress(console: Console, plan: Plan) -> Iterator[Report]:
+    columns = (TextColumn("{task.description:<22}"), BarColumn(40), TextColumn("{task.percentage:>3.0f}%"))
+    with Progress(*columns, TimeElapsedColumn(), console=console) as progress:
+        bars: dict[str, TaskID] = {
+            name: progress.add_task(name, total=plan.duration_s, start=False) for name in RUNS
+        }
+
+        def report(what: str, done_s: float, _total_s: float) -> None:
+            bar = bars[what.split(":")[0]]
+            progress.start_task(bar)
+            progress.update(bar, description=what, completed=done_s)
+
+        yield report
+
+
+def _show(console: Console, runs: dict[str, RunResult]) -> None:
+    table = Table("", *runs, title="The same demand, three ways to run the network")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    rows: dict[str, Callable[[RunResult], str]] = {
+        "lost traffic": lambda run: f"{run.lost_share:.3%}",
+        "delay p50 / p95 / p99, ms": lambda run: " / ".join(
+            "-" if value is None else f"{value:.1f}"
+            for value in (run.delay_ms.p50, run.delay_ms.p95, run.delay_ms.p99)
+        ),
+        "time with a link over 90 %, s": lambda run: f"{run.busy_s:.1f}",
+        "stitches made": lambda run: str(run.stitches),
+        "rules written": lambda run: str(run.rules),
+        "congestions answered": lambda run: f"{len(run.lead_time_s)} of {run.congestions}",
+        "lead time of each, s": lambda run: _leads(run.lead_time_s),
+    }
+    for label, cell in rows.items():
+        table.add_row(label, *(cell(run) for run in runs.values()))
+    console.print(table)
+    console.print(_verdict(runs))
+    late = max(run.late_share for run in runs.values())
+    if late > 0.01:
+        console.print(f"[yellow]This machine was too slow: {late:.1%} of the packets left over 5 ms late.[/]")
+
+
+def _leads(leads: list[float]) -> str:
+    return ", ".join(f"{lead:+.1f}" for lead in sorted(leads, reverse=True)) or "-"
+
+
+def _verdict(runs: dict[str, RunResult]) -> str:
+    shortest, reactive, predictive = (runs[name].lost_share for name in RUNS)
+    if predictive < reactive < shortest:
+        saved = 1 - predictive / reactive
+        return (
+            f"Stitching on forecast lost {predictive:.3%} of the traffic: {saved:.0%} less than stitching links "
+            f"that are full already, {1 - predictive / shortest:.0%} less than shortest paths."
+        )
+    if predictive < shortest:
+        return "Stitching on forecast beat shortest paths, but was no better than stitching full links."
+    return "Stitching on forecast was no better than shortest paths this time."

@@ -1,0 +1,194 @@
+"""`lockstitch`: starts a controller, asks one, and takes in the commands of plug-ins."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from enum import StrEnum
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from typer.core import TyperGroup
+
+from ryu_apps.rest import commands as asking
+from ryu_apps.rest.client import CallFailed
+from ryu_apps.rest.token import TokenError
+
+PLUGINS = "lockstitch.commands"
+"""The entry-point group of plug-ins: each is a typer.Typer whose commands are added at the top."""
+
+
+class CannotStart(Exception):
+    """The controller cannot start; the message says what to do."""
+
+
+KNOWN_ERRORS = (CallFailed, CannotStart, TokenError)
+"""What is told in one line. Anything else is a fault of ours and keeps its traceback."""
+
+
+class Trigger(StrEnum):
+    """What makes stitches by itself: the forecast, a link that is full already, or nothing."""
+
+    PREDICTIVE = "predictive"
+    REACTIVE = "reactive"
+    OFF = "off"
+
+
+@dataclass(frozen=True)
+class Plugins:
+    """The commands of all plug-ins that could be loaded, and a line about each that could not."""
+
+    commands: dict[str, Any] = field(default_factory=dict)
+    skipped: list[str] = field(default_factory=list)
+
+    @classmethod
+    def load(cls) -> Plugins:
+        """Import all plug-ins. What goes wrong in one is noted and hurts nobody else."""
+        plugins = cls()
+        for entry in sorted(metadata.entry_points(group=PLUGINS), key=lambda entry: entry.name):
+            try:
+                plugins.commands.update(typer.main.get_group(entry.load()).commands)
+            except Exception as error:  # noqa: BLE001  # a plug-in may fail in any way
+                plugins.skipped.append(_skipped(entry, error))
+        return plugins
+
+
+class Commands(TyperGroup):
+    """Our own commands first. Plug-ins are loaded when help is asked for, or a command that is not ours."""
+
+    _loaded: Plugins | None = None
+
+    @property
+    def plugins(self) -> Plugins:
+        """The plug-ins, loaded at the first use."""
+        if self._loaded is None:
+            self._loaded = Plugins.load()
+        return self._loaded
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Every command there is."""
+        own = super().list_commands(ctx)
+        return [*own, *(name for name in self.plugins.commands if name not in own)]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of that name; None, and a note about plug-ins that may have had it, when there is none."""
+        command = super().get_command(ctx, cmd_name) or self.plugins.commands.get(cmd_name)
+        if command is None:
+            for note in self.plugins.skipped:
+                typer.echo(f"note: {note}", err=True)
+        return command
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Help, with a line about every plug-in that was skipped."""
+        self.epilog = "\n\n".join(escape(note) for note in self.plugins.skipped) or None
+        super().format_help(ctx, formatter)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command. An error we know is one line and exit code 1."""
+        try:
+            return super().invoke(ctx)
+        except KNOWN_ERRORS as error:
+            typer.echo(f"error: {' '.join(str(error).split())}", err=True)
+            raise typer.Exit(1) from error
+
+
+app = typer.Typer(
+    name="lockstitch",
+    cls=Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    # Tracebacks with the values of variables in them could show the token.
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+app.add_typer(asking.commands)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(metadata.version("lockstitch"))
+        raise typer.Exit
+
+
+@app.callback()
+def lockstitch(
+    _version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version.")
+    ] = False,
+) -> None:
+    """An SDN controller that stitches virtual networks together before the traffic arrives."""
+
+
+@app.command()
+def controller(
+    state: Annotated[
+        Path,
+        typer.Option(
+            "--state",
+            envvar="LOCKSTITCH_STATE",
+            default_factory=asking.default_state,
+            show_default="~/.local/state/lockstitch",
+            help="Where it keeps its store and its token.",
+        ),
+    ],
+    of_host: Annotated[str, typer.Option(help="Where switches connect.")] = "127.0.0.1",
+    of_port: Annotated[int, typer.Option(min=0, max=65535)] = 6653,
+    rest_host: Annotated[str, typer.Option(help="Where REST is served.")] = "127.0.0.1",
+    rest_port: Annotated[int, typer.Option(min=0, max=65535)] = 8080,
+    period: Annotated[float, typer.Option(min=0.1, max=3600, help="Seconds between two polls of counters.")] = 1.0,
+    trigger: Annotated[
+        Trigger, typer.Option(help="What makes stitches by itself: the forecast, a full link, or nothing.")
+    ] = Trigger.PREDICTIVE,
+    season: Annotated[
+        float, typer.Option(min=1, help="Seconds in the daily cycle of the traffic, for the forecast.")
+    ] = 86400.0,
+    share: Annotated[
+        float, typer.Option(min=0.01, max=1.0, help="A link is hot above this share of its capacity ...")
+    ] = 0.9,
+    probability: Annotated[
+        float, typer.Option(min=0.01, max=0.99, help="... when that is likelier than this.")
+    ] = 0.3,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Log every detail.")] = False,
+) -> None:
+    """Run a controller until SIGINT or SIGTERM."""
+    logging.basicConfig(
+        level=logging.DEBUG if verbose else logging.INFO,
+        format="%(asctime)s level=%(levelname)s logger=%(name)s %(message)s",
+    )
+    # Here and not above: it brings in os-ken, FastAPI and the forecaster.
+    from ryu_apps.controller import Settings, StartError, run
+    from ryu_apps.predictor import Mode
+    from ryu_apps.rest.server import ServerError
+
+    settings = Settings(
+        state=state,
+        of_host=of_host,
+        of_port=of_port,
+        rest_host=rest_host,
+        rest_port=rest_port,
+        period_s=period,
+        trigger=Mode(trigger.value),
+        season_s=season,
+        share=share,
+        probability=probability,
+    )
+    try:
+        run(settings)
+    except (StartError, ServerError, OSError) as error:
+        raise CannotStart(str(error)) from error
+
+
+def main() -> None:
+    """The console script."""
+    app()
+
+
+def _skipped(entry: metadata.EntryPoint, error: Exception) -> str:
+    note = f"plug-in {entry.name!r} was skipped ({' '.join(str(error).split()) or type(error).__name__})"
+    ours = entry.dist is not None and entry.dist.name == "lockstitch"
+    if ours and isinstance(error, ImportError):
+        return f"{note}; what it needs comes with: pip install 'lockstitch[{entry.name}]'"
+    return note

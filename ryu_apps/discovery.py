@@ -1,0 +1,623 @@
+"""Discovery: which switches, ports, links and hosts there are.
+
+LinkTable says which links exist, from the probes that were sent and that arrived; the Discovery app feeds it from
+the switches and tells the other apps what the fabric looks like.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any, ClassVar, Protocol
+
+from os_ken.controller import ofp_event
+from os_ken.controller.handler import DEAD_DISPATCHER, MAIN_DISPATCHER
+from os_ken.ofproto import ofproto_v1_3 as ofp
+
+from ryu_apps.app import App, Tick, handles
+from ryu_apps.events import NetworkChanged, NetworkRequest, SetCapacities, SwitchReady
+from ryu_apps.hosts import HostTable, sender
+from ryu_apps.link_delay import DelayEstimate
+from ryu_apps.probes import CLOCK_TOLERANCE_S, LLDP_TYPE, PortProbe, Probe, ProbeSchedule, ProbeSigner
+from stitching.network import Host, Link, LinkKey, Network, Port, PortId
+
+MISSED = 3
+"""Probes in a row that have to be missed before a link is gone."""
+
+RETURN_S = 0.25
+"""Time a probe is given to come back, on top of both control channels' round trips and the link's own delay."""
+
+TICK_S = 0.02
+LATE_TICK_S = 0.25
+"""A tick that comes this much too late means that this process was held up, not the probes."""
+
+COALESCE_S = 0.02
+LATENCY_WAIT_S = 0.2
+"""New latencies come one link at a time, one probing period long; nobody needs to hear of each alone."""
+
+PROBES_PER_TICK = 512
+LINES_PER_S = 50
+"""Log lines of one kind."""
+
+
+# links ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """What a probe that came in says: its link, whether that is new, and the links that cannot be any more."""
+
+    key: LinkKey
+    is_new: bool = False
+    gone: tuple[LinkKey, ...] = ()
+
+
+@dataclass(slots=True)
+class _Watch:
+    delay: DelayEstimate
+    unanswered_s: list[float] = field(default_factory=list)
+    counted_s: float = -math.inf
+
+
+class LinkTable:
+    """The links, and the probes over each that are still to arrive.
+
+    A port leads to one port, and one leads to it. What is missed is counted in probes that were sent and had
+    the time to return, not in seconds, so a controller that was held up takes no link for dead. Times are in
+    seconds of one monotonic clock.
+    """
+
+    def __init__(self, interval_s: float, capacities: Mapping[PortId, float]) -> None:
+        self.links: dict[LinkKey, Link] = {}
+        self.leaving: dict[PortId, LinkKey] = {}
+        self._arriving: dict[PortId, LinkKey] = {}
+        self._by_switch: defaultdict[int, set[LinkKey]] = defaultdict(set)
+        self._watches: dict[LinkKey, _Watch] = {}
+        self._suspects: set[LinkKey] = set()
+        self._answered_s: dict[PortId, float] = {}
+        self._interval_s = interval_s
+        self._capacities = dict(capacities)
+        self._speeds: dict[PortId, float | None] = {}
+
+    def restore(self, link: Link) -> bool:
+        """Believe a link that was known before a restart, unless it contradicts one that is there."""
+        if link.source in self.leaving or link.target in self._arriving:
+            return False
+        self._add(replace(link, measured_ms=None, spread_ms=None), DelayEstimate(link.latency_ms))
+        self._refresh_capacity(link.source, keep=link.capacity_mbps)
+        return True
+
+    def arrived(self, source: PortId, target: PortId, sent_s: float) -> Arrival | None:
+        """A probe sent at sent_s from source came in at target.
+
+        None when it is not newer than the last one from this port: a copy, that says nothing.
+        """
+        if sent_s <= self._answered_s.get(source, -math.inf):
+            return None
+        self._answered_s[source] = sent_s
+        key = (*source, *target)
+        watch = self._watches.get(key)
+        if watch is not None:
+            watch.unanswered_s = [
+                other_s for other_s in watch.unanswered_s if other_s > sent_s + CLOCK_TOLERANCE_S
+            ]
+            self._suspects.discard(key)
+            return Arrival(key)
+        gone: list[LinkKey] = []
+        for old in (self.leaving.get(source), self._arriving.get(target)):
+            if old is not None:
+                # The cable was moved, so neither direction of the old link is there.
+                gone += self._remove(old) + self._remove((*old[2:], *old[:2]))
+        self._add(Link(key), DelayEstimate())
+        self._refresh_capacity(source)
+        return Arrival(key, is_new=True, gone=tuple(gone))
+
+    def measured(
+        self, key: LinkKey, flight_s: float, source_rtt_s: float | None, target_rtt_s: float | None
+    ) -> bool:
+        """Take in one probe's time from controller to controller. Returns whether the link's latency moved."""
+        watch = self._watches.get(key)
+        if watch is None or not watch.delay.add(flight_s, source_rtt_s, target_rtt_s):
+            return False
+        self.links[key] = self.live(key)
+        return True
+
+    def sent(self, source: PortId, sent_s: float) -> None:
+        """A probe left this port, and the switch at the other end is connected to tell of it."""
+        key = self.leaving.get(source)
+        if key is None:
+            return
+        watch = self._watches[key]
+        # The quick probes of a port that just came up count as one: a switch may need a moment to get its rules.
+        if sent_s - watch.counted_s < 0.9 * self._interval_s:
+            return
+        watch.counted_s = sent_s
+        # Those that decide are the oldest; the list must not grow while the verdict has to wait.
+        if len(watch.unanswered_s) < MISSED:
+            watch.unanswered_s.append(sent_s)
+        if len(watch.unanswered_s) == MISSED:
+            self._suspects.add(key)
+
+    def overdue(self, now_s: float, rtt_s: Callable[[int], float]) -> list[LinkKey]:
+        """The links whose last MISSED probes all had the time to return and did not."""
+        return [key for key in self._suspects if self._deadline_s(key, rtt_s) <= now_s]
+
+    def _deadline_s(self, key: LinkKey, rtt_s: Callable[[int], float]) -> float:
+        watch = self._watches[key]
+        latency_ms = watch.delay.smoothed_ms or watch.delay.held_ms or 0.0
+        return watch.unanswered_s[-1] + RETURN_S + rtt_s(key[0]) + rtt_s(key[2]) + 2e-3 * latency_ms
+
+    def pardon(self, dpid: int) -> None:
+        """Count from zero on all links of a switch: it was away, so its probes could not be sent or seen."""
+        for key in self._by_switch[dpid]:
+            watch = self._watches[key]
+            watch.unanswered_s.clear()
+            watch.counted_s = -math.inf
+            self._suspects.discard(key)
+
+    def remove(self, key: LinkKey) -> None:
+        """Take out a link."""
+        self._remove(key)
+
+    def remove_port(self, port: PortId) -> list[LinkKey]:
+        """Take out both directions of the link at a port. Returns them."""
+        keys = {self.leaving.get(port), self._arriving.get(port)}
+        return [key for key in keys if key is not None and self._remove(key)]
+
+    def ports_of(self, dpid: int) -> set[PortId]:
+        """The ports of a switch that links name."""
+        return {port for key in self._by_switch[dpid] for port in (key[:2], key[2:]) if port[0] == dpid}
+
+    def is_fabric(self, port: PortId) -> bool:
+        """Whether a link leaves or reaches this port."""
+        return port in self.leaving or port in self._arriving
+
+    def live(self, key: LinkKey) -> Link:
+        """A link with its delay as estimated now."""
+        link, delay = self.links[key], self._watches[key].delay
+        return Link(key, link.capacity_mbps, delay.held_ms, delay.smoothed_ms, delay.spread_ms)
+
+    def set_speed(self, port: PortId, speed_mbps: float | None) -> bool:
+        """What the port itself says it carries. Returns whether a link's capacity changed."""
+        self._speeds[port] = speed_mbps
+        return self._refresh_capacity(port)
+
+    def set_capacity(self, port: PortId, capacity_mbps: float) -> bool:
+        """What the operator says it carries, which goes before. Returns whether a link leaves this port."""
+        self._capacities[port] = capacity_mbps
+        self._refresh_capacity(port)
+        return port in self.leaving
+
+    def _refresh_capacity(self, port: PortId, keep: float | None = None) -> bool:
+        key = self.leaving.get(port)
+        if key is None:
+            return False
+        capacity_mbps = self._capacities.get(port, self._speeds.get(port, keep))
+        changed = capacity_mbps != self.links[key].capacity_mbps
+        if changed:
+            self.links[key] = replace(self.links[key], capacity_mbps=capacity_mbps)
+        return changed
+
+    def _add(self, link: Link, delay: DelayEstimate) -> None:
+        self.links[link.key] = link
+        self._watches[link.key] = _Watch(delay)
+        self.leaving[link.source] = self._arriving[link.target] = link.key
+        self._by_switch[link.key[0]].add(link.key)
+        self._by_switch[link.key[2]].add(link.key)
+
+    def _remove(self, key: LinkKey) -> list[LinkKey]:
+        if self.links.pop(key, None) is None:
+            return []
+        del self._watches[key], self.leaving[key[:2]], self._arriving[key[2:]]
+        self._by_switch[key[0]].discard(key)
+        self._by_switch[key[2]].discard(key)
+        self._suspects.discard(key)
+        return [key]
+
+
+# the app -------------------------------------------------------------------------------------------------
+
+
+class _Datapath(Protocol):
+    id: int
+    ports: Mapping[int, Any]
+    rtt_s: float | None
+
+    def send(self, data: bytes) -> bool: ...
+
+
+@dataclass(slots=True)
+class _Switch:
+    datapath: _Datapath
+    ports: Mapping[int, Port]
+
+
+@dataclass(slots=True)
+class _UpPort:
+    """A port that can carry packets. since_s: when it came up; probed_s: when its first probe left.
+
+    Before quiet_until_s it teaches no hosts: until a moment ago it was, or may still be, no edge port.
+    """
+
+    probe: PortProbe
+    since_s: float
+    probed_s: float = math.inf
+    quiet_until_s: float = -math.inf
+
+
+class Discovery(App):
+    """Probes every port, learns hosts on those that lead to no switch, and publishes the Network.
+
+    key signs the probes (16 bytes at least; keep it across restarts only if you like, no probe outlives one).
+    remembered is the network of before a restart: believed at once, then confirmed or dropped. capacities, in
+    Mbit/s by source port, go before what the ports say of themselves. Raises ValueError for a short key.
+    """
+
+    _EVENTS: ClassVar[list[type]] = [NetworkChanged]
+
+    def __init__(
+        self,
+        *,
+        key: bytes,
+        remembered: Network | None = None,
+        capacities: Mapping[PortId, float] = MappingProxyType({}),
+        probe_interval_s: float = 1.0,
+        settle_s: float = 0.5,
+        clock: Callable[[], float] = time.monotonic,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.counts: Counter[str] = Counter()
+        """Since the start: probes_sent, _arrived and _refused, loops, hosts_refused, log lines left out."""
+        self._clock = clock
+        self._settle_s = settle_s
+        self._interval_s = probe_interval_s
+        self._signer = ProbeSigner(key)
+        self._schedule = ProbeSchedule(probe_interval_s)
+        self._table = LinkTable(probe_interval_s, capacities)
+        self._hosts = HostTable()
+        self._hosts_view: tuple[int, Mapping[str, Host]] = (-1, MappingProxyType({}))
+        self._switches: dict[int, _Switch] = {}
+        self._up: dict[PortId, _UpPort] = {}
+        self._lines: dict[str, tuple[float, int]] = {}
+        self._ticked_s = clock()
+        self._held_up_until_s = -math.inf
+        self._published_s = -math.inf
+        self._publish_at_s = math.inf
+        if remembered is not None:
+            for link in remembered.links.values():
+                self._table.restore(link)
+            edge = [h for h in remembered.hosts.values() if not self._table.is_fabric(h.port)]
+            self._hosts.restore(edge, self._ticked_s)
+            self._publish_at_s = -math.inf
+
+    def start(self) -> None:
+        """Start handling events and probing; the remembered network is published with the first event or tick."""
+        self._ticked_s = self._clock()
+        super().start()
+        self.every(TICK_S, "probe")
+
+    # switches and ports
+
+    @handles(ofp_event.EventOFPStateChange, states=(MAIN_DISPATCHER, DEAD_DISPATCHER))
+    def _on_state(self, event: Any) -> None:
+        datapath: _Datapath = event.datapath
+        if event.state == MAIN_DISPATCHER:
+            self._connected(datapath)
+        elif datapath.id in self._switches and self._switches[datapath.id].datapath is datapath:
+            self._disconnected(datapath.id)
+        self._publish_if_due()
+
+    @handles(ofp_event.EventOFPPortStatus, states=(MAIN_DISPATCHER,))
+    def _on_port_status(self, event: Any) -> None:
+        message = event.msg
+        switch = self._switch_of(message)
+        if switch is None or message.desc.port_no > ofp.OFPP_MAX:
+            return
+        port = _port(message.desc)
+        old = switch.ports.get(port.port_no)
+        others = {no: other for no, other in switch.ports.items() if no != port.port_no}
+        port_id = switch.datapath.id, port.port_no
+        if message.reason == ofp.OFPPR_DELETE:
+            self._close(port_id, "removed")
+            self._forget_hosts(port_id, "port_removed")
+            switch.ports = MappingProxyType(others)
+        elif port != old:
+            switch.ports = MappingProxyType({**others, port.port_no: port})
+            if old is None or (old.up, old.mac) != (port.up, port.mac):
+                self._close(port_id, "down")
+                self._open(port_id, port)
+            self._table.set_speed(port_id, port.speed_mbps)
+        else:
+            return
+        self._send_due()
+        self._changed()
+        self._publish_if_due()
+
+    @handles(SwitchReady)
+    def _on_switch_ready(self, event: SwitchReady) -> None:
+        """Before its rules were there a switch sent us no probes: those ports are worth another try at once."""
+        switch = self._switches.get(event.dpid)
+        for port_no in switch.ports if switch is not None else ():
+            key = self._table.leaving.get((event.dpid, port_no))
+            self._probe_again((event.dpid, port_no) if key is None else key[2:])
+        self._send_due()
+
+    def _connected(self, datapath: _Datapath) -> None:
+        dpid = datapath.id
+        if dpid in self._switches:
+            self._disconnected(dpid)
+        # Only this thread may see them change: the channel's own dict is its thread's.
+        ports = {no: _port(desc) for no, desc in dict(datapath.ports).items() if no <= ofp.OFPP_MAX}
+        self._switches[dpid] = _Switch(datapath, MappingProxyType(ports))
+        self._table.pardon(dpid)
+        for port_id in self._table.ports_of(dpid):
+            if port_id[1] not in ports or not ports[port_id[1]].up:
+                self._close(port_id, "down")
+        for port_no, port in ports.items():
+            self._open((dpid, port_no), port)
+            self._table.set_speed((dpid, port_no), port.speed_mbps)
+        self._tell(logging.INFO, "switch_up", "dpid=%016x ports=%d", dpid, len(ports))
+        self._send_due()
+        self._changed()
+
+    def _disconnected(self, dpid: int) -> None:
+        """The switch forwards on, so its links and hosts stay; there is only no way to ask it."""
+        for port_no in self._switches.pop(dpid).ports:
+            self._up.pop((dpid, port_no), None)
+            self._schedule.stop((dpid, port_no))
+        self._table.pardon(dpid)
+        self._tell(logging.WARNING, "switch_away", "dpid=%016x", dpid)
+        self._changed()
+
+    def _open(self, port_id: PortId, port: Port) -> None:
+        if port.up:
+            now_s = self._clock()
+            self._up[port_id] = _UpPort(PortProbe(self._signer, *port_id, port.mac), now_s)
+            self._schedule.start(port_id, now_s)
+
+    def _close(self, port_id: PortId, reason: str) -> None:
+        self._up.pop(port_id, None)
+        self._schedule.stop(port_id)
+        self._links_gone(self._table.remove_port(port_id), reason)
+
+    # probes
+
+    @handles(Tick)
+    def _on_tick(self, event: Tick) -> None:
+        if event.name == "overdue":
+            self._drop_overdue()
+        else:
+            self._tick()
+        self._publish_if_due()
+
+    def _tick(self) -> None:
+        now_s = self._clock()
+        if now_s - self._ticked_s > TICK_S + LATE_TICK_S:
+            self._held_up_until_s = now_s + RETURN_S
+        self._ticked_s = now_s
+        self._send_due()
+        if self._overdue(now_s):
+            # Judged behind everything that is waiting in the queue by now, the missing probes perhaps among it.
+            self.post(Tick("overdue"))
+
+    def _send_due(self) -> None:
+        now_s = self._clock()
+        batches: dict[int, list[PortId]] = defaultdict(list)
+        for port_id in self._schedule.due(now_s, self._table.leaving, PROBES_PER_TICK):
+            batches[port_id[0]].append(port_id)
+        for dpid, port_ids in batches.items():
+            sent_s = self._clock()
+            messages = b"".join([self._up[port_id].probe.packet_out(sent_s) for port_id in port_ids])
+            if not self._switches[dpid].datapath.send(messages):
+                continue
+            self.counts["probes_sent"] += len(port_ids)
+            for port_id in port_ids:
+                up = self._up[port_id]
+                up.probed_s = min(up.probed_s, sent_s)
+                key = self._table.leaving.get(port_id)
+                if key is not None and key[2] in self._switches:
+                    self._table.sent(port_id, sent_s)
+
+    def _probe_again(self, port_id: PortId) -> None:
+        """Probe a port at once, and often for a while, if it is not known to lead anywhere."""
+        if port_id in self._up and port_id not in self._table.leaving:
+            self._schedule.start(port_id, self._clock())
+
+    def _overdue(self, now_s: float) -> list[LinkKey]:
+        if now_s < self._held_up_until_s:
+            return []
+        return self._table.overdue(now_s, self._rtt_s)
+
+    def _drop_overdue(self) -> None:
+        now_s = self._clock()
+        for key in self._overdue(now_s):
+            self._table.remove(key)
+            self._links_gone([key], "probes_missed")
+        self._send_due()
+
+    def _rtt_s(self, dpid: int) -> float:
+        switch = self._switches.get(dpid)
+        return (switch.datapath.rtt_s or 0.0) if switch is not None else 0.0
+
+    @handles(ofp_event.EventOFPPacketIn, states=(MAIN_DISPATCHER,))
+    def _on_packet_in(self, event: Any) -> None:
+        message = event.msg
+        switch = self._switch_of(message)
+        port_no = message.match.get("in_port")
+        if switch is not None and port_no is not None:
+            port_id = switch.datapath.id, port_no
+            frame = bytes(message.data)
+            if frame[12:14] == LLDP_TYPE:
+                self._probe_in(port_id, frame, message.received_s)
+            else:
+                self._host_in(port_id, frame, message.received_s)
+        if self._clock() - self._ticked_s > 2 * TICK_S:
+            # The queue is so long that ticks are behind or left out; probing must go on all the same.
+            self._tick()
+        self._publish_if_due()
+
+    def _probe_in(self, target: PortId, frame: bytes, received_s: float) -> None:
+        probe = self._signer.read(frame)
+        if probe is None or not probe.is_fresh(received_s, MISSED * self._interval_s):
+            self.counts["probes_refused"] += 1
+            what = "not_ours" if probe is None else "stale"
+            self._tell(logging.WARNING, "probe_refused", "dpid=%016x port_no=%d reason=%s", *target, what, per_s=1)
+            return
+        self.counts["probes_arrived"] += 1
+        source, sender_port = probe.port, self._up.get(probe.port)
+        # A probe that left before its port last went down must not bring the link back.
+        if target not in self._up or sender_port is None or probe.sent_s < sender_port.since_s - CLOCK_TOLERANCE_S:
+            return
+        if source[0] == target[0]:
+            self._loop(source, target)
+            return
+        arrival = self._table.arrived(source, target, probe.sent_s)
+        if arrival is None:
+            return
+        self._links_gone(arrival.gone, "recabled")
+        if arrival.is_new:
+            self._link_added(arrival.key)
+        self._measure(probe, arrival.key, received_s)
+
+    def _measure(self, probe: Probe, key: LinkKey, received_s: float) -> None:
+        rtts = self._switches[key[0]].datapath.rtt_s, self._switches[key[2]].datapath.rtt_s
+        if self._table.measured(key, received_s - probe.sent_s, *rtts):
+            latency_ms = self._table.links[key].latency_ms
+            self._tell(logging.INFO, "link_latency", "link=%s latency_ms=%.3f", link_name(key), latency_ms)
+            self._changed(LATENCY_WAIT_S)
+
+    def _link_added(self, key: LinkKey) -> None:
+        self._tell(logging.INFO, "link_up", "link=%s", link_name(key))
+        for port_id in (key[:2], key[2:]):
+            self._forget_hosts(port_id, "fabric_port")
+        # The way back is all but certain and need not wait for its turn.
+        self._probe_again(key[2:])
+        self._send_due()
+        self._changed()
+
+    def _links_gone(self, keys: Iterable[LinkKey], reason: str) -> None:
+        for key in keys:
+            self._tell(logging.WARNING, "link_down", "link=%s reason=%s", link_name(key), reason)
+            self._probe_again(key[:2])
+            self._keep_quiet(key[:2], key[2:])
+            self._changed(at_once=True)
+
+    def _keep_quiet(self, *port_ids: PortId) -> None:
+        """Learn no hosts here for a while: what comes in may come from behind another switch."""
+        for port_id in port_ids:
+            if port_id in self._up:
+                self._up[port_id].quiet_until_s = self._clock() + (MISSED + 1) * self._interval_s
+
+    def _loop(self, source: PortId, target: PortId) -> None:
+        self.counts["loops"] += 1
+        self._tell(logging.WARNING, "loop", "dpid=%016x port_no=%d returned_at=%d", *source, target[1], per_s=0.1)
+        self._keep_quiet(source, target)
+
+    # hosts
+
+    def _host_in(self, port_id: PortId, frame: bytes, received_s: float) -> None:
+        up = self._up.get(port_id)
+        if up is None or self._table.is_fabric(port_id) or received_s < up.quiet_until_s:
+            return
+        if received_s - up.probed_s < self._settle_s:
+            return
+        who = sender(frame)
+        if who is None:
+            return
+        refused = self._hosts.refused
+        sighting = self._hosts.see(who, port_id, received_s)
+        if self._hosts.refused != refused:
+            self.counts["hosts_refused"] += 1
+            text = "mac=%s dpid=%016x port_no=%d"
+            self._tell(logging.WARNING, "host_refused", text, who.mac, *port_id, per_s=1)
+        if sighting is not None:
+            text = "mac=%s dpid=%016x port_no=%d ip=%s change=%s"
+            self._tell(logging.INFO, "host", text, who.mac, *port_id, who.ip, sighting)
+            self._changed()
+
+    def _forget_hosts(self, port_id: PortId, reason: str) -> None:
+        for host in self._hosts.forget_port(port_id):
+            self._tell(logging.INFO, "host_forgotten", "mac=%s reason=%s", host.mac, reason)
+
+    # what the others hear
+
+    @handles(NetworkRequest)
+    def _on_network_request(self, request: NetworkRequest) -> None:
+        # What was to be told goes first: who asks next finds the others knowing no less than this answer.
+        self._publish_if_due()
+        self.serve(request, lambda: self._network({key: self._table.live(key) for key in self._table.links}))
+
+    @handles(SetCapacities)
+    def _on_set_capacities(self, request: SetCapacities) -> None:
+        self.serve(request, lambda: self._set_capacities(request.capacity_mbps))
+        self._publish_if_due()
+
+    def _set_capacities(self, capacities: Mapping[PortId, float]) -> int:
+        for (dpid, port_no), capacity_mbps in capacities.items():
+            if not (math.isfinite(capacity_mbps) and capacity_mbps > 0):
+                raise ValueError(f"capacity {capacity_mbps} of {dpid:016x}:{port_no} must be above zero Mbit/s")
+        applied = sum([self._table.set_capacity(*item) for item in capacities.items()])
+        if applied:
+            self._changed()
+        return applied
+
+    def _network(self, links: dict[LinkKey, Link]) -> Network:
+        """The fabric as one value. Ports, links and hosts that did not change are the same objects as before."""
+        if self._hosts_view[0] != self._hosts.version:
+            self._hosts_view = self._hosts.version, MappingProxyType(self._hosts.hosts)
+        return Network(
+            switches=MappingProxyType({dpid: switch.ports for dpid, switch in self._switches.items()}),
+            links=MappingProxyType(links),
+            hosts=self._hosts_view[1],
+        )
+
+    def _changed(self, wait_s: float = 0.0, *, at_once: bool = False) -> None:
+        """Publish at the end of this handler, or when the last time is long enough ago."""
+        now_s = self._clock()
+        due_s = now_s if at_once else max(now_s + wait_s, self._published_s + COALESCE_S)
+        self._publish_at_s = min(self._publish_at_s, due_s)
+
+    def _publish_if_due(self) -> None:
+        now_s = self._clock()
+        if now_s >= self._publish_at_s:
+            self._published_s, self._publish_at_s = now_s, math.inf
+            self.publish(NetworkChanged(self._network(dict(self._table.links))))
+
+    def _switch_of(self, message: Any) -> _Switch | None:
+        """The switch a message came from; None for the last words of a connection that was replaced."""
+        switch = self._switches.get(message.datapath.id)
+        return switch if switch is not None and switch.datapath is message.datapath else None
+
+    def _tell(self, level: int, kind: str, text: str, *values: object, per_s: float = LINES_PER_S) -> None:
+        """One log line for one decision, unless there were too many of this kind just now."""
+        now_s = self._clock()
+        since_s, lines = self._lines.get(kind, (-math.inf, 0))
+        if now_s - since_s >= max(1.0, 1 / per_s):
+            since_s, lines = now_s, 0
+        self._lines[kind] = since_s, lines + 1
+        if lines < max(1, per_s):
+            self.log.log(level, f"event=%s {text}", kind, *values)
+        else:
+            self.counts[f"log_{kind}_left_out"] += 1
+
+
+def link_name(key: LinkKey) -> str:
+    """A link for people: source dpid and port, destination dpid and port."""
+    return f"{key[0]:016x}:{key[1]}->{key[2]:016x}:{key[3]}"
+
+
+def _port(desc: Any) -> Port:
+    """A port from os-ken's OFPPort, whose curr_speed is in kbit/s and 0 when unknown."""
+    return Port(
+        port_no=desc.port_no,
+        name=desc.name.decode(errors="replace") if isinstance(desc.name, bytes) else str(desc.name),
+        mac=desc.hw_addr,
+        up=not (desc.config & ofp.OFPPC_PORT_DOWN or desc.state & ofp.OFPPS_LINK_DOWN),
+        speed_mbps=desc.curr_speed / 1000 if desc.curr_speed else None,
+    )

@@ -1,0 +1,1 @@
+"""The northbound API: everything under /v1."""

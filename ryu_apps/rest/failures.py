@@ -1,0 +1,119 @@
+"""From an exception to the problem that tells the caller about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.routing import Match
+
+from ryu_apps.rest.problems import FieldError, Kind, Problem, plain_problem, problem_response
+from stitching.plan import NotPossible
+from stitching.stitch import BadTransition
+
+_METHODS = ("DELETE", "GET", "POST", "PUT")
+_MOST_ERRORS = 20
+_MOST_NAME = 100
+
+
+async def on_problem(_: Request, error: Problem) -> Response:
+    """A handler said what is wrong."""
+    return problem_response(error.view, error.headers)
+
+
+async def on_not_possible(_: Request, error: NotPossible) -> Response:
+    """The stitch cannot be had."""
+    problem = Problem(Kind.NOT_POSSIBLE, error.reason, field=error.field, remedy=error.remedy)
+    return problem_response(problem.view)
+
+
+async def on_bad_transition(_: Request, error: BadTransition) -> Response:
+    """The stitch is in a state that does not allow what was asked."""
+    problem = Problem(Kind.WRONG_STATE, str(error), remedy="wait until its state has changed")
+    return problem_response(problem.view)
+
+
+async def on_invalid(request: Request, error: RequestValidationError) -> Response:
+    """Fields of the request are not what the description of the API says."""
+    return problem_response(_invalid(request, error.errors()).view)
+
+
+async def on_http(request: Request, error: HTTPException) -> Response:
+    """The framework said no: no such route, no such method, or a body that could not be read."""
+    match error.status_code:
+        case 404:
+            problem = Problem(Kind.NO_ROUTE, "no such path", remedy="GET /v1/openapi.json lists what there is")
+        case 405:
+            allowed = ", ".join(_allowed_methods(request))
+            problem = Problem(
+                Kind.METHOD, f"this path takes {allowed}", remedy="use one of them", headers={"Allow": allowed}
+            )
+        case 413:
+            problem = Problem(Kind.TOO_LARGE, str(error.detail), remedy="send it in smaller parts")
+        case 400:
+            problem = Problem(
+                Kind.MALFORMED, "the body cannot be read as JSON", field="body", remedy="send UTF-8 JSON"
+            )
+        case status:
+            return problem_response(plain_problem(status, str(error.detail)), error.headers)
+    return problem_response(problem.view, problem.headers)
+
+
+def _invalid(request: Request, errors: Sequence[Any]) -> Problem:
+    first = errors[0]
+    if first["type"] == "json_invalid":
+        return Problem(
+            Kind.MALFORMED,
+            f"at character {first['loc'][-1]}: {first['ctx']['error']}",
+            field="body",
+            remedy="send valid JSON",
+        )
+    if tuple(first["loc"]) == ("body",) and not _declares_json(request):
+        return Problem(
+            Kind.NOT_JSON,
+            "the body has no JSON content type",
+            remedy="send the header Content-Type: application/json with a JSON body",
+        )
+    fields = [FieldError(field=_field(error["loc"]), problem=_message(error)) for error in errors[:_MOST_ERRORS]]
+    more = len(errors) - len(fields)
+    detail = "; ".join(f"{field.field}: {field.problem}" for field in fields)
+    return Problem(
+        Kind.INVALID,
+        f"{detail}; and {more} more" if more else detail,
+        field=fields[0].field,
+        remedy="put right the fields that are named; GET /v1/openapi.json describes them",
+        errors=fields,
+    )
+
+
+def _declares_json(request: Request) -> bool:
+    content_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    return content_type == "application/json" or content_type.endswith("+json")
+
+
+def _field(location: Sequence[int | str]) -> str:
+    """("body", "hosts", 0, "mac") as hosts[0].mac; a body that is wrong as a whole is `body`."""
+    name = ""
+    for part in location[1:]:
+        name += f"[{part}]" if isinstance(part, int) else f".{part}"
+    return name.lstrip(".")[:_MOST_NAME] or str(location[0])
+
+
+def _message(error: Any) -> str:
+    # Our own validators raise ValueError, which pydantic introduces with words that help nobody.
+    message: str = error["msg"]
+    return message.removeprefix("Value error, ")
+
+
+def _allowed_methods(request: Request) -> list[str]:
+    """The methods of the path. Starlette's own answer names only those of the first route that matched."""
+    routes = request.app.routes
+    allowed = []
+    for method in _METHODS:
+        scope = {"type": "http", "path": request.scope["path"], "root_path": "", "headers": [], "method": method}
+        if any(route.matches(scope)[0] is Match.FULL for route in routes):
+            allowed.append(method)
+    return allowed

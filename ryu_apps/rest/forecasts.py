@@ -1,0 +1,126 @@
+"""The newest forecast of every link and demand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+import numpy as np
+import numpy.typing as npt
+from fastapi import APIRouter, Query
+
+from forecasting import Forecast
+from ryu_apps.events import Outlook, OutlookRequest
+from ryu_apps.rest.apps import PREDICTOR, AppsOf
+from ryu_apps.rest.fabric import Fabric, fabric_of
+from ryu_apps.rest.problems import Kind, Problem, documented
+from ryu_apps.rest.views import DemandForecastView, ForecastsView, LinkForecastView, QuantileView, moment
+from stitching.network import LinkKey, node_name
+
+router = APIRouter(tags=["forecasts"])
+
+Share = Annotated[float, Query(gt=0, le=10, allow_inf_nan=False)]
+LinkName = Annotated[str, Query(pattern=r"^[0-9a-fA-F]{16}:[0-9]{1,10}$", description="dpid:port of its source.")]
+
+
+@router.get("/forecasts", responses=documented(Kind.UNKNOWN_LINK))
+def get_forecasts(
+    apps: AppsOf, threshold_share: Share | None = None, link: LinkName | None = None
+) -> ForecastsView:
+    """What each link and demand will carry, step by step, and how sure that is.
+
+    With threshold_share, also how likely each link is above that share of its capacity. With link, that link
+    alone and no demands.
+    """
+    outlook = apps.ask(PREDICTOR, OutlookRequest())
+    if outlook is None:
+        return ForecastsView(
+            ready=False, made=None, step_s=None, samples=0, threshold_share=threshold_share, links=[], demands=[]
+        )
+    fabric = fabric_of(apps)
+    rows = _rows(outlook, link)
+    return ForecastsView(
+        ready=True,
+        made=moment(outlook.time_s),
+        step_s=outlook.links.step_s,
+        samples=outlook.samples,
+        threshold_share=threshold_share,
+        links=_links(outlook, fabric, rows, threshold_share),
+        demands=_demands(outlook, fabric) if link is None else [],
+    )
+
+
+def _rows(outlook: Outlook, link: str | None) -> list[int]:
+    """Which links of the forecast are asked for."""
+    if link is None:
+        return list(range(len(outlook.link_keys)))
+    dpid, _, port_no = link.partition(":")
+    source = (int(dpid, 16), int(port_no))
+    rows = [row for row, key in enumerate(outlook.link_keys) if key[:2] == source]
+    if not rows:
+        raise Problem(
+            Kind.UNKNOWN_LINK,
+            f"no link that leaves by {link} is forecast",
+            field="link",
+            remedy="give src_dpid:src_port of a link of GET /v1/topology; a new one takes a few samples",
+        )
+    return rows
+
+
+def _links(
+    outlook: Outlook, fabric: Fabric, rows: Iterable[int], threshold_share: float | None
+) -> list[LinkForecastView]:
+    forecast = outlook.links
+    capacities = [_capacity_mbps(fabric, key) for key in outlook.link_keys]
+    above = None
+    if threshold_share is not None:
+        above = forecast.prob_above([np.inf if c is None else threshold_share * c for c in capacities])
+    views = []
+    for row in rows:
+        key, capacity_mbps = outlook.link_keys[row], capacities[row]
+        views.append(
+            LinkForecastView(
+                **_series(forecast, row),
+                name=f"{node_name(key[0])}:{key[1]}",
+                src_dpid=node_name(key[0]),
+                src_port=key[1],
+                dst_dpid=node_name(key[2]),
+                dst_port=key[3],
+                capacity_mbps=capacity_mbps,
+                prob_above=_numbers(above[row]) if above is not None and capacity_mbps is not None else None,
+            )
+        )
+    return views
+
+
+def _demands(outlook: Outlook, fabric: Fabric) -> list[DemandForecastView]:
+    views = []
+    for row, (source_mac, target_mac) in enumerate(outlook.pairs):
+        source, destination = fabric.member(source_mac), fabric.member(target_mac)
+        views.append(
+            DemandForecastView(
+                **_series(outlook.demands, row),
+                name=f"{source.name} > {destination.name}",
+                source=source,
+                destination=destination,
+            )
+        )
+    return views
+
+
+def _series(forecast: Forecast, row: int) -> dict[str, Any]:
+    quantiles = [
+        QuantileView(level=level, mbps=_numbers(forecast.quantiles[row, :, column]))
+        for column, level in enumerate(forecast.levels)
+    ]
+    return {"mean_mbps": _numbers(forecast.mean[row]), "quantiles": quantiles}
+
+
+def _capacity_mbps(fabric: Fabric, key: LinkKey) -> float | None:
+    link = fabric.network.links.get(key)
+    return link.capacity_mbps if link is not None else None
+
+
+def _numbers(values: npt.NDArray[np.float64]) -> list[float | None]:
+    """JSON has no NaN and no infinity; both mean that the value is not known."""
+    return [round(float(value), 6) if np.isfinite(value) else None for value in values]

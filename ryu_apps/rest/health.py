@@ -1,0 +1,143 @@
+"""Is every part of the controller doing its work?"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass, field
+from importlib import metadata
+from typing import TypeVar
+
+from fastapi import APIRouter
+from fastapi.concurrency import run_in_threadpool
+
+from ryu_apps.app import Request
+from ryu_apps.events import (
+    InstallerStatus,
+    InstallerStatusRequest,
+    NetworkRequest,
+    OutlookRequest,
+    Rates,
+    RatesRequest,
+    StitchesRequest,
+    VnetsRequest,
+)
+from ryu_apps.rest.apps import DISCOVERY, FORWARDING, INSTALLER, PREDICTOR, STITCHER, TELEMETRY, Apps, AppsOf
+from ryu_apps.rest.problems import Problem
+from ryu_apps.rest.views import HealthView, InstallerView
+from stitching.network import Network, node_name
+
+Answer = TypeVar("Answer")
+
+router = APIRouter(tags=["health"])
+
+STALE_PERIODS = 5
+"""So many polling periods without a sample, and something is wrong."""
+
+_NAMED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class _Probe:
+    """Asks apps, and keeps a reason for each that does not answer."""
+
+    apps: Apps
+    reasons: list[str] = field(default_factory=list)
+
+    async def ask(self, name: str, request: Request[Answer]) -> Answer | None:
+        """The answer, or None with a reason. No fault of an app may hide how the others are."""
+        try:
+            return await run_in_threadpool(self.apps.ask, name, request)
+        except Problem as problem:
+            self.reasons.append(problem.view.detail)
+        except Exception as error:  # noqa: BLE001  # a fault inside the app is what this page is for
+            self.reasons.append(f"{name} fails to answer ({type(error).__name__}); its log says why")
+        return None
+
+
+@router.get("/health")
+async def get_health(apps: AppsOf) -> HealthView:
+    """Whether every part does its work. The status is 200 either way: the question was answered."""
+    probe = _Probe(apps)
+    network, _, rates, _, stitches, status = await asyncio.gather(
+        probe.ask(DISCOVERY, NetworkRequest()),
+        probe.ask(FORWARDING, VnetsRequest()),
+        probe.ask(TELEMETRY, RatesRequest()),
+        probe.ask(PREDICTOR, OutlookRequest()),
+        probe.ask(STITCHER, StitchesRequest()),
+        probe.ask(INSTALLER, InstallerStatusRequest()),
+    )
+    now_s = apps.settings.clock()
+    uptime_s = max(0.0, now_s - apps.started_s)
+    age_s = max(0.0, now_s - rates.time_s) if rates is not None else None
+    reasons = [
+        *probe.reasons,
+        *_of_network(network),
+        *_of_samples(network, rates, age_s, uptime_s, apps.settings.period_s),
+        *_of_installer(network, status),
+    ]
+    depths = apps.settings.queue_depths
+    return HealthView(
+        status="degraded" if reasons else "ok",
+        reasons=reasons,
+        version=version(),
+        uptime_s=uptime_s,
+        switches_connected=len(network.switches) if network is not None else None,
+        samples_age_s=age_s,
+        stitches=dict(Counter(stitch.state.value for stitch in stitches)) if stitches is not None else None,
+        installer=_installer(status) if status is not None else None,
+        queue_depths=dict(depths()) if depths is not None else None,
+    )
+
+
+def version() -> str:
+    """The version of this installation."""
+    try:
+        return metadata.version("lockstitch")
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def _of_network(network: Network | None) -> list[str]:
+    away = [dpid for dpid in network.dpids if dpid not in network.switches] if network is not None else []
+    return [f"switches known but not connected: {_names(away)}"] if away else []
+
+
+def _of_samples(
+    network: Network | None, rates: Rates | None, age_s: float | None, uptime_s: float, period_s: float
+) -> list[str]:
+    if network is None or not network.switches:
+        return []
+    limit_s = STALE_PERIODS * period_s
+    if rates is None:
+        return ["no samples yet although switches are connected"] if uptime_s > limit_s else []
+    assert age_s is not None  # there are rates
+    return [f"the newest samples are {age_s:.0f} s old"] if age_s > limit_s else []
+
+
+def _of_installer(network: Network | None, status: InstallerStatus | None) -> list[str]:
+    if status is None:
+        return []
+    reasons = []
+    waiting = sorted(set(network.switches) - status.ready) if network is not None else []
+    if waiting:
+        reasons.append(f"switches whose rules have not been read yet: {_names(waiting)}")
+    if differing := sorted(dpid for dpid, difference in status.differences.items() if difference):
+        reasons.append(f"switches whose rules are not what they should be: {_names(differing)}")
+    return reasons
+
+
+def _installer(status: InstallerStatus) -> InstallerView:
+    return InstallerView(
+        rules_added=status.rules_added,
+        rules_removed=status.rules_removed,
+        rules_kept=status.rules_kept,
+        errors=status.errors,
+        switches_ready=len(status.ready),
+        switches_differing=[node_name(d) for d in sorted(status.differences) if status.differences[d]],
+    )
+
+
+def _names(dpids: list[int]) -> str:
+    more = f" and {len(dpids) - _NAMED} more" if len(dpids) > _NAMED else ""
+    return ", ".join(node_name(dpid) for dpid in dpids[:_NAMED]) + more

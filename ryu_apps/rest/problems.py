@@ -1,0 +1,128 @@
+"""Problems: every error of the API is one document of one shape (RFC 9457)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from enum import Enum
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import Response
+from pydantic import BaseModel, Field
+
+MEDIA_TYPE = "application/problem+json"
+
+_TYPE_PREFIX = "urn:problem-type:lockstitch:"
+
+
+class Kind(Enum):
+    """What can go wrong: the HTTP status, the name in the problem's type, and its title."""
+
+    UNAUTHORIZED = (401, "unauthorized", "A valid token is needed")
+    NO_ROUTE = (404, "no-such-path", "There is nothing at this path")
+    METHOD = (405, "method-not-allowed", "This path does not take this method")
+    TOO_LARGE = (413, "body-too-large", "The body is too large")
+    NOT_JSON = (415, "not-json", "The body is not declared as JSON")
+    MALFORMED = (400, "malformed-json", "The body is not JSON")
+    INVALID = (422, "invalid", "A field is not what it has to be")
+    UNKNOWN_HOST = (404, "unknown-host", "No such host is known")
+    UNKNOWN_LINK = (404, "unknown-link", "No such link is known")
+    UNKNOWN_STITCH = (404, "unknown-stitch", "There is no such stitch")
+    UNKNOWN_VNET = (404, "unknown-vnet", "There is no such virtual network")
+    NOT_POSSIBLE = (409, "not-possible", "The stitch cannot be had")
+    WRONG_STATE = (409, "wrong-state", "The stitch is in a state that does not allow this")
+    DUPLICATE_VNET = (409, "duplicate-vnet", "A virtual network of this name exists")
+    OVERLAP = (409, "overlapping-vnets", "Another virtual network claims the same")
+    RESERVED = (409, "reserved-name", "This name is reserved")
+    INTERNAL = (500, "internal", "The controller failed to answer")
+    UNAVAILABLE = (503, "unavailable", "A part of the controller does not answer")
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+        return self.value[0]
+
+    @property
+    def uri(self) -> str:
+        """The `type` of the problem."""
+        return _TYPE_PREFIX + self.value[1]
+
+    @property
+    def title(self) -> str:
+        """What kind of thing went wrong; the same for every problem of the type."""
+        return self.value[2]
+
+
+class FieldError(BaseModel):
+    """A field of the request and what is wrong with it."""
+
+    field: str
+    problem: str
+
+
+class ProblemView(BaseModel):
+    """What went wrong, where, and what to do about it (RFC 9457)."""
+
+    type: str = Field(description="Names the kind of problem; stable.")
+    title: str
+    status: int
+    detail: str
+    field: str | None = Field(default=None, description="The field of the request that stands in the way.")
+    remedy: str | None = Field(default=None, description="What would help.")
+    errors: list[FieldError] | None = Field(default=None, description="Every field that is wrong.")
+    error_id: str | None = Field(default=None, description="Find this in the log of the controller.")
+
+
+class Problem(Exception):
+    """A request that cannot be answered as asked; raised by handlers, sent by `problem_response`."""
+
+    def __init__(
+        self,
+        kind: Kind,
+        detail: str,
+        *,
+        field: str | None = None,
+        remedy: str | None = None,
+        errors: list[FieldError] | None = None,
+        error_id: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.headers = headers
+        self.view = ProblemView(
+            type=kind.uri,
+            title=kind.title,
+            status=kind.status,
+            detail=detail,
+            field=field,
+            remedy=remedy,
+            errors=errors,
+            error_id=error_id,
+        )
+
+
+def problem_response(view: ProblemView, headers: Mapping[str, str] | None = None) -> Response:
+    """The answer that carries a problem.
+
+    ASCII only: a field name taken from the request may hold half a surrogate pair, which UTF-8 cannot.
+    """
+    body = json.dumps(view.model_dump(exclude_none=True), ensure_ascii=True)
+    return Response(body, view.status, dict(headers or {}), MEDIA_TYPE)
+
+
+def plain_problem(status: int, detail: str) -> ProblemView:
+    """A problem that says no more than its HTTP status (type about:blank, RFC 9457 section 4.2.1)."""
+    return ProblemView(type="about:blank", title=HTTPStatus(status).phrase, status=status, detail=detail)
+
+
+def documented(*kinds: Kind) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route that may end in these problems."""
+    described: dict[int, list[str]] = {}
+    for kind in kinds:
+        described.setdefault(kind.status, []).append(kind.title)
+    schema = {"$ref": "#/components/schemas/Problem"}
+    return {
+        status: {"description": "; ".join(titles), "content": {MEDIA_TYPE: {"schema": schema}}}
+        for status, titles in described.items()
+    }

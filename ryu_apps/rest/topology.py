@@ -1,0 +1,75 @@
+"""The fabric: switches, links and their capacities, hosts."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Body
+
+from ryu_apps.events import SetCapacities
+from ryu_apps.rest.apps import DISCOVERY, AppsOf
+from ryu_apps.rest.bodies import CapacityBody, repeated_port
+from ryu_apps.rest.fabric import Fabric, fabric_of
+from ryu_apps.rest.problems import Kind, Problem
+from ryu_apps.rest.views import CapacitiesView, HostView, LinkView, PortView, SwitchView, TopologyView
+from stitching.network import Link, Network, node_name
+
+router = APIRouter(tags=["topology"])
+
+
+@router.get("/topology")
+def get_topology(apps: AppsOf) -> TopologyView:
+    """Switches, links and hosts, with what was measured last."""
+    fabric = fabric_of(apps)
+    network = fabric.network
+    return TopologyView(
+        switches=[_switch(network, dpid) for dpid in network.dpids],
+        links=[_link(fabric, network.links[key]) for key in network.link_order],
+        hosts=fabric.hosts(),
+    )
+
+
+@router.get("/hosts")
+def get_hosts(apps: AppsOf) -> list[HostView]:
+    """All hosts that were seen, by name."""
+    return fabric_of(apps).hosts()
+
+
+@router.put("/links/capacities")
+def put_capacities(
+    apps: AppsOf, capacities: Annotated[list[CapacityBody], Body(max_length=20_000)]
+) -> CapacitiesView:
+    """Say what links carry, each named by its source port. Ports that are not named keep what they have."""
+    if (port := repeated_port(capacities)) is not None:
+        raise Problem(
+            Kind.INVALID,
+            f"port {port[1]} of switch {port[0]} is there twice",
+            field="port",
+            remedy="give each port one capacity",
+        )
+    wanted = {(int(item.dpid, 16), item.port): item.capacity_mbps for item in capacities}
+    return CapacitiesView(ports=len(wanted), links=apps.ask(DISCOVERY, SetCapacities(wanted)))
+
+
+def _switch(network: Network, dpid: int) -> SwitchView:
+    ports = network.switches.get(dpid, {})
+    return SwitchView(
+        dpid=node_name(dpid),
+        connected=dpid in network.switches,
+        ports=[PortView(number=no, name=ports[no].name, up=ports[no].up) for no in sorted(ports)],
+    )
+
+
+def _link(fabric: Fabric, link: Link) -> LinkView:
+    load_mbps = fabric.rates.port_tx_mbps.get(link.source) if fabric.rates else None
+    return LinkView(
+        src_dpid=node_name(link.source[0]),
+        src_port=link.source[1],
+        dst_dpid=node_name(link.target[0]),
+        dst_port=link.target[1],
+        latency_ms=link.measured_ms,
+        latency_spread_ms=link.spread_ms,
+        capacity_mbps=link.capacity_mbps,
+        load_mbps=load_mbps,
+        utilisation=load_mbps / link.capacity_mbps if load_mbps is not None and link.capacity_mbps else None,
+    )

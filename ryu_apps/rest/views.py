@@ -1,0 +1,214 @@
+"""What the API answers. Every number has its unit in its name; null is unknown, never zero."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+from stitching.stitch import State
+
+HEX_DPID = "The switch, as 16 hex digits."
+
+
+class PortView(BaseModel):
+    """A port of a switch."""
+
+    number: int
+    name: str
+    up: bool
+
+
+class SwitchView(BaseModel):
+    """A switch. One that is not connected is remembered, and shows no ports."""
+
+    dpid: str = Field(description=HEX_DPID)
+    connected: bool
+    ports: list[PortView]
+
+
+class LinkView(BaseModel):
+    """A directed link. latency_ms is the live measurement; load_mbps what its source port sent lately."""
+
+    src_dpid: str = Field(description=HEX_DPID)
+    src_port: int
+    dst_dpid: str = Field(description=HEX_DPID)
+    dst_port: int
+    latency_ms: float | None
+    latency_spread_ms: float | None
+    capacity_mbps: float | None
+    load_mbps: float | None
+    utilisation: float | None = Field(description="load_mbps as a share of capacity_mbps.")
+
+
+class HostView(BaseModel):
+    """A host and where it was last seen."""
+
+    name: str
+    mac: str
+    ips: list[str]
+    dpid: str = Field(description=HEX_DPID)
+    port: int
+    vnet: str
+
+
+class TopologyView(BaseModel):
+    """The fabric at one moment."""
+
+    switches: list[SwitchView]
+    links: list[LinkView]
+    hosts: list[HostView]
+
+
+class CapacitiesView(BaseModel):
+    """How many ports got a capacity, and how many of them have a link by now; the others wait for one."""
+
+    ports: int
+    links: int
+
+
+class MemberView(BaseModel):
+    """A host by its name and MAC."""
+
+    name: str
+    mac: str
+
+
+class VnetView(BaseModel):
+    """A virtual network: the hosts it names, and every host whose address lies in its subnets."""
+
+    name: str
+    hosts: list[MemberView]
+    subnets: list[str]
+
+
+class HopView(BaseModel):
+    """A switch on a path: the packet comes in by in_port and leaves by out_port."""
+
+    dpid: str = Field(description=HEX_DPID)
+    in_port: int
+    out_port: int
+
+
+class LinkRefView(BaseModel):
+    """A directed link by its two ports."""
+
+    src_dpid: str = Field(description=HEX_DPID)
+    src_port: int
+    dst_dpid: str = Field(description=HEX_DPID)
+    dst_port: int
+
+
+class StitchView(BaseModel):
+    """A stitch. latency_ms is planned on measured links, probe_ms was measured across the stitch itself."""
+
+    id: int
+    state: State
+    reason: str | None
+    source: MemberView
+    destination: MemberView
+    bandwidth_mbps: float
+    max_latency_ms: float | None
+    origin: str = Field(description="Who wanted it: api, or trigger (the forecast).")
+    both_ways: bool
+    relieves: LinkRefView | None = Field(description="The link that the trigger made it for.")
+    path: list[HopView] | None
+    latency_ms: float | None
+    probe_ms: float | None
+    load_mbps: float | None
+    enforced: Literal["none"] = Field(
+        default="none",
+        description="What polices or guarantees the bandwidth. none: it is kept by admission alone.",
+    )
+    created: datetime
+    changed: datetime
+    up_since: datetime | None
+
+
+class CheckView(BaseModel):
+    """Whether a stitch could be had now: with its path, or with what stands in the way."""
+
+    possible: bool
+    path: list[HopView] | None = None
+    latency_ms: float | None = None
+    reason: str | None = None
+    field: str | None = None
+    remedy: str | None = None
+
+
+class QuantileView(BaseModel):
+    """A quantile for each step of the forecast, in Mbit/s."""
+
+    level: float
+    mbps: list[float | None]
+
+
+class SeriesView(BaseModel):
+    """What is expected of one series, step by step."""
+
+    name: str
+    mean_mbps: list[float | None]
+    quantiles: list[QuantileView]
+
+
+class LinkForecastView(SeriesView):
+    """The load of a link as traffic is routed now. Its name is dpid:port of its source."""
+
+    src_dpid: str
+    src_port: int
+    dst_dpid: str
+    dst_port: int
+    capacity_mbps: float | None
+    prob_above: list[float | None] | None = Field(
+        description="For each step, how likely the load is above threshold_share of the capacity."
+    )
+
+
+class DemandForecastView(SeriesView):
+    """The traffic from one host to another."""
+
+    source: MemberView
+    destination: MemberView
+
+
+class ForecastsView(BaseModel):
+    """The newest forecast. Not ready: there is none yet, and the lists are empty."""
+
+    ready: bool
+    made: datetime | None
+    step_s: float | None = Field(description="Seconds from one step to the next; the first is one after `made`.")
+    samples: int = Field(description="How many samples it was made from; 0 before the first forecast.")
+    threshold_share: float | None
+    links: list[LinkForecastView]
+    demands: list[DemandForecastView]
+
+
+class InstallerView(BaseModel):
+    """Rules since the start of the controller."""
+
+    rules_added: int
+    rules_removed: int
+    rules_kept: int
+    errors: int
+    switches_ready: int
+    switches_differing: list[str]
+
+
+class HealthView(BaseModel):
+    """Whether every part of the controller does its work; `reasons` says what does not."""
+
+    status: Literal["ok", "degraded"]
+    reasons: list[str]
+    version: str
+    uptime_s: float
+    switches_connected: int | None
+    samples_age_s: float | None
+    stitches: dict[str, int] | None = Field(description="How many stitches are in each state.")
+    installer: InstallerView | None
+    queue_depths: dict[str, int] | None
+
+
+def moment(seconds: float) -> datetime:
+    """Seconds since the epoch as a time in UTC, which the API writes as RFC 3339 says."""
+    return datetime.fromtimestamp(seconds, UTC)

@@ -1,0 +1,379 @@
+"""The command line: what people see, and the exit code, against a real server with a fake controller behind."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib import metadata
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from ryu_apps import cli
+from ryu_apps.events import Rates
+from ryu_apps.rest.api import create_api
+from ryu_apps.rest.commands import default_state
+from ryu_apps.rest.server import RestServer, ServerError
+from ryu_apps.rest.token import load_or_make_token
+from stitching.stitch import State
+from tests.unit.test_rest_fake import MACS, NOW_S, FakeController, outlook, red_and_blue
+
+ONE = "0000000000000001"
+
+
+@dataclass
+class Lockstitch:
+    """Runs `lockstitch` with the URL and state directory of a running server."""
+
+    controller: FakeController
+    environment: dict[str, str]
+
+    def __call__(self, *arguments: str, code: int = 0) -> str:
+        result = CliRunner().invoke(cli.app, list(arguments), env={**self.environment, "COLUMNS": "200"})
+        assert result.exit_code == code, result.output
+        assert "Traceback" not in result.output
+        return result.output
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lockstitch]:
+    """One server for all tests; each test has a controller of its own behind it."""
+    state = tmp_path_factory.mktemp("state")
+    lockstitch = Lockstitch(FakeController(), {})
+    api = create_api(
+        lambda name, request, timeout_s: lockstitch.controller.ask(name, request, timeout_s),
+        token=load_or_make_token(state),
+    )
+    server = RestServer(api, "127.0.0.1", 0)
+    server.start()
+    lockstitch.environment = {"LOCKSTITCH_URL": server.url, "LOCKSTITCH_STATE": str(state)}
+    yield lockstitch
+    server.stop()
+
+
+@pytest.fixture
+def lockstitch(served: Lockstitch) -> Lockstitch:
+    rates = Rates(NOW_S, 1.0, port_tx_mbps={(1, 10): 2.5})
+    served.controller = FakeController(vnets=red_and_blue(), rates=rates)
+    return served
+
+
+# asking a controller -------------------------------------------------------------------------------------
+
+
+def test_topology_and_hosts_are_tables(lockstitch: Lockstitch) -> None:
+    shown = lockstitch("topology")
+    for part in ("Switches", f"{ONE}:10", "0000000000000002:10", "25%", "h1", "red"):
+        assert part in shown
+    assert "Switches" not in lockstitch("hosts")
+
+
+@pytest.mark.parametrize("command", ["topology", "hosts", "health", "forecast", "vnets list", "stitch list"])
+def test_json_is_the_raw_answer(lockstitch: Lockstitch, command: str) -> None:
+    assert json.loads(lockstitch(*command.split(), "--json")) is not None
+
+
+def test_a_virtual_network_is_put_listed_and_deleted(lockstitch: Lockstitch) -> None:
+    lockstitch("vnets", "put", "green", "--host", "g1=02:00:00:00:00:aa", "--subnet", "10.9.0.0/16")
+    shown = lockstitch("vnets", "list")
+    assert "green" in shown and "g1" in shown and "10.9.0.0/16" in shown
+    assert "green is gone" in lockstitch("vnets", "delete", "green")
+    assert "error: name: no virtual network is called 'green'; " in lockstitch("vnets", "delete", "green", code=1)
+    assert "NAME=MAC" in lockstitch("vnets", "put", "green", "--host", "g1", code=2)
+    assert "error: " in lockstitch("vnets", "put", "a/../b", code=1)
+
+
+def test_a_stitch_is_checked_created_listed_shown_and_deleted(lockstitch: Lockstitch) -> None:
+    wanted = ("h1", "h2", "--bandwidth", "4", "--max-latency", "20")
+    assert f"possible, 3 ms: 1@{ONE}@10 > " in lockstitch("stitch", "check", *wanted)
+    assert "Stitch 1" in lockstitch("stitch", "create", *wanted)
+    assert "establishing" in lockstitch("stitch", "list")
+    assert "establishing" not in lockstitch("stitch", "list", "--only", "up")
+    assert MACS[0] in lockstitch("stitch", "show", "1")
+    assert json.loads(lockstitch("stitch", "show", "1", "--json"))["enforced"] == "none"
+    assert "stitch 1 is terminating" in lockstitch("stitch", "delete", "1")
+
+
+def test_waiting_for_a_stitch_says_how_it_ended(lockstitch: Lockstitch) -> None:
+    lockstitch.controller.after_create = [State.UP, State.UP]
+    assert "up" in lockstitch("stitch", "create", "h1", "h2", "--bandwidth", "4", "--wait")
+    lockstitch.controller.after_create = [State.FAILED, State.FAILED]
+    shown = lockstitch("stitch", "create", "h3", "h2", "--bandwidth", "4", "--wait", code=1)
+    assert "error: stitch 2 is failed: as the test wants" in shown
+
+
+def test_a_check_that_ends_in_no_is_exit_code_1(lockstitch: Lockstitch) -> None:
+    shown = lockstitch("stitch", "check", "h1", "h2", "--bandwidth", "11", code=1)
+    assert shown.startswith("not possible: bandwidth_mbps: ")
+    answer = json.loads(lockstitch("stitch", "check", "h1", "h2", "--bandwidth", "11", "--json", code=1))
+    assert answer["possible"] is False
+
+
+def test_a_forecast_is_a_table_of_quantiles(lockstitch: Lockstitch) -> None:
+    assert "no forecast yet" in lockstitch("forecast")
+    lockstitch.controller.outlook = outlook()
+    shown = lockstitch("forecast")
+    assert "Links" in shown and "Demands" in shown and "+15" in shown and "h1 > h2" in shown
+    assert "Demands" not in lockstitch("forecast", "--link", f"{ONE}:10")
+    assert "error: link: " in lockstitch("forecast", "--link", f"{ONE}:99", code=1)
+
+
+def test_health_gives_its_reasons(lockstitch: Lockstitch) -> None:
+    lockstitch.controller.broken["Installer"] = LookupError("no app 'Installer' is running")
+    shown = lockstitch("health")
+    assert "degraded" in shown and "Installer is not running" in shown
+
+
+def test_text_from_the_controller_is_no_markup(lockstitch: Lockstitch) -> None:
+    lockstitch.controller.broken["Stitcher"] = ValueError("[bold]")
+    assert "error_id=" in lockstitch("stitch", "list", code=1)
+
+
+# what goes wrong -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("stitch", "create", "h99", "h2", "--bandwidth", "4"), "error: source: no host is called 'h99'"),
+        (
+            ("stitch", "create", "h1", "h2", "--bandwidth", "11"),
+            "error: bandwidth_mbps: no path has 11 Mbit/s free",
+        ),
+        (("stitch", "create", "h1", "h2", "--bandwidth", "1e300"), "error: bandwidth_mbps: Input should be less"),
+        (("stitch", "show", "7"), "error: stitch_id: there is no stitch 7; "),
+        (("stitch", "list", "--only", "sideways"), "error: state[0]: "),
+    ],
+)
+def test_an_error_is_one_line_with_the_remedy(
+    lockstitch: Lockstitch, arguments: tuple[str, ...], words: str
+) -> None:
+    shown = lockstitch(*arguments, code=1)
+    assert shown.startswith(words)
+    assert "; " in shown
+    assert shown.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("stitch", "create", "h1", "h2"),
+        ("stitch", "create", "h1", "h2", "--bandwidth", "many"),
+        ("stitch", "create", "h1", "h2", "--bandwidth", "-4"),
+        ("stitch", "check", "h1", "h2", "--bandwidth", "nan"),
+        ("stitch", "check", "h1", "h2", "--bandwidth", "1", "--max-latency", "inf"),
+        ("stitch", "show", "x"),
+        ("nothing",),
+        ("controller", "--of-port", "70000"),
+        ("controller", "--trigger", "sometimes"),
+    ],
+)
+def test_a_command_that_makes_no_sense_is_exit_code_2(lockstitch: Lockstitch, arguments: tuple[str, ...]) -> None:
+    lockstitch(*arguments, code=2)
+
+
+def test_a_wrong_token_is_one_line(lockstitch: Lockstitch, tmp_path: Path) -> None:
+    load_or_make_token(tmp_path)
+    shown = lockstitch("hosts", "--state", str(tmp_path), code=1)
+    assert shown.startswith("error: Authorization: the bearer token is not the token of this controller; ")
+
+
+def test_a_missing_token_and_a_loose_one_are_one_line(lockstitch: Lockstitch, tmp_path: Path) -> None:
+    assert "start a controller" in lockstitch("hosts", "--state", str(tmp_path), code=1)
+    load_or_make_token(tmp_path)
+    (tmp_path / "token").chmod(0o644)
+    assert "chmod 600" in lockstitch("hosts", "--state", str(tmp_path), code=1)
+
+
+def test_no_controller_is_one_line(lockstitch: Lockstitch) -> None:
+    gone = RestServer(create_api(FakeController().ask, token="of no use"), "127.0.0.1", 0)  # noqa: S106  # opens nothing
+    gone.start()
+    gone.stop()
+    shown = lockstitch("hosts", "--url", gone.url, code=1)
+    assert shown == f"error: no controller answers at {gone.url}; start one with `lockstitch controller`\n"
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("nonsense", "is not a URL"),
+        ("", "is not a URL"),
+        ("ftp://127.0.0.1", "is not a URL"),
+        ("http://[", "no controller answers"),
+        ("http://127.0.0.1:99999", "no controller answers"),
+    ],
+)
+def test_a_url_that_leads_nowhere_is_one_line(lockstitch: Lockstitch, url: str, words: str) -> None:
+    shown = lockstitch("hosts", "--url", url, code=1)
+    assert shown.startswith("error: ")
+    assert words in shown
+    assert shown.count("\n") == 1
+
+
+# starting one --------------------------------------------------------------------------------------------
+
+
+class Mode(StrEnum):
+    PREDICTIVE = "predictive"
+    REACTIVE = "reactive"
+    OFF = "off"
+
+
+class StartError(RuntimeError):
+    pass
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The settings that `run` was called with; the modules it comes from are stood in for."""
+    settings: list[Any] = []
+    module: Any = ModuleType("ryu_apps.controller")
+    module.Settings, module.StartError, module.run = SimpleNamespace, StartError, settings.append
+    monkeypatch.setitem(sys.modules, "ryu_apps.controller", module)
+    predictor: Any = ModuleType("ryu_apps.predictor")
+    predictor.Mode = Mode
+    monkeypatch.setitem(sys.modules, "ryu_apps.predictor", predictor)
+    return settings
+
+
+def test_the_controller_has_sensible_defaults(
+    started: list[Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.delenv("LOCKSTITCH_STATE", raising=False)
+    result = CliRunner().invoke(cli.app, ["controller"])
+    assert result.exit_code == 0, result.output
+    assert vars(started[0]) == {
+        "state": tmp_path / "lockstitch",
+        "of_host": "127.0.0.1",
+        "of_port": 6653,
+        "rest_host": "127.0.0.1",
+        "rest_port": 8080,
+        "period_s": 1.0,
+        "trigger": Mode.PREDICTIVE,
+        "season_s": 86400.0,
+        "share": 0.9,
+        "probability": 0.3,
+    }
+
+
+def test_the_controller_takes_every_setting(lockstitch: Lockstitch, started: list[Any], tmp_path: Path) -> None:
+    lockstitch(
+        "controller", "--state", str(tmp_path), "--of-host", "::1", "--of-port", "0", "--rest-host", "10.0.0.1",
+        "--rest-port", "1", "--period", "0.5", "--trigger", "off", "--season", "60", "--share", "0.8",
+        "--probability", "0.4", "--verbose",
+    )  # fmt: skip
+    assert vars(started[0]) == {
+        "state": tmp_path, "of_host": "::1", "of_port": 0, "rest_host": "10.0.0.1", "rest_port": 1,
+        "period_s": 0.5, "trigger": Mode.OFF, "season_s": 60.0, "share": 0.8, "probability": 0.4,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("error", [StartError("the port is taken"), ServerError("the port is taken")])
+def test_a_controller_that_cannot_start_says_so_in_one_line(
+    lockstitch: Lockstitch, started: list[Any], monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def run(_: Any) -> None:
+        raise error
+
+    assert started == []
+    monkeypatch.setattr(sys.modules["ryu_apps.controller"], "run", run)
+    assert lockstitch("controller", code=1) == "error: the port is taken\n"
+
+
+def test_the_state_directory_follows_xdg(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    assert default_state() == tmp_path / ".local" / "state" / "lockstitch"
+    monkeypatch.setenv("XDG_STATE_HOME", "not/absolute")
+    assert default_state() == tmp_path / ".local" / "state" / "lockstitch"
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "xdg"))
+    assert default_state() == tmp_path / "xdg" / "lockstitch"
+
+
+# plug-ins ------------------------------------------------------------------------------------------------
+
+
+def plug_in(monkeypatch: pytest.MonkeyPatch, *entries: metadata.EntryPoint) -> None:
+    def entry_points(*, group: str) -> list[metadata.EntryPoint]:
+        assert group == "lockstitch.commands"
+        return list(entries)
+
+    monkeypatch.setattr(metadata, "entry_points", entry_points)
+
+
+GOOD = metadata.EntryPoint("good", "tests.unit.test_cli:commands", cli.PLUGINS)
+BAD = metadata.EntryPoint("bad", "tests.unit.nowhere:commands", cli.PLUGINS)
+ODD = metadata.EntryPoint("odd", "tests.unit.test_cli:ONE", cli.PLUGINS)
+
+commands = typer.Typer()
+
+
+@commands.command()
+def greet(name: str) -> None:
+    """Say hello."""
+    typer.echo(f"hello {name}")
+
+
+@commands.command()
+def hosts() -> None:
+    """A plug-in cannot take the place of a command of ours."""
+    typer.echo("hijacked")
+
+
+def test_commands_of_plug_ins_stand_beside_ours(lockstitch: Lockstitch, monkeypatch: pytest.MonkeyPatch) -> None:
+    plug_in(monkeypatch, GOOD)
+    assert lockstitch("greet", "Ada") == "hello Ada\n"
+    assert "greet" in lockstitch("--help")
+    assert "hijacked" not in lockstitch("hosts")
+
+
+def test_a_plug_in_with_one_command_is_taken_in_too(
+    lockstitch: Lockstitch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plug_in(monkeypatch, metadata.EntryPoint("one", "tests.unit.test_cli:single", cli.PLUGINS))
+    assert lockstitch("alone") == "alone\n"
+
+
+single = typer.Typer()
+
+
+@single.command()
+def alone() -> None:
+    """The only one."""
+    typer.echo("alone")
+
+
+def test_a_plug_in_that_fails_is_noted_and_hurts_nobody(
+    lockstitch: Lockstitch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plug_in(monkeypatch, BAD, GOOD, ODD)
+    shown = lockstitch("--help")
+    assert "greet" in shown
+    assert "plug-in 'bad' was skipped (No module named 'tests.unit.nowhere')" in shown
+    assert "plug-in 'odd' was skipped" in shown
+    assert lockstitch("greet", "Ada") == "hello Ada\n"
+    assert "note: plug-in 'bad' was skipped" in lockstitch("demo", code=2)
+    assert "skipped" not in lockstitch("hosts")
+
+
+def test_help_does_not_wait_for_the_controller() -> None:
+    script = (
+        "import sys, ryu_apps.cli\n"
+        "heavy = {'os_ken', 'fastapi', 'httpx', 'numpy', 'uvicorn', 'sqlalchemy'} & set(sys.modules)\n"
+        "sys.exit(f'imported: {heavy}' if heavy else 0)"
+    )
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+
+
+def test_the_version_is_told(lockstitch: Lockstitch) -> None:
+    assert lockstitch("--version").strip() == metadata.version("lockstitch")

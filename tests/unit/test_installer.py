@@ -1,0 +1,251 @@
+"""The installer sends the difference only, in confirmed stages, and takes back what a switch refuses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from os_ken.controller.handler import DEAD_DISPATCHER, MAIN_DISPATCHER
+
+from ryu_apps.app import Event
+from ryu_apps.events import ApplyStages, StagesApplied, SwitchReady, WantRules
+from ryu_apps.installer import CONFIRM_S, FORWARDING, Installer
+from stitching import cookie
+from stitching.cookie import Kind
+from stitching.rules import Change, FlowRule, Match, Output, rule_set
+from tests.unit.fake_switch import FakeSwitch
+
+FLOW_MOD, BARRIER = 14, 20
+
+
+class Told(Installer):
+    """An installer on the test's own thread and clock, that notes what it tells the others."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+        self.told: list[Event] = []
+        super().__init__(clock=lambda: self.now_s)
+
+    def publish(self, occurred: Event) -> None:
+        self.told.append(occurred)
+
+    def ended(self) -> list[StagesApplied]:
+        return [event for event in self.told if isinstance(event, StagesApplied)]
+
+
+def flow(number: int, port: int = 1, kind: Kind = Kind.FORWARD) -> FlowRule:
+    match = Match(eth_dst=f"02:00:00:00:00:{number:02x}")
+    return FlowRule(3, 100, match, (Output(port),), cookie=cookie.pack(kind))
+
+
+def wants(*rules: FlowRule, dpids: tuple[int, ...] = (1, 2)) -> dict[int, dict[Any, FlowRule]]:
+    return {dpid: rule_set(rules) for dpid in dpids}
+
+
+@pytest.fixture
+def installer() -> Told:
+    return Told()
+
+
+def connect(installer: Told, dpid: int, *has: FlowRule) -> FakeSwitch:
+    switch = FakeSwitch(dpid, dict(rule_set(has)))
+    installer.on_state(switch.state(MAIN_DISPATCHER))
+    installer.on_flows(switch.flows())
+    if (BARRIER, switch.sent[-1][1]) == switch.sent[-1]:
+        installer.on_barrier(switch.barrier_reply())
+    return switch
+
+
+def test_a_new_switch_gets_what_is_wanted(installer: Told) -> None:
+    installer.on_want(WantRules(FORWARDING, wants(flow(1), flow(2))))
+    switch = connect(installer, 1)
+    assert set(switch.table.values()) == {flow(1), flow(2)}
+    assert SwitchReady(1) in installer.told
+
+
+def test_a_switch_that_has_it_all_is_not_written_to(installer: Told) -> None:
+    installer.on_want(WantRules(FORWARDING, wants(flow(1), flow(2))))
+    switch = connect(installer, 1, flow(1), flow(2))
+    assert switch.flow_mods == 0
+    assert installer.status().rules_kept == 2
+
+
+def test_only_missing_wrong_and_excess_rules_are_touched(installer: Told) -> None:
+    installer.on_want(WantRules(FORWARDING, wants(flow(1), flow(2, port=7), flow(3))))
+    switch = connect(installer, 1, flow(1), flow(2, port=8), flow(9))
+    assert set(switch.table.values()) == {flow(1), flow(2, port=7), flow(3)}
+    assert switch.flow_mods == 3
+
+
+def test_nothing_is_touched_before_forwarding_has_spoken(installer: Told) -> None:
+    switch = connect(installer, 1, flow(9))
+    assert switch.flow_mods == 0
+    assert set(switch.table.values()) == {flow(9)}
+
+
+def test_rules_of_other_owners_are_not_seen(installer: Told) -> None:
+    installer.on_want(WantRules(FORWARDING, wants(flow(1))))
+    foreign = FlowRule(0, 1, Match(), (Output(1),), cookie=0x1234)
+    switch = connect(installer, 1, foreign)
+    assert foreign in switch.table.values()
+    assert switch.flow_mods == 1
+
+
+def ready(installer: Told) -> tuple[FakeSwitch, FakeSwitch]:
+    installer.on_want(WantRules(FORWARDING, wants(flow(1))))
+    return connect(installer, 1), connect(installer, 2)
+
+
+def apply(installer: Told, owner: str = "stitch:1", ticket: int = 5) -> ApplyStages:
+    far, near = flow(20, kind=Kind.STITCH), flow(21, kind=Kind.STITCH)
+    stages = ((Change(2, far),), (Change(1, near),))
+    request = ApplyStages(owner, stages, {2: rule_set([far]), 1: rule_set([near])}, ticket)
+    installer.on_apply(request)
+    return request
+
+
+def test_a_stage_starts_when_the_one_before_is_confirmed(installer: Told) -> None:
+    one, two = ready(installer)
+    before = one.flow_mods
+    apply(installer)
+    assert flow(20, kind=Kind.STITCH) in two.table.values()
+    assert one.flow_mods == before
+    installer.on_barrier(two.barrier_reply())
+    assert flow(21, kind=Kind.STITCH) in one.table.values()
+    assert not installer.ended()
+    installer.on_barrier(one.barrier_reply())
+    assert installer.ended() == [StagesApplied("stitch:1", 5, None, 2)]
+
+
+def test_a_refusal_takes_the_whole_change_back_and_says_why(installer: Told) -> None:
+    one, two = ready(installer)
+    apply(installer)
+    installer.on_barrier(two.barrier_reply())
+    installer.on_error(one.error(one.last(FLOW_MOD)))
+    (ended,) = installer.ended()
+    assert ended.error is not None and "0000000000000001 refused" in ended.error and "TABLE_FULL" in ended.error
+    assert set(two.table.values()) == {flow(1)}
+    assert not installer.status().differences
+
+
+def test_a_switch_that_goes_away_half_way_has_the_rest_taken_back(installer: Told) -> None:
+    one, two = ready(installer)
+    apply(installer)
+    installer.on_barrier(two.barrier_reply())
+    installer.on_state(one.state(DEAD_DISPATCHER))
+    (ended,) = installer.ended()
+    assert ended.error == "switch 0000000000000001 disconnected"
+    assert set(two.table.values()) == {flow(1)}
+
+
+def test_a_switch_that_does_not_confirm_ends_the_change(installer: Told) -> None:
+    _, two = ready(installer)
+    apply(installer)
+    installer.now_s = CONFIRM_S + 0.1
+    installer.on_deadline(None)  # type: ignore[arg-type]  # the tick says nothing
+    (ended,) = installer.ended()
+    assert ended.error is not None and "did not confirm" in ended.error
+    assert set(two.table.values()) == {flow(1)}
+
+
+def test_a_change_on_a_switch_that_is_away_is_refused_at_once(installer: Told) -> None:
+    installer.on_want(WantRules(FORWARDING, wants(flow(1))))
+    two = connect(installer, 2)
+    apply(installer)
+    assert installer.ended()[0].error == "switch 0000000000000001 is not connected"
+    assert set(two.table.values()) == {flow(1)}
+
+
+def test_reconciling_leaves_a_change_in_progress_alone(installer: Told) -> None:
+    one, two = ready(installer)
+    apply(installer)
+    installer.on_want(WantRules(FORWARDING, wants(flow(1), flow(2))))
+    assert flow(20, kind=Kind.STITCH) in two.table.values()
+    installer.on_barrier(two.barrier_reply())
+    assert set(one.table.values()) >= {flow(1), flow(2)}
+
+
+def test_a_rule_that_replaced_another_is_put_back(installer: Told) -> None:
+    one, two = ready(installer)
+    changed = flow(1, port=9)
+    installer.on_apply(ApplyStages("stitch:1", ((Change(2, changed),), (Change(1, flow(5)),)), {}, 1))
+    assert changed in two.table.values()
+    installer.on_state(one.state(DEAD_DISPATCHER))
+    assert set(two.table.values()) == {flow(1)}
+
+
+class AnySequence(RuleBasedStateMachine):
+    """Whatever happens in whatever order, a connected switch that has confirmed everything has what is wanted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.installer = Told()
+        self.switches: dict[int, FakeSwitch] = {}
+        self.tables: dict[int, dict[Any, FlowRule]] = {1: {}, 2: {}}
+        self.installer.on_want(WantRules(FORWARDING, wants(flow(1))))
+
+    dpids = st.sampled_from([1, 2])
+
+    @rule(numbers=st.sets(st.integers(1, 6), min_size=1), port=st.integers(1, 3))
+    def forwarding_wants(self, numbers: set[int], port: int) -> None:
+        rules = [flow(number, port) for number in sorted(numbers)]
+        self.installer.on_want(WantRules(FORWARDING, wants(*rules)))
+
+    @rule(dpid=dpids)
+    def connects(self, dpid: int) -> None:
+        if dpid not in self.switches:
+            switch = FakeSwitch(dpid, self.tables[dpid])
+            self.switches[dpid] = switch
+            self.installer.on_state(switch.state(MAIN_DISPATCHER))
+            self.installer.on_flows(switch.flows())
+
+    @rule(dpid=dpids)
+    def disconnects(self, dpid: int) -> None:
+        switch = self.switches.pop(dpid, None)
+        if switch is not None:
+            self.tables[dpid] = switch.table
+            self.installer.on_state(switch.state(DEAD_DISPATCHER))
+
+    @rule(number=st.integers(1, 3))
+    def stitches(self, number: int) -> None:
+        apply(self.installer, f"stitch:{number}", number)
+
+    @rule(number=st.integers(1, 3))
+    def unstitches(self, number: int) -> None:
+        self.installer.on_want(WantRules(f"stitch:{number}", {}))
+
+    @rule(dpid=dpids)
+    def refuses(self, dpid: int) -> None:
+        switch = self.switches.get(dpid)
+        if switch is not None and switch.flow_mods and any(s == FLOW_MOD for s, _ in switch.sent[-3:]):
+            xid = switch.last(FLOW_MOD)
+            if xid in self.installer._sent:
+                change = self.installer._sent[xid][1]
+                if not change.remove:
+                    switch.table.pop(change.rule.key, None)
+                    self.installer.on_error(switch.error(xid))
+
+    @precondition(lambda self: self.switches)
+    @rule()
+    def everything_is_confirmed(self) -> None:
+        for _ in range(10):
+            for switch in self.switches.values():
+                for xid in [x for x, (dpid, *_rest) in self.installer._barriers.items() if dpid == switch.id]:
+                    event = switch.barrier_reply()
+                    event.msg.xid = xid
+                    self.installer.on_barrier(event)
+        assert not self.installer._batches
+        self.installer.on_want(WantRules("nobody", wants(dpids=(1, 2))))
+        assert not self.installer.status().differences
+
+    @invariant()
+    def what_it_believes_is_what_the_switch_has(self) -> None:
+        for dpid, switch in self.switches.items():
+            assert self.installer._switches[dpid].has == switch.table
+
+
+AnySequence.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestAnySequence = AnySequence.TestCase

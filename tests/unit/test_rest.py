@@ -1,0 +1,306 @@
+"""The API: what each path answers when all is well."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
+
+import pytest
+
+from ryu_apps.events import CreateStitch, Rates, SetCapacities
+from ryu_apps.rest.api import create_api
+from ryu_apps.rest.apps import ApiSettings
+from stitching.network import Network
+from stitching.stitch import State, Stitch, StitchRequest
+from tests.unit.test_rest_fake import (
+    MACS,
+    NOW_S,
+    TOKEN,
+    Caller,
+    FakeController,
+    a_difference,
+    api_of,
+    outlook,
+    problem,
+    red_and_blue,
+)
+
+ONE = "0000000000000001"
+WANTED: dict[str, Any] = {"source": "h1", "destination": "h2", "bandwidth_mbps": 4.0}
+
+
+@pytest.fixture
+def controller() -> FakeController:
+    rates = Rates(NOW_S + 59, 1.0, port_tx_mbps={(1, 10): 2.5}, stitch_mbps={1: 0.75})
+    return FakeController(vnets=red_and_blue(), rates=rates)
+
+
+@pytest.fixture
+def call(controller: FakeController) -> Caller:
+    return Caller(api_of(controller))
+
+
+def test_topology_shows_switches_links_and_hosts(call: Caller) -> None:
+    answer = call("GET", "/v1/topology").json()
+    switches = {switch["dpid"]: switch for switch in answer["switches"]}
+    assert [switches[dpid]["connected"] for dpid in sorted(switches)] == [True, True, True, False]
+    assert switches[ONE]["ports"][1] == {"number": 10, "name": "eth10", "up": False}
+    assert answer["links"][0] == {
+        "src_dpid": ONE,
+        "src_port": 10,
+        "dst_dpid": "0000000000000002",
+        "dst_port": 10,
+        "latency_ms": 1.6,
+        "latency_spread_ms": 0.1,
+        "capacity_mbps": 10.0,
+        "load_mbps": 2.5,
+        "utilisation": 0.25,
+    }
+    assert [host["name"] for host in answer["hosts"]] == ["10.0.0.4", "h1", "h2", "h3"]
+
+
+def test_what_was_not_measured_is_null(call: Caller) -> None:
+    link = call("GET", "/v1/topology").json()["links"][-1]
+    assert [link[key] for key in ("latency_ms", "capacity_mbps", "load_mbps", "utilisation")] == [None] * 4
+
+
+def test_the_topology_is_there_without_telemetry(call: Caller, controller: FakeController) -> None:
+    controller.broken["Telemetry"] = LookupError("no app 'Telemetry' is running")
+    answer = call("GET", "/v1/topology")
+    assert answer.status_code == 200
+    assert answer.json()["links"][0]["load_mbps"] is None
+
+
+def test_hosts_have_a_name_a_place_and_a_network(call: Caller) -> None:
+    hosts = call("GET", "/v1/hosts").json()
+    assert hosts[1] == {
+        "name": "h1", "mac": MACS[0], "ips": ["10.0.0.1"], "dpid": ONE, "port": 1, "vnet": "red",
+    }  # fmt: skip
+    assert hosts[0]["vnet"] == "blue"
+
+
+def test_capacities_are_handed_to_discovery(call: Caller, controller: FakeController) -> None:
+    body = [{"dpid": ONE, "port": 10, "capacity_mbps": 20}, {"dpid": ONE, "port": 77, "capacity_mbps": 5.5}]
+    assert call("PUT", "/v1/links/capacities", json=body).json() == {"ports": 2, "links": 1}
+    (request,) = controller.asked
+    assert isinstance(request, SetCapacities)
+    assert request.capacity_mbps == {(1, 10): 20.0, (1, 77): 5.5}
+
+
+def test_a_virtual_network_lives_from_post_to_delete(call: Caller) -> None:
+    body = {"name": "green", "hosts": [{"name": "g1", "mac": "02:00:00:00:00:AA"}], "subnets": ["10.9.0.0/16"]}
+    made = call("POST", "/v1/vnets", json=body)
+    assert made.status_code == 201
+    assert made.headers["location"] == "/v1/vnets/green"
+    assert made.json()["hosts"] == [{"name": "g1", "mac": "02:00:00:00:00:aa"}]
+    assert call("GET", "/v1/vnets/green").json() == made.json()
+    assert [vnet["name"] for vnet in call("GET", "/v1/vnets").json()] == ["blue", "green", "red"]
+    # What was got may be put back, changed.
+    changed = call("PUT", "/v1/vnets/green", json={**made.json(), "subnets": []})
+    assert (changed.status_code, changed.json()["subnets"]) == (200, [])
+    assert call("PUT", "/v1/vnets/new", json={}).status_code == 201
+    assert call("DELETE", "/v1/vnets/green").status_code == 204
+    problem(call("GET", "/v1/vnets/green"), 404)
+    problem(call("DELETE", "/v1/vnets/green"), 404)
+
+
+@pytest.mark.parametrize("source", ["h1", " H1 ", "10.0.0.1", MACS[0], MACS[0].upper()])
+def test_hosts_are_found_by_name_address_and_mac(call: Caller, source: str) -> None:
+    made = call("POST", "/v1/stitches", json={**WANTED, "source": source})
+    assert made.status_code == 201
+    assert made.json()["source"] == {"name": "h1", "mac": MACS[0]}
+
+
+def test_a_stitch_is_made_shown_and_taken_away(call: Caller, controller: FakeController) -> None:
+    made = call("POST", "/v1/stitches", json={**WANTED, "max_latency_ms": 50})
+    assert made.status_code == 201
+    assert made.headers["location"] == "/v1/stitches/1"
+    assert made.json() == {
+        "id": 1,
+        "state": "establishing",
+        "reason": None,
+        "source": {"name": "h1", "mac": MACS[0]},
+        "destination": {"name": "h2", "mac": MACS[1]},
+        "bandwidth_mbps": 4.0,
+        "max_latency_ms": 50.0,
+        "origin": "api",
+        "both_ways": True,
+        "relieves": None,
+        "path": [
+            {"dpid": ONE, "in_port": 1, "out_port": 10},
+            {"dpid": "0000000000000002", "in_port": 10, "out_port": 11},
+            {"dpid": "0000000000000003", "in_port": 10, "out_port": 1},
+        ],
+        "latency_ms": 3.0,
+        "probe_ms": None,
+        "load_mbps": 0.75,
+        "enforced": "none",
+        "created": "2026-09-21T14:13:20Z",
+        "changed": "2026-09-21T14:13:20Z",
+        "up_since": None,
+    }
+    assert call("GET", "/v1/stitches/1").json() == made.json()
+    gone = call("DELETE", "/v1/stitches/1")
+    assert (gone.status_code, gone.json()["state"]) == (202, "terminating")
+    wishes = [type(request).__name__ for request in controller.asked]
+    assert [wish for wish in wishes if wish in ("CreateStitch", "DeleteStitch")] == [
+        "CreateStitch",
+        "DeleteStitch",
+    ]
+
+
+def test_taking_an_ended_stitch_away_changes_nothing(call: Caller, controller: FakeController) -> None:
+    ended = Stitch(9, StitchRequest(MACS[0], "02:ff:00:00:00:01", 1.0), State.TERMINATED, NOW_S, NOW_S)
+    controller.add(ended)
+    answer = call("DELETE", "/v1/stitches/9")
+    assert (answer.status_code, answer.json()["state"]) == (200, "terminated")
+    # A host that has gone is called by its MAC.
+    assert answer.json()["destination"]["name"] == "02:ff:00:00:00:01"
+
+
+def test_stitches_are_listed_by_state(call: Caller, controller: FakeController) -> None:
+    request = StitchRequest(MACS[0], MACS[1], 1.0)
+    for number, state in enumerate((State.TERMINATED, State.UP, State.FAILED), 1):
+        controller.add(Stitch(number, request, state, NOW_S, NOW_S, up_s=NOW_S))
+    assert [one["id"] for one in call("GET", "/v1/stitches").json()] == [1, 2, 3]
+    assert [one["id"] for one in call("GET", "/v1/stitches?state=up").json()] == [2]
+    assert [one["id"] for one in call("GET", "/v1/stitches?state=up&state=failed").json()] == [2, 3]
+
+
+@pytest.mark.parametrize("end", [State.UP, State.FAILED])
+def test_wait_ends_when_the_stitch_is_settled(call: Caller, controller: FakeController, end: State) -> None:
+    controller.after_create = [State.ESTABLISHING, end]
+    made = call("POST", "/v1/stitches?wait_s=30", json=WANTED)
+    assert (made.status_code, made.json()["state"]) == (201, end.value)
+
+
+def test_wait_ends_when_the_time_is_over(call: Caller) -> None:
+    made = call("POST", "/v1/stitches?wait_s=0.03", json=WANTED)
+    assert (made.status_code, made.json()["state"]) == (201, "establishing")
+
+
+def test_a_stitch_that_was_made_is_told_of_although_waiting_goes_wrong(controller: FakeController) -> None:
+    call = Caller(api_of(controller))
+    controller.after_create = [State.ESTABLISHING]
+    answer_of = controller.ask
+
+    def ask(name: str, request: Any, timeout_s: float, /) -> Any:
+        answer = answer_of(name, request, timeout_s)
+        if isinstance(request, CreateStitch):
+            controller.broken["Stitcher"] = TimeoutError()
+        return answer
+
+    call = Caller(create_api(ask, token=TOKEN, started_s=NOW_S))
+    made = call("POST", "/v1/stitches?wait_s=0.03", json=WANTED)
+    assert (made.status_code, made.json()["id"]) == (201, 1)
+
+
+def test_check_names_the_path_and_books_nothing(call: Caller, controller: FakeController) -> None:
+    for _ in range(2):
+        answer = call("POST", "/v1/stitches/check", json={**WANTED, "bandwidth_mbps": 9}).json()
+        assert (answer["possible"], answer["latency_ms"], len(answer["path"])) == (True, 3.0, 3)
+    assert controller.stitches == {}
+
+
+def test_check_says_what_stands_in_the_way(call: Caller) -> None:
+    answer = call("POST", "/v1/stitches/check", json={**WANTED, "bandwidth_mbps": 11})
+    assert answer.status_code == 200
+    content = answer.json()
+    assert (content["possible"], content["field"], content["path"]) == (False, "bandwidth_mbps", None)
+    assert "10" in content["reason"]
+    assert content["remedy"]
+
+
+def test_forecasts_say_that_there_is_none_yet(call: Caller) -> None:
+    answer = call("GET", "/v1/forecasts").json()
+    assert (answer["ready"], answer["samples"], answer["links"], answer["demands"]) == (False, 0, [], [])
+
+
+def test_forecasts_have_quantiles_per_step(call: Caller, controller: FakeController) -> None:
+    controller.outlook = outlook()
+    answer = call("GET", "/v1/forecasts").json()
+    assert (answer["ready"], answer["samples"], answer["step_s"]) == (True, 42, 5.0)
+    link = answer["links"][0]
+    assert (link["name"], link["capacity_mbps"], link["prob_above"]) == (f"{ONE}:10", 10.0, None)
+    assert [quantile["level"] for quantile in link["quantiles"]] == [0.1, 0.5, 0.9]
+    assert link["quantiles"][0]["mbps"][0] == 1.0
+    assert link["mean_mbps"] == link["quantiles"][1]["mbps"]
+    demand = answer["demands"][0]
+    assert (demand["name"], demand["source"]["mac"]) == ("h1 > h2", MACS[0])
+    assert demand["mean_mbps"] == [1.0, None, 3.0]
+
+
+def test_forecasts_tell_how_likely_a_link_is_too_full(call: Caller, controller: FakeController) -> None:
+    controller.outlook = outlook()
+    first, second = call("GET", "/v1/forecasts?threshold_share=0.2").json()["links"]
+    assert len(first["prob_above"]) == 3
+    assert 0.1 < first["prob_above"][0] < 0.5  # 2 Mbit/s is between the quantiles of 0.5 and 0.9
+    assert second["prob_above"] is None  # its capacity is not known
+
+
+def test_forecasts_of_one_link(call: Caller, controller: FakeController) -> None:
+    controller.outlook = outlook()
+    answer = call("GET", f"/v1/forecasts?link={ONE}:10").json()
+    assert ([link["name"] for link in answer["links"]], answer["demands"]) == ([f"{ONE}:10"], [])
+    assert problem(call("GET", f"/v1/forecasts?link={ONE}:99"), 404)["field"] == "link"
+
+
+def test_health_is_ok_when_every_part_works(call: Caller, controller: FakeController) -> None:
+    known = {key: link for key, link in controller.network.links.items() if 4 not in key}
+    controller.network = replace(controller.network, links=MappingProxyType(known))
+    answer = call("GET", "/v1/health").json()
+    assert (answer["status"], answer["reasons"]) == ("ok", [])
+    assert (answer["uptime_s"], answer["switches_connected"], answer["samples_age_s"]) == (60, 3, 1)
+    assert answer["installer"]["rules_added"] == 7
+    assert answer["queue_depths"] is None
+
+
+def test_a_fresh_controller_is_healthy() -> None:
+    status = replace(FakeController().status, ready=frozenset())
+    call = Caller(api_of(FakeController(network=Network(), status=status)))
+    assert call("GET", "/v1/health").json()["status"] == "ok"
+
+
+def test_health_names_what_does_not_work(controller: FakeController) -> None:
+    controller.broken = {"Predictor": LookupError("no app 'Predictor' is running"), "Stitcher": KeyError("secret")}
+    controller.rates = Rates(NOW_S, 1.0)
+    controller.status = replace(controller.status, ready=frozenset({1, 2}), differences={2: a_difference()})
+    settings = ApiSettings(clock=lambda: NOW_S + 60, queue_depths=lambda: {"Stitcher": 3})
+    answer = Caller(api_of(controller, settings))("GET", "/v1/health")
+    assert answer.status_code == 200
+    content = answer.json()
+    reasons = "\n".join(content["reasons"])
+    assert content["status"] == "degraded"
+    for part in ("Predictor is not running", "Stitcher fails", "60 s old", "not connected: 0000000000000004"):
+        assert part in reasons
+    assert "not been read yet: 0000000000000003" in reasons
+    assert "not what they should be: 0000000000000002" in reasons
+    assert "secret" not in answer.text
+    assert content["queue_depths"] == {"Stitcher": 3}
+    assert content["stitches"] is None
+
+
+def test_the_description_names_every_path_and_its_problems(call: Caller) -> None:
+    schema = call("GET", "/v1/openapi.json").json()
+    assert schema["openapi"].startswith("3.1")
+    assert set(schema["paths"]) == {
+        "/v1/topology",
+        "/v1/links/capacities",
+        "/v1/hosts",
+        "/v1/vnets",
+        "/v1/vnets/{name}",
+        "/v1/stitches",
+        "/v1/stitches/check",
+        "/v1/stitches/{stitch_id}",
+        "/v1/forecasts",
+        "/v1/health",
+    }
+    assert "HTTPValidationError" not in str(schema)
+    post = schema["paths"]["/v1/stitches"]["post"]["responses"]
+    assert {"201", "400", "401", "404", "409", "413", "415", "422", "500", "503"} == set(post)
+    for operations in schema["paths"].values():
+        for operation in operations.values():
+            for status, response in operation["responses"].items():
+                if status >= "400":
+                    assert list(response["content"]) == ["application/problem+json"]

@@ -1,0 +1,201 @@
+"""A controller without apps: answers every question the API may ask, and fails as `ryu_apps.app.ask` fails."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from fastapi import FastAPI
+
+from forecasting import Forecast
+from pathing import Resources
+from ryu_apps.app import Request, ask
+from ryu_apps.events import (
+    CheckStitch,
+    CreateStitch,
+    DeleteStitch,
+    DeleteVnet,
+    InstallerStatus,
+    InstallerStatusRequest,
+    NetworkRequest,
+    Outlook,
+    OutlookRequest,
+    PutVnet,
+    Rates,
+    RatesRequest,
+    SetCapacities,
+    StitchesRequest,
+    VnetsRequest,
+)
+from ryu_apps.rest.api import create_api
+from ryu_apps.rest.apps import ApiSettings
+from stitching.network import Host, Link, LinkKey, Network, Port
+from stitching.plan import NotPossible, Situation, links_to_reserve, plan_path
+from stitching.rules import Difference, FlowRule, Match
+from stitching.stitch import ENDED, State, Stitch, StitchRequest
+from stitching.vnet import Directory, Member, VNet
+
+TOKEN = "a-token-that-only-the-tests-know"  # noqa: S105  # it opens nothing
+NOW_S = 1_790_000_000.0
+MACS = [f"02:00:00:00:00:0{number}" for number in range(1, 5)]
+
+
+def fabric() -> Network:
+    """Three switches in a row and a fourth that is away; h1 and h2 at the ends, h3 beside h1, h4 elsewhere."""
+    keys: list[LinkKey] = [(1, 10, 2, 10), (2, 10, 1, 10), (2, 11, 3, 10), (3, 10, 2, 11), (3, 12, 4, 12)]
+    links = {key: Link(key, 10.0, 1.5, 1.6, 0.1) for key in keys}
+    links[3, 12, 4, 12] = Link((3, 12, 4, 12))
+    places = zip(MACS, ((1, 1), (3, 1), (1, 2), (2, 1)), strict=True)
+    hosts = {mac: Host(mac, *port, frozenset({f"10.0.0.{n}"})) for n, (mac, port) in enumerate(places, 1)}
+    ports = {
+        1: Port(1, "eth1", "02:aa:00:00:00:01", up=True),
+        10: Port(10, "eth10", "02:aa:00:00:00:0a", up=False),
+    }
+    return Network(dict.fromkeys((1, 2, 3), ports), links, hosts)
+
+
+def outlook() -> Outlook:
+    """Two links and a demand, three steps of 5 s: quantiles from 1 to 12 Mbit/s, one of them not a number."""
+    quantiles = np.linspace(1.0, 12.0, 18).reshape(2, 3, 3)
+    links = Forecast(("a", "b"), 5.0, (0.1, 0.5, 0.9), quantiles[:, :, 1], quantiles, np.zeros(2, np.bool_))
+    mean = np.array([[1.0, np.nan, 3.0]])
+    demands = Forecast(("d",), 5.0, (0.1, 0.5, 0.9), mean, quantiles[:1], np.zeros(1, np.bool_))
+    keys: tuple[LinkKey, ...] = ((1, 10, 2, 10), (3, 12, 4, 12))
+    return Outlook(NOW_S, keys, links, ((MACS[0], MACS[1]),), demands, samples=42)
+
+
+@dataclass
+class FakeController:
+    """Stands for all apps. `broken`: what asking an app raises; `after_create`: what the newest stitch becomes."""
+
+    network: Network = field(default_factory=fabric)
+    vnets: dict[str, VNet] = field(default_factory=dict)
+    rates: Rates | None = None
+    outlook: Outlook | None = None
+    stitches: dict[int, Stitch] = field(default_factory=dict)
+    status: InstallerStatus = field(
+        default_factory=lambda: InstallerStatus(7, 2, 5, 0, frozenset({1, 2, 3}), {1: Difference()})
+    )
+    broken: dict[str, Exception] = field(default_factory=dict)
+    after_create: list[State] = field(default_factory=list)
+    asked: list[Request[Any]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._ids = itertools.count(1)
+        self._resources: Resources[LinkKey] = Resources(dict.fromkeys(self.network.links, 10.0))
+        self._answers: dict[type, Callable[[Any], Any]] = {
+            NetworkRequest: lambda _: self.network,
+            SetCapacities: lambda r: sum(link.source in r.capacity_mbps for link in self.network.links.values()),
+            VnetsRequest: lambda _: tuple(self.vnets.values()),
+            PutVnet: lambda r: self._put(r.vnet),
+            DeleteVnet: lambda r: self.vnets.pop(r.name, None) is not None,
+            RatesRequest: lambda _: self.rates,
+            OutlookRequest: lambda _: self.outlook,
+            StitchesRequest: lambda _: self._step(),
+            CreateStitch: lambda r: self._create(r.request),
+            CheckStitch: lambda r: self._plan(r.request),
+            DeleteStitch: lambda r: self._delete(r.stitch_id),
+            InstallerStatusRequest: lambda _: self.status,
+        }
+
+    def ask(self, name: str, request: Request[Any], timeout_s: float, /) -> Any:
+        assert timeout_s > 0
+        self.asked.append(request)
+        if name in self.broken:
+            raise self.broken[name]
+        return self._answers[type(request)](request)
+
+    def add(self, stitch: Stitch) -> Stitch:
+        self.stitches[stitch.id] = stitch
+        return stitch
+
+    def _put(self, vnet: VNet) -> bool:
+        Directory.of([*(v for v in self.vnets.values() if v.name != vnet.name), vnet])
+        new = vnet.name not in self.vnets
+        self.vnets[vnet.name] = vnet
+        return new
+
+    def _plan(self, request: StitchRequest) -> Any:
+        for stitch in self.stitches.values():
+            if stitch.state not in ENDED and set(stitch.request.directions) & set(request.directions):
+                raise NotPossible(
+                    "destination", f"stitch {stitch.id} joins these hosts already", "delete it first"
+                )
+        situation = Situation(self.network, Directory.of(self.vnets.values()), self._resources, {})
+        return plan_path(request, situation)
+
+    def _create(self, request: StitchRequest) -> Stitch:
+        path = self._plan(request)
+        stitch = Stitch(next(self._ids), request, State.ESTABLISHING, NOW_S, NOW_S, path=path)
+        if path.links:
+            self._resources.reserve(stitch.id, links_to_reserve(request, path), request.bandwidth_mbps)
+        return self.add(stitch)
+
+    def _delete(self, stitch_id: int) -> Stitch:
+        if stitch_id not in self.stitches:
+            raise LookupError(f"there is no stitch {stitch_id}")
+        return self.add(self.stitches[stitch_id].to(State.TERMINATING, NOW_S + 1))
+
+    def _step(self) -> tuple[Stitch, ...]:
+        """All stitches; each time, the newest moves on to the next of `after_create`."""
+        answer = tuple(self.stitches.values())
+        if self.after_create and self.stitches:
+            newest = self.stitches[max(self.stitches)]
+            self.add(replace(newest, state=self.after_create.pop(0), reason="as the test wants"))
+        return answer
+
+
+def api_of(controller: FakeController, settings: ApiSettings | None = None) -> FastAPI:
+    settings = settings or ApiSettings(clock=lambda: NOW_S + 60)
+    return create_api(controller.ask, token=TOKEN, started_s=NOW_S, settings=settings)
+
+
+@dataclass
+class Caller:
+    """Calls an API in this process, with the token unless other headers are given."""
+
+    api: FastAPI
+
+    def __call__(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {TOKEN}", **kwargs.pop("headers", {})}
+
+        async def go() -> httpx.Response:
+            transport = httpx.ASGITransport(self.api, raise_app_exceptions=False)
+            async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+                return await client.request(method, path, headers=headers, **kwargs)
+
+        return asyncio.run(go())
+
+
+def problem(answer: httpx.Response, status: int) -> dict[str, Any]:
+    """The problem that an answer carries, after a look at what every problem has."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    content: dict[str, Any] = answer.json()
+    assert content["status"] == status
+    assert {"type", "title", "detail"} <= content.keys()
+    assert "Traceback" not in answer.text
+    assert TOKEN not in answer.text
+    return content
+
+
+def red_and_blue() -> dict[str, VNet]:
+    """Two virtual networks: h1 to h3 in red by MAC, h4 in blue by subnet."""
+    members = tuple(Member(mac, f"h{number}") for number, mac in enumerate(MACS[:3], 1))
+    return {"red": VNet("red", members), "blue": VNet("blue", (), ("10.0.0.4/32",))}
+
+
+def a_difference() -> Difference:
+    return Difference(missing=(FlowRule(0, 1, Match()),))
+
+
+def test_the_fake_fails_as_the_real_one_where_no_such_app_runs() -> None:
+    with pytest.raises(LookupError) as real:
+        ask("Discovery", NetworkRequest(), 0.1)
+    assert type(real.value) is LookupError

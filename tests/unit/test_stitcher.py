@@ -1,0 +1,300 @@
+"""A stitch is stored before it is done, UP when a probe has crossed it, and never leaves anything behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from os_ken.controller.handler import DEAD_DISPATCHER, MAIN_DISPATCHER
+
+from ryu_apps.app import Event, Tick
+from ryu_apps.events import ApplyStages, NetworkChanged, StagesApplied, SwitchReady, VnetsChanged, WantRules
+from ryu_apps.stitcher import RETRY_S, Duplicate, Stitcher
+from stitching.network import Host, Link, Network
+from stitching.plan import NotPossible
+from stitching.stitch import State, Stitch, StitchRequest
+from stitching.vnet import Member, VNet
+from tests.unit.fake_switch import FakeSwitch
+
+A, B = "02:00:00:00:00:0a", "02:00:00:00:00:0b"
+REQUEST = StitchRequest(A, B, bandwidth_mbps=4.0, max_latency_ms=50.0)
+
+
+class MemoryStore:
+    """What a StateStore keeps of stitches, with every state ever stored."""
+
+    def __init__(self) -> None:
+        self.kept: dict[int, Stitch] = {}
+        self.log: list[tuple[int, State]] = []
+        self.last_id = 0
+
+    def stitches(self) -> tuple[Stitch, ...]:
+        return tuple(self.kept.values())
+
+    def save_stitch(self, stitch: Stitch) -> None:
+        self.kept[stitch.id] = stitch
+        self.log.append((stitch.id, stitch.state))
+
+    def next_stitch_id(self) -> int:
+        self.last_id += 1
+        return self.last_id
+
+    def forget_stitches(self, before_s: float) -> None:
+        self.kept = {n: s for n, s in self.kept.items() if s.changed_s >= before_s}
+
+
+def triangle(*, broken: bool = False, moved: bool = False) -> Network:
+    """Switches 1, 2, 3 in a triangle; a on 1, b on 2; the direct link may be broken, b may have moved to 3."""
+    ends = [(1, 2), (1, 3), (3, 2)]
+    links = {}
+    for one, two in ends[1:] if broken else ends:
+        for a, b in ((one, two), (two, one)):
+            key = (a, b, b, a)
+            links[key] = Link(key, capacity_mbps=10.0, latency_ms=1.0)
+    hosts = {A: Host(A, 1, 10), B: Host(B, 3 if moved else 2, 10)}
+    return Network({dpid: {} for dpid in (1, 2, 3)}, links, hosts)
+
+
+class Bench(Stitcher):
+    """A stitcher on the test's own thread and clock; what it tells the others is noted."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self.now_s = 1000.0
+        self.told: list[Event] = []
+        clock: Callable[[], float] = lambda: self.now_s  # noqa: E731
+        super().__init__(store=store, key=b"k" * 32, policy=None, clock=clock, monotonic=clock)
+        self.switches = {dpid: FakeSwitch(dpid) for dpid in (1, 2, 3)}
+
+    def publish(self, occurred: Event) -> None:
+        self.told.append(occurred)
+
+    def connect(self) -> None:
+        for dpid, switch in self.switches.items():
+            self.on_state(switch.state(MAIN_DISPATCHER))
+            self.on_ready(SwitchReady(dpid))
+
+    def batch(self) -> ApplyStages:
+        return next(event for event in reversed(self.told) if isinstance(event, ApplyStages))
+
+    def confirm(self, error: str | None = None) -> None:
+        batch = self.batch()
+        self.on_applied(StagesApplied(batch.owner, batch.ticket, error, 0))
+
+    def probes_cross(self, took_s: float = 0.002) -> None:
+        """Carry every probe that was sent to the far end of its stitch."""
+        ends = {1: 2, 2: 1} if self.stitch().path else {}
+        for dpid, far in ends.items():
+            packets, self.switches[dpid].packets = self.switches[dpid].packets, []
+            for packet in packets:
+                message = SimpleNamespace(
+                    data=packet[40:], datapath=self.switches[far], received_s=self.now_s + took_s
+                )
+                self.on_packet(SimpleNamespace(msg=message))
+
+    def probe_tick(self, seconds: float = 0.0) -> None:
+        self.now_s += seconds
+        self.on_tick(Tick("probe"))
+
+    def stitch(self, number: int = 1) -> Stitch:
+        return next(stitch for stitch in self._all() if stitch.id == number)
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore()
+
+
+@pytest.fixture
+def bench(store: MemoryStore) -> Bench:
+    made = Bench(store)
+    made.on_network(NetworkChanged(triangle()))
+    made.connect()
+    return made
+
+
+def create(bench: Bench, request: StitchRequest = REQUEST) -> Stitch:
+    return bench._create(request, bench._plan(request))
+
+
+def up(bench: Bench) -> Stitch:
+    create(bench)
+    bench.confirm()
+    bench.probes_cross()
+    assert bench.stitch().state is State.UP
+    return bench.stitch()
+
+
+def test_it_is_stored_before_any_rule_is_asked_for(bench: Bench, store: MemoryStore) -> None:
+    stored: list[State] = []
+    told = bench.told.append
+    bench.publish = lambda event: (stored.append(store.kept[1].state), told(event))[1]  # type: ignore[method-assign]  # to look in between
+    create(bench)
+    assert stored[-1] is State.ESTABLISHING
+    assert store.log == [(1, State.REQUESTED), (1, State.ESTABLISHING)]
+
+
+def test_it_is_up_when_probes_have_crossed_it_both_ways_and_not_before(bench: Bench) -> None:
+    create(bench)
+    assert bench.stitch().state is State.ESTABLISHING
+    bench.confirm()
+    assert bench.stitch().state is State.ESTABLISHING
+    bench.probes_cross()
+    assert bench.stitch().state is State.UP
+    assert bench.stitch().probe_ms == pytest.approx(2.0)
+
+
+def test_rules_that_no_probe_crosses_are_taken_out_again(bench: Bench) -> None:
+    create(bench)
+    bench.confirm()
+    bench.probe_tick(2.1)
+    assert all(change.remove for stage in bench.batch().stages for change in stage)
+    bench.confirm()
+    assert bench.stitch().state is State.FAILED
+    assert "no probe came through" in (bench.stitch().reason or "")
+
+
+def test_what_a_switch_refuses_fails_with_its_reason_and_frees_the_bandwidth(bench: Bench) -> None:
+    create(bench)
+    bench.confirm("switch 0000000000000002 refused a rule in table 2: OFPFMFC_TABLE_FULL")
+    assert bench.stitch().state is State.FAILED
+    assert "TABLE_FULL" in (bench.stitch().reason or "")
+    assert bench._resources.free((1, 2, 2, 1)) == 10.0
+
+
+def test_the_same_hosts_are_not_stitched_twice(bench: Bench) -> None:
+    create(bench)
+    with pytest.raises(Duplicate, match="stitch 1 joins these hosts already"):
+        create(bench, StitchRequest(B, A, 1.0))
+
+
+def test_no_link_is_promised_more_than_it_has(bench: Bench) -> None:
+    create(bench)
+    other = StitchRequest(A, B, 7.0)
+    bench._stitches[1] = bench._stitches[1].to(State.TERMINATING, 0.0).to(State.TERMINATED, 0.0)
+    path = bench._plan(other)
+    assert [hop.dpid for hop in path.hops] == [1, 3, 2]
+    with pytest.raises(NotPossible, match="bandwidth_mbps"):
+        bench._plan(StitchRequest(A, B, 11.0))
+
+
+def test_a_stitch_is_gone_when_its_rules_are(bench: Bench) -> None:
+    up(bench)
+    bench._delete(1)
+    assert bench.stitch().state is State.TERMINATING
+    bench.confirm()
+    assert bench.stitch().state is State.TERMINATED
+    assert bench._resources.free((1, 2, 2, 1)) == 10.0
+    with pytest.raises(LookupError):
+        bench._delete(1)
+
+
+def test_it_can_be_deleted_while_it_is_being_made(bench: Bench) -> None:
+    create(bench)
+    making = bench.batch()
+    bench._delete(1)
+    bench.on_applied(StagesApplied(making.owner, making.ticket, "overtaken by a newer change", 0))
+    assert bench.stitch().state is State.TERMINATING
+    bench.confirm()
+    assert bench.stitch().state is State.TERMINATED
+
+
+def test_a_switch_that_is_away_at_the_end_gives_its_rules_up_later(bench: Bench) -> None:
+    up(bench)
+    bench._delete(1)
+    bench.confirm("switch 0000000000000002 is not connected")
+    assert bench.stitch().state is State.TERMINATED
+    assert WantRules("stitch:1", {}) in bench.told
+
+
+def test_a_broken_path_is_left_and_another_one_taken(bench: Bench) -> None:
+    up(bench)
+    bench.on_network(NetworkChanged(triangle(broken=True)))
+    assert bench.stitch().state is State.DOWN
+    bench.confirm()
+    assert bench.stitch().state is State.FAILED
+    bench.now_s += RETRY_S
+    bench.on_tick(Tick("retry"))
+    path = bench.stitch().path
+    assert path is not None and [hop.dpid for hop in path.hops] == [1, 3, 2]
+    bench.confirm()
+    bench.probes_cross()
+    assert bench.stitch().state is State.UP
+
+
+def test_a_host_that_moved_takes_its_stitch_along(bench: Bench) -> None:
+    up(bench)
+    bench.on_network(NetworkChanged(triangle(moved=True)))
+    bench.confirm()
+    bench.on_network(NetworkChanged(triangle(moved=True)))
+    path = bench.stitch().path
+    assert path is not None and path.hops[-1].dpid == 3
+
+
+def test_three_lost_probes_bring_it_down(bench: Bench) -> None:
+    up(bench)
+    for _ in range(5):
+        bench.probe_tick(1.0)
+    assert bench.stitch().state is State.DOWN
+
+
+def test_a_controller_that_lost_a_switch_does_not_take_the_stitch_for_dead(bench: Bench) -> None:
+    up(bench)
+    bench.on_state(bench.switches[1].state(DEAD_DISPATCHER))
+    for _ in range(20):
+        bench.probe_tick(1.0)
+    assert bench.stitch().state is State.UP
+
+
+def test_a_slow_stitch_is_degraded_and_recovers(bench: Bench) -> None:
+    up(bench)
+    for _ in range(4):
+        bench.probe_tick(1.0)
+        bench.probes_cross(took_s=0.08)
+    assert bench.stitch().state is State.DEGRADED
+    bench.probe_tick(1.0)
+    bench.probes_cross()
+    assert bench.stitch().state is State.UP
+
+
+def test_hosts_that_no_longer_belong_together_lose_their_stitch(bench: Bench) -> None:
+    up(bench)
+    bench.on_vnets(VnetsChanged((VNet("blue", (Member(A, "a"),)),)))
+    assert bench.stitch().state is State.TERMINATING
+
+
+def test_after_a_restart_an_up_stitch_is_wanted_as_it_was(bench: Bench, store: MemoryStore) -> None:
+    before = up(bench)
+    again = Bench(store)
+    for stitch in store.stitches():
+        again._stitches[stitch.id] = stitch
+        again._resume(stitch)
+    (wanted,) = (event for event in again.told if isinstance(event, WantRules))
+    assert wanted.rules == bench_rules(before)
+    again.on_network(NetworkChanged(triangle()))
+    assert again._resources.free((1, 2, 2, 1)) == 6.0
+    assert again.stitch().state is State.UP
+
+
+def bench_rules(stitch: Stitch) -> Any:
+    from stitching.stages import stitch_rules
+
+    return stitch_rules(stitch)
+
+
+@pytest.mark.parametrize("confirmed", [False, True])
+def test_what_was_half_done_at_a_restart_is_done_again(bench: Bench, store: MemoryStore, confirmed: bool) -> None:
+    create(bench)
+    if confirmed:
+        bench.confirm()
+    again = Bench(store)
+    for stitch in store.stitches():
+        again._stitches[stitch.id] = stitch
+        again._resume(stitch)
+    assert again.stitch().state is State.FAILED
+    again.on_network(NetworkChanged(triangle()))
+    again.connect()
+    again.on_tick(Tick("retry"))
+    assert again.stitch().state is State.ESTABLISHING
+    assert again.stitch().epoch == 2

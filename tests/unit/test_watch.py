@@ -1,0 +1,74 @@
+"""A watch is proven by an answer in every direction, lost after three missed probes, and patient otherwise."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ryu_apps.watch import MISSES, PROVE_EVERY_S, WATCH_EVERY_S, Watch
+
+
+def test_it_is_proven_when_every_direction_has_answered() -> None:
+    watch = Watch.over(2, 0.0, None)
+    assert watch.due(0.0) == (0, 1)
+    watch.heard(0, 1.0)
+    assert not watch.proven
+    watch.heard(1, 3.0)
+    assert watch.proven
+    assert watch.latency_ms == 3.0
+
+
+def test_it_asks_often_until_it_is_proven_then_now_and_then() -> None:
+    watch = Watch.over(1, 0.0, None)
+    assert watch.due(0.0)
+    assert not watch.due(PROVE_EVERY_S / 2)
+    assert watch.due(PROVE_EVERY_S)
+    watch.heard(0, 1.0)
+    assert watch.due(2 * PROVE_EVERY_S)
+    assert not watch.due(2 * PROVE_EVERY_S + WATCH_EVERY_S / 2)
+
+
+def test_it_is_lost_after_three_missed_probes_and_not_before() -> None:
+    watch = Watch.over(1, 0.0, None)
+    watch.heard(0, 1.0)
+    now_s = 0.0
+    for _ in range(MISSES):
+        watch.due(now_s)
+        assert not watch.lost
+        now_s += WATCH_EVERY_S
+    watch.due(now_s)
+    assert watch.lost
+
+
+def test_an_answer_ends_the_count() -> None:
+    watch = Watch.over(1, 0.0, None)
+    watch.heard(0, 1.0)
+    for second in range(20):
+        watch.due(float(second))
+        if second % 2:
+            watch.heard(0, 1.0)
+        assert not watch.lost
+
+
+@given(st.lists(st.floats(0.0, 60.0), max_size=30))
+def test_probes_that_could_not_be_sent_prove_nothing(times_s: list[float]) -> None:
+    watch = Watch.over(2, 0.0, None)
+    watch.heard(0, 1.0)
+    watch.heard(1, 1.0)
+    for now_s in sorted(times_s):
+        watch.due(now_s)
+        watch.skip(now_s)
+    assert not watch.lost
+
+
+def test_it_is_slow_when_three_probes_in_a_row_took_too_long() -> None:
+    watch = Watch.over(1, 0.0, 10.0)
+    for latency_ms in (20.0, 20.0, 5.0, 20.0, 20.0):
+        watch.heard(0, latency_ms)
+        assert not watch.slow
+    watch.heard(0, 20.0)
+    assert watch.slow
+
+
+def test_a_direction_that_is_not_watched_is_ignored() -> None:
+    watch = Watch.over(1, 0.0, None)
+    watch.heard(1, 1.0)
+    assert not watch.proven

@@ -3,6 +3,8 @@
 # make bench   run the benchmarks, one JSON line each           (make bench ONLY=controller)
 
 PYTHON ?= python3
+export OPENBLAS_NUM_THREADS = 1
+
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready-$(shell sha256sum setup.cfg scripts/setup.sh | sha256sum | cut -c1-12)

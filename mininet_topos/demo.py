@@ -208,8 +208,13 @@ def _tail(log: Path) -> str:
 
 def _prepare(api: httpx.Client, lab: Lab) -> None:
     """Wait until the controller knows every link, tell it what they carry, and let it see every host."""
-    links = 2 * len(lab.topology.links)
-    _wait(lambda: len(_get(api, "/v1/topology")["links"]) == links, "links were not all found")
+    expected = 2 * len(lab.topology.links)
+
+    def measured() -> bool:
+        links = _get(api, "/v1/topology")["links"]
+        return len(links) == expected and all(link["latency_spread_ms"] is not None for link in links)
+
+    _wait(measured, "links were not all found and measured")
     api.put("/v1/links/capacities", json=_capacities(lab)).raise_for_status()
     hosts = lab.hosts()
     for one, other in zip(hosts, (*hosts[1:], hosts[0]), strict=True):

@@ -81,6 +81,8 @@ def started(settings: Settings) -> Iterator[tuple[int, int]]:
     settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
     # Threads hand small pieces of work to each other all the time: waiting 5 ms for the interpreter would add up.
     sys.setswitchinterval(0.0005)
+    # For the processes that fit: on two busy cores the threads of OpenBLAS make small fits many times slower.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     with contextlib.ExitStack() as stack:
         stack.enter_context(_alone(settings.state))
         state = StateStore(f"sqlite:///{settings.state / 'lockstitch.db'}")
@@ -99,13 +101,10 @@ def started(settings: Settings) -> Iterator[tuple[int, int]]:
         server.start()
         stack.callback(server.stop)
         # Everything remembered is in place before the first switch comes, or its rules would look like excess.
-        for name, request in (
-            ("Discovery", NetworkRequest()),
-            ("Forwarding", VnetsRequest()),
-            ("Stitcher", StitchesRequest()),
-            ("Installer", InstallerStatusRequest()),
-        ):
-            ask(name, request)
+        ask("Discovery", NetworkRequest())
+        ask("Forwarding", VnetsRequest())
+        ask("Stitcher", StitchesRequest())
+        ask("Installer", InstallerStatusRequest())
         try:
             of_port = channel.listen()
         except OSError as error:
@@ -135,7 +134,8 @@ def _start_apps(
                      "history": DemandHistory(settings.period_s)}),
         (Recorder, {"state": state, "history": history}),
         (Telemetry, {"period_s": settings.period_s}),
-        (Discovery, {"key": key, "remembered": state.network(), "capacities": state.capacities()}),
+        (Discovery, {"key": key, "remembered": state.network(), "capacities": state.capacities(),
+                     "keep": state.save_capacities}),
     ]  # fmt: skip
     manager = AppManager.get_instance()
     running = []

@@ -101,6 +101,29 @@ class RatesRequest(Request[Rates | None]):
     """What was measured last?"""
 
 
+@dataclass(frozen=True)
+class TelemetryStatus:
+    """How polling goes. Counts are since the start, one a switch and period.
+
+    polled: switches asked; answered: those that answered all they were asked; late: those that had not when the
+    period ended. resets: counters that started over; absurd: rates dropped as past belief. late_now are the
+    switches that were late in the last period.
+    """
+
+    period_s: float
+    polled: int
+    answered: int
+    late: int
+    resets: int
+    absurd: int
+    late_now: frozenset[int] = frozenset()
+
+
+@dataclass
+class TelemetryStatusRequest(Request[TelemetryStatus]):
+    """How does polling go?"""
+
+
 # predictor -----------------------------------------------------------------------------------------------
 
 
@@ -185,13 +208,14 @@ class ApplyStages(Event):
     """Carry out these stages in order, each confirmed by barriers before the next one starts.
 
     When all are confirmed, `rules` is what `owner` wants from then on. When a switch refuses or goes away, what
-    was done is undone and `owner` keeps the rules it had.
+    was done is undone and `owner` keeps the rules it had. Between two stages it waits pause_s.
     """
 
     owner: str
     stages: tuple[Stage, ...]
     rules: Mapping[int, RuleSet]
     ticket: int = 0
+    pause_s: float = 0.0
 
 
 @dataclass

@@ -134,9 +134,10 @@ class Forwarding(App):
     def on_state(self, event: Any) -> None:
         """Keep the connections at hand, for packets to hosts."""
         datapath = event.datapath
+        known = self._datapaths.get(datapath.id)
         if event.state == MAIN_DISPATCHER:
             self._datapaths[datapath.id] = datapath
-        elif self._datapaths.get(datapath.id) is datapath:
+        elif known is not None and known is datapath:
             del self._datapaths[datapath.id]
 
     @handles(ofp_event.EventOFPPacketIn, states=(MAIN_DISPATCHER,))

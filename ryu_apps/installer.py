@@ -7,6 +7,7 @@ then kept in step) and the rules that are wanted, by owner.
 from __future__ import annotations
 
 import itertools
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
@@ -17,7 +18,7 @@ from os_ken.controller import ofp_event
 from os_ken.controller.handler import DEAD_DISPATCHER, MAIN_DISPATCHER
 
 from ryu_apps import wire
-from ryu_apps.app import App, Tick, handles
+from ryu_apps.app import App, Event, Tick, handles
 from ryu_apps.events import (
     ApplyStages,
     InstallerStatus,
@@ -63,6 +64,13 @@ class _Batch:
     @property
     def entries(self) -> set[tuple[int, RuleKey]]:
         return {(change.dpid, change.rule.key) for stage in self.request.stages for change in stage}
+
+
+@dataclass
+class _PauseOver(Event):
+    """The pause between two stages of a change is over."""
+
+    batch: _Batch
 
 
 class Installer(App):
@@ -147,10 +155,11 @@ class Installer(App):
     @handles(WantRules)
     def on_want(self, event: WantRules) -> None:
         """An owner wants these rules from now on: send the difference."""
-        touched = set(event.rules) | set(self._wanted.get(event.owner, {}))
+        before = self._wanted.get(event.owner, {})
         self._set_wanted(event.owner, event.rules)
-        for dpid in touched:
-            self._reconcile(dpid)
+        for dpid in set(event.rules) | set(before):
+            if event.rules.get(dpid) != before.get(dpid):
+                self._reconcile(dpid)
 
     def _set_wanted(self, owner: str, rules: Mapping[int, RuleSet]) -> None:
         if rules:
@@ -207,6 +216,18 @@ class Installer(App):
 
     def _is_ready(self, dpid: int) -> bool:
         return dpid in self._switches and self._switches[dpid].ready
+
+    @handles(_PauseOver)
+    def on_pause_over(self, event: _PauseOver) -> None:
+        """Go on with a change, unless it has ended in the meantime."""
+        if self._batches.get(event.batch.request.owner) is event.batch:
+            self._advance(event.batch)
+
+    def _pause(self, batch: _Batch) -> None:
+        """Leave packets on the links the time to arrive before the next stage."""
+        timer = threading.Timer(batch.request.pause_s, lambda: self.post(_PauseOver(batch)))
+        timer.daemon = True
+        timer.start()
 
     def _advance(self, batch: _Batch) -> None:
         stages = batch.request.stages
@@ -291,7 +312,10 @@ class Installer(App):
         batch = self._batches.get(owner) if owner is not None else None
         if batch is not None and batch.waiting.get(dpid) == event.msg.xid:
             del batch.waiting[dpid]
-            self._advance(batch)
+            if batch.waiting or batch.next_stage == len(batch.request.stages) or not batch.request.pause_s:
+                self._advance(batch)
+            else:
+                self._pause(batch)
 
     @handles(ofp_event.EventOFPErrorMsg, states=(MAIN_DISPATCHER,))
     def on_error(self, event: Any) -> None:

@@ -19,6 +19,10 @@ SETTLED = 3
 PATIENCE = 3
 """Probes in a row after which the smoothed value must be away from the held one before that moves."""
 
+RISE_PATIENCE = 40
+"""The same for a rise. A rise is most often a queue, and paths that run from queues chase their own traffic round
+the fabric, as the ARPANET's once did: how full a link is, is for the planner to weigh, not for shortest paths."""
+
 WITNESSES = 8
 """Samples of the window that must be away too, on the same side. With one probe in ten delayed by far that happens
 by chance once in ten million probes; a real change has this many witnesses after eight."""
@@ -38,7 +42,8 @@ class DelayEstimate:
 
     smoothed_ms is the live estimate (never negative), spread_ms its noise as a standard deviation, held_ms
     what paths are computed on: it moves only when smoothed_ms has been more than 20 %, 0.5 ms and two
-    spreads away for PATIENCE probes in a row and WITNESSES of the last samples agree. Each is None until measured.
+    spreads away for PATIENCE (up: RISE_PATIENCE) probes in a row and WITNESSES of the last samples agree. Each is
+    None until measured.
     """
 
     __slots__ = ("_apart", "_samples_ms", "held_ms", "smoothed_ms", "spread_ms")
@@ -61,24 +66,27 @@ class DelayEstimate:
         samples_ms = self._samples_ms
         samples_ms.append((flight_s - source_rtt_s / 2 - target_rtt_s / 2) * 1e3)
         # Samples stay as they are, below zero too: cutting each one off would push the others up.
-        low_ms = max(0.0, sorted(samples_ms)[len(samples_ms) * LOW_RANK // WINDOW])
+        # Of three samples it is the middle one: the first round trips are measured while all is starting up.
+        rank = (len(samples_ms) * LOW_RANK + WINDOW // 2) // WINDOW
+        low_ms = max(0.0, sorted(samples_ms)[rank])
         self.smoothed_ms = _follow(self.smoothed_ms, low_ms)
         if len(samples_ms) < SETTLED:
             return False
         middle_ms = _median(samples_ms)
-        mad_ms = _median([abs(sample_ms - middle_ms) for sample_ms in samples_ms])
-        self.spread_ms = _follow(self.spread_ms, MAD_TO_SIGMA * mad_ms)
-        return self._hold(low_ms)
+        sigma_ms = MAD_TO_SIGMA * _median([abs(sample_ms - middle_ms) for sample_ms in samples_ms])
+        self.spread_ms = _follow(self.spread_ms, sigma_ms)
+        # Noise that has just begun is not in the spread yet.
+        return self._hold(low_ms, max(self.spread_ms, sigma_ms))
 
-    def _hold(self, low_ms: float) -> bool:
+    def _hold(self, low_ms: float, noise_ms: float) -> bool:
         assert self.smoothed_ms is not None
         if self.held_ms is not None:
-            band_ms = max(HOLD_SHARE * self.held_ms, HOLD_MS, HOLD_SPREADS * (self.spread_ms or 0.0))
+            band_ms = max(HOLD_SHARE * self.held_ms, HOLD_MS, HOLD_SPREADS * noise_ms)
             above = self.smoothed_ms > self.held_ms
             self._apart = self._apart + 1 if abs(self.smoothed_ms - self.held_ms) > band_ms else 0
             edge_ms = self.held_ms + (band_ms if above else -band_ms)
             witnesses = sum((sample_ms > edge_ms) == above for sample_ms in self._samples_ms)
-            if self._apart < PATIENCE or witnesses < WITNESSES:
+            if self._apart < (RISE_PATIENCE if above else PATIENCE) or witnesses < WITNESSES:
                 return False
         # The delay is another one now: smoothing it together with the old one would only lag behind.
         self.smoothed_ms = self.held_ms = low_ms

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from os_ken.controller import ofp_event
 from os_ken.controller.handler import DEAD_DISPATCHER, MAIN_DISPATCHER
@@ -34,15 +34,21 @@ from ryu_apps.events import (
     WantRules,
 )
 from ryu_apps.stitch_probes import StitchProbe, StitchProber
-from ryu_apps.store import StateStore
 from ryu_apps.watch import PROVE_WITHIN_S, Watch
 from stitching.network import LinkKey, Network
 from stitching.plan import NotPossible, Situation, links_to_reserve, plan_path
 from stitching.routes import CARRYING, default_routes
 from stitching.rules import PORT_CONTROLLER
-from stitching.stages import establish_stages, remove_stages, stitch_rules
+from stitching.stages import (
+    establish_pause_s,
+    establish_stages,
+    remove_pause_s,
+    remove_stages,
+    reroute_stages,
+    stitch_rules,
+)
 from stitching.stitch import ENDED, State, Stitch, StitchPath, StitchRequest
-from stitching.trigger import ORIGIN, Establish, Release, Trigger, TriggerPolicy
+from stitching.trigger import ORIGIN, Decision, Establish, Release, Reroute, Resize, Trigger, TriggerPolicy
 from stitching.vnet import Directory
 
 RETRY_S = 5.0
@@ -52,6 +58,24 @@ REMEMBER_S = 3600.0
 """How long a stitch that ended is still shown."""
 
 _PORT_TABLE = 0xFFFFFFF9
+
+_ON_THE_MOVE = frozenset({State.REQUESTED, State.ESTABLISHING, State.ADJUSTING, State.TERMINATING})
+
+
+class StitchStore(Protocol):
+    """Where stitches are kept (ryu_apps.store.StateStore)."""
+
+    def stitches(self) -> Sequence[Stitch]:
+        """All that were kept."""
+
+    def save_stitch(self, stitch: Stitch) -> None:
+        """Keep a stitch; returns when it is safe."""
+
+    def next_stitch_id(self) -> int:
+        """A number that was never given before."""
+
+    def forget_stitches(self, ended_before_s: float) -> None:
+        """Drop those that ended before this time."""
 
 
 class Duplicate(NotPossible):
@@ -75,7 +99,7 @@ class Stitcher(App):
     def __init__(
         self,
         *args: Any,
-        store: StateStore,
+        store: StitchStore,
         key: bytes,
         policy: TriggerPolicy | None,
         clock: Callable[[], float] = time.time,
@@ -96,6 +120,7 @@ class Stitcher(App):
         self._removals: dict[int, _Removal] = {}
         self._tickets = itertools.count(1)
         self._establishing: dict[int, int] = {}
+        self._adjusting: dict[int, Stitch] = {}
         self._retry_at_s: dict[int, float] = {}
         self._datapaths: dict[int, Any] = {}
         self._ready: set[int] = set()
@@ -179,10 +204,11 @@ class Stitcher(App):
     def on_state(self, event: Any) -> None:
         """Keep the connections at hand, for probes."""
         datapath = event.datapath
+        known = self._datapaths.get(datapath.id)
         if event.state == MAIN_DISPATCHER:
             self._datapaths[datapath.id] = datapath
             self._ready.discard(datapath.id)
-        elif self._datapaths.get(datapath.id) is datapath:
+        elif known is not None and known is datapath:
             del self._datapaths[datapath.id]
             self._ready.discard(datapath.id)
 
@@ -285,9 +311,12 @@ class Stitcher(App):
         if stitch is None or self._establishing.get(stitch.id) != event.ticket:
             return
         del self._establishing[stitch.id]
+        before = self._adjusting.pop(stitch.id, None)
         if event.error is None:
             self._watch(stitch)
             self._send_probes()
+        elif before is not None:
+            self._keep_path(stitch, before, event.error)
         else:
             self._end(stitch, State.FAILED, event.error)
 
@@ -311,8 +340,8 @@ class Stitcher(App):
         now_s = self._monotonic()
         for number, watch in list(self._watches.items()):
             stitch = self._stitches[number]
-            assert stitch.path is not None  # a watch is over a path
-            ends = (stitch.path.hops[0].dpid, stitch.path.hops[-1].dpid)
+            path = self._path(stitch)
+            ends = (path.hops[0].dpid, path.hops[-1].dpid)
             if not self._ready.issuperset(ends):
                 watch.skip(now_s)
                 continue
@@ -344,9 +373,10 @@ class Stitcher(App):
 
     def _judge(self, stitch: Stitch, watch: Watch, now_s: float) -> None:
         """Let the probes decide the state."""
-        if stitch.state is State.ESTABLISHING and watch.proven:
+        making = stitch.state in (State.ESTABLISHING, State.ADJUSTING)
+        if making and watch.proven:
             self._put(stitch.to(State.UP, self._clock()))
-        elif stitch.state is State.ESTABLISHING and watch.unproven_for_s(now_s) > PROVE_WITHIN_S:
+        elif making and watch.unproven_for_s(now_s) > PROVE_WITHIN_S:
             self._remove(stitch, State.FAILED, f"no probe came through within {PROVE_WITHIN_S:g} s")
         elif stitch.state in (State.UP, State.DEGRADED) and watch.lost:
             self._bring_down(stitch, "probes no longer come through")
@@ -357,6 +387,46 @@ class Stitcher(App):
             self._put(stitch.to(State.UP, self._clock()))
 
     # -- adjust and take away -------------------------------------------------------------------------------
+
+    def _reroute(self, stitch: Stitch, path: StitchPath, bandwidth_mbps: float) -> None:
+        """Move a stitch to another path without a gap: the old rules go when the new ones carry."""
+        if stitch.state not in (State.UP, State.DEGRADED):
+            return
+        request = replace(stitch.request, bandwidth_mbps=bandwidth_mbps)
+        after = replace(stitch, request=request, path=path, epoch=(stitch.epoch + 1) & 0xFFFF)
+        self._resources.release(stitch.id)
+        try:
+            self._resources.reserve(stitch.id, links_to_reserve(request, path), bandwidth_mbps)
+        except Oversubscribed as error:
+            self._reserve(stitch, self._path(stitch))
+            self.log.info("stitch=%d not_rerouted=%s", stitch.id, error)
+            return
+        self._watches.pop(stitch.id, None)
+        self._adjusting[stitch.id] = stitch
+        after = self._put(after.to(State.ADJUSTING, self._clock()))
+        self._install(after, reroute_stages(stitch, after), establish_pause_s(after, self._network))
+
+    def _keep_path(self, stitch: Stitch, before: Stitch, reason: str) -> None:
+        """The new path was refused and its rules are taken back: the stitch is where it was."""
+        self._resources.release(stitch.id)
+        self._reserve(before, self._path(before))
+        stitch = self._put(replace(before, state=stitch.state).to(before.state, self._clock(), reason=reason))
+        self._watch(stitch)
+
+    def _resize(self, stitch: Stitch, bandwidth_mbps: float) -> None:
+        """Promise another bandwidth on the path there is; no rule changes."""
+        try:
+            self._resources.resize(stitch.id, bandwidth_mbps)
+        except Oversubscribed as error:
+            self.log.info("stitch=%d not_resized=%s", stitch.id, error)
+            return
+        self._put(replace(stitch, request=replace(stitch.request, bandwidth_mbps=bandwidth_mbps)))
+
+    @staticmethod
+    def _path(stitch: Stitch) -> StitchPath:
+        if stitch.path is None:
+            raise ValueError(f"stitch {stitch.id} in state {stitch.state} has no path")
+        return stitch.path
 
     def _bring_down(self, stitch: Stitch, reason: str) -> None:
         """The path does not carry any more: take the rules out, so that the shortest way does; then try again."""
@@ -376,10 +446,16 @@ class Stitcher(App):
         """Take the rules out, near end first; the stitch moves on when they are gone."""
         self._watches.pop(stitch.id, None)
         self._establishing.pop(stitch.id, None)
+        before = self._adjusting.pop(stitch.id, None)
+        stages = remove_stages(stitch)
+        if before is not None:
+            # Halfway from one path to another: both may have rules.
+            stages += remove_stages(before)
         self._removals = {t: r for t, r in self._removals.items() if r.stitch_id != stitch.id}
         ticket = next(self._tickets)
         self._removals[ticket] = _Removal(stitch.id, then, reason)
-        self.publish(ApplyStages(_owner(stitch.id), remove_stages(stitch), {}, ticket=ticket))
+        pause_s = remove_pause_s(stitch, self._network)
+        self.publish(ApplyStages(_owner(stitch.id), stages, {}, ticket=ticket, pause_s=pause_s))
 
     def _removed(self, stitch: Stitch, removal: _Removal) -> None:
         self._end(stitch, removal.then, removal.reason)
@@ -427,7 +503,7 @@ class Stitcher(App):
         """Stitch before the traffic arrives, and let go when it has passed."""
         self._outlook = outlook = event.outlook
         active = tuple(s for s in self._stitches.values() if s.state not in ENDED)
-        settled = all(s.state not in (State.ESTABLISHING, State.TERMINATING) for s in active)
+        settled = not any(s.state in _ON_THE_MOVE for s in active)
         carrying = frozenset(s.id for s in active if s.state in CARRYING)
         # A forecast made before the last change took effect would have it made twice.
         if self._trigger is None or not settled or outlook.stitch_ids != carrying:
@@ -443,14 +519,22 @@ class Stitcher(App):
             situation=self._situation(),
         )
         for decision in decisions:
-            self.log.info("decision=%s", decision)
-            if isinstance(decision, Establish):
+            self._carry_out(decision)
+
+    def _carry_out(self, decision: Decision) -> None:
+        self.log.info("decision=%s", decision)
+        match decision:
+            case Establish(request, path):
                 try:
-                    self._create(decision.request, decision.path)
+                    self._create(request, path)
                 except Oversubscribed as error:
                     self.log.info("not_made=%s", error)
-            elif isinstance(decision, Release):
-                self._terminate(self._stitches[decision.stitch_id], "no longer needed")
+            case Reroute(stitch_id, bandwidth_mbps, path):
+                self._reroute(self._stitches[stitch_id], path, bandwidth_mbps)
+            case Resize(stitch_id, bandwidth_mbps):
+                self._resize(self._stitches[stitch_id], bandwidth_mbps)
+            case Release(stitch_id):
+                self._terminate(self._stitches[stitch_id], "no longer needed")
 
     # -- store, then tell -----------------------------------------------------------------------------------
 

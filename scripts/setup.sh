@@ -13,7 +13,7 @@ fail() {
 # command:package pairs. What is there is used, wherever it came from.
 missing=""
 for need in ovs-vsctl:openvswitch-switch ovs-vswitchd:openvswitch-switch mnexec:mininet ip:iproute2 \
-    ethtool:ethtool ping:iputils-ping; do
+    ping:iputils-ping ifconfig:net-tools; do
     PATH="$PATH:/usr/sbin:/sbin" command -v "${need%%:*}" >/dev/null || missing="$missing ${need#*:}"
 done
 command -v "$PYTHON" >/dev/null || missing="$missing python3"
@@ -38,5 +38,5 @@ fi
 "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || fail "needs Python 3.11 or newer; set PYTHON="
 
 echo "making the Python environment in $VENV"
-"$PYTHON" -m venv --clear "$VENV"
+"$PYTHON" -m venv "$VENV"
 "$VENV/bin/pip" install --quiet --disable-pip-version-check --editable '.[dev]' || fail "pip could not install the Python packages (see above)"

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache, lru_cache
 
 import numpy as np
 
@@ -45,11 +46,9 @@ NEIGHBOUR_SOLICITATION = 135
 
 def default_rules(network: Network, directory: Directory) -> dict[int, dict[RuleKey, FlowRule]]:
     """All rules but those of stitches, per switch."""
-    rules: dict[int, list[FlowRule]] = {dpid: list(_base_rules()) for dpid in network.dpids}
-    for dpid, port_no in sorted(network.fabric_ports):
-        rules[dpid].append(
-            FlowRule(Table.EDGE, 700, Match(in_port=port_no), goto=Table.STITCH, cookie=cookie.pack(Kind.BASE))
-        )
+    rules: dict[int, list[FlowRule]] = {dpid: [] for dpid in network.dpids}
+    for dpid, port_no in network.fabric_ports:
+        rules[dpid].append(_fabric_rule(port_no))
     by_vnet: dict[str, list[Host]] = defaultdict(list)
     for mac in sorted(network.hosts):
         by_vnet[directory.vnet_of(network.hosts[mac])].append(network.hosts[mac])
@@ -61,7 +60,20 @@ def default_rules(network: Network, directory: Directory) -> dict[int, dict[Rule
             rules[dpid].append(rule)
     for dpid, rule in _forward_rules(network):
         rules[dpid].append(rule)
-    return {dpid: rule_set(switch_rules) for dpid, switch_rules in rules.items()}
+    base = _base_set()
+    return {dpid: {**base, **rule_set(switch_rules)} for dpid, switch_rules in rules.items()}
+
+
+@cache
+def _base_set() -> dict[RuleKey, FlowRule]:
+    """The same for every switch, and the same objects: comparing a thousand switches then costs next to nothing."""
+    return rule_set(_base_rules())
+
+
+@lru_cache(maxsize=4096)
+def _fabric_rule(port_no: int) -> FlowRule:
+    match = Match(in_port=port_no)
+    return FlowRule(Table.EDGE, 700, match, goto=Table.STITCH, cookie=cookie.pack(Kind.BASE))
 
 
 def _base_rules() -> Iterator[FlowRule]:

@@ -42,22 +42,27 @@ class Situation:
     load_mbps: Mapping[LinkKey, float]
 
 
-def plan_path(
-    request: StitchRequest, situation: Situation, *, ceiling_mbps: Mapping[LinkKey, float] | None = None
-) -> StitchPath:
+def plan_path(request: StitchRequest, situation: Situation) -> StitchPath:
     """The cheapest path that can be promised, cost being latency plus congestion (see pathing.link_cost).
 
-    With ceiling_mbps a link is taken only where its expected load plus the request stays under it. Raises
-    NotPossible naming the field that makes it impossible and the nearest value that would have worked.
+    Raises NotPossible naming the field that makes it impossible and the nearest value that would have worked.
     """
     source, target = _endpoints(request, situation)
     if source.dpid == target.dpid:
         return StitchPath((Hop(source.dpid, source.port_no, target.port_no),), (), 0.0)
-    room = _room(request, situation, ceiling_mbps)
+    room = _room(request, situation)
     path = _best(request, situation, source, target, room >= request.bandwidth_mbps)
     if path is None:
         raise _explain(request, situation, source, target, room)
     return _stitch_path(path, source, target, situation.network)
+
+
+def path_at_cost(network: Network, source: Host, target: Host, cost: Floats) -> StitchPath | None:
+    """The cheapest path between two hosts, cost being one number a link in link order, infinite to avoid it."""
+    if source.dpid == target.dpid:
+        return StitchPath((Hop(source.dpid, source.port_no, target.port_no),), (), 0.0)
+    path = _shortest(network, source, target, cost)
+    return None if path is None else _stitch_path(path, source, target, network)
 
 
 def links_to_reserve(request: StitchRequest, path: StitchPath) -> tuple[LinkKey, ...]:
@@ -90,17 +95,14 @@ def _endpoints(request: StitchRequest, situation: Situation) -> tuple[Host, Host
     return source, target
 
 
-def _room(request: StitchRequest, situation: Situation, ceiling_mbps: Mapping[LinkKey, float] | None) -> Floats:
+def _room(request: StitchRequest, situation: Situation) -> Floats:
     """What each link, in link order, could still be promised in every direction asked for; unknown is 0."""
 
     def free(key: LinkKey) -> float:
         link = situation.network.links.get(key)
         if link is None or link.capacity_mbps is None:
             return 0.0
-        promised = situation.resources.free(key)
-        if ceiling_mbps is None:
-            return promised
-        return max(0.0, min(promised, ceiling_mbps.get(key, 0.0) - situation.load_mbps.get(key, 0.0)))
+        return situation.resources.free(key)
 
     order = situation.network.link_order
     if request.both_ways:
@@ -165,7 +167,7 @@ def _explain(
 
 def _decimal(value: float, step: str, rounding: str) -> str:
     """A number as text, rounded to the side on which asking for exactly that works."""
-    text = str(Decimal(value).quantize(Decimal(step), rounding))
+    text = str(Decimal(str(value)).quantize(Decimal(step), rounding))
     return text.rstrip("0").rstrip(".")
 
 

@@ -15,7 +15,7 @@ from stitching.vnet import Directory
 Pair = tuple[str, str]
 Route = tuple[LinkKey, ...]
 
-CARRYING = frozenset({State.ESTABLISHING, State.UP, State.DEGRADED})
+CARRYING = frozenset({State.ESTABLISHING, State.ADJUSTING, State.UP, State.DEGRADED})
 """States in which the demand of a stitch is on its path, or is within milliseconds."""
 
 

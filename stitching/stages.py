@@ -7,11 +7,14 @@ the near end and leave from the near end to the far end, each stage confirmed be
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from itertools import zip_longest
 
 from stitching import cookie
 from stitching.cookie import Kind
-from stitching.pipeline import WHOLE_PACKET
+from stitching.network import LinkKey, Network
+from stitching.pipeline import WHOLE_PACKET, next_links
+from stitching.plan import reverse
 from stitching.rules import (
     ETH_PROBE,
     PORT_CONTROLLER,
@@ -26,6 +29,9 @@ from stitching.rules import (
     rule_set,
 )
 from stitching.stitch import Stitch
+
+_QUEUEING_MS = 10.0
+"""What a packet may wait at a port on top of the latency of the link, as far as pauses allow for it."""
 
 
 def stitch_rules(stitch: Stitch) -> dict[int, dict[RuleKey, FlowRule]]:
@@ -46,6 +52,47 @@ def establish_stages(stitch: Stitch) -> tuple[Stage, ...]:
 def remove_stages(stitch: Stitch) -> tuple[Stage, ...]:
     """Near end first, so that what is still in flight finds the rest of its way."""
     return _in_step(_directions(stitch), remove=True)
+
+
+def reroute_stages(before: Stitch, after: Stitch) -> tuple[Stage, ...]:
+    """From one path to another: the new one is put in over the old far end first, then the rest of the old goes.
+
+    A packet that meets a rule of the new path stays on it, as everything behind that rule is in place.
+    """
+    kept = stitch_rules(after)
+    leftover = (
+        tuple(change for change in stage if change.rule.key not in kept.get(change.dpid, {}))
+        for stage in remove_stages(before)
+    )
+    return (*establish_stages(after), *(stage for stage in leftover if stage))
+
+
+def establish_pause_s(stitch: Stitch, network: Network) -> float:
+    """How long to wait between the stages of establishing, so that no packet in flight meets a rule halfway.
+
+    Only where the shortest way runs against the path: a packet on such a link, sent there by the old rules, would
+    be sent back by the new ones, and a switch does not send out of the port a packet came in by.
+    """
+    if stitch.path is None or not stitch.path.links:
+        return 0.0
+    against = []
+    ways = [(stitch.path.links, stitch.path.hops[-1].dpid)]
+    if stitch.request.both_ways:
+        ways.append((tuple(reverse(key) for key in stitch.path.links), stitch.path.hops[0].dpid))
+    for links, target in ways:
+        shortest = next_links(network, target)
+        against += [key for key in links if shortest.get(key[2]) == reverse(key)]
+    return _longest_s(against, network)
+
+
+def remove_pause_s(stitch: Stitch, network: Network) -> float:
+    """How long to wait between the stages of removing: until what is on a link has left it."""
+    return _longest_s(stitch.path.links, network) if stitch.path is not None else 0.0
+
+
+def _longest_s(links: Iterable[LinkKey], network: Network) -> float:
+    known = (network.links[key].latency_ms for key in links if key in network.links)
+    return max((((ms or 0.0) + _QUEUEING_MS) / 1e3 for ms in known), default=0.0)
 
 
 def _in_step(directions: list[list[tuple[int, list[FlowRule]]]], *, remove: bool) -> tuple[Stage, ...]:

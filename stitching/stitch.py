@@ -94,7 +94,7 @@ class StitchPath:
 
 @dataclass(frozen=True, slots=True)
 class Stitch:
-    """A stitch and its present state. created_s, changed_s, up_s are seconds since the epoch."""
+    """A stitch and its present state. Times are seconds since the epoch; since up_s it carries."""
 
     id: int
     request: StitchRequest
@@ -112,4 +112,6 @@ class Stitch:
         if state not in TRANSITIONS[self.state]:
             raise BadTransition(f"stitch {self.id} cannot go from {self.state} to {state}")
         up_s = now_s if state is State.UP and self.up_s is None else self.up_s
+        if state in (State.DOWN, State.FAILED):
+            up_s = None
         return replace(self, state=state, changed_s=now_s, reason=reason, up_s=up_s)

@@ -2,21 +2,32 @@
 
 A link is hot when it will carry more than `share` of its capacity with more than `probability` at some step of
 the horizon. That is the same as its (1 - probability) quantile exceeding the share, so one set of quantiles
-serves to find hot links, to size what must leave them and to see whether another link has room.
+serves to find hot links and to see whether another link has room.
+
+Which demand leaves a hot link, and for where, is the move that lowers the cost of congestion most: the sum over
+links of capacity times the convex penalty of Fortz and Thorup (pathing.load_penalty), which is gentle on an empty
+link and steep on a full one, so a long detour over empty links and a short one over busy links are weighed alike.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from forecasting import Forecast
+from pathing import load_penalty
 from stitching.network import LinkKey
-from stitching.plan import NotPossible, Situation, plan_path
-from stitching.routes import CARRYING, Pair, Route
-from stitching.stitch import Stitch, StitchPath, StitchRequest
+from stitching.plan import Situation, path_at_cost
+from stitching.routes import CARRYING, Pair, Route, stitched_routes
+from stitching.stitch import ENDED, Stitch, StitchPath, StitchRequest
+
+Floats = npt.NDArray[np.float64]
+
+LEAST_PROMISE_MBPS = 0.001
+"""What a stitch keeps while its demand is silent: a promise of nothing is none."""
 
 ORIGIN = "trigger"
 """The origin of stitches that were made, and may be taken away again, by the trigger."""
@@ -26,8 +37,11 @@ ORIGIN = "trigger"
 class TriggerPolicy:
     """When to act. Shares are of link capacity; release_share < share is the hysteresis in load, hold_s in time.
 
-    margin_share: how far below `share` a relieved link is brought, so that it is not hot again at once.
+    margin_share: how far below `share` every link of a new path must stay, so that it is not hot next.
     least_share: demands below this share of the link are not worth a stitch.
+    hop_cost: what a move must gain, in idle hops of its demand, before it is made.
+    steps: how many steps of the forecast are looked at. A stitch takes one; what is far off is mostly spread.
+    resize_share: a promise follows its demand when the two differ by more than this share.
     """
 
     share: float = 0.9
@@ -36,6 +50,9 @@ class TriggerPolicy:
     hold_s: float = 15.0
     margin_share: float = 0.03
     least_share: float = 0.005
+    hop_cost: float = 2.0
+    steps: int = 3
+    resize_share: float = 0.2
     most_per_round: int = 12
 
 
@@ -49,6 +66,25 @@ class Establish:
 
 
 @dataclass(frozen=True, slots=True)
+class Reroute:
+    """Put a stitch of ours on another path: its own is about to be full."""
+
+    stitch_id: int
+    bandwidth_mbps: float
+    path: StitchPath
+    relieves: LinkKey
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Resize:
+    """Promise a stitch of ours as much as its demand is expected to need now. Its path stays."""
+
+    stitch_id: int
+    bandwidth_mbps: float
+
+
+@dataclass(frozen=True, slots=True)
 class Release:
     """The shortest way has had room for this stitch for long enough."""
 
@@ -57,14 +93,13 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class NoRelief:
-    """A link is about to be full and no demand on it fits anywhere else."""
+    """A link is about to be full, and moving any demand off it would only make things worse elsewhere."""
 
     link: LinkKey
     probability: float
-    reason: str
 
 
-Decision = Establish | Release | NoRelief
+Decision = Resize | Establish | Reroute | Release | NoRelief
 
 
 @dataclass
@@ -91,13 +126,13 @@ class Trigger:
         The forecasts are of the links as traffic is routed now and of every demand, in Mbit/s.
         """
         plan = _Plan(self.policy, links, link_forecast, pairs, demand_forecast, routes, stitches, situation)
-        decisions = plan.relieve()
+        decisions: list[Decision] = [*plan.resize(), *plan.relieve()]
         decisions.extend(self._release(now_s, plan))
         return decisions
 
     def _release(self, now_s: float, plan: _Plan) -> list[Decision]:
         released: list[Decision] = []
-        mine = [s for s in plan.stitches if s.request.origin == ORIGIN and s.state in CARRYING]
+        mine = [s for s in plan.mine.values() if s.id not in plan.rerouted]
         self._calm_since_s = {s.id: self._calm_since_s.get(s.id, now_s) for s in mine if plan.fits_back(s)}
         for stitch in sorted(mine, key=lambda s: self._calm_since_s.get(s.id, now_s)):
             # One that went back may have taken the room of the next: it is asked again.
@@ -107,6 +142,15 @@ class Trigger:
                 self._calm_since_s.pop(stitch.id, None)
                 released.append(Release(stitch.id))
         return released
+
+
+@dataclass(frozen=True)
+class _Move:
+    """A demand that could leave its route for a path; gain is in the unit of the cost of congestion."""
+
+    pair: Pair
+    path: StitchPath
+    gain: float
 
 
 class _Plan:
@@ -126,93 +170,162 @@ class _Plan:
         self.policy = policy
         self.stitches = stitches
         self.situation = situation
-        self.routes = routes
-        level = 1.0 - policy.probability
-        upper = link_forecast.quantile(level).max(axis=1)
-        self.load = {key: float(load) for key, load in zip(links, upper, strict=True)}
-        capacity = {key: link.capacity_mbps for key, link in situation.network.links.items()}
-        self.capacity = {key: mbps for key, mbps in capacity.items() if mbps is not None and mbps > 0}
-        self.ceiling = {key: policy.share * mbps for key, mbps in self.capacity.items()}
-        limits = np.array([self.ceiling.get(key, np.inf) for key in links])
-        above = link_forecast.prob_above(limits).max(axis=1)
-        self.probability = {key: float(p) for key, p in zip(links, above, strict=True)}
-        expected = demand_forecast.mean.max(axis=1)
-        most = np.maximum(demand_forecast.quantile(level).max(axis=1), expected)
-        self.expected = {pair: float(mbps) for pair, mbps in zip(pairs, expected, strict=True)}
-        self.most = {pair: float(mbps) for pair, mbps in zip(pairs, most, strict=True)}
-        self.stitched = {pair for stitch in stitches for pair in stitch.request.directions}
+        self.shortest = routes
+        self.routes = stitched_routes(routes, stitches)
+        network = situation.network
+        self.row = {key: row for row, key in enumerate(network.link_order)}
+        capacity = (network.links[key].capacity_mbps for key in network.link_order)
+        # A link nobody told the capacity of is never hot and never a detour.
+        self.capacity = np.array([mbps or np.inf for mbps in capacity])
+        self.ceiling = policy.share * self.capacity
+        level, ahead = 1.0 - policy.probability, policy.steps
+        # A link may have gone since the forecast was begun.
+        known = [index for index, key in enumerate(links) if key in self.row]
+        place = self._rows(links)
+        limits = np.full(len(links), np.inf)
+        limits[known] = self.ceiling[place]
+        self.load = np.zeros(len(self.row))
+        self.load[place] = link_forecast.quantile(level)[known, :ahead].max(axis=1, initial=0.0)
+        self.probability = np.zeros(len(self.row))
+        self.probability[place] = link_forecast.prob_above(limits)[known, :ahead].max(axis=1, initial=0.0)
+        self.free = np.array([situation.resources.free(key) for key in network.link_order])
+        expected = demand_forecast.mean[:, :ahead].max(axis=1, initial=0.0)
+        most = np.maximum(demand_forecast.quantile(level)[:, :ahead].max(axis=1, initial=0.0), expected)
+        self.expected = dict(zip(pairs, expected.tolist(), strict=True))
+        self.most = dict(zip(pairs, most.tolist(), strict=True))
+        ours = [s for s in stitches if s.request.origin == ORIGIN and s.state in CARRYING]
+        self.mine = {s.request.directions[0]: s for s in ours}
+        # Those of others, and ours that are on their way out or down: not to be touched.
+        rest = (s for s in stitches if s.state not in ENDED and s not in ours)
+        self.theirs = {pair for s in rest for pair in s.request.directions}
+        self.rerouted: set[int] = set()
+
+    def resize(self) -> list[Resize]:
+        """Follow the demands: what a stitch no longer needs is free for others, what it needs more it asks for."""
+        resized = []
+        for pair, stitch in self.mine.items():
+            before = stitch.request.bandwidth_mbps
+            now = max(self.most.get(pair, before), LEAST_PROMISE_MBPS)
+            at = self._rows(stitch.path.links) if stitch.path else []
+            grows = now > before * (1 + self.policy.resize_share) and bool((self.free[at] >= now - before).all())
+            if grows or now < before * (1 - self.policy.resize_share):
+                self.free[at] -= now - before
+                resized.append(Resize(stitch.id, now))
+                request = replace(stitch.request, bandwidth_mbps=now)
+                self.mine[pair] = replace(stitch, request=request)
+        return resized
+
+    # -- off the hot links ----------------------------------------------------------------------------------
 
     def relieve(self) -> list[Decision]:
-        """Move demands off hot links, worst link first."""
-        decisions: list[Decision] = []
-        over = {key: self.load[key] - self.ceiling[key] for key in self.load if key in self.ceiling}
-        for link in sorted((key for key in over if over[key] > 0), key=lambda key: -over[key]):
-            made = self._relieve_link(link, self.policy.most_per_round - len(decisions))
-            decisions.extend(made)
-        return decisions
+        """Make the best moves off hot links, until none is hot or no move is worth making."""
+        moved: dict[Pair, Decision] = {}
+        stuck: set[int] = set()
+        while len(moved) < self.policy.most_per_round:
+            over = self.load / self.capacity - self.policy.share
+            over[list(stuck)] = -np.inf
+            worst = int(np.argmax(over)) if over.size else 0
+            if not over.size or over[worst] <= 0:
+                break
+            move = self._best_move(worst, moved)
+            if move is None:
+                stuck.add(worst)
+            else:
+                moved[move.pair] = self._make(move, worst)
+        links = self.situation.network.link_order
+        still = (row for row in sorted(stuck) if self.load[row] > self.ceiling[row])
+        return [*moved.values(), *(NoRelief(links[row], float(self.probability[row])) for row in still)]
 
-    def _relieve_link(self, link: LinkKey, budget: int) -> list[Decision]:
-        target = self.ceiling[link] - self.policy.margin_share * self.capacity[link]
-        least = self.policy.least_share * self.capacity[link]
-        candidates = {
-            pair: self.expected[pair]
+    def _best_move(self, hot: int, moved: Mapping[Pair, Decision]) -> _Move | None:
+        link = self.situation.network.link_order[hot]
+        least = self.policy.least_share * self.capacity[hot]
+        moves = [
+            self._move(pair, hot)
             for pair, route in self.routes.items()
-            if link in route and pair not in self.stitched and self.expected.get(pair, 0.0) >= least
-        }
-        made: list[Decision] = []
-        reason = "no demand on it is large enough to move"
-        while self.load[link] > target and candidates and len(made) < budget:
-            pair = _cheapest_sufficient(candidates, self.load[link] - target)
-            del candidates[pair]
-            try:
-                made.append(self._move(pair, link))
-            except NotPossible as error:
-                reason = str(error)
-        if not made and budget > 0 and self.load[link] > self.ceiling[link]:
-            return [NoRelief(link, self.probability[link], reason)]
-        return made
+            if link in route
+            and pair not in moved
+            and pair not in self.theirs
+            and self.expected.get(pair, 0.0) >= least
+        ]
+        return max((m for m in moves if m and m.gain > 0), key=lambda m: (m.gain, m.pair), default=None)
 
-    def _move(self, pair: Pair, link: LinkKey) -> Establish:
-        """Plan a stitch for a demand and count its load on the new links instead of the old ones."""
-        request = StitchRequest(*pair, self.most[pair], both_ways=False, origin=ORIGIN, relieves=link)
-        without = dict(self.load)
-        for key in self.routes[pair]:
-            if key in without and key != link:
-                without[key] = max(0.0, without[key] - self.expected[pair])
-        situation = Situation(self.situation.network, self.situation.directory, self.situation.resources, without)
-        path = plan_path(request, situation, ceiling_mbps={**self.ceiling, link: 0.0})
-        self._shift(self.routes[pair], path.links, pair)
-        self.stitched.add(pair)
-        return Establish(request, path, self.probability[link])
+    def _move(self, pair: Pair, hot: int) -> _Move | None:
+        """The best path for a demand that avoids a hot link, and what going there would gain."""
+        hosts = self.situation.network.hosts
+        source, target = hosts.get(pair[0]), hosts.get(pair[1])
+        if source is None or target is None:
+            return None
+        at = self._rows(self.routes[pair])
+        without = self.load.copy()
+        without[at] = np.maximum(0.0, without[at] - self.expected[pair])
+        dearer = self._cost(without + self.most[pair]) - self._cost(without)
+        room = self.free.copy()
+        if pair in self.mine:
+            room[at] += self.mine[pair].request.bandwidth_mbps
+        calm = without + self.most[pair] <= self.ceiling - self.policy.margin_share * self.capacity
+        usable = calm & (room >= self.most[pair]) & np.isfinite(self.capacity)
+        weight = np.where(usable, np.maximum(dearer, 0.0), np.inf)
+        weight[hot] = np.inf
+        path = path_at_cost(self.situation.network, source, target, weight)
+        if path is None:
+            return None
+        now = float((self._cost(self.load)[at] - self._cost(without)[at]).sum())
+        then = float(sum(weight[self.row[key]] for key in path.links))
+        return _Move(pair, path, now - then - self.policy.hop_cost * self.most[pair])
+
+    def _cost(self, load: Floats) -> Floats:
+        """The cost of congestion of every link, where a link at its ceiling counts as full."""
+        known = np.isfinite(self.capacity)
+        ceiling = np.where(known, self.ceiling, 1.0)
+        return np.where(known, ceiling * load_penalty(load / ceiling), 0.0)
+
+    def _make(self, move: _Move, hot: int) -> Decision:
+        """Count the demand on its new path, and say what is to be done."""
+        link = self.situation.network.link_order[hot]
+        bandwidth = self.most[move.pair]
+        probability = float(self.probability[hot])
+        stitch = self.mine.get(move.pair)
+        if stitch is not None:
+            self._give_back(stitch)
+            self.rerouted.add(stitch.id)
+        self._shift(move.pair, move.path.links)
+        self.free[self._rows(move.path.links)] -= bandwidth
+        if stitch is not None:
+            return Reroute(stitch.id, bandwidth, move.path, link, probability)
+        request = StitchRequest(*move.pair, bandwidth, both_ways=False, origin=ORIGIN, relieves=link)
+        return Establish(request, move.path, probability)
+
+    # -- back to the shortest way ---------------------------------------------------------------------------
 
     def fits_back(self, stitch: Stitch) -> bool:
         """Whether the shortest way would stay calm with the demand of this stitch on it."""
         pair = stitch.request.directions[0]
-        assert stitch.path is not None  # CARRYING stitches have one
-        for key in self.routes.get(pair, ()):
-            extra = 0.0 if key in stitch.path.links else self.most.get(pair, stitch.request.bandwidth_mbps)
-            if self.load.get(key, 0.0) + extra > self.policy.release_share * self.capacity.get(key, np.inf):
+        now = set(self.routes.get(pair, ()))
+        demand = self.most.get(pair, stitch.request.bandwidth_mbps)
+        for key in self.shortest.get(pair, ()):
+            row = self.row[key]
+            extra = 0.0 if key in now else demand
+            if self.load[row] + extra > self.policy.release_share * self.capacity[row]:
                 return False
-        return True
+        return pair in self.shortest
 
     def move_back(self, stitch: Stitch) -> None:
         """Count the demand of a stitch on the shortest way again."""
         pair = stitch.request.directions[0]
-        assert stitch.path is not None  # CARRYING stitches have one
-        self._shift(stitch.path.links, self.routes.get(pair, ()), pair)
+        self._give_back(stitch)
+        self._shift(pair, self.shortest.get(pair, ()))
 
-    def _shift(self, old: Route, new: Route, pair: Pair) -> None:
-        for key in old:
-            if key in self.load:
-                self.load[key] = max(0.0, self.load[key] - self.expected.get(pair, 0.0))
-        for key in new:
-            if key in self.load:
-                self.load[key] += self.most.get(pair, 0.0)
+    def _give_back(self, stitch: Stitch) -> None:
+        if stitch.path is not None:
+            self.free[self._rows(stitch.path.links)] += stitch.request.bandwidth_mbps
 
+    def _shift(self, pair: Pair, route: Route) -> None:
+        """Put a demand on another route: what is expected leaves the old one, what it may be goes onto the new."""
+        old = self._rows(self.routes.get(pair, ()))
+        self.load[old] = np.maximum(0.0, self.load[old] - self.expected.get(pair, 0.0))
+        self.load[self._rows(route)] += self.most.get(pair, 0.0)
+        self.routes[pair] = route
 
-def _cheapest_sufficient(candidates: Mapping[Pair, float], excess: float) -> Pair:
-    """The smallest demand that is enough on its own, else the largest: fewest stitches, least traffic moved."""
-    enough = [pair for pair, mbps in candidates.items() if mbps >= excess]
-    if enough:
-        return min(enough, key=lambda pair: (candidates[pair], pair))
-    return max(candidates, key=lambda pair: (candidates[pair], pair))
+    def _rows(self, route: Route) -> list[int]:
+        """Where its links stand in the arrays, those left out that are gone."""
+        return [self.row[key] for key in route if key in self.row]

@@ -1,0 +1,1 @@
+"""Measurements of Lockstitch against its targets, and against peers in the same run."""

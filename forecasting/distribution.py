@@ -1,0 +1,57 @@
+"""Quantile functions given at a few levels: read at any level, and inverted."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from forecasting.panel import FloatArray
+
+# A forecast with spread is never certain; this is the least it may say.
+_LEAST_PROBABILITY = 1e-9
+
+# A tail is at least this share as long as the whole spread makes it, however close the outermost quantiles lie.
+_LEAST_TAIL_SHARE = 0.05
+
+
+def quantile_at(levels: tuple[float, ...], quantiles: FloatArray, level: float) -> FloatArray:
+    """Read quantile functions at one level, linear between the levels, clamped to the outermost ones.
+
+    `quantiles` is (..., len(levels)), ascending; the answer has its shape without the last axis.
+    """
+    upper = int(np.clip(np.searchsorted(levels, level), 1, len(levels) - 1))
+    low, high = levels[upper - 1], levels[upper]
+    share = float(np.clip((level - low) / (high - low), 0.0, 1.0))
+    answer: FloatArray = (1.0 - share) * quantiles[..., upper - 1] + share * quantiles[..., upper]
+    return answer
+
+
+def probability_above(levels: tuple[float, ...], quantiles: FloatArray, threshold: FloatArray) -> FloatArray:
+    """Give P(X > threshold), the inverse of `quantile_at`, with exponential tails beyond the outermost levels.
+
+    `quantiles` is (n, H, len(levels)), ascending; `threshold` broadcasts to (n, H). The tails go on with the
+    density of the outermost pair of levels. Where the quantiles differ the answer is strictly inside (0, 1);
+    where they are all the same it is 1 or 0.
+    """
+    at = np.broadcast_to(threshold, quantiles.shape[:-1])
+    known = np.asarray(levels)
+    last = known.size - 1
+    below = np.count_nonzero(quantiles <= at[..., None], axis=-1)
+    lower = np.clip(below - 1, 0, last - 1)
+    at_lower = np.take_along_axis(quantiles, lower[..., None], axis=-1)[..., 0]
+    at_upper = np.take_along_axis(quantiles, lower[..., None] + 1, axis=-1)[..., 0]
+    width = at_upper - at_lower
+    bottom, top = quantiles[..., 0], quantiles[..., -1]
+    spread = top - bottom
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        share = np.where(width > 0, (at - at_lower) / width, 1.0)
+        inside = known[lower] + share * (known[lower + 1] - known[lower])
+        mean_gap = spread / (known[-1] - known[0])
+        low_gap = (quantiles[..., 1] - bottom) / (known[1] - known[0])
+        high_gap = (top - quantiles[..., -2]) / (known[-1] - known[-2])
+        low_tail = known[0] * np.maximum(low_gap, _LEAST_TAIL_SHARE * mean_gap)
+        high_tail = (1.0 - known[-1]) * np.maximum(high_gap, _LEAST_TAIL_SHARE * mean_gap)
+        under = known[0] * np.exp(-(bottom - at) / low_tail)
+        over = 1.0 - (1.0 - known[-1]) * np.exp(-(at - top) / high_tail)
+    cumulative = np.where(below == 0, under, np.where(below > last, over, inside))
+    answer = 1.0 - np.clip(cumulative, _LEAST_PROBABILITY, 1.0 - _LEAST_PROBABILITY)
+    return np.where(spread > 0, answer, (bottom > at).astype(np.float64))

@@ -1,0 +1,84 @@
+"""A forecast: what each series will be at each step, and how sure that is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from forecasting.distribution import probability_above, quantile_at
+from forecasting.errors import SettingError
+from forecasting.panel import BoolArray, FloatArray, rows_of
+
+DEFAULT_LEVELS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.975, 0.99)
+
+
+@dataclass(frozen=True, eq=False)
+class Forecast:
+    """The next H steps of n series, `step_s` seconds apart, the first one step after the newest sample.
+
+    `mean` (n, H) is the point forecast; `quantiles` (n, H, len(levels)) rise with the level and are never negative
+    for a series that never was; `cold` (n,) marks series with too few samples to know their spread: their interval
+    is wide on purpose. A series without any sample is forecast as 0 without spread, and cold.
+    """
+
+    names: tuple[str, ...]
+    step_s: float
+    levels: tuple[float, ...]
+    mean: FloatArray
+    quantiles: FloatArray
+    cold: BoolArray
+
+    def __post_init__(self) -> None:
+        check_levels(self.levels)
+        shape = (len(self.names), self.mean.shape[-1])
+        if self.mean.shape != shape or self.quantiles.shape != (*shape, len(self.levels)):
+            raise SettingError(
+                f"mean {self.mean.shape} and quantiles {self.quantiles.shape} do not fit {len(self.names)} names "
+                f"and {len(self.levels)} levels; they are (n, H) and (n, H, levels)"
+            )
+
+    @property
+    def horizon(self) -> int:
+        """How many steps ahead the forecast goes."""
+        return int(self.mean.shape[1])
+
+    def quantile(self, q: float) -> FloatArray:
+        """Give the quantile of level `q`, (n, H): linear between `levels`, beyond the outermost ones those."""
+        if not 0.0 < q < 1.0:
+            raise SettingError(f"quantile({q}): give a level between 0 and 1")
+        return quantile_at(self.levels, self.quantiles, q)
+
+    def interval(self, level: float) -> tuple[FloatArray, FloatArray]:
+        """Give the central interval that holds a share `level` of the outcomes: low and high, each (n, H)."""
+        if not 0.0 < level < 1.0:
+            raise SettingError(f"interval({level}): give a share between 0 and 1")
+        return self.quantile(0.5 - level / 2), self.quantile(0.5 + level / 2)
+
+    def prob_above(self, threshold: npt.ArrayLike) -> FloatArray:
+        """Give the probability (n, H) that a series is above `threshold`: one number, or one for each series.
+
+        Strictly inside (0, 1) for a forecast that has any spread. Raises SettingError for NaN or another shape.
+        """
+        at = np.asarray(threshold, dtype=np.float64)
+        if at.shape not in ((), (len(self.names),)) or np.isnan(at).any():
+            raise SettingError(
+                f"prob_above: threshold of shape {at.shape}; give one number or {len(self.names)}, none NaN"
+            )
+        return probability_above(self.levels, self.quantiles, at[:, None] if at.ndim else at)
+
+    def select(self, names: Iterable[str]) -> Forecast:
+        """Give the forecast of the series `names`, in that order; raises UnknownSeries."""
+        wanted = tuple(names)
+        rows = rows_of(wanted, self.names)
+        return Forecast(wanted, self.step_s, self.levels, self.mean[rows], self.quantiles[rows], self.cold[rows])
+
+
+def check_levels(levels: tuple[float, ...]) -> None:
+    """Raise SettingError when `levels` are not at least two ascending numbers between 0 and 1."""
+    ascending = all(low < high for low, high in pairwise(levels))
+    if len(levels) < 2 or not ascending or not (levels[0] > 0.0 and levels[-1] < 1.0):
+        raise SettingError(f"levels {levels}: give at least two ascending quantile levels between 0 and 1")

@@ -1,0 +1,84 @@
+"""A panel: many series on one clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from forecasting.errors import PanelError, UnknownSeries
+
+FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+
+# How far a sample may lie from its place on the clock, as a share of the step.
+CLOCK_TOLERANCE = 0.01
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """Many series on one even clock.
+
+    `times` (T,) are seconds, `step_s` apart; `values` (n_series, T) in any unit, NaN where a sample is missing
+    (a series that began later starts with NaN); `names` one for each row, all different. Raises PanelError.
+    """
+
+    times: FloatArray
+    values: FloatArray
+    names: tuple[str, ...]
+    step_s: float
+
+    def __post_init__(self) -> None:
+        # Copies are only made where the type is another: a panel is made once per fit, not per sample.
+        object.__setattr__(self, "times", np.asarray(self.times, dtype=np.float64))
+        object.__setattr__(self, "values", np.asarray(self.values, dtype=np.float64))
+        object.__setattr__(self, "names", tuple(self.names))
+        self._check()
+
+    def _check(self) -> None:
+        if not (np.isfinite(self.step_s) and self.step_s > 0):
+            raise PanelError(f"step_s is {self.step_s}; give the seconds between two samples, above 0")
+        if self.times.ndim != 1 or self.times.size == 0:
+            raise PanelError(f"times has shape {self.times.shape}; give a vector of at least one time in seconds")
+        if self.values.shape != (len(self.names), self.times.size):
+            raise PanelError(
+                f"values has shape {self.values.shape}, but {len(self.names)} names and {self.times.size} times "
+                "were given; values is (n_series, T), fill missing samples with NaN"
+            )
+        if len(set(self.names)) != len(self.names):
+            raise PanelError("two series have the same name; make the names different")
+        check_values(self.values)
+        gaps = np.diff(self.times)
+        if gaps.size and not np.all(np.abs(gaps - self.step_s) <= CLOCK_TOLERANCE * self.step_s):
+            raise PanelError(
+                f"times are not {self.step_s} s apart (gaps from {gaps.min():g} to {gaps.max():g} s); "
+                "put the samples on an even clock and mark missing ones with NaN"
+            )
+
+    def tail(self, n: int) -> Panel:
+        """Give the newest `n` points of every series (all, when there are fewer); PanelError when n < 1."""
+        if n < 1:
+            raise PanelError(f"tail({n}): a panel has at least one point, ask for 1 or more")
+        return Panel(self.times[-n:], self.values[:, -n:], self.names, self.step_s)
+
+    def select(self, names: Iterable[str]) -> Panel:
+        """Give the panel of the series `names`, in that order; raises UnknownSeries."""
+        wanted = tuple(names)
+        return Panel(self.times, self.values[rows_of(wanted, self.names)], wanted, self.step_s)
+
+
+def check_values(values: FloatArray) -> None:
+    """Raise PanelError when a value is infinite."""
+    if np.isinf(values).any():
+        raise PanelError("values holds infinities; mark samples that are not known with NaN")
+
+
+def rows_of(wanted: tuple[str, ...], names: tuple[str, ...]) -> list[int]:
+    """Give the rows of the series `wanted` among `names`; raises UnknownSeries."""
+    row = {name: index for index, name in enumerate(names)}
+    for name in wanted:
+        if name not in row:
+            raise UnknownSeries(name, names)
+    return [row[name] for name in wanted]

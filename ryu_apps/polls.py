@@ -1,0 +1,96 @@
+"""What a switch is asked for its counters, and how its answers read: OpenFlow 1.3 multipart messages."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator, Mapping
+from enum import IntEnum
+from typing import Any
+
+from ryu_apps.counters import Reading, duration
+from ryu_apps.events import Pair
+from stitching import cookie
+from stitching.cookie import Kind
+from stitching.rules import Table
+
+REPLY_MORE = 1
+"""The flag of a part that is not the last (OFPMPF_REPLY_MORE)."""
+
+_ANY = 0xFFFFFFFF
+_LAST_PORT = 0xFFFFFF00
+_HEADER = struct.Struct("!BBHI")
+
+
+class Question(IntEnum):
+    """What is asked: all ports, the rules that count demands, or the rules of stitches."""
+
+    PORTS = 0
+    DEMANDS = 1
+    STITCHES = 2
+
+
+def request(question: Question, xid: int) -> bytes:
+    """The message that asks it."""
+    body = _BODIES[question]
+    return _HEADER.pack(4, 18, _HEADER.size + len(body), xid) + body
+
+
+def port_readings(body: Iterable[Any]) -> tuple[list[Reading[int]], list[Reading[int]], list[Reading[int]]]:
+    """Bytes sent, bytes received and packets dropped on the way out, by port number, from OFPPortStats."""
+    tx: list[Reading[int]] = []
+    rx: list[Reading[int]] = []
+    drops: list[Reading[int]] = []
+    for stats in body:
+        port_no = stats[0]
+        # By position: there are tens of thousands of these a second. Above are reserved ports, such as LOCAL.
+        if port_no < _LAST_PORT:
+            age_s = duration(stats[13], stats[14])
+            rx.append(Reading(port_no, stats[3], age_s))
+            tx.append(Reading(port_no, stats[4], age_s))
+            drops.append(Reading(port_no, stats[6], age_s))
+    return tx, rx, drops
+
+
+def demand_readings(body: Iterable[Any]) -> Iterator[Reading[Pair]]:
+    """Bytes by pair, from the OFPFlowStats of the segmentation rules for one host to one other."""
+    for stats in body:
+        source, target = stats.match.get("eth_src"), stats.match.get("eth_dst")
+        # An address with a mask comes as a tuple: that rule is for broadcast.
+        if _is_of(stats, Kind.SEGMENT, Table.SEGMENT) and isinstance(source, str) and isinstance(target, str):
+            age_s = duration(stats.duration_sec, stats.duration_nsec)
+            yield Reading((source, target), stats.byte_count, age_s)
+
+
+def stitch_readings(body: Iterable[Any], sources: Mapping[int, str]) -> Iterator[Reading[int]]:
+    """Bytes by stitch id, from the OFPFlowStats of the switch where the stitches begin.
+
+    sources are the MACs of the source hosts of the stitches that begin here; what else passes is left out.
+    """
+    for stats in body:
+        stitch_id = cookie.stitch_of(stats.cookie)
+        source = sources.get(stitch_id)
+        if source is None or stats.match.get("eth_src") != source:
+            continue
+        if _is_of(stats, Kind.STITCH, Table.STITCH):
+            yield Reading(stitch_id, stats.byte_count, duration(stats.duration_sec, stats.duration_nsec))
+
+
+def _is_of(stats: Any, kind: Kind, table: Table) -> bool:
+    ours = cookie.is_ours(stats.cookie) and cookie.kind_of(stats.cookie) == kind
+    return ours and bool(stats.table_id == table)
+
+
+def _flow_body(kind: Kind, table: Table) -> bytes:
+    """A request for the flow entries of ours of one kind, which are all in one table."""
+    return (
+        struct.pack("!HHxxxx", 1, 0)
+        + struct.pack("!BxxxIIxxxxQQ", table, _ANY, _ANY, cookie.pack(kind), cookie.KIND_MASK)
+        + struct.pack("!HHxxxx", 1, 4)
+    )
+
+
+_BODIES = {
+    Question.PORTS: struct.pack("!HHxxxxIxxxx", 4, 0, _ANY),
+    Question.DEMANDS: _flow_body(Kind.SEGMENT, Table.SEGMENT),
+    Question.STITCHES: _flow_body(Kind.STITCH, Table.STITCH),
+}

@@ -1,0 +1,66 @@
+"""Puts what is measured into the history, and keeps the fabric as last seen for the next start."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ryu_apps.app import App, Tick, handles
+from ryu_apps.events import NetworkChanged, RatesMeasured
+from ryu_apps.store import HistoryStore, StateStore, StoreError
+from stitching.network import Network
+
+SAVE_S = 1.0
+"""The fabric is saved at most this often: it may change fifty times a second while it is discovered."""
+
+
+class Recorder(App):
+    """Writes to the stores what the other apps tell. The stores stay open: who made them closes them."""
+
+    def __init__(self, *args: Any, state: StateStore, history: HistoryStore, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._state = state
+        self._history = history
+        self._unsaved: Network | None = None
+        self._failing = False
+
+    def start(self) -> None:
+        """Start handling events, and the timer that saves the fabric."""
+        super().start()
+        self.every(SAVE_S, "save")
+
+    def stop(self) -> None:
+        """End the event loop, then save what is still unsaved."""
+        super().stop()
+        self._save()
+
+    @handles(RatesMeasured)
+    def on_rates(self, event: RatesMeasured) -> None:
+        """A period is over."""
+        self._history.record(event.rates)
+
+    @handles(NetworkChanged)
+    def on_network(self, event: NetworkChanged) -> None:
+        """The fabric changed; it is saved with the next tick."""
+        self._unsaved = event.network
+
+    @handles(Tick)
+    def on_tick(self, _tick: Tick) -> None:
+        """Save the fabric if it changed."""
+        self._save()
+
+    def _save(self) -> None:
+        network, self._unsaved = self._unsaved, None
+        if network is None:
+            return
+        try:
+            self._state.save_network(network)
+        except StoreError as error:
+            # The next tick tries again, unless there is a newer one by then.
+            self._unsaved = network
+            if not self._failing:
+                self.log.warning("fabric=unsaved error=%s", error)
+            self._failing = True
+        else:
+            if self._failing:
+                self.log.info("fabric=saved after errors")
+            self._failing = False

@@ -1,0 +1,8 @@
+"""What the controller must still know after a crash."""
+
+from ryu_apps.store.errors import StoreError
+from ryu_apps.store.history import HistoryStore, Retention
+from ryu_apps.store.samples import Resolution, SeriesKind
+from ryu_apps.store.state import StateStore
+
+__all__ = ["HistoryStore", "Resolution", "Retention", "SeriesKind", "StateStore", "StoreError"]

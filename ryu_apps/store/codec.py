@@ -1,0 +1,104 @@
+"""Frozen dataclasses to JSON and back, field by field as they are typed, and nothing that they do not say."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import MISSING, fields, is_dataclass
+from enum import Enum
+from functools import cache
+from types import NoneType, UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+Value = TypeVar("Value")
+
+
+class BadRecord(ValueError):
+    """A stored record is not what its type says; the message names the field."""
+
+
+def dump(value: Any) -> str:
+    """A dataclass of scalars, enums, tuples and other such dataclasses as JSON. Raises ValueError for NaN."""
+    return json.dumps(_plain(value), allow_nan=False, separators=(",", ":"))
+
+
+def load(cls: type[Value], text: str) -> Value:
+    """The dataclass that dump() wrote.
+
+    A field that the text does not have takes its default: it is younger than the record. One that the class does
+    not have, or of another type, raises BadRecord.
+    """
+    try:
+        data = json.loads(text)
+    except ValueError as error:
+        raise BadRecord(f"{cls.__name__} is not JSON: {error}") from error
+    value: Value = _typed(cls, data, cls.__name__)
+    return value
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _typed(kind: Any, data: Any, where: str) -> Any:
+    origin = get_origin(kind)
+    if origin in (Union, UnionType):
+        options = get_args(kind)
+        if data is None and NoneType in options:
+            return None
+        (kind,) = (option for option in options if option is not NoneType)
+        return _typed(kind, data, where)
+    if origin is tuple:
+        return _tuple(get_args(kind), data, where)
+    if is_dataclass(kind):
+        return _record(kind, data, where)
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        try:
+            return kind(data)
+        except ValueError as error:
+            raise BadRecord(f"{where}: {error}") from error
+    return _scalar(kind, data, where)
+
+
+def _scalar(kind: Any, data: Any, where: str) -> Any:
+    if kind is float and type(data) is int:
+        data = float(data)
+    if type(data) is not kind or (kind is float and not math.isfinite(data)):
+        raise BadRecord(f"{where} is {data!r} where a {kind.__name__} is expected")
+    return data
+
+
+def _tuple(kinds: tuple[Any, ...], data: Any, where: str) -> tuple[Any, ...]:
+    if not isinstance(data, list):
+        raise BadRecord(f"{where} is {data!r} where a list is expected")
+    if len(kinds) == 2 and kinds[1] is Ellipsis:
+        kinds = (kinds[0],) * len(data)
+    if len(kinds) != len(data):
+        raise BadRecord(f"{where} has {len(data)} items where {len(kinds)} are expected")
+    return tuple(
+        _typed(kind, item, f"{where}[{n}]") for n, (kind, item) in enumerate(zip(kinds, data, strict=True))
+    )
+
+
+def _record(cls: Any, data: Any, where: str) -> Any:
+    if not isinstance(data, dict):
+        raise BadRecord(f"{where} is {data!r} where an object is expected")
+    known, needed = _fields_of(cls)
+    if unknown := data.keys() - known.keys():
+        raise BadRecord(f"{where} has the unknown field {min(unknown)!r}; was it written by a newer Lockstitch?")
+    if absent := needed - data.keys():
+        raise BadRecord(f"{where} has no field {min(absent)!r}")
+    return cls(**{name: _typed(known[name], item, f"{where}.{name}") for name, item in data.items()})
+
+
+@cache
+def _fields_of(cls: Any) -> tuple[dict[str, Any], frozenset[str]]:
+    hints = get_type_hints(cls)
+    needed = (f.name for f in fields(cls) if f.default is MISSING and f.default_factory is MISSING)
+    return {field.name: hints[field.name] for field in fields(cls)}, frozenset(needed)

@@ -1,0 +1,150 @@
+"""The tables, and the check that a file has them."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Double,
+    ForeignKey,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    inspect,
+    select,
+)
+
+from ryu_apps.store.engine import Database
+from ryu_apps.store.errors import StoreError
+
+SCHEMA_VERSION = 1
+
+metadata = MetaData()
+
+meta = Table(
+    "lockstitch_meta", metadata, Column("name", String(40), primary_key=True), Column("value", BigInteger)
+)
+"""schema_version, and next_stitch_id."""
+
+# What is wanted. A dpid has 64 bits and no sign, which not every database has a number for: 16 hex digits.
+
+vnets = Table(
+    "vnets", metadata, Column("name", String(255), primary_key=True), Column("body", Text, nullable=False)
+)
+
+capacities = Table(
+    "capacities",
+    metadata,
+    Column("dpid", String(16), primary_key=True),
+    Column("port_no", BigInteger, primary_key=True, autoincrement=False),
+    Column("capacity_mbps", Double, nullable=False),
+)
+
+links = Table(
+    "links",
+    metadata,
+    Column("source_dpid", String(16), primary_key=True),
+    Column("source_port", BigInteger, primary_key=True, autoincrement=False),
+    Column("target_dpid", String(16), primary_key=True),
+    Column("target_port", BigInteger, primary_key=True, autoincrement=False),
+    Column("capacity_mbps", Double),
+    Column("latency_ms", Double),
+)
+
+hosts = Table(
+    "hosts",
+    metadata,
+    Column("mac", String(17), primary_key=True),
+    Column("dpid", String(16), nullable=False),
+    Column("port_no", BigInteger, nullable=False),
+    Column("ips", Text, nullable=False),
+)
+
+stitches = Table(
+    "stitches",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("state", String(20), nullable=False, index=True),
+    Column("changed_s", Double, nullable=False),
+    Column("body", Text, nullable=False),
+)
+
+# What was measured: see samples.py for how it is laid out.
+
+series = Table(
+    "series",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("kind", String(20), nullable=False),
+    Column("key", String(120), nullable=False),
+    UniqueConstraint("kind", "key"),
+)
+
+frames = Table(
+    "frames",
+    metadata,
+    Column("time_s", Double, primary_key=True),
+    Column("series_ids", LargeBinary, nullable=False),
+    Column("mbps", LargeBinary, nullable=False),
+)
+
+raw_minutes = Table(
+    "raw_minutes",
+    metadata,
+    Column("minute_s", BigInteger, primary_key=True, autoincrement=False),
+    Column("times_s", LargeBinary, nullable=False),
+)
+
+raw_values = Table(
+    "raw_values",
+    metadata,
+    Column("series_id", ForeignKey("series.id"), primary_key=True),
+    Column("minute_s", BigInteger, primary_key=True, autoincrement=False),
+    Column("mbps", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+minutes = Table(
+    "minutes",
+    metadata,
+    Column("series_id", ForeignKey("series.id"), primary_key=True),
+    Column("minute_s", BigInteger, primary_key=True, autoincrement=False),
+    Column("mean_mbps", Double, nullable=False),
+    Column("max_mbps", Double, nullable=False),
+    Column("samples", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+
+def prepare(database: Database) -> None:
+    """Make the tables in a new file, or see that a file is one of ours. Raises StoreError."""
+    with database.writing("open the store") as connection:
+        names = set(inspect(connection).get_table_names())
+        if not names:
+            metadata.create_all(connection)
+            connection.execute(meta.insert().values(name="schema_version", value=SCHEMA_VERSION))
+            return
+        _check(connection, names, database.where)
+
+
+def _check(connection: Connection, names: set[str], where: str) -> None:
+    another = "move it away, or give the controller another --state directory"
+    version = None
+    if meta.name in names:
+        version = connection.scalar(select(meta.c.value).where(meta.c.name == "schema_version"))
+    if version is None:
+        raise StoreError(f"{where} is a database of something else (it has the table {min(names)!r}); {another}")
+    if version > SCHEMA_VERSION:
+        raise StoreError(
+            f"{where} was written by a newer Lockstitch (schema {version}, this one knows {SCHEMA_VERSION}); "
+            f"install that version again, or {another}"
+        )
+    missing = metadata.tables.keys() - names
+    if version < SCHEMA_VERSION or missing:
+        what = f"schema {version}" if version < SCHEMA_VERSION else f"the table {min(missing)!r} is missing"
+        raise StoreError(f"{where} cannot be read by this Lockstitch ({what}); {another}")

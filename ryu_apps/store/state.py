@@ -1,0 +1,212 @@
+"""What is wanted, and the fabric as last seen: written before it is acted on, whole or not at all."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection, Table, bindparam, delete, insert, select, update
+
+from ryu_apps.store import schema
+from ryu_apps.store.codec import BadRecord, dump, load
+from ryu_apps.store.engine import Database
+from ryu_apps.store.errors import StoreError
+from stitching.network import Host, Link, LinkKey, Network, PortId, node_name
+from stitching.stitch import ENDED, Stitch
+from stitching.vnet import VNet
+
+LAST_STITCH_ID = (1 << 32) - 1
+"""What the cookie of a rule has room for."""
+
+_Row = dict[str, Any]
+
+
+class StateStore:
+    """The state of one controller in one database, whose tables are made where there are none.
+
+    Every call is one transaction. When a call that writes has returned, what it wrote survives the death of the
+    process and, with SQLite, the loss of power. May be called from any thread. All calls raise StoreError.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._database = Database(url, durable=True)
+        schema.prepare(self._database)
+        # Writers of this process queue here: SQLite would have them sleep and try again.
+        self._lock = threading.Lock()
+        self._fabric: dict[Table, dict[tuple[Any, ...], _Row]] | None = None
+
+    def close(self) -> None:
+        """Close the database."""
+        self._database.close()
+
+    # -- virtual networks -----------------------------------------------------------------------------------
+
+    def vnets(self) -> tuple[VNet, ...]:
+        """All virtual networks, by name."""
+        with self._database.reading("read virtual networks") as connection:
+            bodies = connection.scalars(select(schema.vnets.c.body).order_by(schema.vnets.c.name)).all()
+        return tuple(self._load(VNet, body) for body in bodies)
+
+    def save_vnet(self, vnet: VNet) -> None:
+        """Keep a virtual network in place of the one of its name."""
+        with self._lock, self._database.writing("save a virtual network") as connection:
+            connection.execute(delete(schema.vnets).where(schema.vnets.c.name == vnet.name))
+            connection.execute(insert(schema.vnets).values(name=vnet.name, body=dump(vnet)))
+
+    def delete_vnet(self, name: str) -> None:
+        """Forget a virtual network; nothing happens where there is none of this name."""
+        with self._lock, self._database.writing("delete a virtual network") as connection:
+            connection.execute(delete(schema.vnets).where(schema.vnets.c.name == name))
+
+    # -- capacities -----------------------------------------------------------------------------------------
+
+    def capacities(self) -> dict[PortId, float]:
+        """What the operator said the links carry, in Mbit/s by source port."""
+        table = schema.capacities
+        with self._database.reading("read capacities") as connection:
+            rows = connection.execute(select(table.c.dpid, table.c.port_no, table.c.capacity_mbps)).all()
+        return {(int(dpid, 16), port_no): mbps for dpid, port_no, mbps in rows}
+
+    def save_capacities(self, capacity_mbps: Mapping[PortId, float]) -> None:
+        """Keep these too; ports that are not named keep what they have."""
+        rows = [
+            {"dpid": node_name(dpid), "port_no": port_no, "capacity_mbps": mbps}
+            for (dpid, port_no), mbps in capacity_mbps.items()
+        ]
+        with self._lock, self._database.writing("save capacities") as connection:
+            _replace(connection, schema.capacities, rows)
+
+    # -- the fabric -----------------------------------------------------------------------------------------
+
+    def network(self) -> Network | None:
+        """The links (with the latency paths are computed on) and hosts as last saved; None where none were.
+
+        Switches are not kept: which ones are connected, and their ports, they say themselves.
+        """
+        with self._database.reading("read the fabric") as connection:
+            links = connection.execute(select(schema.links)).all()
+            hosts = connection.execute(select(schema.hosts)).all()
+        if not links and not hosts:
+            return None
+        found = {}
+        for source, source_port, target, target_port, capacity_mbps, latency_ms in links:
+            key: LinkKey = (int(source, 16), source_port, int(target, 16), target_port)
+            found[key] = Link(key, capacity_mbps, latency_ms)
+        seen = {
+            mac: Host(mac, int(dpid, 16), port_no, frozenset(ips.split())) for mac, dpid, port_no, ips in hosts
+        }
+        return Network(links=found, hosts=seen)
+
+    def save_network(self, network: Network) -> None:
+        """Keep the links and hosts of this fabric and forget all others. Writes only what changed."""
+        wanted = {
+            schema.links: _by_key(schema.links, (_link_row(link) for link in network.links.values())),
+            schema.hosts: _by_key(schema.hosts, (_host_row(host) for host in network.hosts.values())),
+        }
+        with self._lock:
+            before = self._fabric if self._fabric is not None else self._stored_fabric()
+            self._fabric = None  # for as long as it is not certain what the database has
+            if wanted != before:
+                with self._database.writing("save the fabric") as connection:
+                    for table, rows in wanted.items():
+                        _remove(connection, table, [r for key, r in before[table].items() if key not in rows])
+                        changed = [row for key, row in rows.items() if before[table].get(key) != row]
+                        _replace(connection, table, changed)
+            self._fabric = wanted
+
+    def _stored_fabric(self) -> dict[Table, dict[tuple[Any, ...], _Row]]:
+        with self._database.reading("read the fabric") as connection:
+            return {
+                table: _by_key(table, (dict(row) for row in connection.execute(select(table)).mappings()))
+                for table in (schema.links, schema.hosts)
+            }
+
+    # -- stitches -------------------------------------------------------------------------------------------
+
+    def next_stitch_id(self) -> int:
+        """An id from 1 to 2^32-1 that no stitch ever had, also not before a restart."""
+        table = schema.meta
+        with self._lock, self._database.writing("take a stitch id") as connection:
+            stitch_id = connection.scalar(select(table.c.value).where(table.c.name == "next_stitch_id"))
+            if stitch_id is None:
+                stitch_id = 1
+                connection.execute(insert(table).values(name="next_stitch_id", value=stitch_id + 1))
+            elif stitch_id > LAST_STITCH_ID:
+                where = self._database.where
+                raise StoreError(f"{where} has used up all {LAST_STITCH_ID} stitch ids; start with another file")
+            else:
+                following = update(table).where(table.c.name == "next_stitch_id").values(value=stitch_id + 1)
+                connection.execute(following)
+        return int(stitch_id)
+
+    def stitches(self) -> tuple[Stitch, ...]:
+        """All stitches that were not forgotten, by id."""
+        with self._database.reading("read stitches") as connection:
+            bodies = connection.scalars(select(schema.stitches.c.body).order_by(schema.stitches.c.id)).all()
+        return tuple(self._load(Stitch, body) for body in bodies)
+
+    def save_stitch(self, stitch: Stitch) -> None:
+        """Keep a stitch in place of the one of its id."""
+        row = {
+            "id": stitch.id,
+            "state": stitch.state.value,
+            "changed_s": stitch.changed_s,
+            "body": dump(stitch),
+        }
+        with self._lock, self._database.writing("save a stitch") as connection:
+            _replace(connection, schema.stitches, [row])
+
+    def forget_stitches(self, ended_before_s: float) -> None:
+        """Forget the stitches that ended before a time, in seconds since the epoch."""
+        table = schema.stitches
+        ended = table.c.state.in_([state.value for state in ENDED])
+        with self._lock, self._database.writing("forget stitches") as connection:
+            connection.execute(delete(table).where(ended, table.c.changed_s < ended_before_s))
+
+    def _load(self, cls: type[Any], body: str) -> Any:
+        try:
+            return load(cls, body)
+        except BadRecord as error:
+            where = self._database.where
+            raise StoreError(f"{where} has a record that cannot be read: {error}; move the file away") from error
+
+
+def _link_row(link: Link) -> _Row:
+    return {
+        "source_dpid": node_name(link.key[0]),
+        "source_port": link.key[1],
+        "target_dpid": node_name(link.key[2]),
+        "target_port": link.key[3],
+        "capacity_mbps": link.capacity_mbps,
+        "latency_ms": link.latency_ms,
+    }
+
+
+def _host_row(host: Host) -> _Row:
+    return {
+        "mac": host.mac,
+        "dpid": node_name(host.dpid),
+        "port_no": host.port_no,
+        "ips": " ".join(sorted(host.ips)),
+    }
+
+
+def _by_key(table: Table, rows: Any) -> dict[tuple[Any, ...], _Row]:
+    names = [column.name for column in table.primary_key]
+    return {tuple(row[name] for name in names): row for row in rows}
+
+
+def _remove(connection: Connection, table: Table, rows: list[_Row]) -> None:
+    if not rows:
+        return
+    names = [column.name for column in table.primary_key]
+    statement = delete(table).where(*(table.c[name] == bindparam(f"key_{name}") for name in names))
+    connection.execute(statement, [{f"key_{name}": row[name] for name in names} for row in rows])
+
+
+def _replace(connection: Connection, table: Table, rows: list[_Row]) -> None:
+    """Delete and insert: every database can, and no upsert is written the same in two of them."""
+    if rows:
+        _remove(connection, table, rows)
+        connection.execute(insert(table), rows)

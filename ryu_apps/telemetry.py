@@ -1,0 +1,319 @@
+"""Polls the counters of every switch, spread evenly over each period, and publishes them as rates at its end."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
+
+from os_ken.controller import ofp_event
+from os_ken.controller.handler import DEAD_DISPATCHER, MAIN_DISPATCHER
+
+from ryu_apps import polls
+from ryu_apps.app import App, Tick, handles
+from ryu_apps.counters import CounterTable, Tally
+from ryu_apps.events import (
+    NetworkChanged,
+    Pair,
+    Rates,
+    RatesMeasured,
+    RatesRequest,
+    StitchesChanged,
+    TelemetryStatus,
+    TelemetryStatusRequest,
+)
+from ryu_apps.polls import REPLY_MORE, Question
+from stitching.network import Network, Port, PortId
+
+SLOTS = 50
+POLL_SLOTS = 40
+"""A period has SLOTS ticks. Switches are asked in the first POLL_SLOTS: the last of them has time to answer, and
+what is done at the end of a period has a tick to itself."""
+
+GIVE_UP_PERIODS = 5
+"""A switch that owes an answer is not asked again for so long: one that is slow is not buried."""
+
+SHORTEST_SHARE = 0.25
+"""Readings closer together than this share of a period make no rate."""
+
+ABSURD_SPEEDS = 10
+"""A port that counts more than so many times its speed counts wrong."""
+
+_XIDS = 0x54000000
+_MBPS = 8e-6
+_NOBODY = frozenset[int]()
+
+
+class _Datapath(Protocol):
+    id: int
+
+    def send(self, data: bytes) -> bool: ...
+
+
+@dataclass(slots=True)
+class _Ask:
+    """A question that waits for its answer, which may come in parts."""
+
+    question: Question
+    asked_s: float
+    parts: list[Any] = field(default_factory=list)
+
+
+class _Switch:
+    """A connected switch: what it was asked, how far its counters had come, and its rates of this period."""
+
+    def __init__(self, datapath: _Datapath, slot: int, tally: Tally, min_interval_s: float) -> None:
+        self.datapath = datapath
+        self.slot = slot
+        self.asks: dict[int, _Ask] = {}
+        self.port_tx, self.port_rx, self.port_drops = (
+            CounterTable[int](tally, min_interval_s=min_interval_s) for _ in range(3)
+        )
+        self.demands = CounterTable[Pair](tally, min_interval_s=min_interval_s, starts_at_zero=True)
+        self.stitches = CounterTable[int](tally, min_interval_s=min_interval_s, starts_at_zero=True)
+        self.limits: tuple[Mapping[int, Port], dict[int, float]] = ({}, {})
+        self.forget_rates()
+
+    def forget_rates(self) -> None:
+        """A new period begins."""
+        self.tx_per_s: Mapping[int, float] = {}
+        self.rx_per_s: Mapping[int, float] = {}
+        self.drops_per_s: Mapping[int, float] = {}
+        self.demand_per_s: Mapping[Pair, float] = {}
+        self.stitch_per_s: Mapping[int, float] = {}
+
+
+class Telemetry(App):
+    """Turns counters into Rates, one for each period of period_s.
+
+    Every switch is asked for its ports; those with hosts for the segmentation rules, which count the demands;
+    those where a stitch begins for the rules of stitches. A switch is asked at the same point of each period and
+    its rates are between two answers: a period says what happened from about one point to the next. A switch
+    that owes its answer is absent from the period, and tallied as late.
+
+    Mbit/s are bytes on the ports, and bytes of Ethernet frames that met the rule for demands and stitches; drops
+    are packets per second. Open vSwitch brings the counters of its rules up to date every 500 ms only
+    (other_config:max-revalidator): with a period of 1 s a steady demand may seem to vary by half. Those of ports
+    are live.
+    """
+
+    _EVENTS: ClassVar[list[type]] = [RatesMeasured]
+
+    def __init__(
+        self,
+        *args: Any,
+        period_s: float = 1.0,
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        if not period_s > 0:
+            raise ValueError(f"period_s is {period_s} and must be above zero")
+        self._period_s = period_s
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._xids = itertools.cycle(range(_XIDS, _XIDS + (1 << 24)))
+        self._switches: dict[int, _Switch] = {}
+        self._slots: list[dict[int, _Switch]] = [{} for _ in range(POLL_SLOTS)]
+        self._network = Network()
+        self._with_hosts = _NOBODY
+        self._sources: dict[int, dict[int, str]] = {}
+        self._began_s = clock()
+        self._slot = 1
+        self._tally = Tally()
+        self._polled = self._answered = self._late = 0
+        self._late_now = _NOBODY
+        self._rates: Rates | None = None
+
+    def start(self) -> None:
+        """Start handling events and polling."""
+        self._began_s = self._clock()
+        super().start()
+        self.every(self._period_s / SLOTS, "slot")
+
+    # -- what the others tell and ask -----------------------------------------------------------------------
+
+    @handles(NetworkChanged)
+    def on_network(self, event: NetworkChanged) -> None:
+        """Hosts may be on other switches, ports may have other speeds."""
+        if event.network.hosts is not self._network.hosts:
+            self._with_hosts = frozenset(host.dpid for host in event.network.hosts.values())
+        self._network = event.network
+
+    @handles(StitchesChanged)
+    def on_stitches(self, event: StitchesChanged) -> None:
+        """Stitches are counted where they begin: by the rule of their source at the first switch of their path."""
+        self._sources = {}
+        for stitch in event.stitches:
+            if stitch.path is not None:
+                here = self._sources.setdefault(stitch.path.hops[0].dpid, {})
+                here[stitch.id] = stitch.request.source_mac
+
+    @handles(RatesRequest)
+    def on_rates_request(self, request: RatesRequest) -> None:
+        """Answer what was measured last."""
+        self.serve(request, lambda: self._rates)
+
+    @handles(TelemetryStatusRequest)
+    def on_status_request(self, request: TelemetryStatusRequest) -> None:
+        """Answer how polling goes."""
+        self.serve(request, self.status)
+
+    def status(self) -> TelemetryStatus:
+        """How polling went so far."""
+        return TelemetryStatus(
+            period_s=self._period_s,
+            polled=self._polled,
+            answered=self._answered,
+            late=self._late,
+            resets=self._tally.resets,
+            absurd=self._tally.absurd,
+            late_now=self._late_now,
+        )
+
+    @handles(ofp_event.EventOFPStateChange, states=(MAIN_DISPATCHER, DEAD_DISPATCHER))
+    def on_state(self, event: Any) -> None:
+        """A switch that came gets the slot with the fewest others."""
+        datapath: _Datapath = event.datapath
+        known = self._switches.get(datapath.id)
+        if event.state == MAIN_DISPATCHER:
+            slot = min(range(POLL_SLOTS), key=lambda number: len(self._slots[number]))
+            slot = slot if known is None else known.slot
+            switch = _Switch(datapath, slot, self._tally, SHORTEST_SHARE * self._period_s)
+            self._switches[datapath.id] = self._slots[slot][datapath.id] = switch
+        elif known is not None and known.datapath is datapath:
+            del self._switches[datapath.id], self._slots[known.slot][datapath.id]
+
+    # -- ask ------------------------------------------------------------------------------------------------
+
+    @handles(Tick)
+    def on_tick(self, _tick: Tick) -> None:
+        """Do what is due by the clock: a tick may come late, or be left out."""
+        now_s = self._clock()
+        if now_s - self._began_s >= 2 * self._period_s:
+            self._skip(now_s)
+        while now_s >= self._began_s + self._slot * self._period_s / SLOTS:
+            if self._slot == SLOTS:
+                self._end_period()
+                self._began_s += self._period_s
+                self._slot = 1
+                continue
+            if self._slot <= POLL_SLOTS:
+                for switch in list(self._slots[self._slot - 1].values()):
+                    self._poll(switch)
+            self._slot += 1
+
+    def _skip(self, now_s: float) -> None:
+        """The process was held up: take the beat up where it is now, without asking for what was missed."""
+        periods = int((now_s - self._began_s) / self._period_s)
+        self.log.warning("periods_left_out=%d reason=held up", periods - 1)
+        # The answers that came in belong to the last whole period, as far as they belong anywhere.
+        self._began_s += (periods - 1) * self._period_s
+        self._slot = SLOTS
+
+    def _poll(self, switch: _Switch) -> None:
+        now_s = self._clock()
+        if switch.asks:
+            oldest_s = min(ask.asked_s for ask in switch.asks.values())
+            if now_s - oldest_s < (GIVE_UP_PERIODS - 0.5) * self._period_s:
+                return
+        dpid = switch.datapath.id
+        wanted = [Question.PORTS]
+        if dpid in self._with_hosts:
+            wanted.append(Question.DEMANDS)
+        if dpid in self._sources:
+            wanted.append(Question.STITCHES)
+        asks = {next(self._xids): _Ask(question, now_s) for question in wanted}
+        if switch.datapath.send(b"".join(polls.request(ask.question, xid) for xid, ask in asks.items())):
+            switch.asks = asks
+            self._polled += 1
+
+    # -- take in --------------------------------------------------------------------------------------------
+
+    @handles(ofp_event.EventOFPPortStatsReply, ofp_event.EventOFPFlowStatsReply, states=(MAIN_DISPATCHER,))
+    def on_reply(self, event: Any) -> None:
+        """Take in an answer, when it is one to a question of ours and complete."""
+        message = event.msg
+        xid = message.xid
+        if xid & 0xFF000000 != _XIDS:
+            return
+        switch = self._switches.get(message.datapath.id)
+        ask = switch.asks.get(xid) if switch is not None else None
+        if switch is None or ask is None or switch.datapath is not message.datapath:
+            return
+        body = message.body
+        if message.flags & REPLY_MORE or ask.parts:
+            ask.parts += body
+            if message.flags & REPLY_MORE:
+                return
+            body = ask.parts
+        del switch.asks[xid]
+        self._answered += not switch.asks
+        if ask.question is Question.PORTS:
+            self._take_ports(switch, body, ask.asked_s, message.received_s)
+        elif ask.question is Question.DEMANDS:
+            switch.demand_per_s = switch.demands.take(
+                polls.demand_readings(body), asked_s=ask.asked_s, received_s=message.received_s
+            )
+        else:
+            switch.stitch_per_s = switch.stitches.take(
+                polls.stitch_readings(body, self._sources.get(switch.datapath.id, {})),
+                asked_s=ask.asked_s,
+                received_s=message.received_s,
+            )
+
+    def _take_ports(self, switch: _Switch, body: Iterable[Any], asked_s: float, received_s: float) -> None:
+        tx, rx, drops = polls.port_readings(body)
+        limits = self._limits(switch)
+        switch.tx_per_s = switch.port_tx.take(tx, asked_s=asked_s, received_s=received_s, limits=limits)
+        switch.rx_per_s = switch.port_rx.take(rx, asked_s=asked_s, received_s=received_s, limits=limits)
+        switch.drops_per_s = switch.port_drops.take(drops, asked_s=asked_s, received_s=received_s)
+
+    def _limits(self, switch: _Switch) -> Mapping[int, float]:
+        """The most that is believed of each port whose speed is known, in bytes per second."""
+        ports = self._network.switches.get(switch.datapath.id, {})
+        if ports is not switch.limits[0]:
+            speeds = ((port.port_no, port.speed_mbps) for port in ports.values())
+            switch.limits = ports, {no: ABSURD_SPEEDS * mbps / _MBPS for no, mbps in speeds if mbps is not None}
+        return switch.limits[1]
+
+    # -- tell -----------------------------------------------------------------------------------------------
+
+    def _end_period(self) -> None:
+        ended_s = self._began_s + self._period_s
+        late = frozenset(dpid for dpid, switch in self._switches.items() if switch.asks)
+        self._late += len(late)
+        if new := late - self._late_now:
+            first = min(new)
+            self.log.info("late=%d first=%016x period_s=%g", len(new), first, self._period_s)
+        self._late_now = late
+        # The end by the beat of the period, not by when the tick was handled: samples are evenly spaced.
+        time_s = self._wall_clock() - (self._clock() - ended_s)
+        self._rates = _rates(time_s, self._period_s, self._switches)
+        for switch in self._switches.values():
+            switch.forget_rates()
+        self.publish(RatesMeasured(self._rates))
+
+
+def _rates(time_s: float, period_s: float, switches: Mapping[int, _Switch]) -> Rates:
+    tx: dict[PortId, float] = {}
+    rx: dict[PortId, float] = {}
+    drops: dict[PortId, float] = {}
+    demands: dict[Pair, float] = {}
+    stitches: dict[int, float] = {}
+    for dpid, switch in switches.items():
+        for port_no, rate in switch.tx_per_s.items():
+            tx[dpid, port_no] = rate * _MBPS
+        for port_no, rate in switch.rx_per_s.items():
+            rx[dpid, port_no] = rate * _MBPS
+        for port_no, rate in switch.drops_per_s.items():
+            drops[dpid, port_no] = rate
+        for pair, rate in switch.demand_per_s.items():
+            # While a host moves, it has sent from two switches.
+            demands[pair] = demands.get(pair, 0.0) + rate * _MBPS
+        for stitch_id, rate in switch.stitch_per_s.items():
+            stitches[stitch_id] = rate * _MBPS
+    return Rates(time_s, period_s, tx, rx, drops, demands, stitches)

@@ -1,0 +1,35 @@
+"""System tests need root, Open vSwitch and namespaces; without them they are skipped with the remedy."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mininet_topos.ovs import LabUnavailable, ensure_ovs, require_lab
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    ours = [item for item in items if HERE in item.path.parents]
+    if not ours:
+        return
+    try:
+        require_lab()
+        ensure_ovs()
+    except LabUnavailable as error:
+        for item in ours:
+            item.add_marker(pytest.mark.skip(reason=str(error)))
+
+
+def eventually(condition: Callable[[], object], within_s: float = 10.0) -> bool:
+    """Wait for a condition with a deadline; returns whether it came true."""
+    give_up_s = time.monotonic() + within_s
+    while not condition():
+        if time.monotonic() > give_up_s:
+            return False
+        time.sleep(0.01)
+    return True

@@ -1,0 +1,104 @@
+"""A forecast's quantiles and probabilities are two views of one distribution."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import norm
+
+from forecasting import DEFAULT_LEVELS, Forecast, SettingError, UnknownSeries
+from forecasting.panel import FloatArray
+
+LEVELS = np.array(DEFAULT_LEVELS)
+
+
+def forecast(quantiles: FloatArray) -> Forecast:
+    n = quantiles.shape[0]
+    names = tuple(f"s{index}" for index in range(n))
+    return Forecast(names, 1.0, DEFAULT_LEVELS, quantiles.mean(axis=-1), quantiles, np.zeros(n, dtype=np.bool_))
+
+
+def rising(steps: list[float], start: float = 0.0) -> Forecast:
+    return forecast((start + np.cumsum(steps)).reshape(1, 1, -1))
+
+
+GAPS = st.lists(st.floats(1e-3, 1e3), min_size=LEVELS.size, max_size=LEVELS.size)
+MAYBE_GAPS = st.lists(st.one_of(st.just(0.0), st.floats(1e-3, 1e3)), min_size=LEVELS.size, max_size=LEVELS.size)
+
+
+@settings(max_examples=150, deadline=None)
+@given(GAPS, st.floats(-1e3, 1e3), st.floats(0.01, 0.99))
+def test_prob_above_is_the_inverse_of_quantile(gaps: list[float], start: float, level: float) -> None:
+    one = rising(gaps, start)
+    assert one.prob_above(one.quantile(level)[:, 0])[0, 0] == pytest.approx(1.0 - level, abs=1e-6)
+
+
+@settings(max_examples=150, deadline=None)
+@given(MAYBE_GAPS, st.lists(st.floats(-1e5, 1e5), min_size=2, max_size=2))
+def test_prob_above_falls_with_the_threshold_and_is_certain_only_without_spread(
+    gaps: list[float], thresholds: list[float]
+) -> None:
+    one = rising(gaps)
+    low, high = (float(one.prob_above(at)[0, 0]) for at in sorted(thresholds))
+    assert low >= high
+    if one.quantiles[0, 0, -1] > one.quantiles[0, 0, 0]:
+        assert high > 0.0 and low < 1.0
+    else:
+        assert {low, high} <= {0.0, 1.0}
+
+
+def test_the_tails_go_on_smoothly() -> None:
+    one = forecast(norm.ppf(LEVELS).reshape(1, 1, -1))
+    for edge in (norm.ppf(0.01), norm.ppf(0.99)):
+        before, after = one.prob_above(edge - 1e-6), one.prob_above(edge + 1e-6)
+        assert before[0, 0] == pytest.approx(after[0, 0], abs=1e-5)
+    assert one.prob_above(3.0)[0, 0] == pytest.approx(norm.sf(3.0), abs=2e-3)
+    assert one.prob_above(-3.0)[0, 0] == pytest.approx(norm.sf(-3.0), abs=2e-3)
+    assert 0.0 < one.prob_above(1e9)[0, 0] < 1e-8
+
+
+def test_one_threshold_for_all_or_one_for_each() -> None:
+    two = forecast(np.stack([norm.ppf(LEVELS), 10.0 + norm.ppf(LEVELS)]).reshape(2, 1, -1))
+    assert two.prob_above(5.0)[:, 0].round(3).tolist() == [0.0, 1.0]
+    assert two.prob_above([0.0, 10.0])[:, 0] == pytest.approx([0.5, 0.5])
+    with pytest.raises(SettingError, match="give one number or 2"):
+        two.prob_above([1.0, 2.0, 3.0])
+    with pytest.raises(SettingError, match="NaN"):
+        two.prob_above(np.nan)
+
+
+def test_quantiles_between_levels_are_linear_and_beyond_them_clamped() -> None:
+    one = rising([1.0] * LEVELS.size)
+    assert one.quantile(0.55)[0, 0] == pytest.approx((one.quantile(0.5) + one.quantile(0.6))[0, 0] / 2)
+    assert one.quantile(0.001)[0, 0] == one.quantiles[0, 0, 0]
+    assert one.quantile(0.999)[0, 0] == one.quantiles[0, 0, -1]
+    low, high = one.interval(0.8)
+    assert (low[0, 0], high[0, 0]) == (
+        pytest.approx(one.quantiles[0, 0, 3]),
+        pytest.approx(one.quantiles[0, 0, 11]),
+    )
+
+
+@pytest.mark.parametrize("level", [0.0, 1.0, -0.1, np.nan])
+def test_levels_that_are_none_are_refused(level: float) -> None:
+    one = rising([1.0] * LEVELS.size)
+    with pytest.raises(SettingError, match="between 0 and 1"):
+        one.quantile(level)
+    with pytest.raises(SettingError, match="between 0 and 1"):
+        one.interval(level)
+
+
+def test_select_keeps_the_order_asked_for() -> None:
+    two = forecast(np.arange(2.0 * LEVELS.size).reshape(2, 1, -1))
+    assert two.select(["s1", "s0"]).quantiles[:, 0, 0].tolist() == [float(LEVELS.size), 0.0]
+    with pytest.raises(UnknownSeries):
+        two.select(["s2"])
+
+
+def test_arrays_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(SettingError, match=r"\(n, H, levels\)"):
+        Forecast(("a",), 1.0, DEFAULT_LEVELS, np.zeros((1, 2)), np.zeros((1, 2, 3)), np.zeros(1, dtype=np.bool_))
+    with pytest.raises(SettingError, match="ascending"):
+        Forecast(("a",), 1.0, (0.9, 0.1), np.zeros((1, 1)), np.zeros((1, 1, 2)), np.zeros(1, dtype=np.bool_))

@@ -14,10 +14,10 @@ from mininet_topos.topology import LabTopology
 FloatArray = npt.NDArray[np.float64]
 
 TARGET_UTILISATION = 1.3
-OPTIMUM_MAX = 0.95
+OPTIMUM_MAX = 0.9
 LEAD_IN_STEPS = 15
-CALM_MAX = 0.85
-_CANDIDATES = 24
+CALM_MAX = 0.95
+_SAMPLES, _FULLEST = 300, 60
 _LARGEST = 5
 
 
@@ -94,9 +94,9 @@ def busy_stretch(
 
     Calm: the first `lead_in` steps stay under `calm_max`.
 
-    Scaled so that shortest paths peak at `target`; only stretches that the best routing carries within
-    `optimum_max` count. Where no stretch has it all the one with the steepest rise is taken, and `note` says
-    so. Deterministic. Raises BadDemand.
+    Scaled so that shortest paths peak at `target`, or less where the best routing would then exceed
+    `optimum_max`. Where no stretch has it all the one that starts calmest is taken, and `note` says so.
+    Deterministic. Raises BadDemand.
     """
     steps = _steps_of(demand, minutes)
     if demand.steps == 1:
@@ -113,19 +113,31 @@ def busy_stretch(
         )
     highest = shortest_utilisation(topology, demand.matrices).max(axis=1)
     windows = np.lib.stride_tricks.sliding_window_view(highest, steps)
-    peak = np.maximum(windows.max(axis=1), np.finfo(float).tiny)
-    calm = windows[:, :lead_in].max(axis=1) / peak * target
-    overloaded = (windows[:, lead_in:] > (peak / target)[:, None]).mean(axis=1)
-    good = np.flatnonzero(calm < calm_max)
-    for start in _apart(good[np.argsort(-overloaded[good], kind="stable")], steps // 4):
-        window = demand.window(start, steps)
-        if target / peak[start] * _hardest_optimum(window, topology) <= optimum_max:
-            return describe(demand, topology, start, steps, target / float(peak[start]))
+    optimum = np.lib.stride_tricks.sliding_window_view(_sampled_optimum(demand, topology, highest), steps)
+    tiny = np.finfo(float).tiny
+    scale = np.minimum(
+        target / np.maximum(windows.max(axis=1), tiny), optimum_max / np.maximum(optimum.max(axis=1), tiny)
+    )
+    calm = windows[:, :lead_in].max(axis=1) * scale
+    overloaded = (windows[:, lead_in:] * scale[:, None] > 1).mean(axis=1)
+    good = np.flatnonzero((calm < calm_max) & (overloaded > 0))
+    if len(good):
+        return describe(demand, topology, int(good[np.argmax(overloaded[good])]), steps)
     steepest = int(np.argmin(calm))
     return _noted(
         describe(demand, topology, steepest, steps),
-        f"no stretch of {steps} steps starts calm and can be carried by a better routing; this one rises most",
+        f"no stretch of {steps} steps starts calm and can be carried by a better routing; this one starts calmest",
     )
+
+
+def _sampled_optimum(demand: Demand, topology: LabTopology, highest: FloatArray) -> FloatArray:
+    """The optimum at moments spread over the file and at the fullest ones, (steps,); 0 at all others."""
+    spread = np.arange(0, demand.steps, max(1, demand.steps // _SAMPLES))
+    fullest = np.argsort(-highest, kind="stable")[:_FULLEST]
+    optimum = np.zeros(demand.steps)
+    for step in np.union1d(spread, fullest).tolist():
+        optimum[step] = optimum_utilisation(topology, demand.matrices[step])
+    return optimum
 
 
 def _steps_of(demand: Demand, minutes: float) -> int:
@@ -137,17 +149,6 @@ def _steps_of(demand: Demand, minutes: float) -> int:
 
 def _noted(stretch: Stretch, note: str) -> Stretch:
     return Stretch(**{**stretch.__dict__, "note": note})
-
-
-def _apart(ordered: npt.NDArray[np.int64], gap: int) -> list[int]:
-    """The first candidates in order, at least `gap` apart: neighbours would fail for the same reason."""
-    chosen: list[int] = []
-    for start in ordered.tolist():
-        if all(abs(start - other) > gap for other in chosen):
-            chosen.append(start)
-            if len(chosen) == _CANDIDATES:
-                break
-    return chosen
 
 
 def _hardest_optimum(demand: Demand, topology: LabTopology) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,10 +40,13 @@ KNOWN_ERRORS = (
     WorkerFailed,
 )
 
-STEPS = 75
+STEPS = 300
 """Steps of a demand that one run of the demo plays by default."""
 
-GENERATED_STEPS = 288 * 2
+LEAD_IN_S = 15.0
+"""How long a run stays calm: the forecasts of the predictive one start from nothing."""
+
+GENERATED_STEPS = 288 * 3
 
 TopologyFile = Annotated[
     Path | None, typer.Option(help="REPETITA .graph or SNDlib XML; without it Abilene.", show_default=False)
@@ -58,7 +62,7 @@ def demo(
     start: Annotated[str | None, typer.Option(help="First step to play: an index, or a time in the file.")] = None,
     scale: Annotated[float | None, typer.Option(help="Factor on the demand.")] = None,
     minutes: Annotated[float | None, typer.Option(help="Minutes of the demand to play in each run.")] = None,
-    step_seconds: Annotated[float, typer.Option(help="Seconds that one step of the demand takes here.")] = 1.0,
+    step_seconds: Annotated[float, typer.Option(help="Seconds that one step of the demand takes here.")] = 0.25,
     seed: Annotated[int, typer.Option(help="Seed of generated demand, packet times and losses.")] = 1,
     output: Annotated[Path | None, typer.Option("--json", help="Write every figure to this file.")] = None,
 ) -> None:
@@ -67,7 +71,7 @@ def demo(
     with _one_line():
         lab = _topology(topology)
         matrices = _demand(demand, lab, seed)
-        stretch = _stretch(matrices, lab, start, scale, minutes)
+        stretch = _stretch(matrices, lab, start, scale, minutes, step_seconds)
         cut = matrices.window(stretch.start, stretch.steps, stretch.scale)
         plan = Plan(lab, cut, step_seconds, seed)
         _introduce(console, plan, stretch)
@@ -113,13 +117,18 @@ def _demand(path: Path | None, lab: LabTopology, seed: int) -> Demand:
 
 
 def _stretch(
-    demand: Demand, lab: LabTopology, start: str | None, scale: float | None, minutes: float | None
+    demand: Demand,
+    lab: LabTopology,
+    start: str | None,
+    scale: float | None,
+    minutes: float | None,
+    step_seconds: float,
 ) -> Stretch:
     """The stretch to play: chosen, unless it is given."""
     most = demand.steps if demand.steps > 1 else STEPS
     asked = minutes if minutes is not None else min(STEPS, most) * demand.step_s / 60
     if start is None:
-        found = busy_stretch(demand, lab, asked)
+        found = busy_stretch(demand, lab, asked, lead_in=math.ceil(LEAD_IN_S / step_seconds))
         return found if scale is None else describe(demand, lab, found.start, found.steps, scale)
     steps = round(asked * 60 / demand.step_s)
     return describe(demand, lab, demand.index_of(start), steps, scale)

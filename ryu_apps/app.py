@@ -120,5 +120,7 @@ def ask(app: str, request: Request[Answer], timeout_s: float = 10.0) -> Answer:
     target = app_manager.lookup_service_brick(app)
     if target is None:
         raise LookupError(f"no app {app!r} is running")
+    # Before it is posted: made on first use by both sides at once there would be two, and the answer in the other.
+    future = request.future
     target.post(request)
-    return request.future.result(timeout_s)
+    return future.result(timeout_s)

@@ -42,6 +42,9 @@ log = logging.getLogger("lockstitch.controller")
 FULL_SHARE = 0.98
 """The share of its capacity at which a link counts as already full, for the reactive trigger."""
 
+RELEASE_RATIO = 0.7
+"""A stitch is let go when the shortest way would stay under this part of the share at which links are relieved."""
+
 
 class StartError(RuntimeError):
     """The controller cannot start; the message says why and what helps."""
@@ -61,7 +64,7 @@ class Settings:
     season_s: float = 86400.0
     share: float = 0.9
     probability: float = 0.3
-    hold_s: float = 15.0
+    hold_s: float = 30.0
 
 
 def run(settings: Settings) -> None:
@@ -119,8 +122,10 @@ def _start_apps(
     settings: Settings, state: StateStore, history: HistoryStore, stack: contextlib.ExitStack
 ) -> Channel:
     ofproto_protocol.set_app_supported_versions([ofproto_v1_3.OFP_VERSION])
+    share = FULL_SHARE if settings.trigger is Mode.REACTIVE else settings.share
     policy = TriggerPolicy(
-        share=FULL_SHARE if settings.trigger is Mode.REACTIVE else settings.share,
+        share=share,
+        release_share=RELEASE_RATIO * share,
         probability=settings.probability,
         hold_s=settings.hold_s,
     )

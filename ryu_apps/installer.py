@@ -36,6 +36,9 @@ FORWARDING = "forwarding"
 CONFIRM_S = 5.0
 """How long a switch may take to confirm a stage."""
 
+OFFER_AGAIN_S = 10.0
+"""When a rule that a switch refused is tried again: its table may have room by then."""
+
 _XIDS = 0x49000000
 
 
@@ -47,6 +50,7 @@ class _Switch:
     has: dict[RuleKey, FlowRule] = field(default_factory=dict)
     read: bool = False
     ready: bool = False
+    refused_s: float | None = None
     reading: list[Any] = field(default_factory=list)
 
 
@@ -158,8 +162,11 @@ class Installer(App):
         before = self._wanted.get(event.owner, {})
         self._set_wanted(event.owner, event.rules)
         for dpid in set(event.rules) | set(before):
-            if event.rules.get(dpid) != before.get(dpid):
+            if event.rules.get(dpid) != before.get(dpid) or self._has_refused(dpid):
                 self._reconcile(dpid)
+
+    def _has_refused(self, dpid: int) -> bool:
+        return dpid in self._switches and self._switches[dpid].refused_s is not None
 
     def _set_wanted(self, owner: str, rules: Mapping[int, RuleSet]) -> None:
         if rules:
@@ -186,6 +193,7 @@ class Installer(App):
         if switch is None or not switch.read or dpid not in self._wanted.get(FORWARDING, {}):
             return
         difference = self._difference(dpid)
+        switch.refused_s = None
         if not switch.ready:
             self._kept += len(switch.has) - len(difference.wrong) - len(difference.excess)
             self.log.info(
@@ -268,7 +276,10 @@ class Installer(App):
 
     @handles(Tick)
     def on_deadline(self, _tick: Tick) -> None:
-        """Give up on stages that a switch does not confirm."""
+        """Give up on stages that a switch does not confirm; offer again what one refused a while ago."""
+        for dpid, switch in self._switches.items():
+            if switch.refused_s is not None and self._clock() - switch.refused_s > OFFER_AGAIN_S:
+                self._reconcile(dpid)
         for batch in list(self._batches.values()):
             if batch.waiting and self._clock() > batch.deadline_s:
                 late = min(batch.waiting)
@@ -328,6 +339,7 @@ class Installer(App):
         self._errors += 1
         switch = self._switches.get(dpid)
         if switch is not None and not change.remove:
+            switch.refused_s = self._clock()
             switch.has.pop(change.rule.key, None)
         what = message.datapath.ofproto.ofp_error_code_to_str(message.type, message.code)
         reason = f"switch {dpid:016x} refused a rule in table {change.rule.table}: {what}"

@@ -38,7 +38,7 @@ from ryu_apps.watch import PROVE_WITHIN_S, Watch
 from stitching.network import LinkKey, Network
 from stitching.plan import NotPossible, Situation, links_to_reserve, plan_path
 from stitching.routes import CARRYING, default_routes
-from stitching.rules import PORT_CONTROLLER
+from stitching.rules import PORT_CONTROLLER, Stage
 from stitching.stages import (
     establish_pause_s,
     establish_stages,
@@ -294,8 +294,11 @@ class Stitcher(App):
         epoch = (stitch.epoch + 1) & 0xFFFF
         stitch = replace(stitch, path=path, epoch=epoch).to(State.ESTABLISHING, self._clock())
         self._put(stitch)
+        self._install(stitch, establish_stages(stitch), establish_pause_s(stitch, self._network))
+
+    def _install(self, stitch: Stitch, stages: tuple[Stage, ...], pause_s: float) -> None:
         self._establishing[stitch.id] = ticket = next(self._tickets)
-        self.publish(ApplyStages(_owner(stitch.id), establish_stages(stitch), stitch_rules(stitch), ticket=ticket))
+        self.publish(ApplyStages(_owner(stitch.id), stages, stitch_rules(stitch), ticket=ticket, pause_s=pause_s))
 
     @handles(StagesApplied)
     def on_applied(self, event: StagesApplied) -> None:

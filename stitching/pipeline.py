@@ -66,7 +66,7 @@ def default_rules(network: Network, directory: Directory) -> dict[int, dict[Rule
 
 @cache
 def _base_set() -> dict[RuleKey, FlowRule]:
-    """The same for every switch, and the same objects: comparing a thousand switches then costs next to nothing."""
+    """The same objects for every switch: comparing a thousand of them then costs next to nothing."""
     return rule_set(_base_rules())
 
 

@@ -46,12 +46,12 @@ class TriggerPolicy:
 
     share: float = 0.9
     probability: float = 0.3
-    release_share: float = 0.75
-    hold_s: float = 15.0
+    release_share: float = 0.63
+    hold_s: float = 30.0
     margin_share: float = 0.03
     least_share: float = 0.005
     hop_cost: float = 2.0
-    steps: int = 3
+    steps: int = 2
     resize_share: float = 0.2
     most_per_round: int = 12
 
@@ -184,13 +184,19 @@ class _Plan:
         place = self._rows(links)
         limits = np.full(len(links), np.inf)
         limits[known] = self.ceiling[place]
+        self.mean = np.zeros(len(self.row))
+        self.mean[place] = link_forecast.mean[known, :ahead].max(axis=1, initial=0.0)
+        # With a handful of samples the spread is a guess, wide on purpose: no reason to move anything.
+        sure = ~link_forecast.cold[known]
+        upper = link_forecast.quantile(level)[known, :ahead].max(axis=1, initial=0.0)
         self.load = np.zeros(len(self.row))
-        self.load[place] = link_forecast.quantile(level)[known, :ahead].max(axis=1, initial=0.0)
+        self.load[place] = np.where(sure, upper, self.mean[place])
         self.probability = np.zeros(len(self.row))
         self.probability[place] = link_forecast.prob_above(limits)[known, :ahead].max(axis=1, initial=0.0)
         self.free = np.array([situation.resources.free(key) for key in network.link_order])
         expected = demand_forecast.mean[:, :ahead].max(axis=1, initial=0.0)
-        most = np.maximum(demand_forecast.quantile(level)[:, :ahead].max(axis=1, initial=0.0), expected)
+        upper = demand_forecast.quantile(level)[:, :ahead].max(axis=1, initial=0.0)
+        most = np.where(demand_forecast.cold, expected, np.maximum(upper, expected))
         self.expected = dict(zip(pairs, expected.tolist(), strict=True))
         self.most = dict(zip(pairs, most.tolist(), strict=True))
         ours = [s for s in stitches if s.request.origin == ORIGIN and s.state in CARRYING]
@@ -239,39 +245,48 @@ class _Plan:
     def _best_move(self, hot: int, moved: Mapping[Pair, Decision]) -> _Move | None:
         link = self.situation.network.link_order[hot]
         least = self.policy.least_share * self.capacity[hot]
-        moves = [
-            self._move(pair, hot)
+        pairs = [
+            pair
             for pair, route in self.routes.items()
             if link in route
             and pair not in moved
             and pair not in self.theirs
             and self.expected.get(pair, 0.0) >= least
         ]
+        best = self._best(pairs, hot, self.load, self.most)
+        if best is None and self.mean[hot] > self.ceiling[hot]:
+            # It will be full, whatever the spread. While little is known that makes every other link look full as
+            # well: what is expected has to do.
+            best = self._best(pairs, hot, self.mean, self.expected)
+        return best
+
+    def _best(self, pairs: list[Pair], hot: int, load: Floats, demand: Mapping[Pair, float]) -> _Move | None:
+        moves = (self._move(pair, hot, load, demand[pair]) for pair in pairs)
         return max((m for m in moves if m and m.gain > 0), key=lambda m: (m.gain, m.pair), default=None)
 
-    def _move(self, pair: Pair, hot: int) -> _Move | None:
+    def _move(self, pair: Pair, hot: int, load: Floats, demand: float) -> _Move | None:
         """The best path for a demand that avoids a hot link, and what going there would gain."""
         hosts = self.situation.network.hosts
         source, target = hosts.get(pair[0]), hosts.get(pair[1])
         if source is None or target is None:
             return None
         at = self._rows(self.routes[pair])
-        without = self.load.copy()
+        without = load.copy()
         without[at] = np.maximum(0.0, without[at] - self.expected[pair])
-        dearer = self._cost(without + self.most[pair]) - self._cost(without)
+        dearer = self._cost(without + demand) - self._cost(without)
         room = self.free.copy()
         if pair in self.mine:
             room[at] += self.mine[pair].request.bandwidth_mbps
-        calm = without + self.most[pair] <= self.ceiling - self.policy.margin_share * self.capacity
+        calm = without + demand <= self.ceiling - self.policy.margin_share * self.capacity
         usable = calm & (room >= self.most[pair]) & np.isfinite(self.capacity)
         weight = np.where(usable, np.maximum(dearer, 0.0), np.inf)
         weight[hot] = np.inf
         path = path_at_cost(self.situation.network, source, target, weight)
         if path is None:
             return None
-        now = float((self._cost(self.load)[at] - self._cost(without)[at]).sum())
+        now = float((self._cost(load)[at] - self._cost(without)[at]).sum())
         then = float(sum(weight[self.row[key]] for key in path.links))
-        return _Move(pair, path, now - then - self.policy.hop_cost * self.most[pair])
+        return _Move(pair, path, now - then - self.policy.hop_cost * demand)
 
     def _cost(self, load: Floats) -> Floats:
         """The cost of congestion of every link, where a link at its ceiling counts as full."""
@@ -322,8 +337,9 @@ class _Plan:
     def _shift(self, pair: Pair, route: Route) -> None:
         """Put a demand on another route: what is expected leaves the old one, what it may be goes onto the new."""
         old = self._rows(self.routes.get(pair, ()))
-        self.load[old] = np.maximum(0.0, self.load[old] - self.expected.get(pair, 0.0))
-        self.load[self._rows(route)] += self.most.get(pair, 0.0)
+        for load, arrives in ((self.load, self.most), (self.mean, self.expected)):
+            load[old] = np.maximum(0.0, load[old] - self.expected.get(pair, 0.0))
+            load[self._rows(route)] += arrives.get(pair, 0.0)
         self.routes[pair] = route
 
     def _rows(self, route: Route) -> list[int]:

@@ -63,8 +63,8 @@ class RestServer:
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
         try:
             self._socket = socket.create_server((self.host, self.port), family=family, backlog=128)
-            # asyncio turns Nagle's algorithm off only for sockets that were made with IPPROTO_TCP; with it on, every
-            # answer waits 40 ms for the client's delayed acknowledgement. Accepted sockets inherit this.
+            # asyncio turns Nagle's algorithm off only for sockets made with IPPROTO_TCP; with it on, every answer
+            # waits 40 ms for the client's delayed acknowledgement. Accepted sockets inherit this.
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except OSError as error:
             raise ServerError(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,6 +24,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     except LabUnavailable as error:
         for item in ours:
             item.add_marker(pytest.mark.skip(reason=str(error)))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Show what the controller logged last under a test that failed."""
+    report = yield
+    if report.failed:
+        for used in getattr(item, "funcargs", {}).values():
+            controller = getattr(used, "controller", used)
+            if hasattr(controller, "log_tail"):
+                report.sections.append(("the controller's log", controller.log_tail()))
+    return report
 
 
 def eventually(condition: Callable[[], object], within_s: float = 10.0) -> bool:

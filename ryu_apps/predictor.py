@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
@@ -219,8 +220,17 @@ def _fit_both(demands: Panel, loads: Panel, season_s: float) -> tuple[Parameters
 
 
 def _step_back() -> None:
-    """A fit may take its time; packets and rules may not."""
+    """A fit may take its time; packets and rules may not. It ends with its controller, however that ends."""
     os.nice(10)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A worker waits for work for ever, also when nobody is left to give it any (kill -9)."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _as_it_is(names: tuple[str, ...], newest: Floats, step_s: float) -> Forecast:

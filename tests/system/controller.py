@@ -19,6 +19,7 @@ import httpx
 from mininet_topos import ownership
 from mininet_topos.lab import Lab
 from mininet_topos.topology import LabTopology
+from ryu_apps.store import StateStore
 from tests.system.conftest import eventually
 from tests.system.frames import announce
 from tests.system.waiting import wait_until
@@ -217,6 +218,22 @@ class Fabric:
             return known >= {host.mac for host in lab.hosts()}
 
         wait_until(heard, 10.0, "every host known")
+
+    def wait_for_fabric_saved(self) -> None:
+        """Wait until all that is known of the fabric would be known after a restart."""
+        lab, database = self.lab, f"sqlite:///{self.controller.state / 'lockstitch.db'}"
+
+        def saved() -> bool:
+            with contextlib.closing(StateStore(database)) as store:
+                network = store.network()
+            return (
+                network is not None
+                and {(f"{a:016x}", b, f"{c:016x}", d) for a, b, c, d in network.links} == self.wired()
+                and all(link.latency_ms is not None for link in network.links.values())
+                and network.hosts.keys() >= {host.mac for host in lab.hosts()}
+            )
+
+        wait_until(saved, 10.0, "the fabric saved")
 
     def tell_capacities(self) -> None:
         """Tell the controller what the links carry."""

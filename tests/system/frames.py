@@ -88,7 +88,7 @@ def ears(*hosts: HostHandle, eth_type: int = TEST) -> Iterator[dict[str, Ear]]:
         yield heard
 
 
-def settle(heard: dict[str, Ear], quiet_s: float = 0.3) -> dict[str, int]:
+def settle(heard: dict[str, Ear], quiet_s: float = 0.2) -> dict[str, int]:
     """How many frames each ear has heard once nothing new comes for quiet_s (two seconds at most)."""
     give_up_s = time.monotonic() + 2.0
     counts = {name: len(ear.listen()) for name, ear in heard.items()}

@@ -66,9 +66,9 @@ def test_a_stitch_has_rules_on_exactly_the_switches_of_its_path(fabric: Fabric) 
     stitch = fabric.controller.create_stitch(ip(fabric, "hs1"), ip(fabric, "hs3"))
     assert fabric.path(stitch) == ["s1", "s2", "s3"]
     assert bridges_of_stitch(fabric.bridges(), stitch["id"]) == {"s1", "s2", "s3"}
-    # 2 ms and 5 ms of line, as planned and as a probe measured it.
-    assert stitch["latency_ms"] == pytest.approx(7.0, abs=3.0)
-    assert wait_until(lambda: fabric.controller.stitch(stitch["id"])["probe_ms"], 1.0, "probed") >= 6.0
+    # 2 ms and 5 ms of line, as planned and as a probe measured it; a busy machine adds to that.
+    assert 6.5 < stitch["latency_ms"] < 14.0
+    assert 6.0 < wait_until(lambda: fabric.controller.stitch(stitch["id"])["probe_ms"], 1.0, "probed") < 20.0
 
 
 def test_packets_go_through_the_rules_of_the_stitch(fabric: Fabric) -> None:

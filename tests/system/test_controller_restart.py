@@ -167,11 +167,16 @@ def test_what_is_no_longer_wanted_goes_and_what_is_missing_comes_after_a_restart
 
 def test_killed_while_it_makes_a_stitch_it_leaves_no_orphan(fabric: Fabric) -> None:
     controller, bridges = fabric.controller, fabric.bridges()
-    moments = random.Random(1)
-    hosts = fabric.lab.hosts()
-    for a, b in itertools.islice(itertools.combinations(hosts, 2), 5):
+    chance = random.Random()
+    # Anywhere from before the request is read to after it is answered, and surely in the middle of it.
+    moments = (
+        *(f"after {chance.uniform(0, 20):.1f} ms" for _ in range(2)),
+        *["state=requested"] * 2,
+        "establishing",
+    )
+    for moment, (a, b) in zip(moments, itertools.combinations(fabric.lab.hosts(), 2), strict=False):
         body = {"source": a.ip, "destination": b.ip, "bandwidth_mbps": 1.0}
-        client = controller.api
+        client, log_bytes = controller.api, controller.log_file.stat().st_size
 
         def post(client: httpx.Client = client, body: dict[str, Any] = body) -> None:
             # The answer may never come.
@@ -181,9 +186,11 @@ def test_killed_while_it_makes_a_stitch_it_leaves_no_orphan(fabric: Fabric) -> N
                 return
 
         asking = threading.Thread(target=post)
-        killed_s = time.monotonic() + moments.uniform(0.0, 0.02)
         asking.start()
-        pause_until(killed_s)
+        if moment.startswith("after"):
+            pause_until(time.monotonic() + float(moment.split()[1]) / 1e3)
+        else:
+            wait_until(lambda: moment in controller.log()[log_bytes:], 2.0, moment, poll_s=0.0005)  # noqa: B023
         controller.kill9()
         asking.join()
         controller.restart()
@@ -191,6 +198,8 @@ def test_killed_while_it_makes_a_stitch_it_leaves_no_orphan(fabric: Fabric) -> N
         wait_until_settled(fabric)
 
         up = {stitch["id"]: stitch for stitch in controller.get("/stitches?state=up")}
+        ends = [{stitch["source"]["mac"], stitch["destination"]["mac"]} for stitch in up.values()]
+        assert {a.mac, b.mac} in ends or moment.startswith("after"), "what was stored is made"
         wait_until(
             lambda up=up: stitches_with_flows(bridges) == up.keys(),  # type: ignore[misc]
             3.0,

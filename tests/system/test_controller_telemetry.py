@@ -21,7 +21,7 @@ FRAME_BYTES = 1250
 @pytest.fixture(scope="module")
 def fabric(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fabric]:
     state = tmp_path_factory.mktemp("telemetry") / "state"
-    with running_fabric(line(3, rate_mbps=10.0), state, "--period", "0.25") as fabric:
+    with running_fabric(line(3, rate_mbps=10.0), state, "--period", "0.2") as fabric:
         yield fabric
 
 

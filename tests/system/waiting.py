@@ -8,15 +8,18 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-_POLL_S = 0.02
 
-
-def wait_until(condition: Callable[[], T | None], within_s: float, otherwise: str | Callable[[], object]) -> T:
+def wait_until(
+    condition: Callable[[], T | None],
+    within_s: float,
+    otherwise: str | Callable[[], object],
+    poll_s: float = 0.02,
+) -> T:
     """Wait until a condition holds; returns what it returned. Fails with `otherwise` after within_s."""
     give_up_s = time.monotonic() + within_s
     while not (value := condition()):
         if time.monotonic() > give_up_s:
             words = otherwise if isinstance(otherwise, str) else otherwise()
             raise AssertionError(f"not within {within_s:g} s: {words}")
-        time.sleep(_POLL_S)
+        time.sleep(poll_s)
     return value

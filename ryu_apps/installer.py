@@ -272,6 +272,8 @@ class Installer(App):
         for dpid, changes in undo.items():
             if self._is_ready(dpid):
                 self._send(dpid, changes, None)
+                # Another change that failed too may have seen rules of this one: what is wanted decides.
+                self._reconcile(dpid)
         self.publish(StagesApplied(batch.request.owner, batch.request.ticket, reason, 0))
 
     @handles(Tick)

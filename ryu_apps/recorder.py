@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import Any
 
 from ryu_apps.app import App, Tick, handles
@@ -16,8 +18,17 @@ SAVE_S = 1.0
 class Recorder(App):
     """Writes to the stores what the other apps tell. The stores stay open: who made them closes them."""
 
-    def __init__(self, *args: Any, state: StateStore, history: HistoryStore, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        state: StateStore,
+        history: HistoryStore,
+        clock: Callable[[], float] = time.monotonic,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
+        self._clock = clock
+        self._saved_s = float("-inf")
         self._state = state
         self._history = history
         self._unsaved: Network | None = None
@@ -40,8 +51,10 @@ class Recorder(App):
 
     @handles(NetworkChanged)
     def on_network(self, event: NetworkChanged) -> None:
-        """The fabric changed; it is saved with the next tick."""
+        """The fabric changed: save it at once, or with the next tick where that was done just now."""
         self._unsaved = event.network
+        if self._clock() - self._saved_s > SAVE_S:
+            self._save()
 
     @handles(Tick)
     def on_tick(self, _tick: Tick) -> None:
@@ -52,6 +65,7 @@ class Recorder(App):
         network, self._unsaved = self._unsaved, None
         if network is None:
             return
+        self._saved_s = self._clock()
         try:
             self._state.save_network(network)
         except StoreError as error:

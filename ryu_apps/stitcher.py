@@ -264,8 +264,11 @@ class Stitcher(App):
         return plan_path(request, self._situation())
 
     def _situation(self) -> Situation:
-        loads = {key: self._port_mbps.get(link.source, 0.0) for key, link in self._network.links.items()}
-        return Situation(self._network, self._directory, self._resources, loads)
+        """What plans are made on: the part of the fabric whose switches can take rules now."""
+        links = {k: v for k, v in self._network.links.items() if k[0] in self._ready and k[2] in self._ready}
+        network = self._network if len(links) == len(self._network.links) else replace(self._network, links=links)
+        loads = {key: self._port_mbps.get(link.source, 0.0) for key, link in links.items()}
+        return Situation(network, self._directory, self._resources, loads)
 
     # -- establish ------------------------------------------------------------------------------------------
 

@@ -38,7 +38,7 @@ def fabric(port_no: int) -> Network:
 
 def make() -> tuple[Recorder, FakeStores]:
     stores: Any = FakeStores()
-    return Recorder(state=stores, history=stores), stores
+    return Recorder(state=stores, history=stores, clock=lambda: 0.0), stores
 
 
 def test_rates_go_into_the_history() -> None:
@@ -48,14 +48,14 @@ def test_rates_go_into_the_history() -> None:
     assert stores.recorded == [rates]
 
 
-def test_the_newest_fabric_is_saved_once_a_tick() -> None:
+def test_the_first_change_is_saved_at_once_and_the_newest_of_many_with_the_tick() -> None:
     recorder, stores = make()
     for port_no in (1, 2, 3):
         recorder.on_network(NetworkChanged(fabric(port_no)))
-    assert stores.saved == []
+    assert stores.saved == [fabric(1)]
     recorder.on_tick(Tick("save"))
     recorder.on_tick(Tick("save"))
-    assert stores.saved == [fabric(3)]
+    assert stores.saved == [fabric(1), fabric(3)]
 
 
 def test_what_is_unsaved_is_saved_when_it_stops() -> None:

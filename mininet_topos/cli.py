@@ -29,6 +29,7 @@ from pathing import BadFile, read_repetita, read_sndlib
 commands = typer.Typer(help="Labs on real Open vSwitch bridges.")
 
 KNOWN_ERRORS = (
+    OSError,
     BadDemand,
     BadFile,
     BadTopology,
@@ -77,9 +78,10 @@ def demo(
         _introduce(console, plan, stretch)
         with _progress(console, plan) as report:
             runs = run_demo(plan, report)
-    if output is not None:
-        output.write_text(json.dumps(as_json(plan, runs), indent=2) + "\n")
     _show(console, runs)
+    if output is not None:
+        with _one_line():
+            output.write_text(json.dumps(as_json(plan, runs), indent=2) + "\n")
 
 
 @commands.command()
@@ -202,6 +204,8 @@ def _verdict(runs: dict[str, RunResult]) -> str:
             f"Stitching on forecast lost {predictive:.3%} of the traffic: {saved:.0%} less than stitching links "
             f"that are full already, {1 - predictive / shortest:.0%} less than shortest paths."
         )
-    if predictive < shortest:
-        return "Stitching on forecast beat shortest paths, but was no better than stitching full links."
-    return "Stitching on forecast was no better than shortest paths this time."
+    verdicts = [
+        f"Stitching on forecast lost {'less' if predictive < other else 'no less'} than {name}."
+        for name, other in (("shortest paths", shortest), ("stitching links that are full already", reactive))
+    ]
+    return " ".join(verdicts)

@@ -177,7 +177,10 @@ def _controller(state: Path, trigger: str, season_s: float) -> Iterator[tuple[ht
             ports = _ports(process, state)
             token = (state / "token").read_text().strip()
             with httpx.Client(
-                base_url=f"http://127.0.0.1:{ports['rest']}", headers={"Authorization": f"Bearer {token}"}
+                base_url=f"http://127.0.0.1:{ports['rest']}",
+                headers={"Authorization": f"Bearer {token}"},
+                # A proxy in the environment has no business between us and 127.0.0.1.
+                trust_env=False,
             ) as api:
                 yield api, ports["openflow"]
         finally:

@@ -246,7 +246,10 @@ class Installer(App):
             self._send_stage(batch, stage)
         if not batch.waiting and self._batches.get(batch.request.owner) is batch:
             del self._batches[batch.request.owner]
+            touched = set(batch.request.rules) | set(self._wanted.get(batch.request.owner, {}))
             self._set_wanted(batch.request.owner, batch.request.rules)
+            for dpid in touched:
+                self._reconcile(dpid)
             self.publish(StagesApplied(batch.request.owner, batch.request.ticket, None, batch.written))
 
     def _send_stage(self, batch: _Batch, stage: Stage) -> None:

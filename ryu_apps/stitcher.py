@@ -54,6 +54,9 @@ from stitching.vnet import Directory
 RETRY_S = 5.0
 """How long a stitch that failed waits before it is tried again, unless the fabric changes first."""
 
+AWAY_S = 30.0
+"""How long a stitch on its way waits for a switch that went away before it was proven."""
+
 REMEMBER_S = 3600.0
 """How long a stitch that ended is still shown."""
 
@@ -214,8 +217,9 @@ class Stitcher(App):
 
     @handles(SwitchReady)
     def on_ready(self, event: SwitchReady) -> None:
-        """A switch may be part of paths again."""
-        self._ready.add(event.dpid)
+        """A switch may be part of paths again, unless it has gone again since."""
+        if event.dpid in self._datapaths:
+            self._ready.add(event.dpid)
         self._retry_at_s.clear()
 
     # -- what others ask ------------------------------------------------------------------------------------
@@ -276,12 +280,18 @@ class Stitcher(App):
         now_s = self._clock()
         stitch = Stitch(self._store.next_stitch_id(), request, State.REQUESTED, now_s, now_s)
         self._reserve(stitch, path)
-        self._put(stitch)
+        try:
+            self._put(stitch)
+        except Exception:
+            self._resources.release(stitch.id)
+            raise
         self._establish(stitch, path)
         return self._stitches[stitch.id]
 
     def _reserve(self, stitch: Stitch, path: StitchPath) -> None:
         keys = links_to_reserve(stitch.request, path)
+        if not keys:
+            return  # both hosts are on one switch
         for key in keys:
             if key not in self._network.links:
                 # Remembered from before a restart: the link will say what it carries when it is found again.
@@ -350,6 +360,8 @@ class Stitcher(App):
             ends = (path.hops[0].dpid, path.hops[-1].dpid)
             if not self._ready.issuperset(ends):
                 watch.skip(now_s)
+                if stitch.state in _ON_THE_MOVE and self._clock() - stitch.changed_s > AWAY_S:
+                    self._remove(stitch, State.FAILED, "a switch at its end is away")
                 continue
             for direction in watch.due(now_s):
                 probe = StitchProbe(stitch.id, stitch.epoch, direction, now_s)
@@ -384,7 +396,9 @@ class Stitcher(App):
             self._put(stitch.to(State.UP, self._clock()))
         elif making and watch.unproven_for_s(now_s) > PROVE_WITHIN_S:
             self._remove(stitch, State.FAILED, f"no probe came through within {PROVE_WITHIN_S:g} s")
-        elif stitch.state in (State.UP, State.DEGRADED) and watch.lost:
+        elif stitch.state in (State.UP, State.DEGRADED) and (
+            watch.lost or watch.unproven_for_s(now_s) > PROVE_WITHIN_S
+        ):
             self._bring_down(stitch, "probes no longer come through")
         elif stitch.state is State.UP and watch.slow:
             reason = f"latency {watch.latency_ms:.3g} ms is above {stitch.request.max_latency_ms:g} ms"
@@ -415,14 +429,19 @@ class Stitcher(App):
     def _keep_path(self, stitch: Stitch, before: Stitch, reason: str) -> None:
         """The new path was refused and its rules are taken back: the stitch is where it was."""
         self._resources.release(stitch.id)
-        self._reserve(before, self._path(before))
+        try:
+            self._reserve(before, self._path(before))
+        except Oversubscribed as error:
+            self._remove(self._put(replace(before, state=stitch.state)), State.FAILED, f"{reason}; {error}")
+            return
         stitch = self._put(replace(before, state=stitch.state).to(before.state, self._clock(), reason=reason))
         self._watch(stitch)
 
     def _resize(self, stitch: Stitch, bandwidth_mbps: float) -> None:
         """Promise another bandwidth on the path there is; no rule changes."""
         try:
-            self._resources.resize(stitch.id, bandwidth_mbps)
+            if self._path(stitch).links:
+                self._resources.resize(stitch.id, bandwidth_mbps)
         except Oversubscribed as error:
             self.log.info("stitch=%d not_resized=%s", stitch.id, error)
             return
@@ -490,9 +509,8 @@ class Stitcher(App):
                 continue
             if not all(hop.dpid in self._ready for hop in path.hops):
                 continue
-            stitch = self._put(stitch.to(State.REQUESTED, self._clock()))
             self._reserve(stitch, path)
-            self._establish(stitch, path)
+            self._establish(self._put(stitch.to(State.REQUESTED, self._clock())), path)
 
     def _forget_ended(self) -> None:
         before_s = self._clock() - REMEMBER_S

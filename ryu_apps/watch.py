@@ -78,6 +78,8 @@ class Watch:
     def skip(self, now_s: float) -> None:
         """Probes could not be sent (a switch is away from the controller): what is open proves nothing."""
         self.next_s = now_s + PROVE_EVERY_S
+        if not self.proven:
+            self.started_s = now_s
         for direction in self.directions:
             direction.sent_s.clear()
 

@@ -318,7 +318,9 @@ class _Plan:
         now = set(self.routes.get(pair, ()))
         demand = self.most.get(pair, stitch.request.bandwidth_mbps)
         for key in self.shortest.get(pair, ()):
-            row = self.row[key]
+            row = self.row.get(key)
+            if row is None:
+                return False  # its switch is away: no rules can be taken in there now
             extra = 0.0 if key in now else demand
             if self.load[row] + extra > self.policy.release_share * self.capacity[row]:
                 return False

@@ -338,3 +338,36 @@ def test_a_resized_stitch_keeps_its_rules(bench: Bench) -> None:
     assert bench._resources.free((1, 2, 2, 1)) == 1.0
     bench._resize(bench._stitches[1], 11.0)
     assert bench._resources.free((1, 2, 2, 1)) == 1.0
+
+
+def test_hosts_on_one_switch_are_stitched_without_promising_any_link(bench: Bench) -> None:
+    fabric = triangle()
+    hosts = {A: Host(A, 1, 10), B: Host(B, 1, 11)}
+    bench.on_network(NetworkChanged(Network(fabric.switches, fabric.links, hosts)))
+    create(bench)
+    assert bench.stitch().state is State.ESTABLISHING
+    assert bench._resources.free((1, 2, 2, 1)) == 10.0
+
+
+def test_a_stitch_that_no_probe_proves_after_a_restart_does_not_stay_up(bench: Bench, store: MemoryStore) -> None:
+    up(bench)
+    again = Bench(store)
+    for stitch in store.stitches():
+        again._stitches[stitch.id] = stitch
+        again._resume(stitch)
+    again.on_network(NetworkChanged(triangle()))
+    again.connect()
+    for _ in range(30):
+        again.probe_tick(0.1)
+    assert again.stitch().state is State.DOWN
+
+
+def test_a_stitch_whose_end_goes_away_while_it_is_made_is_given_up(bench: Bench) -> None:
+    create(bench)
+    bench.confirm()
+    bench.on_state(bench.switches[2].state(DEAD_DISPATCHER))
+    for _ in range(40):
+        bench.probe_tick(1.0)
+    bench.confirm("switch 0000000000000002 is not connected")
+    assert bench.stitch().state is State.FAILED
+    assert bench._resources.free((1, 2, 2, 1)) == 10.0

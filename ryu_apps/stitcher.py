@@ -265,7 +265,17 @@ class Stitcher(App):
                     f"stitch {stitch.id} joins these hosts already",
                     f"delete stitch {stitch.id} first, or use it",
                 )
-        return plan_path(request, self._situation())
+        return self._plan_path(request)
+
+    def _plan_path(self, request: StitchRequest) -> StitchPath:
+        """A path over switches that can take rules now; where there is none, one that has to wait for them."""
+        now = self._situation()
+        try:
+            return plan_path(request, now)
+        except NotPossible:
+            if now.network is self._network:
+                raise
+        return plan_path(request, replace(now, network=self._network))
 
     def _situation(self) -> Situation:
         """What plans are made on: the part of the fabric whose switches can take rules now."""
@@ -502,7 +512,7 @@ class Stitcher(App):
                 continue
             self._retry_at_s[stitch.id] = now_s + RETRY_S
             try:
-                path = plan_path(stitch.request, self._situation())
+                path = self._plan_path(stitch.request)
             except NotPossible as error:
                 if stitch.reason != str(error):
                     self._put(replace(stitch, reason=str(error)))

@@ -28,6 +28,9 @@ log = logging.getLogger("lockstitch.channel")
 ECHO_PERIOD_S = 1.0
 """How often each idle control channel is measured."""
 
+FIRST_ECHOES = 4
+"""A new switch is measured this often in quick succession before its round trip is believed."""
+
 SILENT_S = 10.0
 """A switch from which nothing came for this long is gone."""
 
@@ -141,7 +144,13 @@ class Switch(ofproto_protocol.ProtocolDesc):  # type: ignore[misc]  # os-ken shi
         if sent_s is not None:
             # The least of a few: what is above it is queueing here, not the way to the switch.
             self._rtts = [*self._rtts[-7:], self.last_heard_s - sent_s]
-            self.rtt_s = min(self._rtts)
+            if not self.is_young:
+                self.rtt_s = min(self._rtts)
+
+    @property
+    def is_young(self) -> bool:
+        """Whether its round trip is not known yet: one that was measured while all is starting up is too long."""
+        return self.state == MAIN_DISPATCHER and len(self._rtts) < FIRST_ECHOES
 
     def __str__(self) -> str:
         return f"{self.id:016x}" if self.id is not None else f"{self.address}"
@@ -222,7 +231,7 @@ class Channel(OFPHandler):  # type: ignore[misc]  # os-ken ships no types
         while True:
             for slot in range(slots):
                 now_s = time.monotonic()
-                for switch in [s for s in self.switches if s.slot % slots == slot]:
+                for switch in [s for s in self.switches if s.slot % slots == slot or s.is_young]:
                     switch.check_alive(now_s)
                 await asyncio.sleep(ECHO_PERIOD_S / slots)
 

@@ -18,9 +18,6 @@ PortId = tuple[int, int]
 LinkKey = tuple[int, int, int, int]
 """A directed link: (source dpid, source port, destination dpid, destination port)."""
 
-_UNKNOWN_CAPACITY_MBPS = 1.0
-"""Stands for a capacity nobody told: little, so that load on such a link looks dear. Nothing is promised on it."""
-
 
 @dataclass(frozen=True, slots=True)
 class Port:
@@ -134,3 +131,8 @@ class Network:
 def node_name(dpid: int) -> str:
     """The name of a switch in a Topology: its dpid as 16 hex digits."""
     return f"{dpid:016x}"
+
+
+def reverse(key: LinkKey) -> LinkKey:
+    """The same wire the other way."""
+    return key[2], key[3], key[0], key[1]

@@ -19,7 +19,7 @@ import numpy as np
 from pathing import shortest_path_tree
 from stitching import cookie
 from stitching.cookie import Kind
-from stitching.network import Host, LinkKey, Network, PortId, node_name
+from stitching.network import Host, LinkKey, Network, PortId, node_name, reverse
 from stitching.rules import (
     ETH_ARP,
     ETH_IPV6,
@@ -168,7 +168,7 @@ def broadcast_tree(network: Network) -> dict[int, frozenset[int]]:
     ports: dict[int, set[int]] = {dpid: set() for dpid in network.dpids}
     reached: set[int] = set()
     topology = network.topology
-    both_ways = np.array([_reverse(key) in network.links for key in network.link_order], dtype=bool)
+    both_ways = np.array([reverse(key) in network.links for key in network.link_order], dtype=bool)
     weight = np.where(both_ways, _latencies(network), np.inf)
     for dpid in network.dpids:
         if dpid in reached:
@@ -190,10 +190,6 @@ def edge_ports(network: Network) -> Iterator[PortId]:
         for port in ports.values():
             if port.up and (dpid, port.port_no) not in network.fabric_ports:
                 yield dpid, port.port_no
-
-
-def _reverse(key: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
-    return key[2], key[3], key[0], key[1]
 
 
 def _latencies(network: Network) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

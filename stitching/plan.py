@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pathing import CostWeights, NoPath, Path, Resources, link_cost, shortest_path
-from stitching.network import Host, LinkKey, Network, node_name
+from stitching.network import Host, LinkKey, Network, node_name, reverse
 from stitching.stitch import Hop, StitchPath, StitchRequest
 from stitching.vnet import Directory
 
@@ -70,11 +70,6 @@ def links_to_reserve(request: StitchRequest, path: StitchPath) -> tuple[LinkKey,
     if not request.both_ways:
         return path.links
     return path.links + tuple(reverse(key) for key in path.links)
-
-
-def reverse(key: LinkKey) -> LinkKey:
-    """The same wire the other way."""
-    return key[2], key[3], key[0], key[1]
 
 
 def _endpoints(request: StitchRequest, situation: Situation) -> tuple[Host, Host]:

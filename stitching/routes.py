@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import numpy.typing as npt
 
-from stitching.network import LinkKey, Network
+from stitching.network import LinkKey, Network, reverse
 from stitching.pipeline import next_links
 from stitching.stitch import State, Stitch
 from stitching.vnet import Directory
@@ -38,7 +38,7 @@ def stitched_routes(routes: Mapping[Pair, Route], stitches: Iterable[Stitch]) ->
     routed = dict(routes)
     for stitch in stitches:
         if stitch.state in CARRYING and stitch.path is not None:
-            back = tuple((key[2], key[3], key[0], key[1]) for key in reversed(stitch.path.links))
+            back = tuple(reverse(key) for key in reversed(stitch.path.links))
             for pair, links in zip(stitch.request.directions, (stitch.path.links, back), strict=False):
                 routed[pair] = links
     return routed

@@ -12,9 +12,8 @@ from itertools import zip_longest
 
 from stitching import cookie
 from stitching.cookie import Kind
-from stitching.network import LinkKey, Network
+from stitching.network import LinkKey, Network, reverse
 from stitching.pipeline import WHOLE_PACKET, next_links
-from stitching.plan import reverse
 from stitching.rules import (
     ETH_PROBE,
     PORT_CONTROLLER,

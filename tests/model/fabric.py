@@ -10,8 +10,7 @@ from itertools import permutations
 from hypothesis import strategies as st
 
 from pathing import Resources
-from stitching.network import Host, Link, LinkKey, Network, Port
-from stitching.plan import reverse
+from stitching.network import Host, Link, LinkKey, Network, Port, reverse
 from stitching.vnet import DEFAULT_VNET, Directory, Member, VNet
 
 CAPACITY_MBPS = 10.0

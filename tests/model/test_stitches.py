@@ -7,9 +7,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from stitching.network import Host, LinkKey, PortId
+from stitching.network import Host, LinkKey, PortId, reverse
 from stitching.pipeline import default_rules, next_links
-from stitching.plan import Situation, plan_path, reverse
+from stitching.plan import Situation, plan_path
 from stitching.routes import default_routes
 from stitching.rules import ETH_PROBE, PORT_CONTROLLER, Change, Stage, Table, diff
 from stitching.stages import establish_stages, remove_stages, stitch_rules

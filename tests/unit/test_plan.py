@@ -9,8 +9,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from pathing import Resources
-from stitching.network import Host, LinkKey, Network
-from stitching.plan import NotPossible, Situation, links_to_reserve, plan_path, reverse
+from stitching.network import Host, LinkKey, Network, reverse
+from stitching.plan import NotPossible, Situation, links_to_reserve, plan_path
 from stitching.stitch import Hop, StitchPath, StitchRequest
 from tests.model.fabric import CAPACITY_MBPS, Fabric, Lab, labs
 

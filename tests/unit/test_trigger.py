@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from forecasting import Forecast
 from pathing import Resources, load_penalty
-from stitching.network import Host, LinkKey, Network
-from stitching.plan import Situation, links_to_reserve, plan_path, reverse
+from stitching.network import Host, LinkKey, Network, reverse
+from stitching.plan import Situation, links_to_reserve, plan_path
 from stitching.routes import Pair, Route, default_routes, link_loads, stitched_routes
 from stitching.stitch import State, Stitch, StitchRequest
 from stitching.trigger import (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -46,6 +46,10 @@ class Resources(Generic[LinkKey]):
         self._capacity[key] = _bits(f"capacity of link {key!r}", mbps, least=0)
         self._promised.setdefault(key, 0)
         self._owners.setdefault(key, {})
+
+    def __contains__(self, key: LinkKey) -> bool:
+        """Whether the link was ever given a capacity."""
+        return key in self._capacity
 
     def capacity(self, key: LinkKey) -> float:
         """Mbit/s the link has; raises `ResourceError` for an unknown link, as all that take a key do."""
@@ -114,6 +118,18 @@ class Resources(Generic[LinkKey]):
             self._promised[key] -= bits * count
             del self._owners[key][owner]
         return old
+
+    def without(self, owners: Iterable[Hashable]) -> Resources[LinkKey]:
+        """A copy in which these owners hold nothing: what could be promised if they were to go."""
+        copied: Resources[LinkKey] = Resources()
+        copied._capacity = dict(self._capacity)
+        copied._promised = dict(self._promised)
+        copied._owners = {key: dict(held) for key, held in self._owners.items()}
+        copied._reservations = dict(self._reservations)
+        copied._bits = dict(self._bits)
+        for owner in owners:
+            copied.release(owner)
+        return copied
 
     def _remember(self, owner: Hashable, keys: tuple[LinkKey, ...], bits: int) -> Reservation[LinkKey]:
         reservation = Reservation(owner, keys, bits / _BITS_PER_MBIT)

@@ -14,8 +14,7 @@ from typing import Any, ClassVar, Protocol
 from os_ken.controller import ofp_event
 from os_ken.controller.handler import DEAD_DISPATCHER, MAIN_DISPATCHER
 
-from pathing import Oversubscribed, Resources
-from ryu_apps import wire
+from pathing import Oversubscribed
 from ryu_apps.app import App, Tick, handles
 from ryu_apps.events import (
     ApplyStages,
@@ -33,12 +32,14 @@ from ryu_apps.events import (
     VnetsChanged,
     WantRules,
 )
-from ryu_apps.stitch_probes import StitchProbe, StitchProber
+from ryu_apps.proving import Prover
+from ryu_apps.store import StoreError
 from ryu_apps.watch import PROVE_WITHIN_S, Watch
+from stitching.admission import Admission
 from stitching.network import LinkKey, Network
 from stitching.plan import NotPossible, Situation, links_to_reserve, plan_path
 from stitching.routes import CARRYING, default_routes
-from stitching.rules import PORT_CONTROLLER, Stage
+from stitching.rules import Stage
 from stitching.stages import (
     establish_pause_s,
     establish_stages,
@@ -59,8 +60,6 @@ AWAY_S = 30.0
 
 REMEMBER_S = 3600.0
 """How long a stitch that ended is still shown."""
-
-_PORT_TABLE = 0xFFFFFFF9
 
 _ON_THE_MOVE = frozenset({State.REQUESTED, State.ESTABLISHING, State.ADJUSTING, State.TERMINATING})
 
@@ -111,22 +110,20 @@ class Stitcher(App):
     ) -> None:
         super().__init__(*args, **kwargs)
         self._store = store
-        self._prober = StitchProber(key)
+        self._prover = Prover(key, monotonic)
         self._trigger = Trigger(policy) if policy is not None else None
         self._clock = clock
         self._monotonic = monotonic
         self._network = Network()
         self._directory = Directory.of(())
-        self._resources: Resources[LinkKey] = Resources()
+        self._admission = Admission()
         self._stitches: dict[int, Stitch] = {}
-        self._watches: dict[int, Watch] = {}
+        self._unsaved: set[int] = set()
         self._removals: dict[int, _Removal] = {}
         self._tickets = itertools.count(1)
         self._establishing: dict[int, int] = {}
         self._adjusting: dict[int, Stitch] = {}
         self._retry_at_s: dict[int, float] = {}
-        self._datapaths: dict[int, Any] = {}
-        self._ready: set[int] = set()
         self._port_mbps: dict[tuple[int, int], float] = {}
         self._outlook: Outlook | None = None
 
@@ -145,9 +142,9 @@ class Stitcher(App):
     def _resume(self, stitch: Stitch) -> None:
         """Go on where the controller stopped: what was in the data plane stays, what was half done is redone."""
         if stitch.state in (State.UP, State.DEGRADED) and stitch.path is not None:
-            self._reserve(stitch, stitch.path)
+            self._admission.book_again(stitch, stitch.path)
             self.publish(WantRules(_owner(stitch.id), stitch_rules(stitch)))
-            self._watch(stitch)
+            self._prover.watch(stitch)
         elif stitch.state is State.TERMINATING:
             # Nobody wants its rules any more, so the installer finds them in excess.
             self._put(stitch.to(State.TERMINATED, self._clock(), reason=stitch.reason))
@@ -160,12 +157,14 @@ class Stitcher(App):
     def on_network(self, event: NetworkChanged) -> None:
         """Follow the fabric: capacities, paths that broke, hosts that moved."""
         self._network = event.network
-        for key, link in event.network.links.items():
-            self._resources.set_capacity(key, link.capacity_mbps or 0.0)
+        self._admission.follow(event.network)
         for stitch in list(self._stitches.values()):
             broken = self._broken(stitch)
             if broken is not None:
                 self._bring_down(stitch, broken)
+        carrying = [stitch for stitch in self._stitches.values() if stitch.state in CARRYING]
+        for stitch in self._admission.too_much(carrying, first=ORIGIN):
+            self._bring_down(stitch, "a link of its path carries less now than was promised on it")
         self._retry_at_s.clear()
         self._retry()
 
@@ -206,20 +205,15 @@ class Stitcher(App):
     @handles(ofp_event.EventOFPStateChange, states=(MAIN_DISPATCHER, DEAD_DISPATCHER))
     def on_state(self, event: Any) -> None:
         """Keep the connections at hand, for probes."""
-        datapath = event.datapath
-        known = self._datapaths.get(datapath.id)
         if event.state == MAIN_DISPATCHER:
-            self._datapaths[datapath.id] = datapath
-            self._ready.discard(datapath.id)
-        elif known is not None and known is datapath:
-            del self._datapaths[datapath.id]
-            self._ready.discard(datapath.id)
+            self._prover.connected(event.datapath)
+        else:
+            self._prover.disconnected(event.datapath)
 
     @handles(SwitchReady)
     def on_ready(self, event: SwitchReady) -> None:
         """A switch may be part of paths again, unless it has gone again since."""
-        if event.dpid in self._datapaths:
-            self._ready.add(event.dpid)
+        self._prover.ready(event.dpid)
         self._retry_at_s.clear()
 
     # -- what others ask ------------------------------------------------------------------------------------
@@ -230,7 +224,7 @@ class Stitcher(App):
         self.serve(request, self._all)
 
     def _all(self) -> tuple[Stitch, ...]:
-        probe_ms = {number: watch.latency_ms for number, watch in self._watches.items()}
+        probe_ms = {number: watch.latency_ms for number, watch in self._prover.watches.items()}
         stitches = (self._stitches[number] for number in sorted(self._stitches))
         return tuple(replace(stitch, probe_ms=probe_ms.get(stitch.id)) for stitch in stitches)
 
@@ -242,7 +236,7 @@ class Stitcher(App):
     @handles(CreateStitch)
     def on_create(self, request: CreateStitch) -> None:
         """Admit a stitch, store it, and start on it."""
-        self.serve(request, lambda: self._create(request.request, self._plan(request.request)))
+        self.serve(request, lambda: self._create(request.request))
 
     @handles(DeleteStitch)
     def on_delete(self, request: DeleteStitch) -> None:
@@ -254,22 +248,31 @@ class Stitcher(App):
         if stitch is None or stitch.state in ENDED:
             raise LookupError(f"there is no stitch {stitch_id}")
         if stitch.state is not State.TERMINATING:
-            self._terminate(stitch, "deleted")
+            self._terminate(stitch, "deleted", certain=True)
         return self._stitches[stitch_id]
 
     def _plan(self, request: StitchRequest) -> StitchPath:
-        for stitch in self._stitches.values():
-            if stitch.state not in ENDED and set(stitch.request.directions) & set(request.directions):
+        """A path for a new stitch, on which those of the trigger that it replaces hold nothing."""
+        rivals = self._rivals(request)
+        for stitch in rivals:
+            if stitch.request.origin != ORIGIN or request.origin == ORIGIN:
                 raise Duplicate(
                     "destination",
                     f"stitch {stitch.id} joins these hosts already",
                     f"delete stitch {stitch.id} first, or use it",
                 )
-        return self._plan_path(request)
+        return self._plan_path(request, rivals)
 
-    def _plan_path(self, request: StitchRequest) -> StitchPath:
+    def _rivals(self, request: StitchRequest) -> list[Stitch]:
+        """The stitches that carry what this one is to carry."""
+        pairs = set(request.directions)
+        return [s for s in self._stitches.values() if s.state not in ENDED and pairs & set(s.request.directions)]
+
+    def _plan_path(self, request: StitchRequest, without: Sequence[Stitch] = ()) -> StitchPath:
         """A path over switches that can take rules now; where there is none, one that has to wait for them."""
         now = self._situation()
+        if without:
+            now = replace(now, resources=now.resources.without([stitch.id for stitch in without]))
         try:
             return plan_path(request, now)
         except NotPossible:
@@ -279,39 +282,38 @@ class Stitcher(App):
 
     def _situation(self) -> Situation:
         """What plans are made on: the part of the fabric whose switches can take rules now."""
-        links = {k: v for k, v in self._network.links.items() if k[0] in self._ready and k[2] in self._ready}
+        ready = self._prover.all_ready
+        links = {key: link for key, link in self._network.links.items() if ready((key[0], key[2]))}
         network = self._network if len(links) == len(self._network.links) else replace(self._network, links=links)
         loads = {key: self._port_mbps.get(link.source, 0.0) for key, link in links.items()}
-        return Situation(network, self._directory, self._resources, loads)
+        return Situation(network, self._directory, self._admission.resources, loads)
 
     # -- establish ------------------------------------------------------------------------------------------
 
-    def _create(self, request: StitchRequest, path: StitchPath) -> Stitch:
+    def _create(self, request: StitchRequest) -> Stitch:
+        """Admit a stitch and start on it; what the trigger made for the same hosts makes room first."""
+        path = self._plan(request)
+        rivals = self._rivals(request)
         now_s = self._clock()
         stitch = Stitch(self._store.next_stitch_id(), request, State.REQUESTED, now_s, now_s)
-        self._reserve(stitch, path)
-        try:
-            self._put(stitch)
-        except Exception:
-            self._resources.release(stitch.id)
-            raise
-        self._establish(stitch, path)
+        if rivals:
+            stitch = replace(stitch, reason=f"waits until it has replaced stitch {rivals[0].id}")
+            self._put(stitch, certain=True)
+            for rival in rivals:
+                if rival.state is not State.TERMINATING:
+                    self._terminate(rival, f"replaced by stitch {stitch.id}")
+        else:
+            self._start(stitch, path)
         return self._stitches[stitch.id]
 
-    def _reserve(self, stitch: Stitch, path: StitchPath) -> None:
-        keys = links_to_reserve(stitch.request, path)
-        if not keys:
-            return  # both hosts are on one switch
-        for key in keys:
-            if key not in self._network.links:
-                # Remembered from before a restart: the link will say what it carries when it is found again.
-                promised = sum(
-                    other.request.bandwidth_mbps
-                    for other in self._stitches.values()
-                    if other.path is not None and key in links_to_reserve(other.request, other.path)
-                )
-                self._resources.set_capacity(key, promised + stitch.request.bandwidth_mbps)
-        self._resources.reserve(stitch.id, keys, stitch.request.bandwidth_mbps)
+    def _start(self, stitch: Stitch, path: StitchPath) -> None:
+        self._admission.book(stitch, path)
+        try:
+            self._put(stitch, certain=True)
+        except StoreError:
+            self._admission.free(stitch.id)
+            raise
+        self._establish(stitch, path)
 
     def _establish(self, stitch: Stitch, path: StitchPath) -> None:
         epoch = (stitch.epoch + 1) & 0xFFFF
@@ -331,7 +333,7 @@ class Stitcher(App):
             if event.error is not None:
                 # A switch is away: it gives the rules up when it comes back, as nobody wants them any more.
                 self.publish(WantRules(event.owner, {}))
-            self._removed(self._stitches[removal.stitch_id], removal)
+            self._end(self._stitches[removal.stitch_id], removal.then, removal.reason)
             return
         stitch = self._stitches.get(_number(event.owner))
         if stitch is None or self._establishing.get(stitch.id) != event.ticket:
@@ -339,17 +341,12 @@ class Stitcher(App):
         del self._establishing[stitch.id]
         before = self._adjusting.pop(stitch.id, None)
         if event.error is None:
-            self._watch(stitch)
+            self._prover.watch(stitch)
             self._send_probes()
         elif before is not None:
             self._keep_path(stitch, before, event.error)
         else:
             self._end(stitch, State.FAILED, event.error)
-
-    def _watch(self, stitch: Stitch) -> None:
-        self._watches[stitch.id] = Watch.over(
-            len(stitch.request.directions), self._monotonic(), stitch.request.max_latency_ms
-        )
 
     # -- probes ---------------------------------------------------------------------------------------------
 
@@ -359,50 +356,35 @@ class Stitcher(App):
         if tick.name == "probe":
             self._send_probes()
         else:
+            self._save_again()
             self._retry()
             self._forget_ended()
 
     def _send_probes(self) -> None:
         now_s = self._monotonic()
-        for number, watch in list(self._watches.items()):
+        for number, watch in list(self._prover.watches.items()):
             stitch = self._stitches[number]
-            path = self._path(stitch)
-            ends = (path.hops[0].dpid, path.hops[-1].dpid)
-            if not self._ready.issuperset(ends):
-                watch.skip(now_s)
-                if stitch.state in _ON_THE_MOVE and self._clock() - stitch.changed_s > AWAY_S:
-                    self._remove(stitch, State.FAILED, "a switch at its end is away")
-                continue
-            for direction in watch.due(now_s):
-                probe = StitchProbe(stitch.id, stitch.epoch, direction, now_s)
-                frame = self._prober.frame(probe, *stitch.request.directions[direction])
-                out = wire.packet_out(frame, in_port=PORT_CONTROLLER, out_ports=(_PORT_TABLE,))
-                self._datapaths[ends[direction]].send(out)
-            self._judge(stitch, watch, now_s)
+            if self._prover.send(stitch, watch):
+                self._judge(stitch, watch, now_s)
+            elif stitch.state in _ON_THE_MOVE and self._clock() - stitch.changed_s > AWAY_S:
+                self._remove(stitch, State.FAILED, "a switch at its end is away")
 
     @handles(ofp_event.EventOFPPacketIn, states=(MAIN_DISPATCHER,))
     def on_packet(self, event: Any) -> None:
-        """A probe came out at the far end of a stitch."""
-        message = event.msg
-        probe = self._prober.read(bytes(message.data))
-        if probe is None:
+        """A probe may have come out at the far end of a stitch."""
+        probe = self._prover.read(event.msg)
+        stitch = self._stitches.get(probe.stitch_id) if probe is not None else None
+        if probe is None or stitch is None:
             return
-        stitch, watch = self._stitches.get(probe.stitch_id), self._watches.get(probe.stitch_id)
-        if stitch is None or watch is None or stitch.path is None or stitch.epoch != probe.epoch:
-            return
-        ends = (stitch.path.hops[0].dpid, stitch.path.hops[-1].dpid)
-        if message.datapath.id != ends[1 - probe.direction]:
-            return
-        flight_s = message.received_s - probe.sent_s
-        for end in ends:
-            flight_s -= (self._datapaths[end].rtt_s or 0.0) / 2 if end in self._datapaths else 0.0
-        watch.heard(probe.direction, max(0.0, flight_s) * 1e3)
-        self._judge(stitch, watch, self._monotonic())
+        watch = self._prover.take(probe, event.msg, stitch)
+        if watch is not None:
+            self._judge(stitch, watch, self._monotonic())
 
     def _judge(self, stitch: Stitch, watch: Watch, now_s: float) -> None:
         """Let the probes decide the state."""
         making = stitch.state in (State.ESTABLISHING, State.ADJUSTING)
         if making and watch.proven:
+            self._admission.settle(stitch.id)
             self._put(stitch.to(State.UP, self._clock()))
         elif making and watch.unproven_for_s(now_s) > PROVE_WITHIN_S:
             self._remove(stitch, State.FAILED, f"no probe came through within {PROVE_WITHIN_S:g} s")
@@ -418,50 +400,40 @@ class Stitcher(App):
 
     # -- adjust and take away -------------------------------------------------------------------------------
 
-    def _reroute(self, stitch: Stitch, path: StitchPath, bandwidth_mbps: float) -> None:
+    def _reroute(self, stitch: Stitch, path: StitchPath, bandwidth_mbps: float, relieves: LinkKey | None) -> None:
         """Move a stitch to another path without a gap: the old rules go when the new ones carry."""
         if stitch.state not in (State.UP, State.DEGRADED):
             return
-        request = replace(stitch.request, bandwidth_mbps=bandwidth_mbps)
+        request = replace(stitch.request, bandwidth_mbps=bandwidth_mbps, relieves=relieves)
         after = replace(stitch, request=request, path=path, epoch=(stitch.epoch + 1) & 0xFFFF)
-        self._resources.release(stitch.id)
         try:
-            self._resources.reserve(stitch.id, links_to_reserve(request, path), bandwidth_mbps)
+            self._admission.move(stitch, after)
         except Oversubscribed as error:
-            self._reserve(stitch, self._path(stitch))
             self.log.info("stitch=%d not_rerouted=%s", stitch.id, error)
             return
-        self._watches.pop(stitch.id, None)
+        self._prover.forget(stitch.id)
         self._adjusting[stitch.id] = stitch
         after = self._put(after.to(State.ADJUSTING, self._clock()))
         self._install(after, reroute_stages(stitch, after), establish_pause_s(after, self._network))
 
     def _keep_path(self, stitch: Stitch, before: Stitch, reason: str) -> None:
         """The new path was refused and its rules are taken back: the stitch is where it was."""
-        self._resources.release(stitch.id)
         try:
-            self._reserve(before, self._path(before))
+            self._admission.move_back(before)
         except Oversubscribed as error:
             self._remove(self._put(replace(before, state=stitch.state)), State.FAILED, f"{reason}; {error}")
             return
         stitch = self._put(replace(before, state=stitch.state).to(before.state, self._clock(), reason=reason))
-        self._watch(stitch)
+        self._prover.watch(stitch)
 
     def _resize(self, stitch: Stitch, bandwidth_mbps: float) -> None:
         """Promise another bandwidth on the path there is; no rule changes."""
         try:
-            if self._path(stitch).links:
-                self._resources.resize(stitch.id, bandwidth_mbps)
+            self._admission.resize(stitch, bandwidth_mbps)
         except Oversubscribed as error:
             self.log.info("stitch=%d not_resized=%s", stitch.id, error)
             return
         self._put(replace(stitch, request=replace(stitch.request, bandwidth_mbps=bandwidth_mbps)))
-
-    @staticmethod
-    def _path(stitch: Stitch) -> StitchPath:
-        if stitch.path is None:
-            raise ValueError(f"stitch {stitch.id} in state {stitch.state} has no path")
-        return stitch.path
 
     def _bring_down(self, stitch: Stitch, reason: str) -> None:
         """The path does not carry any more: take the rules out, so that the shortest way does; then try again."""
@@ -469,9 +441,9 @@ class Stitcher(App):
             stitch = self._put(stitch.to(State.DOWN, self._clock(), reason=reason))
         self._remove(stitch, State.FAILED, reason)
 
-    def _terminate(self, stitch: Stitch, reason: str) -> None:
+    def _terminate(self, stitch: Stitch, reason: str, *, certain: bool = False) -> None:
         held = stitch.path is not None and stitch.state is not State.FAILED
-        stitch = self._put(stitch.to(State.TERMINATING, self._clock(), reason=reason))
+        stitch = self._put(stitch.to(State.TERMINATING, self._clock(), reason=reason), certain=certain)
         if held:
             self._remove(stitch, State.TERMINATED, reason)
         else:
@@ -479,7 +451,7 @@ class Stitcher(App):
 
     def _remove(self, stitch: Stitch, then: State, reason: str | None) -> None:
         """Take the rules out, near end first; the stitch moves on when they are gone."""
-        self._watches.pop(stitch.id, None)
+        self._prover.forget(stitch.id)
         self._establishing.pop(stitch.id, None)
         before = self._adjusting.pop(stitch.id, None)
         stages = remove_stages(stitch)
@@ -492,43 +464,50 @@ class Stitcher(App):
         pause_s = remove_pause_s(stitch, self._network)
         self.publish(ApplyStages(_owner(stitch.id), stages, {}, ticket=ticket, pause_s=pause_s))
 
-    def _removed(self, stitch: Stitch, removal: _Removal) -> None:
-        self._end(stitch, removal.then, removal.reason)
-
     def _end(self, stitch: Stitch, state: State, reason: str | None) -> None:
         """The rules of a stitch are gone: free what it held; one of the trigger's own is not tried again."""
-        self._resources.release(stitch.id)
-        self._watches.pop(stitch.id, None)
+        self._admission.free(stitch.id)
+        self._prover.forget(stitch.id)
         stitch = self._put(replace(stitch, path=None).to(state, self._clock(), reason=reason))
         if state is State.FAILED:
             self._retry_at_s[stitch.id] = self._monotonic() + RETRY_S
             if stitch.request.origin == ORIGIN:
                 self._terminate(stitch, reason or "failed")
+        elif any(other.state is State.REQUESTED for other in self._stitches.values()):
+            self._retry()
 
     def _retry(self) -> None:
+        """Start on what failed a while ago, and on what waited for others to make room."""
         now_s = self._monotonic()
         for stitch in list(self._stitches.values()):
-            if stitch.state is not State.FAILED or now_s < self._retry_at_s.get(stitch.id, 0.0):
-                continue
-            self._retry_at_s[stitch.id] = now_s + RETRY_S
-            try:
-                path = self._plan_path(stitch.request)
-            except NotPossible as error:
-                if stitch.reason != str(error):
-                    self._put(replace(stitch, reason=str(error)))
-                continue
-            if not all(hop.dpid in self._ready for hop in path.hops):
-                continue
-            self._reserve(stitch, path)
-            self._establish(self._put(stitch.to(State.REQUESTED, self._clock())), path)
+            waits = stitch.state is State.REQUESTED and len(self._rivals(stitch.request)) == 1
+            failed = stitch.state is State.FAILED and now_s >= self._retry_at_s.get(stitch.id, 0.0)
+            if waits or failed:
+                self._retry_at_s[stitch.id] = now_s + RETRY_S
+                self._try_again(stitch)
+
+    def _try_again(self, stitch: Stitch) -> None:
+        try:
+            path = self._plan_path(stitch.request)
+        except NotPossible as error:
+            if stitch.state is State.REQUESTED:
+                self._put(stitch.to(State.FAILED, self._clock(), reason=str(error)))
+            elif stitch.reason != str(error):
+                self._put(replace(stitch, reason=str(error)))
+            return
+        if self._prover.all_ready(hop.dpid for hop in path.hops):
+            wanted = stitch if stitch.state is State.REQUESTED else stitch.to(State.REQUESTED, self._clock())
+            self._start(replace(wanted, reason=None), path)
 
     def _forget_ended(self) -> None:
         before_s = self._clock() - REMEMBER_S
         old = [s.id for s in self._stitches.values() if s.state in ENDED and s.changed_s < before_s]
         if old:
             self._store.forget_stitches(before_s)
+            self._unsaved.difference_update(old)
             for number in old:
                 del self._stitches[number]
+                self._retry_at_s.pop(number, None)
 
     # -- the trigger ----------------------------------------------------------------------------------------
 
@@ -537,9 +516,9 @@ class Stitcher(App):
         """Stitch before the traffic arrives, and let go when it has passed."""
         self._outlook = outlook = event.outlook
         active = tuple(s for s in self._stitches.values() if s.state not in ENDED)
-        settled = not any(s.state in _ON_THE_MOVE for s in active)
         carrying = frozenset(s.id for s in active if s.state in CARRYING)
-        # A forecast made before the last change took effect would have it made twice.
+        # A forecast made before its own last change took effect would have it made twice.
+        settled = not any(s.state in _ON_THE_MOVE for s in active if s.request.origin == ORIGIN)
         if self._trigger is None or not settled or outlook.stitch_ids != carrying:
             return
         decisions = self._trigger.decide(
@@ -559,12 +538,14 @@ class Stitcher(App):
         self.log.info("decision=%s", decision)
         match decision:
             case Establish(request, path):
+                now_s = self._clock()
+                stitch = Stitch(self._store.next_stitch_id(), request, State.REQUESTED, now_s, now_s)
                 try:
-                    self._create(request, path)
+                    self._start(stitch, path)
                 except Oversubscribed as error:
                     self.log.info("not_made=%s", error)
-            case Reroute(stitch_id, bandwidth_mbps, path):
-                self._reroute(self._stitches[stitch_id], path, bandwidth_mbps)
+            case Reroute(stitch_id, bandwidth_mbps, path, relieves):
+                self._reroute(self._stitches[stitch_id], path, bandwidth_mbps, relieves)
             case Resize(stitch_id, bandwidth_mbps):
                 self._resize(self._stitches[stitch_id], bandwidth_mbps)
             case Release(stitch_id):
@@ -572,10 +553,23 @@ class Stitcher(App):
 
     # -- store, then tell -----------------------------------------------------------------------------------
 
-    def _put(self, stitch: Stitch) -> Stitch:
-        """Store a stitch as it is now, then act on it and tell the others."""
+    def _put(self, stitch: Stitch, *, certain: bool = False) -> Stitch:
+        """Store a stitch as it is now, then act on it and tell the others.
+
+        What somebody asks for must be stored for `certain`, or it raises StoreError and is not done. What happens
+        to a stitch happens all the same: a full disk must not keep one up that carries nothing.
+        """
         before = self._stitches.get(stitch.id)
-        self._store.save_stitch(stitch)
+        try:
+            self._store.save_stitch(stitch)
+        except StoreError as error:
+            if certain:
+                raise
+            if not self._unsaved:
+                self.log.warning("stitch=%d unsaved error=%s", stitch.id, error)
+            self._unsaved.add(stitch.id)
+        else:
+            self._unsaved.discard(stitch.id)
         self._stitches[stitch.id] = stitch
         if before is None or before.state is not stitch.state:
             self.log.info(
@@ -587,6 +581,15 @@ class Stitcher(App):
             )
         self._announce()
         return stitch
+
+    def _save_again(self) -> None:
+        for number in list(self._unsaved):
+            try:
+                self._store.save_stitch(self._stitches[number])
+            except StoreError:
+                return
+            self._unsaved.discard(number)
+            self.log.info("stitch=%d saved after errors", number)
 
     def _announce(self) -> None:
         self.publish(StitchesChanged(tuple(s for s in self._stitches.values() if s.state not in ENDED)))

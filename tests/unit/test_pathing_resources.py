@@ -138,3 +138,14 @@ def test_unknown_links_and_empty_paths_are_refused() -> None:
     with pytest.raises(ResourceError, match="names no link"):
         resources.reserve("stitch", [], 0.5)
     assert resources.free("ab") == 1.0
+
+
+def test_a_copy_without_an_owner_has_its_bandwidth_free_and_the_original_has_not() -> None:
+    resources = Resources({"ab": 5.0})
+    resources.reserve("one", ["ab"], 3.0)
+    resources.reserve("two", ["ab"], 1.0)
+    copy = resources.without(["one"])
+    assert (copy.free("ab"), resources.free("ab")) == (4.0, 1.0)
+    copy.reserve("three", ["ab"], 4.0)
+    assert resources.owners("ab") == ("one", "two")
+    assert "ab" in resources and "ba" not in resources

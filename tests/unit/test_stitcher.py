@@ -12,10 +12,12 @@ from os_ken.controller.handler import DEAD_DISPATCHER, MAIN_DISPATCHER
 from ryu_apps.app import Event, Tick
 from ryu_apps.events import ApplyStages, NetworkChanged, StagesApplied, SwitchReady, VnetsChanged, WantRules
 from ryu_apps.stitcher import RETRY_S, Duplicate, Stitcher
+from ryu_apps.store import StoreError
 from stitching.network import Host, Link, Network
 from stitching.plan import NotPossible, path_at_cost
 from stitching.stages import stitch_rules
 from stitching.stitch import State, Stitch, StitchPath, StitchRequest
+from stitching.trigger import ORIGIN
 from stitching.vnet import Member, VNet
 from tests.unit.fake_switch import FakeSwitch
 
@@ -30,11 +32,14 @@ class MemoryStore:
         self.kept: dict[int, Stitch] = {}
         self.log: list[tuple[int, State]] = []
         self.last_id = 0
+        self.full = False
 
     def stitches(self) -> tuple[Stitch, ...]:
         return tuple(self.kept.values())
 
     def save_stitch(self, stitch: Stitch) -> None:
+        if self.full:
+            raise StoreError("cannot save a stitch: database or disk is full")
         self.kept[stitch.id] = stitch
         self.log.append((stitch.id, stitch.state))
 
@@ -46,14 +51,14 @@ class MemoryStore:
         self.kept = {n: s for n, s in self.kept.items() if s.changed_s >= ended_before_s}
 
 
-def triangle(*, broken: bool = False, moved: bool = False) -> Network:
+def triangle(*, broken: bool = False, moved: bool = False, direct_mbps: float | None = 10.0) -> Network:
     """Switches 1, 2, 3 in a triangle; a on 1, b on 2; the direct link may be broken, b may have moved to 3."""
     ends = [(1, 2), (1, 3), (3, 2)]
     links = {}
     for one, two in ends[1:] if broken else ends:
         for a, b in ((one, two), (two, one)):
             key = (a, b, b, a)
-            links[key] = Link(key, capacity_mbps=10.0, latency_ms=1.0)
+            links[key] = Link(key, direct_mbps if {a, b} == {1, 2} else 10.0, latency_ms=1.0)
     hosts = {A: Host(A, 1, 10), B: Host(B, 3 if moved else 2, 10)}
     return Network({dpid: {} for dpid in (1, 2, 3)}, links, hosts)
 
@@ -118,7 +123,7 @@ def bench(store: MemoryStore) -> Bench:
 
 
 def create(bench: Bench, request: StitchRequest = REQUEST) -> Stitch:
-    return bench._create(request, bench._plan(request))
+    return bench._create(request)
 
 
 def up(bench: Bench) -> Stitch:
@@ -162,7 +167,7 @@ def test_what_a_switch_refuses_fails_with_its_reason_and_frees_the_bandwidth(ben
     bench.confirm("switch 0000000000000002 refused a rule in table 2: OFPFMFC_TABLE_FULL")
     assert bench.stitch().state is State.FAILED
     assert "TABLE_FULL" in (bench.stitch().reason or "")
-    assert bench._resources.free((1, 2, 2, 1)) == 10.0
+    assert bench._admission.resources.free((1, 2, 2, 1)) == 10.0
 
 
 def test_the_same_hosts_are_not_stitched_twice(bench: Bench) -> None:
@@ -187,7 +192,7 @@ def test_a_stitch_is_gone_when_its_rules_are(bench: Bench) -> None:
     assert bench.stitch().state is State.TERMINATING
     bench.confirm()
     assert bench.stitch().state is State.TERMINATED
-    assert bench._resources.free((1, 2, 2, 1)) == 10.0
+    assert bench._admission.resources.free((1, 2, 2, 1)) == 10.0
     with pytest.raises(LookupError):
         bench._delete(1)
 
@@ -275,7 +280,7 @@ def test_after_a_restart_an_up_stitch_is_wanted_as_it_was(bench: Bench, store: M
     (wanted,) = (event for event in again.told if isinstance(event, WantRules))
     assert wanted.rules == stitch_rules(before)
     again.on_network(NetworkChanged(triangle()))
-    assert again._resources.free((1, 2, 2, 1)) == 6.0
+    assert again._admission.resources.free((1, 2, 2, 1)) == 6.0
     assert again.stitch().state is State.UP
 
 
@@ -297,7 +302,7 @@ def test_what_was_half_done_at_a_restart_is_done_again(bench: Bench, store: Memo
 
 
 def reroute(bench: Bench) -> None:
-    bench._reroute(bench._stitches[1], plan_round(bench), 5.0)
+    bench._reroute(bench._stitches[1], plan_round(bench), 5.0, (1, 2, 2, 1))
 
 
 def plan_round(bench: Bench) -> StitchPath:
@@ -312,11 +317,13 @@ def test_a_rerouted_stitch_is_up_on_the_new_path_and_holds_bandwidth_there_only(
     up(bench)
     reroute(bench)
     assert bench.stitch().state is State.ADJUSTING
-    assert bench._resources.free((1, 2, 2, 1)) == 10.0
-    assert bench._resources.free((1, 3, 3, 1)) == 5.0
+    free = bench._admission.resources.free
+    assert (free((1, 2, 2, 1)), free((1, 3, 3, 1))) == (6.0, 5.0), "both paths may carry for a while"
     bench.confirm()
     bench.probes_cross()
     assert bench.stitch().state is State.UP
+    assert (free((1, 2, 2, 1)), free((1, 3, 3, 1))) == (10.0, 5.0)
+    assert bench.stitch().request.relieves == (1, 2, 2, 1)
     assert bench.stitch().epoch == 2
 
 
@@ -326,8 +333,8 @@ def test_a_refused_reroute_leaves_the_stitch_where_it_was(bench: Bench) -> None:
     bench.confirm("switch 0000000000000003 refused a rule in table 2: OFPFMFC_TABLE_FULL")
     assert bench.stitch().state is State.UP
     assert bench.stitch().path == before
-    assert bench._resources.free((1, 2, 2, 1)) == 6.0
-    assert bench._resources.free((1, 3, 3, 1)) == 10.0
+    assert bench._admission.resources.free((1, 2, 2, 1)) == 6.0
+    assert bench._admission.resources.free((1, 3, 3, 1)) == 10.0
 
 
 def test_a_resized_stitch_keeps_its_rules(bench: Bench) -> None:
@@ -335,9 +342,9 @@ def test_a_resized_stitch_keeps_its_rules(bench: Bench) -> None:
     told = len(bench.told)
     bench._resize(bench._stitches[1], 9.0)
     assert not any(isinstance(event, ApplyStages) for event in bench.told[told:])
-    assert bench._resources.free((1, 2, 2, 1)) == 1.0
+    assert bench._admission.resources.free((1, 2, 2, 1)) == 1.0
     bench._resize(bench._stitches[1], 11.0)
-    assert bench._resources.free((1, 2, 2, 1)) == 1.0
+    assert bench._admission.resources.free((1, 2, 2, 1)) == 1.0
 
 
 def test_hosts_on_one_switch_are_stitched_without_promising_any_link(bench: Bench) -> None:
@@ -346,7 +353,7 @@ def test_hosts_on_one_switch_are_stitched_without_promising_any_link(bench: Benc
     bench.on_network(NetworkChanged(Network(fabric.switches, fabric.links, hosts)))
     create(bench)
     assert bench.stitch().state is State.ESTABLISHING
-    assert bench._resources.free((1, 2, 2, 1)) == 10.0
+    assert bench._admission.resources.free((1, 2, 2, 1)) == 10.0
 
 
 def test_a_stitch_that_no_probe_proves_after_a_restart_does_not_stay_up(bench: Bench, store: MemoryStore) -> None:
@@ -370,4 +377,73 @@ def test_a_stitch_whose_end_goes_away_while_it_is_made_is_given_up(bench: Bench)
         bench.probe_tick(1.0)
     bench.confirm("switch 0000000000000002 is not connected")
     assert bench.stitch().state is State.FAILED
-    assert bench._resources.free((1, 2, 2, 1)) == 10.0
+    assert bench._admission.resources.free((1, 2, 2, 1)) == 10.0
+
+
+OURS = StitchRequest(A, B, 3.0, both_ways=False, origin=ORIGIN)
+
+
+def test_what_the_trigger_made_gives_way_to_what_is_asked_for(bench: Bench, store: MemoryStore) -> None:
+    create(bench, OURS)
+    bench.confirm()
+    bench.probes_cross()
+    asked = create(bench, StitchRequest(A, B, 8.0))  # more than is free beside the 3 of the trigger
+    assert asked.state is State.REQUESTED and store.kept[2].state is State.REQUESTED
+    assert bench.stitch(1).state is State.TERMINATING
+    bench.confirm()
+    assert bench.stitch(1).state is State.TERMINATED
+    assert bench.stitch(2).state is State.ESTABLISHING and bench.stitch(2).reason is None
+    assert bench._admission.resources.free((1, 2, 2, 1)) == 2.0
+    with pytest.raises(Duplicate):
+        create(bench, OURS)
+
+
+def test_one_that_waits_for_another_to_make_room_can_be_deleted(bench: Bench) -> None:
+    create(bench, OURS)
+    create(bench)
+    bench._delete(2)
+    bench.confirm()
+    assert [bench.stitch(n).state for n in (1, 2)] == [State.TERMINATED, State.TERMINATED]
+
+
+def test_a_link_that_shrank_keeps_no_promise_it_cannot_hold(bench: Bench) -> None:
+    up(bench)
+    bench.on_network(NetworkChanged(triangle(direct_mbps=3.0)))
+    assert bench.stitch().state is State.DOWN
+    bench.confirm()
+    bench.now_s += RETRY_S
+    bench.on_tick(Tick("retry"))
+    path = bench.stitch().path
+    assert path is not None and [hop.dpid for hop in path.hops] == [1, 3, 2]
+    assert not bench._admission.resources.overcommitted()
+
+
+def test_a_link_whose_capacity_is_no_longer_known_keeps_its_stitches(bench: Bench) -> None:
+    up(bench)
+    bench.on_network(NetworkChanged(triangle(direct_mbps=None)))
+    assert bench.stitch().state is State.UP
+    assert bench._admission.resources.free((1, 2, 2, 1)) == 0.0
+
+
+def test_nothing_is_made_that_could_not_be_stored(bench: Bench, store: MemoryStore) -> None:
+    store.full = True
+    with pytest.raises(StoreError):
+        create(bench)
+    assert not bench._all()
+    assert not any(isinstance(event, ApplyStages) for event in bench.told)
+    assert bench._admission.resources.free((1, 2, 2, 1)) == 10.0
+
+
+def test_a_full_disk_keeps_no_broken_stitch_up(bench: Bench, store: MemoryStore) -> None:
+    up(bench)
+    store.full = True
+    with pytest.raises(StoreError):
+        bench._delete(1)
+    assert bench.stitch().state is State.UP, "what could not be stored is not begun"
+    bench.on_network(NetworkChanged(triangle(broken=True)))
+    bench.confirm()
+    assert bench.stitch().state is State.FAILED
+    assert store.kept[1].state is State.UP
+    store.full = False
+    bench.on_tick(Tick("retry"))
+    assert store.kept[1].state is bench.stitch().state

@@ -1,0 +1,95 @@
+"""Sends probes across stitches and hears them come out: what says that a stitch carries, and how fast."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from ryu_apps import wire
+from ryu_apps.stitch_probes import StitchProbe, StitchProber
+from ryu_apps.watch import Watch
+from stitching.rules import PORT_CONTROLLER
+from stitching.stitch import Stitch
+
+_PORT_TABLE = 0xFFFFFFF9
+
+
+class Prover:
+    """The switches that can take rules and probes now, and a watch over every stitch that has its rules."""
+
+    def __init__(self, key: bytes, monotonic: Callable[[], float]) -> None:
+        self._prober = StitchProber(key)
+        self._monotonic = monotonic
+        self._datapaths: dict[int, Any] = {}
+        self._ready: set[int] = set()
+        self.watches: dict[int, Watch] = {}
+
+    # -- switches -------------------------------------------------------------------------------------------
+
+    def connected(self, datapath: Any) -> None:
+        """A switch is there; its rules are not known yet."""
+        self._datapaths[datapath.id] = datapath
+        self._ready.discard(datapath.id)
+
+    def disconnected(self, datapath: Any) -> None:
+        """A connection ended, which may be an older one of a switch that is back already."""
+        if self._datapaths.get(datapath.id) is datapath:
+            del self._datapaths[datapath.id]
+            self._ready.discard(datapath.id)
+
+    def ready(self, dpid: int) -> None:
+        """A switch has its rules, unless it has gone again since."""
+        if dpid in self._datapaths:
+            self._ready.add(dpid)
+
+    def all_ready(self, dpids: Iterable[int]) -> bool:
+        """Whether all of these can take rules and probes now."""
+        return self._ready.issuperset(dpids)
+
+    # -- stitches -------------------------------------------------------------------------------------------
+
+    def watch(self, stitch: Stitch) -> None:
+        """Prove a stitch from now on, anew if it was watched already."""
+        directions = len(stitch.request.directions)
+        self.watches[stitch.id] = Watch.over(directions, self._monotonic(), stitch.request.max_latency_ms)
+
+    def forget(self, stitch_id: int) -> None:
+        """Prove a stitch no longer."""
+        self.watches.pop(stitch_id, None)
+
+    def send(self, stitch: Stitch, watch: Watch) -> bool:
+        """Send the probes that are due; answers whether the switches at both ends are there to take them."""
+        ends, now_s = _ends(stitch), self._monotonic()
+        if not self.all_ready(ends):
+            watch.skip(now_s)
+            return False
+        for direction in watch.due(now_s):
+            probe = StitchProbe(stitch.id, stitch.epoch, direction, now_s)
+            frame = self._prober.frame(probe, *stitch.request.directions[direction])
+            out = wire.packet_out(frame, in_port=PORT_CONTROLLER, out_ports=(_PORT_TABLE,))
+            self._datapaths[ends[direction]].send(out)
+        return True
+
+    def read(self, message: Any) -> StitchProbe | None:
+        """The probe of ours in a packet-in, None where it is none."""
+        return self._prober.read(bytes(message.data))
+
+    def take(self, probe: StitchProbe, message: Any, stitch: Stitch) -> Watch | None:
+        """Take in a probe that came out; its watch, or None where it says nothing of the stitch as it is now."""
+        watch = self.watches.get(stitch.id)
+        if watch is None or stitch.path is None or stitch.epoch != probe.epoch:
+            return None
+        ends = _ends(stitch)
+        if message.datapath.id != ends[1 - probe.direction]:
+            return None
+        flight_s = message.received_s - probe.sent_s
+        for end in ends:
+            flight_s -= (self._datapaths[end].rtt_s or 0.0) / 2 if end in self._datapaths else 0.0
+        watch.heard(probe.direction, max(0.0, flight_s) * 1e3)
+        return watch
+
+
+def _ends(stitch: Stitch) -> tuple[int, int]:
+    if stitch.path is None:
+        raise ValueError(f"stitch {stitch.id} in state {stitch.state} has no path to prove")
+    return stitch.path.hops[0].dpid, stitch.path.hops[-1].dpid

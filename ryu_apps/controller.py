@@ -21,7 +21,7 @@ from os_ken.ofproto import ofproto_protocol, ofproto_v1_3
 
 from ryu_apps.app import ask
 from ryu_apps.channel import Channel
-from ryu_apps.demand_history import DemandHistory
+from ryu_apps.demand_history import CAPACITY, MOST_PAIRS, DemandHistory, pairs_of
 from ryu_apps.discovery import Discovery
 from ryu_apps.events import InstallerStatusRequest, NetworkRequest, StitchesRequest, VnetsRequest
 from ryu_apps.forwarding import Forwarding
@@ -33,7 +33,7 @@ from ryu_apps.rest.apps import ApiSettings
 from ryu_apps.rest.server import RestServer
 from ryu_apps.rest.token import load_or_make_token
 from ryu_apps.stitcher import Stitcher
-from ryu_apps.store import HistoryStore, StateStore
+from ryu_apps.store import HistoryStore, SeriesKind, StateStore
 from ryu_apps.telemetry import Telemetry
 from stitching.trigger import TriggerPolicy
 
@@ -136,7 +136,7 @@ def _start_apps(
         (Forwarding, {"store": state}),
         (Stitcher, {"store": state, "key": key, "policy": None if settings.trigger is Mode.OFF else policy}),
         (Predictor, {"mode": settings.trigger, "season_s": settings.season_s, "period_s": settings.period_s,
-                     "history": DemandHistory(settings.period_s)}),
+                     "history": _demands_before(history, settings.period_s)}),
         (Recorder, {"state": state, "history": history}),
         (Telemetry, {"period_s": settings.period_s}),
         (Discovery, {"key": key, "remembered": state.network(), "capacities": state.capacities(),
@@ -152,6 +152,18 @@ def _start_apps(
     for app in running:
         app.start()
     return running[0]  # type: ignore[no-any-return]  # os-ken ships no types
+
+
+def _demands_before(history: HistoryStore, period_s: float) -> DemandHistory:
+    """The newest demands that were stored before a restart: the forecast goes on with them."""
+    demands = DemandHistory(period_s)
+    newest_s = history.newest_s()
+    if newest_s is not None and time.time() - newest_s < CAPACITY * period_s:
+        since_s = newest_s - CAPACITY * period_s
+        _, keys, values = history.read_panel(SeriesKind.DEMAND, since_s, period_s, newest_s, MOST_PAIRS)
+        if keys:
+            demands.remember(newest_s, pairs_of(keys), values)
+    return demands
 
 
 def _queue_depths() -> dict[str, int]:

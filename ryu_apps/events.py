@@ -77,6 +77,7 @@ class DeleteVnet(Request[bool]):
 class Rates:
     """Rates over one polling period that ended at time_s (seconds since the epoch), in Mbit/s.
 
+    beat counts the periods of this process, those left out included: it goes on where the wall clock steps.
     A port or demand that could not be measured this time (late switch, counter reset, first sample) is absent.
     """
 
@@ -87,6 +88,7 @@ class Rates:
     port_tx_drops: Mapping[PortId, float] = field(default_factory=dict)
     demand_mbps: Mapping[Pair, float] = field(default_factory=dict)
     stitch_mbps: Mapping[int, float] = field(default_factory=dict)
+    beat: int = 0
 
 
 @dataclass
@@ -132,7 +134,8 @@ class Outlook:
     """What is expected from time_s on: the load of each link as traffic is routed now, and each demand.
 
     The names of `links` are in the order of `link_keys`, those of `demands` in the order of `pairs`.
-    stitch_ids are the stitches whose paths the link loads were worked out with.
+    stitch_ids are the stitches whose paths the link loads were worked out with. left_out is how many demands are
+    not forecast because there are too many.
     """
 
     time_s: float
@@ -142,6 +145,7 @@ class Outlook:
     demands: Forecast
     samples: int
     stitch_ids: frozenset[int] = frozenset()
+    left_out: int = 0
 
 
 @dataclass

@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import threading
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, ClassVar
@@ -127,7 +128,9 @@ class Predictor(App):
     def on_rates(self, event: RatesMeasured) -> None:
         """A period is over: take its demands in and say what is to come."""
         rates = event.rates
-        self._history.append(rates.time_s, rates.demand_mbps)
+        if self._history.append(rates.time_s, rates.beat, rates.demand_mbps):
+            self.log.warning("clock=stepped next=the forecast starts over on the new time")
+            self._known, self._links = (), ()
         if not self._history.pairs:
             return
         if self._stale_routes:
@@ -150,7 +153,8 @@ class Predictor(App):
             self._start_fit()
             demands_ahead, loads_ahead = self._demands.predict(), self._loads.predict()
         carrying = frozenset(stitch.id for stitch in self._stitches if stitch.state in CARRYING)
-        return Outlook(time_s, links, loads_ahead, pairs, demands_ahead, self._history.samples, carrying)
+        samples, left_out = self._history.samples, self._history.left_out
+        return Outlook(time_s, links, loads_ahead, pairs, demands_ahead, samples, carrying, left_out)
 
     def _take_in(self, time_s: float, links: tuple[LinkKey, ...]) -> None:
         """Move the forecasters on, or start them over where what they forecast has become something else."""
@@ -191,7 +195,11 @@ class Predictor(App):
             context = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(1, context, initializer=_step_back)
         panels = (self._panel(), self._load_panel())
-        self._fit = self._pool.submit(_fit_both, *panels, self._season_s)
+        try:
+            self._fit = self._pool.submit(_fit_both, *panels, self._season_s)
+        except BrokenProcessPool as error:
+            self._give_up_worker(error)
+            return
         self._fit.add_done_callback(lambda result: self.post(Fitted(result)))
 
     @handles(Fitted)
@@ -202,15 +210,20 @@ class Predictor(App):
             return
         error = event.result.exception()
         if error is not None:
-            self.log.warning("fit=failed error=%r next=a new worker at the next fit", error)
-            if self._pool is not None:
-                self._pool.shutdown(wait=False, cancel_futures=True)
-            self._pool = None
+            self._give_up_worker(error)
             return
         demands, loads = event.result.result()
         self.log.info("fit=done samples=%d series=%d", self._fitted_at, len(demands.names) + len(loads.names))
         self._demands.adopt(demands)
         self._loads.adopt(loads)
+
+    def _give_up_worker(self, error: BaseException) -> None:
+        """It may have died while it had nothing to do: the next period starts another."""
+        self.log.warning("fit=failed error=%r next=another worker", error)
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+        self._pool = None
+        self._fitted_at = self._history.samples - REFIT_MOST + FIRST_FIT
 
 
 def _fit_both(demands: Panel, loads: Panel, season_s: float) -> tuple[Parameters, Parameters]:

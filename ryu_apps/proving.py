@@ -33,7 +33,7 @@ class Prover:
 
     def disconnected(self, datapath: Any) -> None:
         """A connection ended, which may be an older one of a switch that is back already."""
-        if self._datapaths.get(datapath.id) is datapath:
+        if datapath.id in self._datapaths and self._datapaths[datapath.id] is datapath:
             del self._datapaths[datapath.id]
             self._ready.discard(datapath.id)
 

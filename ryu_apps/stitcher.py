@@ -522,7 +522,7 @@ class Stitcher(App):
         if self._trigger is None or not settled or outlook.stitch_ids != carrying:
             return
         decisions = self._trigger.decide(
-            outlook.time_s,
+            self._monotonic(),
             links=outlook.link_keys,
             link_forecast=outlook.links,
             pairs=outlook.pairs,

@@ -122,6 +122,7 @@ class Telemetry(App):
         self._with_hosts = _NOBODY
         self._sources: dict[int, dict[int, str]] = {}
         self._began_s = clock()
+        self._beat = 0
         self._slot = 1
         self._tally = Tally()
         self._polled = self._answered = self._late = 0
@@ -212,6 +213,7 @@ class Telemetry(App):
         self.log.warning("periods_left_out=%d reason=held up", periods - 1)
         # The answers that came in belong to the last whole period, as far as they belong anywhere.
         self._began_s += (periods - 1) * self._period_s
+        self._beat += periods - 1
         self._slot = SLOTS
 
     def _poll(self, switch: _Switch) -> None:
@@ -292,13 +294,14 @@ class Telemetry(App):
         self._late_now = late
         # The end by the beat of the period, not by when the tick was handled: samples are evenly spaced.
         time_s = self._wall_clock() - (self._clock() - ended_s)
-        self._rates = _rates(time_s, self._period_s, self._switches)
+        self._beat += 1
+        self._rates = _rates(time_s, self._period_s, self._switches, self._beat)
         for switch in self._switches.values():
             switch.forget_rates()
         self.publish(RatesMeasured(self._rates))
 
 
-def _rates(time_s: float, period_s: float, switches: Mapping[int, _Switch]) -> Rates:
+def _rates(time_s: float, period_s: float, switches: Mapping[int, _Switch], beat: int) -> Rates:
     tx: dict[PortId, float] = {}
     rx: dict[PortId, float] = {}
     drops: dict[PortId, float] = {}
@@ -316,4 +319,4 @@ def _rates(time_s: float, period_s: float, switches: Mapping[int, _Switch]) -> R
             demands[pair] = demands.get(pair, 0.0) + rate * _MBPS
         for stitch_id, rate in switch.stitch_per_s.items():
             stitches[stitch_id] = rate * _MBPS
-    return Rates(time_s, period_s, tx, rx, drops, demands, stitches)
+    return Rates(time_s, period_s, tx, rx, drops, demands, stitches, beat)

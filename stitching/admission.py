@@ -9,7 +9,6 @@ from stitching.network import LinkKey, Network
 from stitching.plan import links_to_reserve
 from stitching.stitch import Stitch, StitchPath
 
-
 ONE_BIT_MBPS = 1e-6
 """Bookings are whole bits a second."""
 
@@ -22,7 +21,7 @@ class Admission:
         self._links: Mapping[LinkKey, object] = {}
 
     def follow(self, network: Network) -> None:
-        """Take over what the links of a fabric carry. One of unknown capacity keeps its promises and gets no more."""
+        """Take over what links carry. One of unknown capacity keeps its promises and gets no more."""
         self._links = network.links
         for key, link in network.links.items():
             mbps = link.capacity_mbps

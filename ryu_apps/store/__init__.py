@@ -2,7 +2,7 @@
 
 from ryu_apps.store.errors import StoreError
 from ryu_apps.store.history import HistoryStore, Retention
-from ryu_apps.store.samples import Resolution, SeriesKind
+from ryu_apps.store.samples import Resolution, SeriesKey, SeriesKind
 from ryu_apps.store.state import StateStore
 
-__all__ = ["HistoryStore", "Resolution", "Retention", "SeriesKind", "StateStore", "StoreError"]
+__all__ = ["HistoryStore", "Resolution", "Retention", "SeriesKey", "SeriesKind", "StateStore", "StoreError"]

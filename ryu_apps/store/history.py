@@ -120,14 +120,25 @@ class HistoryStore:
         with self._database.reading("read history") as connection:
             return readback.read_series(connection, kind, key, since_s, until_s, resolution)
 
+    def newest_s(self) -> float | None:
+        """The time of the newest sample that is stored; None where there is none. Raises StoreError."""
+        with self._database.reading("read history") as connection:
+            return readback.newest_s(connection)
+
     def read_panel(
-        self, kind: SeriesKind, since_s: float, step_s: float, until_s: float | None = None
+        self,
+        kind: SeriesKind,
+        since_s: float,
+        step_s: float,
+        until_s: float | None = None,
+        largest: int | None = None,
     ) -> tuple[Floats, tuple[SeriesKey, ...], Floats]:
         """Times (T,), keys (n,) and values (n, T) in Mbit/s of all series of a kind on an even grid.
 
         A column is the mean of the samples with times[i] - step_s < time <= times[i], and NaN where there are
         none; times[0] is since_s + step_s. The last column is that of until_s, by default of the newest sample.
         From a step of a minute on it is made of minutes, which are kept for longer; begin and step on whole ones.
+        largest: read only so many series, those that sent most in that time.
         Raises StoreError, and ValueError for a step that is not above zero.
         """
         if not step_s > 0:
@@ -135,7 +146,7 @@ class HistoryStore:
         with self._database.reading("read history") as connection:
             newest_s = readback.newest_s(connection) if until_s is None else until_s
             end_s = since_s if newest_s is None else newest_s
-            return readback.read_panel(connection, kind, since_s, step_s, end_s)
+            return readback.read_panel(connection, kind, since_s, step_s, end_s, largest)
 
     # -- the writer's thread --------------------------------------------------------------------------------
 

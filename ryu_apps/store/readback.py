@@ -127,18 +127,22 @@ class _Grid:
 
 
 def read_panel(
-    connection: Connection, kind: SeriesKind, since_s: float, step_s: float, until_s: float
+    connection: Connection, kind: SeriesKind, since_s: float, step_s: float, until_s: float, largest: int | None
 ) -> tuple[Floats, tuple[SeriesKey, ...], Floats]:
     """See HistoryStore.read_panel."""
     table = schema.series
     found = connection.execute(select(table.c.id, table.c.key).where(table.c.kind == kind.value)).all()
+    if largest is not None and len(found) > largest:
+        sent = _sent(connection, kind, since_s, until_s)
+        found = sorted(found, key=lambda row: (-sent.get(row[0], 0.0), row[0]))[:largest]
+    wanted = {number for number, _ in found}
     row_of = np.full(max((number for number, _ in found), default=0) + 1, -1)
     for row, (number, _) in enumerate(found):
         row_of[number] = row
     steps = max(0, int(np.ceil((until_s - since_s) / step_s - 1e-9)))
     grid = _Grid(since_s, step_s, np.zeros((len(found), steps)), np.zeros((len(found), steps)))
     if step_s < MINUTE_S:
-        _add_raw(connection, kind, grid, row_of, until_s)
+        _add_raw(connection, kind, grid, row_of, until_s, wanted)
     else:
         _add_minutes(connection, kind, grid, row_of, until_s)
     for frame in read_frames(connection, since_s, until_s):
@@ -153,8 +157,29 @@ def read_panel(
     return times, keys, values[measured]
 
 
+def _sent(connection: Connection, kind: SeriesKind, since_s: float, until_s: float) -> dict[int, float]:
+    """What each series sent in a time, as a sum over its samples."""
+    table, series = schema.minutes, schema.series
+    sums = connection.execute(
+        select(table.c.series_id, func.sum(table.c.mean_mbps * table.c.samples))
+        .join_from(series, table, table.c.series_id == series.c.id)
+        .where(series.c.kind == kind.value, table.c.minute_s.between(since_s, until_s))
+        .group_by(table.c.series_id)
+    )
+    sent: dict[int, float] = {row[0]: row[1] for row in sums}
+    for frame in read_frames(connection, since_s, until_s):
+        for number, mbps in zip(frame.ids.tolist(), frame.mbps.tolist(), strict=True):
+            sent[number] = sent.get(number, 0.0) + mbps
+    return sent
+
+
 def _add_raw(
-    connection: Connection, kind: SeriesKind, grid: _Grid, row_of: npt.NDArray[np.int_], until_s: float
+    connection: Connection,
+    kind: SeriesKind,
+    grid: _Grid,
+    row_of: npt.NDArray[np.int_],
+    until_s: float,
+    wanted: set[int],
 ) -> None:
     raw, on, series = schema.raw_values, schema.raw_minutes, schema.series
     first = minute_of(grid.since_s)
@@ -169,7 +194,7 @@ def _add_raw(
         .where(series.c.kind == kind.value, raw.c.minute_s.between(first, until_s))
     )
     for series_id, minute_s, data in rows:
-        if minute_s in times:
+        if minute_s in times and series_id in wanted:
             inside = times[minute_s] <= until_s
             values = unpack_values(data, len(inside))
             grid.add(row_of[series_id], columns[minute_s][inside], values[inside], 1.0)
@@ -184,6 +209,7 @@ def _add_minutes(
         .join_from(series, table, table.c.series_id == series.c.id)
         .where(series.c.kind == kind.value, table.c.minute_s.between(grid.since_s, until_s - MINUTE_S))
     ).all()
+    found = [row for row in found if row[0] < len(row_of)]
     if found:
         ids, starts, means, samples = (np.array(column) for column in zip(*found, strict=True))
         grid.add(row_of[ids], grid.columns(starts + float(MINUTE_S)), means.astype(np.float64), samples)

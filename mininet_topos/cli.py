@@ -17,7 +17,7 @@ from rich.table import Table
 from mininet_topos.abilene import abilene
 from mininet_topos.busy import Stretch, busy_stretch, describe
 from mininet_topos.demand import BadDemand, Demand, load_demand, map_to
-from mininet_topos.demo import RUNS, DemoError, Plan, Report, RunResult, as_json, run_demo
+from mininet_topos.demo import RUNS, DemoError, Plan, Report, RunResult, as_json, capacities, run_demo
 from mininet_topos.emulator import RelayFailed
 from mininet_topos.generator import generate
 from mininet_topos.lab import Lab, LabError
@@ -25,6 +25,9 @@ from mininet_topos.ovs import LabUnavailable, OvsError
 from mininet_topos.topology import BadTopology, LabTopology, from_dataset
 from mininet_topos.worker import WorkerFailed
 from pathing import BadFile, read_repetita, read_sndlib
+from ryu_apps.rest.client import CallFailed, call
+from ryu_apps.rest.commands import LOCAL
+from ryu_apps.rest.token import TokenError
 
 commands = typer.Typer(help="Labs on real Open vSwitch bridges.")
 
@@ -33,11 +36,13 @@ KNOWN_ERRORS = (
     BadDemand,
     BadFile,
     BadTopology,
+    CallFailed,
     DemoError,
     LabError,
     LabUnavailable,
     OvsError,
     RelayFailed,
+    TokenError,
     WorkerFailed,
 )
 
@@ -88,9 +93,24 @@ def demo(
 def lab(
     topology: TopologyFile = None,
     controller: Annotated[str, typer.Option(help="Where the controller listens for switches.")] = "127.0.0.1:6653",
+    state: Annotated[
+        Path | None,
+        typer.Option(
+            "--state",
+            envvar="LOCKSTITCH_STATE",
+            help="The controller's state directory: with it the lab tells the controller what its links carry.",
+            show_default=False,
+        ),
+    ] = None,
+    url: Annotated[
+        str, typer.Option("--url", envvar="LOCKSTITCH_URL", help="Where the controller serves REST.")
+    ] = LOCAL,
 ) -> None:
     """Bring up a lab and open Mininet's command line on it; everything is removed at the end."""
     with _one_line(), Lab(_topology(topology), controller=controller) as running:
+        if state is not None:
+            told = call(url, state, "PUT", "/links/capacities", body=capacities(running))
+            typer.echo(f"told the controller what {told['ports']} ports carry")
         running.cli()
 
 

@@ -171,7 +171,8 @@ def _controller(state: Path, trigger: str, season_s: float) -> Iterator[tuple[ht
     """A controller in a process of its own; gives a client of its API and the port it awaits switches on."""
     command = [sys.executable, "-m", "ryu_apps", "controller", "--state", str(state), "--of-port", "0"]
     command += ["--rest-port", "0", "--trigger", trigger, "--season", str(season_s)]
-    with (state / "log").open("w+") as log:
+    log_file = state / "log"
+    with log_file.open("w+") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
         try:
             ports = _ports(process, state)
@@ -183,6 +184,10 @@ def _controller(state: Path, trigger: str, season_s: float) -> Iterator[tuple[ht
                 trust_env=False,
             ) as api:
                 yield api, ports["openflow"]
+        except httpx.HTTPError as error:
+            raise DemoError(
+                f"the controller does not do as it is asked ({error}); its log ends:\n{_tail(log_file)}"
+            ) from error
         finally:
             process.terminate()
             try:
@@ -218,7 +223,7 @@ def _prepare(api: httpx.Client, lab: Lab) -> None:
         return len(links) == expected and all(link["latency_spread_ms"] is not None for link in links)
 
     _wait(measured, "links were not all found and measured")
-    api.put("/v1/links/capacities", json=_capacities(lab)).raise_for_status()
+    api.put("/v1/links/capacities", json=capacities(lab)).raise_for_status()
     hosts = lab.hosts()
     for one, other in zip(hosts, (*hosts[1:], hosts[0]), strict=True):
         if not lab.ping(one.name, other.name, deadline_s=5.0):
@@ -226,7 +231,8 @@ def _prepare(api: httpx.Client, lab: Lab) -> None:
     _wait(lambda: len(_get(api, "/v1/hosts")) == len(hosts), "hosts were not all seen")
 
 
-def _capacities(lab: Lab) -> list[dict[str, Any]]:
+def capacities(lab: Lab) -> list[dict[str, Any]]:
+    """What the links of a lab carry, as PUT /v1/links/capacities wants it."""
     return [
         {"dpid": f"{row['src_dpid']:016x}", "port": row["src_port"], "capacity_mbps": row["capacity_mbps"]}
         for row in lab.capacities()

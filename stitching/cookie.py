@@ -46,11 +46,6 @@ def kind_of(cookie: int) -> int:
     return cookie >> 48 & 0xFF
 
 
-def epoch_of(cookie: int) -> int:
-    """The epoch field."""
-    return cookie >> 32 & 0xFFFF
-
-
 def stitch_of(cookie: int) -> int:
     """The stitch field, 0 where the rule belongs to none."""
     return cookie & 0xFFFFFFFF

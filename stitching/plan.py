@@ -116,9 +116,10 @@ def _best(
     network = situation.network
     load = np.array([situation.load_mbps.get(key, 0.0) for key in network.link_order])
     cost = link_cost(network.topology, load_mbps=load + request.bandwidth_mbps, weights=CostWeights())
-    for weight in (cost, _latency(network, unknown=None if request.max_latency_ms is None else math.inf)):
+    latency_ms, limit_ms = _latency_asked(request, network), request.max_latency_ms
+    for weight in (cost, _latency(network) if limit_ms is None else latency_ms):
         path = _shortest(network, source, target, np.where(usable, weight, math.inf))
-        if path is not None and _in_time(request, path, network):
+        if path is not None and (limit_ms is None or _sum(latency_ms, path) <= limit_ms):
             return path
     return None
 
@@ -144,15 +145,15 @@ def _explain(
             f"no path has {request.bandwidth_mbps:g} Mbit/s free; {most} is the most",
             f"ask for {most} or less, or free capacity" if most != "0" else "free capacity, or wait",
         )
-    known = np.where(usable, _latency(network, unknown=math.inf), math.inf)
-    fastest = _shortest(network, source, target, known)
+    known = _latency_asked(request, network)
+    fastest = _shortest(network, source, target, np.where(usable, known, math.inf))
     if fastest is None:
         return NotPossible(
             "max_latency_ms",
             "every path with the bandwidth has a link whose latency is not measured yet",
             "try again in a few seconds, or leave max_latency_ms out",
         )
-    least = _decimal(fastest.latency_ms(network.topology) or 0.0, "0.01", ROUND_CEILING)
+    least = _decimal(_sum(known, fastest), "0.01", ROUND_CEILING)
     return NotPossible(
         "max_latency_ms",
         f"the fastest path with the bandwidth takes {least} ms",
@@ -187,20 +188,24 @@ def _shortest(network: Network, source: Host, target: Host, weight: Floats) -> P
         return None
 
 
-def _in_time(request: StitchRequest, path: Path, network: Network) -> bool:
-    if request.max_latency_ms is None:
-        return True
-    latency_ms = path.latency_ms(network.topology)
-    return latency_ms is not None and latency_ms <= request.max_latency_ms
+def _sum(weight: Floats, path: Path) -> float:
+    return math.fsum(float(weight[link]) for link in path.links)
 
 
-def _latency(network: Network, *, unknown: float | None = None) -> Floats:
-    """Latency per link in ms; an unknown one counts as twice the worst known, or as `unknown`."""
+def _latency_asked(request: StitchRequest, network: Network) -> Floats:
+    """Latency per link in ms as a limit sees it: unknown is infinite, and both ways the slower one counts."""
     latency = network.topology.array("latency_ms")
-    if unknown is None:
-        known = latency[~np.isnan(latency)]
-        unknown = 2.0 * float(known.max()) if known.size else 1.0
-    return np.where(np.isnan(latency), unknown, latency)
+    if request.both_ways:
+        row = {key: row for row, key in enumerate(network.link_order)}
+        latency = np.maximum(latency, latency[[row.get(reverse(key), row[key]) for key in network.link_order]])
+    return np.where(np.isnan(latency), math.inf, latency)
+
+
+def _latency(network: Network) -> Floats:
+    """Latency per link in ms; an unknown one counts as twice the worst known."""
+    latency = network.topology.array("latency_ms")
+    known = latency[~np.isnan(latency)]
+    return np.where(np.isnan(latency), 2.0 * float(known.max()) if known.size else 1.0, latency)
 
 
 def _stitch_path(path: Path, source: Host, target: Host, network: Network) -> StitchPath:

@@ -38,8 +38,6 @@ TRANSITIONS: dict[State, frozenset[State]] = {
 """The only way a stitch may change state."""
 
 ENDED = frozenset({State.REJECTED, State.TERMINATED})
-HOLDING = frozenset({State.ESTABLISHING, State.UP, State.DEGRADED, State.DOWN, State.ADJUSTING, State.TERMINATING})
-"""States in which a stitch may have rules on switches and holds its reservation."""
 
 
 class BadTransition(RuntimeError):

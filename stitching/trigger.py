@@ -277,7 +277,7 @@ class _Plan:
         room = self.free.copy()
         if pair in self.mine:
             room[at] += self.mine[pair].request.bandwidth_mbps
-        calm = without + demand <= self.ceiling - self.policy.margin_share * self.capacity
+        calm = without + demand <= (self.policy.share - self.policy.margin_share) * self.capacity
         usable = calm & (room >= self.most[pair]) & np.isfinite(self.capacity)
         weight = np.where(usable, np.maximum(dearer, 0.0), np.inf)
         weight[hot] = np.inf
@@ -300,11 +300,14 @@ class _Plan:
         bandwidth = self.most[move.pair]
         probability = float(self.probability[hot])
         stitch = self.mine.get(move.pair)
-        if stitch is not None:
-            self._give_back(stitch)
-            self.rerouted.add(stitch.id)
         self._shift(move.pair, move.path.links)
         self.free[self._rows(move.path.links)] -= bandwidth
+        if stitch is not None:
+            self.rerouted.add(stitch.id)
+            # It holds its old path until the new one carries: only where both are one it gives anything back.
+            old = stitch.path.links if stitch.path is not None else ()
+            shared = self._rows(tuple(key for key in move.path.links if key in old))
+            self.free[shared] += stitch.request.bandwidth_mbps
         if stitch is not None:
             return Reroute(stitch.id, bandwidth, move.path, link, probability)
         request = StitchRequest(*move.pair, bandwidth, both_ways=False, origin=ORIGIN, relieves=link)

@@ -74,8 +74,12 @@ class Directory:
             if (host := hosts.get(mac)) is not None:
                 return host
             raise UnknownHost(f"host {text!r} ({mac}) has not been seen on any port yet; let it send a packet")
+        try:
+            address = str(ipaddress.ip_address(wanted))  # an IPv6 address has many spellings
+        except ValueError:
+            address = wanted
         for host in hosts.values():
-            if wanted in host.ips:
+            if address in host.ips:
                 return host
         names = sorted(self.name_of(host) for host in hosts.values())
         known = ", ".join(names[:8]) + (" ..." if len(names) > 8 else "")

@@ -27,6 +27,8 @@ def default_state() -> Path:
 commands = typer.Typer()
 vnets = typer.Typer(no_args_is_help=True, help="Virtual networks: list, put, delete.")
 stitch = typer.Typer(no_args_is_help=True, help="Stitches: create, check, list, show, delete.")
+links = typer.Typer(no_args_is_help=True, help="Links: list, capacity.")
+commands.add_typer(links, name="links")
 commands.add_typer(vnets, name="vnets")
 commands.add_typer(stitch, name="stitch")
 
@@ -87,6 +89,36 @@ def forecast(
         typer.echo("there is no forecast yet: it takes a few samples; see `lockstitch health`")
         return
     _show(answer, as_json, *tables.forecast(answer))
+
+
+@links.command("list")
+def list_links(state: State, url: Url = LOCAL, as_json: AsJson = False) -> None:
+    """Show the links: latency, capacity, load."""
+    answer = call(url, state, "GET", "/topology")["links"]
+    _show(answer, as_json, tables.links(answer))
+
+
+@links.command("capacity")
+def set_capacities(
+    capacity: Annotated[
+        list[str],
+        typer.Argument(metavar="DPID:PORT=MBPS...", help="A link by its source port, and what it carries."),
+    ],
+    state: State,
+    url: Url = LOCAL,
+    as_json: AsJson = False,
+) -> None:
+    """Say what links carry where the port speed does not: 0000000000000001:2=10. Each way is a link of its own."""
+    body = [_capacity(text) for text in capacity]
+    answer = call(url, state, "PUT", "/links/capacities", body=body)
+    if as_json:
+        _show(answer, as_json)
+    else:
+        waiting = answer["ports"] - answer["links"]
+        typer.echo(
+            f"links that have their capacity: {answer['links']}"
+            + (f"; ports that will, when a link is found on them: {waiting}" if waiting else "")
+        )
 
 
 @vnets.command("list")
@@ -207,6 +239,19 @@ def _member(text: str) -> dict[str, str]:
     if not separator:
         raise typer.BadParameter(f"{text!r} is not NAME=MAC, such as h1=02:00:00:00:00:01", param_hint="--host")
     return {"name": name, "mac": mac}
+
+
+def _capacity(text: str) -> dict[str, object]:
+    port, separator, mbps = text.rpartition("=")
+    dpid, colon, port_no = port.partition(":")
+    try:
+        if not (separator and colon):
+            raise ValueError
+        return {"dpid": f"{int(dpid, 16):016x}", "port": int(port_no), "capacity_mbps": float(mbps)}
+    except ValueError:
+        raise typer.BadParameter(
+            f"{text!r} is not DPID:PORT=MBPS, such as 0000000000000001:2=10", param_hint="DPID:PORT=MBPS"
+        ) from None
 
 
 def _wanted(source: str, destination: str, bandwidth: float, max_latency: float | None) -> dict[str, object]:

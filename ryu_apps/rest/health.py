@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from importlib import metadata
 from typing import TypeVar
@@ -16,6 +17,7 @@ from ryu_apps.events import (
     InstallerStatus,
     InstallerStatusRequest,
     NetworkRequest,
+    Outlook,
     OutlookRequest,
     Rates,
     RatesRequest,
@@ -26,6 +28,7 @@ from ryu_apps.rest.apps import DISCOVERY, FORWARDING, INSTALLER, PREDICTOR, STIT
 from ryu_apps.rest.problems import Problem
 from ryu_apps.rest.views import HealthView, InstallerView
 from stitching.network import Network, node_name
+from stitching.stitch import State, Stitch
 
 Answer = TypeVar("Answer")
 
@@ -59,7 +62,7 @@ class _Probe:
 async def get_health(apps: AppsOf) -> HealthView:
     """Whether every part does its work. The status is 200 either way: the question was answered."""
     probe = _Probe(apps)
-    network, _, rates, _, stitches, status = await asyncio.gather(
+    network, _, rates, outlook, stitches, status = await asyncio.gather(
         probe.ask(DISCOVERY, NetworkRequest()),
         probe.ask(FORWARDING, VnetsRequest()),
         probe.ask(TELEMETRY, RatesRequest()),
@@ -75,6 +78,8 @@ async def get_health(apps: AppsOf) -> HealthView:
         *_of_network(network),
         *_of_samples(network, rates, age_s, uptime_s, apps.settings.period_s),
         *_of_installer(network, status),
+        *_of_stitches(stitches or ()),
+        *_of_outlook(outlook),
     ]
     depths = apps.settings.queue_depths
     return HealthView(
@@ -125,6 +130,19 @@ def _of_installer(network: Network | None, status: InstallerStatus | None) -> li
     if differing := sorted(dpid for dpid, difference in status.differences.items() if difference):
         reasons.append(f"switches whose rules are not what they should be: {_names(differing)}")
     return reasons
+
+
+def _of_stitches(stitches: Iterable[Stitch]) -> list[str]:
+    """Stitches that do not do what was asked of them, each with its reason."""
+    wrong = [stitch for stitch in stitches if stitch.state in (State.DEGRADED, State.DOWN, State.FAILED)]
+    shown = [f"stitch {stitch.id} is {stitch.state}: {stitch.reason}" for stitch in wrong[:_NAMED]]
+    return [*shown, f"{len(wrong) - _NAMED} more stitches are not up"] if len(wrong) > _NAMED else shown
+
+
+def _of_outlook(outlook: Outlook | None) -> list[str]:
+    if outlook is None or not outlook.left_out:
+        return []
+    return [f"{outlook.left_out} demands are not forecast: only the {len(outlook.pairs)} largest are"]
 
 
 def _installer(status: InstallerStatus) -> InstallerView:

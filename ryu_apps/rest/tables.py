@@ -20,7 +20,12 @@ def topology(answer: Json) -> list[Table]:
         (switch["dpid"], "yes" if switch["connected"] else "no", sum(port["up"] for port in switch["ports"]))
         for switch in answer["switches"]
     ))  # fmt: skip
-    links = _table("Links", "from", "to", "latency ms", "capacity Mbit/s", "load Mbit/s", "used", rows=(
+    return [switches, links(answer["links"]), hosts(answer["hosts"])]
+
+
+def links(answer: Iterable[Json]) -> Table:
+    """Links, each way on a line of its own."""
+    return _table("Links", "from", "to", "latency ms", "capacity Mbit/s", "load Mbit/s", "used", rows=(
         (
             f"{link['src_dpid']}:{link['src_port']}",
             f"{link['dst_dpid']}:{link['dst_port']}",
@@ -29,9 +34,8 @@ def topology(answer: Json) -> list[Table]:
             _number(link["load_mbps"]),
             _share(link["utilisation"]),
         )
-        for link in answer["links"]
+        for link in answer
     ))  # fmt: skip
-    return [switches, links, hosts(answer["hosts"])]
 
 
 def hosts(answer: Iterable[Json]) -> Table:

@@ -76,9 +76,22 @@ def test_topology_and_hosts_are_tables(lockstitch: Lockstitch) -> None:
     assert "Switches" not in lockstitch("hosts")
 
 
-@pytest.mark.parametrize("command", ["topology", "hosts", "health", "forecast", "vnets list", "stitch list"])
+@pytest.mark.parametrize(
+    "command", ["topology", "hosts", "links list", "health", "forecast", "vnets list", "stitch list"]
+)
 def test_json_is_the_raw_answer(lockstitch: Lockstitch, command: str) -> None:
     assert json.loads(lockstitch(*command.split(), "--json")) is not None
+
+
+def test_links_are_listed_and_told_what_they_carry(lockstitch: Lockstitch) -> None:
+    shown = lockstitch("links", "list")
+    assert "Links" in shown and f"{ONE}:10" in shown and "Hosts" not in shown
+    assert "their capacity: 1; ports that will, when a link is found on them: 1" in lockstitch(
+        "links", "capacity", "1:10=8", "1:99=8"
+    )
+    for wrong in ("1:10", "1=8", "x:1=8", "1:2=fast"):
+        assert "is not DPID:PORT=MBPS" in lockstitch("links", "capacity", wrong, code=2)
+    assert "error: [0].capacity_mbps: " in lockstitch("links", "capacity", "1:10=-8", code=1)
 
 
 def test_a_virtual_network_is_put_listed_and_deleted(lockstitch: Lockstitch) -> None:

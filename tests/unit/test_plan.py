@@ -274,3 +274,17 @@ def test_hosts_that_are_away_or_the_same_or_cut_off_are_named() -> None:
     assert refusal(ask(source, gone), at).field == "destination"
     assert "itself" in refusal(ask(source, source), at).reason
     assert "no chain of links" in refusal(ask(source, target), at).reason
+
+
+def test_a_limit_on_latency_holds_both_ways() -> None:
+    fabric = Fabric()
+    fabric.join(1, 2, latency_ms=1.0)
+    source, target = fabric.host(1), fabric.host(2)
+    slow_back = fabric.network.links
+    key = next(key for key in slow_back if key[0] == 2)
+    links = dict(slow_back) | {key: replace(slow_back[key], latency_ms=9.0)}
+    at = situation(fabric)
+    at = replace(at, network=replace(at.network, links=links))
+    both = replace(ask(source, target, max_latency_ms=5.0), both_ways=True)
+    assert plan_path(ask(source, target, max_latency_ms=5.0), at).latency_ms == 1.0
+    assert "takes 9 ms" in refusal(both, at).reason

@@ -281,6 +281,22 @@ def test_health_names_what_does_not_work(controller: FakeController) -> None:
     assert content["stitches"] is None
 
 
+def test_health_names_stitches_that_do_not_do_what_was_asked(call: Caller, controller: FakeController) -> None:
+    request = StitchRequest(MACS[0], MACS[1], 4.0)
+    for number in range(1, 9):
+        failed = Stitch(number, request, State.FAILED, NOW_S, NOW_S, reason="a link is gone")
+        controller.stitches[number] = failed
+    controller.stitches[9] = Stitch(9, request, State.UP, NOW_S, NOW_S)
+    reasons = call("GET", "/v1/health").json()["reasons"]
+    assert "stitch 1 is failed: a link is gone" in reasons and "3 more stitches are not up" in reasons
+    assert not any("stitch 9" in reason for reason in reasons)
+
+
+def test_health_says_when_there_are_too_many_demands(call: Caller, controller: FakeController) -> None:
+    controller.outlook = replace(outlook(), left_out=7)
+    assert any("7 demands are not forecast" in reason for reason in call("GET", "/v1/health").json()["reasons"])
+
+
 def test_the_description_names_every_path_and_its_problems(call: Caller) -> None:
     schema = call("GET", "/v1/openapi.json").json()
     assert schema["openapi"].startswith("3.1")

@@ -455,11 +455,16 @@ def test_where_all_ways_are_busy_stitches_do_not_wander_between_them(
     lab.world.deviation = 0.1
     each_mbps = 3 * level * CAPACITY_MBPS / len(lab.pairs)
     made: Counter[type] = Counter()
+    moved: Counter[int] = Counter()
     for now_s in range(100):
         demands = {pair: each_mbps * (1 + noise * chance.uniform(-1, 1)) for pair in lab.pairs}
-        made.update(map(type, lab.world.round(float(now_s), demands)))
+        decisions = lab.world.round(float(now_s), demands)
+        made.update(map(type, decisions))
+        moved.update(decision.stitch_id for decision in decisions if isinstance(decision, Reroute))
     assert made[Establish] <= len(lab.pairs)
-    assert (made[Release], made[Reroute]) == (0, 0)
+    assert made[Release] == 0
+    # One may find a better place as the demands vary; after that it stays.
+    assert all(times == 1 for times in moved.values()) and moved.total() <= 2
 
 
 @settings(deadline=None, max_examples=6)

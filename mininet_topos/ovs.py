@@ -40,7 +40,7 @@ class OvsError(RuntimeError):
 
 
 def require_lab() -> None:
-    """Raise LabUnavailable unless a lab can run here: root, /dev/net/tun, OVS, mnexec, ip, ifconfig."""
+    """Raise LabUnavailable unless a lab can run here: root, /dev/net/tun, OVS, namespaces, ip, ifconfig."""
     if os.geteuid() != 0:
         raise LabUnavailable("the lab needs root (network namespaces, devices): run it with sudo")
     require_programs(tuple(_PACKAGES))
@@ -51,6 +51,14 @@ def require_lab() -> None:
         raise LabUnavailable(
             f"the lab needs {tun} ({error.strerror}): `modprobe tun`; in a container "
             f"add --device {tun} --cap-add NET_ADMIN"
+        ) from error
+    try:
+        # Mininet waits for ever for the shell of a host that could not be made.
+        run(["mnexec", "-n", "true"])
+    except OvsError as error:
+        raise LabUnavailable(
+            f"the lab cannot make a network namespace ({error}): in a container add --privileged, "
+            "in a chroot bind-mount the root on itself first"
         ) from error
 
 

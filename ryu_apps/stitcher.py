@@ -9,7 +9,7 @@ import itertools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 from os_ken.controller import ofp_event
 from os_ken.controller.handler import DEAD_DISPATCHER, MAIN_DISPATCHER
@@ -22,7 +22,6 @@ from ryu_apps.events import (
     CreateStitch,
     DeleteStitch,
     NetworkChanged,
-    Outlook,
     OutlookReady,
     RatesMeasured,
     StagesApplied,
@@ -33,6 +32,7 @@ from ryu_apps.events import (
     WantRules,
 )
 from ryu_apps.proving import Prover
+from ryu_apps.stitch_book import StitchBook, StitchStore
 from ryu_apps.store import StoreError
 from ryu_apps.watch import PROVE_WITHIN_S, Watch
 from stitching.admission import Admission
@@ -64,22 +64,6 @@ REMEMBER_S = 3600.0
 _ON_THE_MOVE = frozenset({State.REQUESTED, State.ESTABLISHING, State.ADJUSTING, State.TERMINATING})
 
 
-class StitchStore(Protocol):
-    """Where stitches are kept (ryu_apps.store.StateStore)."""
-
-    def stitches(self) -> Sequence[Stitch]:
-        """All that were kept."""
-
-    def save_stitch(self, stitch: Stitch) -> None:
-        """Keep a stitch; returns when it is safe."""
-
-    def next_stitch_id(self) -> int:
-        """A number that was never given before."""
-
-    def forget_stitches(self, ended_before_s: float) -> None:
-        """Drop those that ended before this time."""
-
-
 class Duplicate(NotPossible):
     """The two hosts are stitched already."""
 
@@ -109,7 +93,6 @@ class Stitcher(App):
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self._store = store
         self._prover = Prover(key, monotonic)
         self._trigger = Trigger(policy) if policy is not None else None
         self._clock = clock
@@ -117,27 +100,27 @@ class Stitcher(App):
         self._network = Network()
         self._directory = Directory.of(())
         self._admission = Admission()
-        self._stitches: dict[int, Stitch] = {}
-        self._unsaved: set[int] = set()
+        self._stitches = StitchBook(store, self.log, self._announce)
         self._removals: dict[int, _Removal] = {}
         self._tickets = itertools.count(1)
         self._establishing: dict[int, int] = {}
         self._adjusting: dict[int, Stitch] = {}
         self._retry_at_s: dict[int, float] = {}
         self._port_mbps: dict[tuple[int, int], float] = {}
-        self._outlook: Outlook | None = None
 
     # -- start ----------------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Take up the stitches that were stored, then start the event loop and the probe timer."""
-        for stitch in self._store.stitches():
-            self._stitches[stitch.id] = stitch
-            self._resume(stitch)
+        self._take_up()
         super().start()
         self._announce()
         self.every(0.05, "probe")
         self.every(1.0, "retry")
+
+    def _take_up(self) -> None:
+        for stitch in self._stitches.load():
+            self._resume(stitch)
 
     def _resume(self, stitch: Stitch) -> None:
         """Go on where the controller stopped: what was in the data plane stays, what was half done is redone."""
@@ -147,9 +130,11 @@ class Stitcher(App):
             self._prover.watch(stitch)
         elif stitch.state is State.TERMINATING:
             # Nobody wants its rules any more, so the installer finds them in excess.
-            self._put(stitch.to(State.TERMINATED, self._clock(), reason=stitch.reason))
+            self._stitches.put(stitch.to(State.TERMINATED, self._clock(), reason=stitch.reason))
         elif stitch.state not in ENDED and stitch.state is not State.FAILED:
-            self._put(replace(stitch, state=State.FAILED, path=None, reason="the controller was restarted"))
+            self._stitches.put(
+                replace(stitch, state=State.FAILED, path=None, reason="the controller was restarted")
+            )
 
     # -- what others tell -----------------------------------------------------------------------------------
 
@@ -158,11 +143,11 @@ class Stitcher(App):
         """Follow the fabric: capacities, paths that broke, hosts that moved."""
         self._network = event.network
         self._admission.follow(event.network)
-        for stitch in list(self._stitches.values()):
+        for stitch in self._stitches:
             broken = self._broken(stitch)
             if broken is not None:
                 self._bring_down(stitch, broken)
-        carrying = [stitch for stitch in self._stitches.values() if stitch.state in CARRYING]
+        carrying = [stitch for stitch in self._stitches if stitch.state in CARRYING]
         for stitch in self._admission.too_much(carrying, first=ORIGIN):
             self._bring_down(stitch, "a link of its path carries less now than was promised on it")
         self._retry_at_s.clear()
@@ -191,7 +176,7 @@ class Stitcher(App):
     def on_vnets(self, event: VnetsChanged) -> None:
         """Take away what no longer joins hosts of one virtual network."""
         self._directory = Directory.of(event.vnets)
-        for stitch in list(self._stitches.values()):
+        for stitch in self._stitches:
             hosts = [self._network.hosts.get(mac) for mac in stitch.request.directions[0]]
             vnets = {self._directory.vnet_of(host) for host in hosts if host is not None}
             if len(vnets) > 1 and stitch.state not in (*ENDED, State.TERMINATING):
@@ -225,8 +210,7 @@ class Stitcher(App):
 
     def _all(self) -> tuple[Stitch, ...]:
         probe_ms = {number: watch.latency_ms for number, watch in self._prover.watches.items()}
-        stitches = (self._stitches[number] for number in sorted(self._stitches))
-        return tuple(replace(stitch, probe_ms=probe_ms.get(stitch.id)) for stitch in stitches)
+        return tuple(replace(stitch, probe_ms=probe_ms.get(stitch.id)) for stitch in self._stitches)
 
     @handles(CheckStitch)
     def on_check(self, request: CheckStitch) -> None:
@@ -266,7 +250,7 @@ class Stitcher(App):
     def _rivals(self, request: StitchRequest) -> list[Stitch]:
         """The stitches that carry what this one is to carry."""
         pairs = set(request.directions)
-        return [s for s in self._stitches.values() if s.state not in ENDED and pairs & set(s.request.directions)]
+        return [stitch for stitch in self._stitches.active if pairs & set(stitch.request.directions)]
 
     def _plan_path(self, request: StitchRequest, without: Sequence[Stitch] = ()) -> StitchPath:
         """A path over switches that can take rules now; where there is none, one that has to wait for them."""
@@ -294,11 +278,10 @@ class Stitcher(App):
         """Admit a stitch and start on it; what the trigger made for the same hosts makes room first."""
         path = self._plan(request)
         rivals = self._rivals(request)
-        now_s = self._clock()
-        stitch = Stitch(self._store.next_stitch_id(), request, State.REQUESTED, now_s, now_s)
+        stitch = self._stitches.new(request, self._clock())
         if rivals:
             stitch = replace(stitch, reason=f"waits until it has replaced stitch {rivals[0].id}")
-            self._put(stitch, certain=True)
+            self._stitches.put(stitch, certain=True)
             for rival in rivals:
                 if rival.state is not State.TERMINATING:
                     self._terminate(rival, f"replaced by stitch {stitch.id}")
@@ -309,7 +292,7 @@ class Stitcher(App):
     def _start(self, stitch: Stitch, path: StitchPath) -> None:
         self._admission.book(stitch, path)
         try:
-            self._put(stitch, certain=True)
+            self._stitches.put(stitch, certain=True)
         except StoreError:
             self._admission.free(stitch.id)
             raise
@@ -318,7 +301,7 @@ class Stitcher(App):
     def _establish(self, stitch: Stitch, path: StitchPath) -> None:
         epoch = (stitch.epoch + 1) & 0xFFFF
         stitch = replace(stitch, path=path, epoch=epoch).to(State.ESTABLISHING, self._clock())
-        self._put(stitch)
+        self._stitches.put(stitch)
         self._install(stitch, establish_stages(stitch), establish_pause_s(stitch, self._network))
 
     def _install(self, stitch: Stitch, stages: tuple[Stage, ...], pause_s: float) -> None:
@@ -356,9 +339,9 @@ class Stitcher(App):
         if tick.name == "probe":
             self._send_probes()
         else:
-            self._save_again()
+            self._stitches.save_again()
             self._retry()
-            self._forget_ended()
+            self._stitches.forget_ended(self._clock() - REMEMBER_S)
 
     def _send_probes(self) -> None:
         now_s = self._monotonic()
@@ -385,7 +368,7 @@ class Stitcher(App):
         making = stitch.state in (State.ESTABLISHING, State.ADJUSTING)
         if making and watch.proven:
             self._admission.settle(stitch.id)
-            self._put(stitch.to(State.UP, self._clock()))
+            self._stitches.put(stitch.to(State.UP, self._clock()))
         elif making and watch.unproven_for_s(now_s) > PROVE_WITHIN_S:
             self._remove(stitch, State.FAILED, f"no probe came through within {PROVE_WITHIN_S:g} s")
         elif stitch.state in (State.UP, State.DEGRADED) and (
@@ -394,9 +377,9 @@ class Stitcher(App):
             self._bring_down(stitch, "probes no longer come through")
         elif stitch.state is State.UP and watch.slow:
             reason = f"latency {watch.latency_ms:.3g} ms is above {stitch.request.max_latency_ms:g} ms"
-            self._put(stitch.to(State.DEGRADED, self._clock(), reason=reason))
+            self._stitches.put(stitch.to(State.DEGRADED, self._clock(), reason=reason))
         elif stitch.state is State.DEGRADED and not watch.slow:
-            self._put(stitch.to(State.UP, self._clock()))
+            self._stitches.put(stitch.to(State.UP, self._clock()))
 
     # -- adjust and take away -------------------------------------------------------------------------------
 
@@ -413,7 +396,7 @@ class Stitcher(App):
             return
         self._prover.forget(stitch.id)
         self._adjusting[stitch.id] = stitch
-        after = self._put(after.to(State.ADJUSTING, self._clock()))
+        after = self._stitches.put(after.to(State.ADJUSTING, self._clock()))
         self._install(after, reroute_stages(stitch, after), establish_pause_s(after, self._network))
 
     def _keep_path(self, stitch: Stitch, before: Stitch, reason: str) -> None:
@@ -421,9 +404,13 @@ class Stitcher(App):
         try:
             self._admission.move_back(before)
         except Oversubscribed as error:
-            self._remove(self._put(replace(before, state=stitch.state)), State.FAILED, f"{reason}; {error}")
+            self._remove(
+                self._stitches.put(replace(before, state=stitch.state)), State.FAILED, f"{reason}; {error}"
+            )
             return
-        stitch = self._put(replace(before, state=stitch.state).to(before.state, self._clock(), reason=reason))
+        stitch = self._stitches.put(
+            replace(before, state=stitch.state).to(before.state, self._clock(), reason=reason)
+        )
         self._prover.watch(stitch)
 
     def _resize(self, stitch: Stitch, bandwidth_mbps: float) -> None:
@@ -433,17 +420,17 @@ class Stitcher(App):
         except Oversubscribed as error:
             self.log.info("stitch=%d not_resized=%s", stitch.id, error)
             return
-        self._put(replace(stitch, request=replace(stitch.request, bandwidth_mbps=bandwidth_mbps)))
+        self._stitches.put(replace(stitch, request=replace(stitch.request, bandwidth_mbps=bandwidth_mbps)))
 
     def _bring_down(self, stitch: Stitch, reason: str) -> None:
         """The path does not carry any more: take the rules out, so that the shortest way does; then try again."""
         if stitch.state in (State.UP, State.DEGRADED):
-            stitch = self._put(stitch.to(State.DOWN, self._clock(), reason=reason))
+            stitch = self._stitches.put(stitch.to(State.DOWN, self._clock(), reason=reason))
         self._remove(stitch, State.FAILED, reason)
 
     def _terminate(self, stitch: Stitch, reason: str, *, certain: bool = False) -> None:
         held = stitch.path is not None and stitch.state is not State.FAILED
-        stitch = self._put(stitch.to(State.TERMINATING, self._clock(), reason=reason), certain=certain)
+        stitch = self._stitches.put(stitch.to(State.TERMINATING, self._clock(), reason=reason), certain=certain)
         if held:
             self._remove(stitch, State.TERMINATED, reason)
         else:
@@ -468,18 +455,18 @@ class Stitcher(App):
         """The rules of a stitch are gone: free what it held; one of the trigger's own is not tried again."""
         self._admission.free(stitch.id)
         self._prover.forget(stitch.id)
-        stitch = self._put(replace(stitch, path=None).to(state, self._clock(), reason=reason))
+        stitch = self._stitches.put(replace(stitch, path=None).to(state, self._clock(), reason=reason))
         if state is State.FAILED:
             self._retry_at_s[stitch.id] = self._monotonic() + RETRY_S
             if stitch.request.origin == ORIGIN:
                 self._terminate(stitch, reason or "failed")
-        elif any(other.state is State.REQUESTED for other in self._stitches.values()):
+        elif any(other.state is State.REQUESTED for other in self._stitches):
             self._retry()
 
     def _retry(self) -> None:
         """Start on what failed a while ago, and on what waited for others to make room."""
         now_s = self._monotonic()
-        for stitch in list(self._stitches.values()):
+        for stitch in self._stitches:
             waits = stitch.state is State.REQUESTED and len(self._rivals(stitch.request)) == 1
             failed = stitch.state is State.FAILED and now_s >= self._retry_at_s.get(stitch.id, 0.0)
             if waits or failed:
@@ -491,31 +478,21 @@ class Stitcher(App):
             path = self._plan_path(stitch.request)
         except NotPossible as error:
             if stitch.state is State.REQUESTED:
-                self._put(stitch.to(State.FAILED, self._clock(), reason=str(error)))
+                self._stitches.put(stitch.to(State.FAILED, self._clock(), reason=str(error)))
             elif stitch.reason != str(error):
-                self._put(replace(stitch, reason=str(error)))
+                self._stitches.put(replace(stitch, reason=str(error)))
             return
         if self._prover.all_ready(hop.dpid for hop in path.hops):
             wanted = stitch if stitch.state is State.REQUESTED else stitch.to(State.REQUESTED, self._clock())
             self._start(replace(wanted, reason=None), path)
-
-    def _forget_ended(self) -> None:
-        before_s = self._clock() - REMEMBER_S
-        old = [s.id for s in self._stitches.values() if s.state in ENDED and s.changed_s < before_s]
-        if old:
-            self._store.forget_stitches(before_s)
-            self._unsaved.difference_update(old)
-            for number in old:
-                del self._stitches[number]
-                self._retry_at_s.pop(number, None)
 
     # -- the trigger ----------------------------------------------------------------------------------------
 
     @handles(OutlookReady)
     def on_outlook(self, event: OutlookReady) -> None:
         """Stitch before the traffic arrives, and let go when it has passed."""
-        self._outlook = outlook = event.outlook
-        active = tuple(s for s in self._stitches.values() if s.state not in ENDED)
+        outlook = event.outlook
+        active = self._stitches.active
         carrying = frozenset(s.id for s in active if s.state in CARRYING)
         # A forecast made before its own last change took effect would have it made twice.
         settled = not any(s.state in _ON_THE_MOVE for s in active if s.request.origin == ORIGIN)
@@ -538,10 +515,8 @@ class Stitcher(App):
         self.log.info("decision=%s", decision)
         match decision:
             case Establish(request, path):
-                now_s = self._clock()
-                stitch = Stitch(self._store.next_stitch_id(), request, State.REQUESTED, now_s, now_s)
                 try:
-                    self._start(stitch, path)
+                    self._start(self._stitches.new(request, self._clock()), path)
                 except Oversubscribed as error:
                     self.log.info("not_made=%s", error)
             case Reroute(stitch_id, bandwidth_mbps, path, relieves):
@@ -551,48 +526,8 @@ class Stitcher(App):
             case Release(stitch_id):
                 self._terminate(self._stitches[stitch_id], "no longer needed")
 
-    # -- store, then tell -----------------------------------------------------------------------------------
-
-    def _put(self, stitch: Stitch, *, certain: bool = False) -> Stitch:
-        """Store a stitch as it is now, then act on it and tell the others.
-
-        What somebody asks for must be stored for `certain`, or it raises StoreError and is not done. What happens
-        to a stitch happens all the same: a full disk must not keep one up that carries nothing.
-        """
-        before = self._stitches.get(stitch.id)
-        try:
-            self._store.save_stitch(stitch)
-        except StoreError as error:
-            if certain:
-                raise
-            if not self._unsaved:
-                self.log.warning("stitch=%d unsaved error=%s", stitch.id, error)
-            self._unsaved.add(stitch.id)
-        else:
-            self._unsaved.discard(stitch.id)
-        self._stitches[stitch.id] = stitch
-        if before is None or before.state is not stitch.state:
-            self.log.info(
-                "stitch=%d state=%s was=%s reason=%s",
-                stitch.id,
-                stitch.state,
-                before.state if before is not None else None,
-                stitch.reason,
-            )
-        self._announce()
-        return stitch
-
-    def _save_again(self) -> None:
-        for number in list(self._unsaved):
-            try:
-                self._store.save_stitch(self._stitches[number])
-            except StoreError:
-                return
-            self._unsaved.discard(number)
-            self.log.info("stitch=%d saved after errors", number)
-
     def _announce(self) -> None:
-        self.publish(StitchesChanged(tuple(s for s in self._stitches.values() if s.state not in ENDED)))
+        self.publish(StitchesChanged(self._stitches.active))
 
 
 def _owner(stitch_id: int) -> str:

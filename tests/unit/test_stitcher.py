@@ -179,7 +179,7 @@ def test_the_same_hosts_are_not_stitched_twice(bench: Bench) -> None:
 def test_no_link_is_promised_more_than_it_has(bench: Bench) -> None:
     create(bench)
     other = StitchRequest(A, B, 7.0)
-    bench._stitches[1] = bench._stitches[1].to(State.TERMINATING, 0.0).to(State.TERMINATED, 0.0)
+    bench._stitches.put(bench._stitches[1].to(State.TERMINATING, 0.0).to(State.TERMINATED, 0.0))
     path = bench._plan(other)
     assert [hop.dpid for hop in path.hops] == [1, 3, 2]
     with pytest.raises(NotPossible, match="bandwidth_mbps"):
@@ -274,9 +274,7 @@ def test_hosts_that_no_longer_belong_together_lose_their_stitch(bench: Bench) ->
 def test_after_a_restart_an_up_stitch_is_wanted_as_it_was(bench: Bench, store: MemoryStore) -> None:
     before = up(bench)
     again = Bench(store)
-    for stitch in store.stitches():
-        again._stitches[stitch.id] = stitch
-        again._resume(stitch)
+    again._take_up()
     (wanted,) = (event for event in again.told if isinstance(event, WantRules))
     assert wanted.rules == stitch_rules(before)
     again.on_network(NetworkChanged(triangle()))
@@ -290,9 +288,7 @@ def test_what_was_half_done_at_a_restart_is_done_again(bench: Bench, store: Memo
     if confirmed:
         bench.confirm()
     again = Bench(store)
-    for stitch in store.stitches():
-        again._stitches[stitch.id] = stitch
-        again._resume(stitch)
+    again._take_up()
     assert again.stitch().state is State.FAILED
     again.on_network(NetworkChanged(triangle()))
     again.connect()
@@ -359,9 +355,7 @@ def test_hosts_on_one_switch_are_stitched_without_promising_any_link(bench: Benc
 def test_a_stitch_that_no_probe_proves_after_a_restart_does_not_stay_up(bench: Bench, store: MemoryStore) -> None:
     up(bench)
     again = Bench(store)
-    for stitch in store.stitches():
-        again._stitches[stitch.id] = stitch
-        again._resume(stitch)
+    again._take_up()
     again.on_network(NetworkChanged(triangle()))
     again.connect()
     for _ in range(30):

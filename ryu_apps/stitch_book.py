@@ -1,0 +1,110 @@
+"""All stitches there are: in memory as they are now, in the store as soon as it takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from logging import Logger
+from typing import Protocol
+
+from ryu_apps.store import StoreError
+from stitching.stitch import ENDED, State, Stitch, StitchRequest
+
+
+class StitchStore(Protocol):
+    """Where stitches are kept (ryu_apps.store.StateStore). All calls raise StoreError."""
+
+    def stitches(self) -> Sequence[Stitch]:
+        """All that were kept."""
+
+    def save_stitch(self, stitch: Stitch) -> None:
+        """Keep a stitch; returns when it is safe."""
+
+    def next_stitch_id(self) -> int:
+        """A number that was never given before."""
+
+    def forget_stitches(self, ended_before_s: float) -> None:
+        """Drop those that ended before this time."""
+
+
+class StitchBook:
+    """Stitches by number. `changed` is called after each change."""
+
+    def __init__(self, store: StitchStore, log: Logger, changed: Callable[[], None]) -> None:
+        self._store = store
+        self._log = log
+        self._changed = changed
+        self._stitches: dict[int, Stitch] = {}
+        self._unsaved: set[int] = set()
+
+    def load(self) -> tuple[Stitch, ...]:
+        """Take up what was stored, and answer it."""
+        self._stitches = {stitch.id: stitch for stitch in self._store.stitches()}
+        return tuple(self._stitches.values())
+
+    def new(self, request: StitchRequest, now_s: float) -> Stitch:
+        """A stitch with a number of its own, not in the book yet. Raises StoreError."""
+        return Stitch(self._store.next_stitch_id(), request, State.REQUESTED, now_s, now_s)
+
+    def __getitem__(self, number: int) -> Stitch:
+        return self._stitches[number]
+
+    def get(self, number: int) -> Stitch | None:
+        """The stitch of this number, None where there is none."""
+        return self._stitches.get(number)
+
+    def __iter__(self) -> Iterator[Stitch]:
+        """All that are remembered, as they are now: the book may change meanwhile. Oldest first."""
+        return iter([self._stitches[number] for number in sorted(self._stitches)])
+
+    @property
+    def active(self) -> tuple[Stitch, ...]:
+        """Those that have not ended."""
+        return tuple(stitch for stitch in self if stitch.state not in ENDED)
+
+    def put(self, stitch: Stitch, *, certain: bool = False) -> Stitch:
+        """Store a stitch as it is now, before anything is done about it.
+
+        What somebody asks for must be stored for `certain`, or it raises StoreError and is not done. What happens
+        to a stitch happens all the same: a full disk must not keep one up that carries nothing.
+        """
+        before = self._stitches.get(stitch.id)
+        try:
+            self._store.save_stitch(stitch)
+        except StoreError as error:
+            if certain:
+                raise
+            if not self._unsaved:
+                self._log.warning("stitch=%d unsaved error=%s", stitch.id, error)
+            self._unsaved.add(stitch.id)
+        else:
+            self._unsaved.discard(stitch.id)
+        self._stitches[stitch.id] = stitch
+        was = before.state if before is not None else None
+        if was is not stitch.state:
+            self._log.info("stitch=%d state=%s was=%s reason=%s", stitch.id, stitch.state, was, stitch.reason)
+        self._changed()
+        return stitch
+
+    def save_again(self) -> None:
+        """Store what the store did not take before."""
+        for number in list(self._unsaved):
+            try:
+                self._store.save_stitch(self._stitches[number])
+            except StoreError:
+                return
+            self._unsaved.discard(number)
+            self._log.info("stitch=%d saved after errors", number)
+
+    def forget_ended(self, before_s: float) -> None:
+        """Drop those that ended before this time."""
+        old = [stitch.id for stitch in self if stitch.state in ENDED and stitch.changed_s < before_s]
+        if not old:
+            return
+        try:
+            self._store.forget_stitches(before_s)
+        except StoreError as error:
+            self._log.warning("ended=not_forgotten error=%s", error)
+            return
+        self._unsaved.difference_update(old)
+        for number in old:
+            del self._stitches[number]

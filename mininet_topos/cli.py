@@ -21,7 +21,7 @@ from mininet_topos.demo import RUNS, DemoError, Plan, Report, RunResult, as_json
 from mininet_topos.emulator import RelayFailed
 from mininet_topos.generator import generate
 from mininet_topos.lab import Lab, LabError
-from mininet_topos.ovs import LabUnavailable, OvsError
+from mininet_topos.ovs import LabUnavailable, OvsError, require_lab
 from mininet_topos.topology import BadTopology, LabTopology, from_dataset
 from mininet_topos.worker import WorkerFailed
 from pathing import BadFile, read_repetita, read_sndlib
@@ -80,6 +80,9 @@ def demo(
         stretch = _stretch(matrices, lab, start, scale, minutes, step_seconds)
         cut = matrices.window(stretch.start, stretch.steps, stretch.scale)
         plan = Plan(lab, cut, step_seconds, seed)
+        require_lab()
+        if output is not None:
+            output.touch()  # rather now than after five minutes
         _introduce(console, plan, stretch)
         with _progress(console, plan) as report:
             runs = run_demo(plan, report)

@@ -184,6 +184,8 @@ def _controller(state: Path, trigger: str, season_s: float) -> Iterator[tuple[ht
                 trust_env=False,
             ) as api:
                 yield api, ports["openflow"]
+        except DemoError as error:
+            raise DemoError(f"{error}; the controller's log ends:\n{_tail(log_file)}") from error
         except httpx.HTTPError as error:
             raise DemoError(
                 f"the controller does not do as it is asked ({error}); its log ends:\n{_tail(log_file)}"
@@ -203,11 +205,11 @@ def _ports(process: subprocess.Popen[bytes], state: Path) -> dict[str, int]:
     path = state / "ports"
     while time.monotonic() < deadline_s:
         if process.poll() is not None:
-            raise DemoError(f"the controller ended at once:\n{_tail(state / 'log')}")
+            raise DemoError("the controller ended at once")
         if path.exists() and (text := path.read_text()).endswith("\n"):
             return {name: int(port) for name, port in (line.split("=") for line in text.split())}
         time.sleep(0.02)
-    raise DemoError(f"the controller did not start within {READY_WITHIN_S:g} s:\n{_tail(state / 'log')}")
+    raise DemoError(f"the controller did not start within {READY_WITHIN_S:g} s")
 
 
 def _tail(log: Path) -> str:
@@ -227,7 +229,7 @@ def _prepare(api: httpx.Client, lab: Lab) -> None:
     hosts = lab.hosts()
     for one, other in zip(hosts, (*hosts[1:], hosts[0]), strict=True):
         if not lab.ping(one.name, other.name, deadline_s=5.0):
-            raise DemoError(f"{one.name} does not reach {other.name}; see the controller's log")
+            raise DemoError(f"{one.name} does not reach {other.name}")
     _wait(lambda: len(_get(api, "/v1/hosts")) == len(hosts), "hosts were not all seen")
 
 

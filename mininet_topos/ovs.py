@@ -55,10 +55,11 @@ def require_lab() -> None:
     try:
         # Mininet waits for ever for the shell of a host that could not be made.
         run(["mnexec", "-n", "true"])
+        run(["mnexec", "-a", str(os.getpid()), "true"])
     except OvsError as error:
         raise LabUnavailable(
-            f"the lab cannot make a network namespace ({error}): in a container add --privileged, "
-            "in a chroot bind-mount the root on itself first"
+            f"the lab cannot make and enter network namespaces ({error}): it needs CAP_SYS_ADMIN "
+            "(in a container --privileged) and a root that is a mount point, which that of a plain chroot is not"
         ) from error
 
 

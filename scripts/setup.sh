@@ -22,7 +22,7 @@ if ! "$PYTHON" -c 'import venv, ensurepip' 2>/dev/null; then
 fi
 
 if [ -n "$missing" ]; then
-    missing=$(printf '%s\n' $missing | sort -u | tr '\n' ' ')
+    missing=$(printf '%s\n' $missing | sort -u | paste -s -d ' ')
     [ "$(id -u)" = 0 ] || fail "needs the packages $missing; run 'sudo apt-get install $missing' or run make as root"
     command -v apt-get >/dev/null || fail "needs the programs of Debian's packages $missing; install them"
     echo "installing $missing"

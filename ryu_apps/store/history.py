@@ -216,4 +216,6 @@ class HistoryStore:
         except StoreError as error:
             # The frames are still there: the next minute tries again.
             log.warning("roll_up=failed error=%s", error)
+        except Exception:  # whatever is wrong with old data, new samples must still be written
+            log.exception("roll_up=failed")
         self._minute_s = minute_s

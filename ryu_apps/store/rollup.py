@@ -44,13 +44,17 @@ def roll_up(database: Database, minute_s: int) -> None:
     doing = "roll up a minute of history"
     with database.reading(doing) as connection:
         times, ids, values = _minute(connection, minute_s)
-    for start in range(0, len(ids), BATCH):
-        batch = slice(start, start + BATCH)
+        again = _rolled_up_before(connection, minute_s)
+    # Nobody reads the rows of a minute before its times are there. Where they are there already, rows and times
+    # must change together.
+    batches = [slice(start, start + BATCH) for start in range(0, len(ids), BATCH)]
+    for batch in () if again else batches:
         with database.writing(doing) as connection:
             _write_series(connection, minute_s, ids[batch], values[batch])
-        if start + BATCH < len(ids):
-            time.sleep(PAUSE_S)
+        time.sleep(PAUSE_S)
     with database.writing(doing) as connection:
+        for batch in batches if again else ():
+            _write_series(connection, minute_s, ids[batch], values[batch])
         table = schema.raw_minutes
         connection.execute(delete(table).where(table.c.minute_s == minute_s))
         connection.execute(insert(table).values(minute_s=minute_s, times_s=times.astype("<f8").tobytes()))
@@ -60,6 +64,11 @@ def roll_up(database: Database, minute_s: int) -> None:
                 frames > minute_s, frames <= minute_s + MINUTE_S, frames.in_(times.tolist())
             )
         )
+
+
+def _rolled_up_before(connection: Connection, minute_s: int) -> bool:
+    table = schema.raw_minutes
+    return connection.scalar(select(table.c.minute_s).where(table.c.minute_s == minute_s)) is not None
 
 
 def _minute(connection: Connection, minute_s: int) -> tuple[Floats, list[int], Floats]:

@@ -21,6 +21,7 @@ from mininet_topos.lab import Lab
 from mininet_topos.topology import LabTopology
 from ryu_apps.store import StateStore
 from tests.system.conftest import eventually
+from tests.system.flows import all_flows
 from tests.system.frames import announce
 from tests.system.waiting import wait_until
 
@@ -219,6 +220,16 @@ class Fabric:
 
         wait_until(heard, 10.0, "every host known")
 
+    def wait_for_rules(self) -> None:
+        """Wait until every rule that the controller has sent is on its switch."""
+
+        def there() -> bool:
+            installer = self.controller.get("/health")["installer"]
+            sent = installer["rules_added"] - installer["rules_removed"]
+            return sent == len(all_flows(self.bridges())) and not installer["switches_differing"]
+
+        wait_until(there, 10.0, "every rule on its switch")
+
     def wait_for_fabric_saved(self) -> None:
         """Wait until all that is known of the fabric would be known after a restart."""
         lab, database = self.lab, f"sqlite:///{self.controller.state / 'lockstitch.db'}"
@@ -266,6 +277,7 @@ def running_fabric(topology: LabTopology, state: Path, *options: str) -> Iterato
                 fabric.wait_for_links()
                 fabric.tell_capacities()
                 fabric.wait_for_hosts()
+                fabric.wait_for_rules()
             except AssertionError as error:
                 error.add_note(controller.log_tail())
                 raise

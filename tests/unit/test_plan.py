@@ -75,6 +75,12 @@ def latency_ms(network: Network, path: tuple[LinkKey, ...]) -> float | None:
     return None if None in parts else sum(part for part in parts if part is not None)
 
 
+def slower_ms(network: Network, path: tuple[LinkKey, ...]) -> float | None:
+    """The sum along a path where each link counts as its slower direction, None where one is unknown."""
+    both = [(network.links[key].latency_ms, network.links[reverse(key)].latency_ms) for key in path]
+    return None if any(None in ways for ways in both) else sum(max(ms or 0.0 for ms in ways) for ways in both)
+
+
 @st.composite
 def asked(draw: st.DrawFn) -> tuple[Situation, StitchRequest]:
     """A fabric with promises and loads on it, a request between two switches."""
@@ -99,7 +105,7 @@ def keeps(at: Situation, request: StitchRequest, path: tuple[LinkKey, ...]) -> b
     for key in links:
         if key not in at.network.links or at.resources.free(key) < request.bandwidth_mbps:
             return False
-    latency = latency_ms(at.network, path)
+    latency = slower_ms(at.network, path) if request.both_ways else latency_ms(at.network, path)
     return request.max_latency_ms is None or (latency is not None and latency <= request.max_latency_ms)
 
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy import Connection
 
 from ryu_apps.events import Rates
-from ryu_apps.store import HistoryStore, Resolution, Retention, SeriesKind, StoreError
+from ryu_apps.store import HistoryStore, Resolution, Retention, SeriesKind, StoreError, rollup
+from ryu_apps.store.engine import Database
 from ryu_apps.store.samples import SeriesKey, key_of, key_text, minute_of
 
 T0 = 1_790_000_040.0
@@ -58,6 +63,19 @@ def read(
     return dict(zip((times - T0).tolist(), values.tolist(), strict=True))
 
 
+class DiesAfter:
+    """A database whose process dies after so many transactions that write."""
+
+    def __init__(self, database: Database, writes: int) -> None:
+        self.reading, self._database, self._left = database.reading, database, writes
+
+    def writing(self, doing: str) -> AbstractContextManager[Connection]:
+        if self._left == 0:
+            raise StoreError("killed")
+        self._left -= 1
+        return self._database.writing(doing)
+
+
 # one series ----------------------------------------------------------------------------------------------
 
 
@@ -91,6 +109,29 @@ def test_minutes_have_the_mean_and_the_highest_of_what_was_measured(history: His
     record(history, 1, *([2.0, 4.0, None] * 20), 7.0, 9.0)
     assert read(history, 0, 120, Resolution.MINUTE_MEAN) == {60: 3.0, 120: 8.0}
     assert read(history, 0, 120, Resolution.MINUTE_MAX) == {60: 4.0, 120: 9.0}
+
+
+@pytest.mark.parametrize("again", [False, True])
+@pytest.mark.parametrize("writes", [0, 1, 2, 3])
+def test_a_roll_up_that_is_killed_half_way_loses_nothing_and_is_done_again(
+    file: Path, monkeypatch: pytest.MonkeyPatch, again: bool, writes: int
+) -> None:
+    monkeypatch.setattr(rollup, "BATCH", 5)
+    history = open_history(file)
+    expected = {}
+    for moment, mbps in ((1.0, 1.0), (2.0, 2.0)) if not again else ((1.0, 1.0), (70.0, 3.0), (2.0, 2.0)):
+        others = {(9, number): 1.0 for number in range(6)}
+        history.record(Rates(T0 + moment, 1.0, others | {PORT: mbps}))
+        assert history.flush()
+        expected[moment] = mbps
+    database = Database(f"sqlite:///{file}", durable=False)
+    with contextlib.suppress(StoreError):
+        rollup.roll_up(cast("Database", DiesAfter(database, writes)), minute_of(T0 + 1.0))
+    assert read(history, 0, 100) == expected
+    rollup.roll_up(database, minute_of(T0 + 1.0))
+    assert read(history, 0, 100) == expected
+    database.close()
+    history.close()
 
 
 def test_a_sample_out_of_order_finds_its_minute_though_that_is_rolled_up(history: HistoryStore) -> None:

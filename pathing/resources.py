@@ -82,13 +82,21 @@ class Resources(Generic[LinkKey]):
         Raises `Oversubscribed` naming the first link with too little left, and `ResourceError` for an owner
         that has a reservation, an unknown link, no link, or less than 1 bit/s.
         """
+        return self._promise(owner, keys, mbps, ask=True)
+
+    def _promise(
+        self, owner: Hashable, keys: Sequence[LinkKey], mbps: float, *, ask: bool
+    ) -> Reservation[LinkKey]:
         if owner in self._reservations:
             raise ResourceError(f"{owner!r} already has a reservation; resize or release it, or use another owner")
         if not keys:
             raise ResourceError(f"reservation of {owner!r} names no link; give the keys of the path's links")
         bits = _bits(f"reservation of {owner!r}", mbps, least=1)
         times = Counter(keys)
-        self._require_free(times, bits)
+        for key in times:
+            self._known(key)
+        if ask:
+            self._require_free(times, bits)
         for key, count in times.items():
             self._promised[key] += bits * count
             self._owners[key][owner] = None
@@ -118,6 +126,14 @@ class Resources(Generic[LinkKey]):
             self._promised[key] -= bits * count
             del self._owners[key][owner]
         return old
+
+    def restore(self, owner: Hashable, keys: Sequence[LinkKey], mbps: float) -> Reservation[LinkKey]:
+        """Promise again what was promised before and just released, without asking whether there is room.
+
+        No new promise is made by it, so it cannot fail where a capacity has shrunk meanwhile. Raises
+        `ResourceError` as `reserve` does.
+        """
+        return self._promise(owner, keys, mbps, ask=False)
 
     def without(self, owners: Iterable[Hashable]) -> Resources[LinkKey]:
         """A copy in which these owners hold nothing: what could be promised if they were to go."""

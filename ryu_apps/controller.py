@@ -157,7 +157,8 @@ def _start_apps(
 def _demands_before(history: HistoryStore, period_s: float) -> DemandHistory:
     """The newest demands that were stored before a restart: the forecast goes on with them."""
     demands = DemandHistory(period_s)
-    newest_s = history.newest_s()
+    # Not one from the future: the clock may have been ahead for a while.
+    newest_s = history.newest_s(time.time() + period_s)
     if newest_s is not None and time.time() - newest_s < CAPACITY * period_s:
         since_s = newest_s - CAPACITY * period_s
         _, keys, values = history.read_panel(SeriesKind.DEMAND, since_s, period_s, newest_s, MOST_PAIRS)

@@ -13,7 +13,7 @@ from stitching.routes import Pair
 Floats = npt.NDArray[np.float64]
 
 CAPACITY = 2048
-"""Samples kept: enough to fit on, little enough to play back in a fraction of a second."""
+"""Samples kept: enough to fit on, little enough to keep for every demand."""
 
 MOST_PAIRS = 2000
 """Demands kept: the largest. A step of their forecasts takes a few hundredths of a second, their samples 60 MB."""
@@ -55,8 +55,10 @@ class DemandHistory:
 
     def remember(self, last_s: float, pairs: tuple[Pair, ...], values: Floats) -> None:
         """Begin with what was measured before a restart: values (n, T), the last column of the time last_s."""
-        measured = ~np.isnan(values).all(axis=0)
         unknown = np.isnan(values)
+        began = int(np.argmin(unknown.all(axis=0)))
+        values, unknown = values[:, began:], unknown[:, began:]
+        measured = ~unknown.all(axis=0)
         # Before its first sample a demand was not known, as far as anything was measured at all.
         values = np.where(np.logical_and.accumulate(unknown, axis=1) & measured, 0.0, values)[:, -CAPACITY:]
         largest = np.argsort(-np.nan_to_num(values).sum(axis=1), kind="stable")[: self._most_pairs]
@@ -75,7 +77,7 @@ class DemandHistory:
         self._make_rows(demand_mbps)
         by_clock = round((time_s - self._last_s) / self.step_s) if self._end else 1
         passed = by_clock if self._last_beat is None else beat - self._last_beat
-        missing = min(max(passed - 1, 0), CAPACITY)
+        missing = min(max(passed - 1, 0), CAPACITY - 1)
         self._make_room(missing + 1)
         self._ring[:, self._end : self._end + missing + 1] = np.nan
         self._end += missing + 1

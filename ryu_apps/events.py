@@ -134,8 +134,8 @@ class Outlook:
     """What is expected from time_s on: the load of each link as traffic is routed now, and each demand.
 
     The names of `links` are in the order of `link_keys`, those of `demands` in the order of `pairs`.
-    stitch_ids are the stitches whose paths the link loads were worked out with. left_out is how many demands are
-    not forecast because there are too many.
+    stitches are those, by id and epoch, whose paths the link loads were worked out with. left_out is how many
+    demands are not forecast because there are too many.
     """
 
     time_s: float
@@ -144,7 +144,7 @@ class Outlook:
     pairs: tuple[Pair, ...]
     demands: Forecast
     samples: int
-    stitch_ids: frozenset[int] = frozenset()
+    stitches: frozenset[tuple[int, int]] = frozenset()
     left_out: int = 0
 
 
@@ -160,6 +160,23 @@ class OutlookRequest(Request[Outlook | None]):
     """What was forecast last?"""
 
 
+# recorder ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class RecorderStatus:
+    """Whether what is measured and seen gets to the disk; dropped periods are counted since the start."""
+
+    history_failing: bool = False
+    history_dropped: int = 0
+    fabric_unsaved: bool = False
+
+
+@dataclass
+class RecorderStatusRequest(Request[RecorderStatus]):
+    """Does the disk take what is measured?"""
+
+
 # stitcher ------------------------------------------------------------------------------------------------
 
 
@@ -173,6 +190,11 @@ class StitchesChanged(Event):
 @dataclass
 class StitchesRequest(Request[tuple[Stitch, ...]]):
     """All stitches, those that ended included while they are remembered."""
+
+
+@dataclass
+class UnsavedRequest(Request[int]):
+    """How many stitches could not be stored as they are?"""
 
 
 @dataclass

@@ -6,6 +6,7 @@ next minute. The demands are put on today's routes, back through the history, an
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import threading
@@ -85,14 +86,13 @@ class Predictor(App):
         self._known: tuple[Pair, ...] = ()
         self._pool: ProcessPoolExecutor | None = None
         self._fit: Future[tuple[Parameters, Parameters]] | None = None
-        self._fitted_at = 0
+        self._fit_at = FIRST_FIT
         self._outlook: Outlook | None = None
         self._period_s = period_s
 
     def stop(self) -> None:
         """End the worker process too."""
-        if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
+        self._end_worker()
         super().stop()
 
     # -- what the fabric looks like -------------------------------------------------------------------------
@@ -152,7 +152,7 @@ class Predictor(App):
             self._take_in(time_s, links)
             self._start_fit()
             demands_ahead, loads_ahead = self._demands.predict(), self._loads.predict()
-        carrying = frozenset(stitch.id for stitch in self._stitches if stitch.state in CARRYING)
+        carrying = frozenset((stitch.id, stitch.epoch) for stitch in self._stitches if stitch.state in CARRYING)
         samples, left_out = self._history.samples, self._history.left_out
         return Outlook(time_s, links, loads_ahead, pairs, demands_ahead, samples, carrying, left_out)
 
@@ -184,12 +184,10 @@ class Predictor(App):
     # -- fits, in another process ---------------------------------------------------------------------------
 
     def _start_fit(self) -> None:
-        length = self._history.length
-        grown = length >= max(FIRST_FIT, self._fitted_at * REFIT_GROWTH)
-        due = grown or self._history.samples - self._fitted_at >= REFIT_MOST
-        if self._fit is not None or length < FIRST_FIT or not due or not self._links:
+        samples = self._history.samples
+        if self._fit is not None or self._history.length < FIRST_FIT or samples < self._fit_at or not self._links:
             return
-        self._fitted_at = self._history.samples
+        self._fit_at = min(math.ceil(samples * REFIT_GROWTH), samples + REFIT_MOST)
         if self._pool is None:
             # Spawned: a fork of a process with threads may copy a lock that nobody will ever open.
             context = multiprocessing.get_context("spawn")
@@ -213,17 +211,25 @@ class Predictor(App):
             self._give_up_worker(error)
             return
         demands, loads = event.result.result()
-        self.log.info("fit=done samples=%d series=%d", self._fitted_at, len(demands.names) + len(loads.names))
+        self.log.info(
+            "fit=done samples=%d series=%d", self._history.samples, len(demands.names) + len(loads.names)
+        )
         self._demands.adopt(demands)
         self._loads.adopt(loads)
 
     def _give_up_worker(self, error: BaseException) -> None:
-        """It may have died while it had nothing to do: the next period starts another."""
-        self.log.warning("fit=failed error=%r next=another worker", error)
+        """It may have died while it had nothing to do: another one is tried soon, not at once."""
+        self.log.warning("fit=failed error=%r next=another worker after %d samples", error, FIRST_FIT)
+        self._end_worker()
+        self._fit_at = self._history.samples + FIRST_FIT
+
+    def _end_worker(self) -> None:
+        """A fit may take minutes, and the interpreter would wait for it before it ends."""
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
+            for process in multiprocessing.active_children():
+                process.terminate()
         self._pool = None
-        self._fitted_at = self._history.samples - REFIT_MOST + FIRST_FIT
 
 
 def _fit_both(demands: Panel, loads: Panel, season_s: float) -> tuple[Parameters, Parameters]:

@@ -59,6 +59,10 @@ class Prover:
 
     def send(self, stitch: Stitch, watch: Watch) -> bool:
         """Send the probes that are due; answers whether the switches at both ends are there to take them."""
+        if stitch.path is None:
+            # Nothing may be left to be proven here; one that is must not keep the others from their probes.
+            self.forget(stitch.id)
+            return False
         ends, now_s = _ends(stitch), self._monotonic()
         if not self.all_ready(ends):
             watch.skip(now_s)

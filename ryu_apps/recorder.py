@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ryu_apps.app import App, Tick, handles
-from ryu_apps.events import NetworkChanged, RatesMeasured
+from ryu_apps.events import NetworkChanged, RatesMeasured, RecorderStatus, RecorderStatusRequest
 from ryu_apps.store import HistoryStore, StateStore, StoreError
 from stitching.network import Network
 
@@ -60,6 +60,12 @@ class Recorder(App):
     def on_tick(self, _tick: Tick) -> None:
         """Save the fabric if it changed."""
         self._save()
+
+    @handles(RecorderStatusRequest)
+    def on_status(self, request: RecorderStatusRequest) -> None:
+        """Answer whether the disk takes what it is given."""
+        history = self._history
+        self.serve(request, lambda: RecorderStatus(history.failing, history.dropped, self._failing))
 
     def _save(self) -> None:
         network, self._unsaved = self._unsaved, None

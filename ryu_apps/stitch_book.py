@@ -53,13 +53,18 @@ class StitchBook:
         return self._stitches.get(number)
 
     def __iter__(self) -> Iterator[Stitch]:
-        """All that are remembered, as they are now: the book may change meanwhile. Oldest first."""
+        """All that are remembered, oldest first, as they are when this begins: the book may change meanwhile."""
         return iter([self._stitches[number] for number in sorted(self._stitches)])
 
     @property
     def active(self) -> tuple[Stitch, ...]:
         """Those that have not ended."""
         return tuple(stitch for stitch in self if stitch.state not in ENDED)
+
+    @property
+    def unsaved(self) -> int:
+        """How many the store does not have as they are."""
+        return len(self._unsaved)
 
     def put(self, stitch: Stitch, *, certain: bool = False) -> Stitch:
         """Store a stitch as it is now, before anything is done about it.
@@ -97,7 +102,9 @@ class StitchBook:
 
     def forget_ended(self, before_s: float) -> None:
         """Drop those that ended before this time."""
-        old = [stitch.id for stitch in self if stitch.state in ENDED and stitch.changed_s < before_s]
+        # The store forgets what it knows to have ended. One that it does not would come back with the next start.
+        ended = (s for s in self if s.state in ENDED and s.id not in self._unsaved)
+        old = [stitch.id for stitch in ended if stitch.changed_s < before_s]
         if not old:
             return
         try:
@@ -105,6 +112,5 @@ class StitchBook:
         except StoreError as error:
             self._log.warning("ended=not_forgotten error=%s", error)
             return
-        self._unsaved.difference_update(old)
         for number in old:
             del self._stitches[number]

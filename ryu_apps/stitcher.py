@@ -28,6 +28,7 @@ from ryu_apps.events import (
     StitchesChanged,
     StitchesRequest,
     SwitchReady,
+    UnsavedRequest,
     VnetsChanged,
     WantRules,
 )
@@ -103,6 +104,7 @@ class Stitcher(App):
         self._stitches = StitchBook(store, self.log, self._announce)
         self._removals: dict[int, _Removal] = {}
         self._tickets = itertools.count(1)
+        self._waiting: dict[int, StitchPath] = {}
         self._establishing: dict[int, int] = {}
         self._adjusting: dict[int, Stitch] = {}
         self._retry_at_s: dict[int, float] = {}
@@ -119,8 +121,22 @@ class Stitcher(App):
         self.every(1.0, "retry")
 
     def _take_up(self) -> None:
-        for stitch in self._stitches.load():
-            self._resume(stitch)
+        stitches = self._stitches.load()
+        asked = {
+            p
+            for s in stitches
+            if s.request.origin != ORIGIN and s.state not in ENDED
+            for p in s.request.directions
+        }
+        for stitch in stitches:
+            up = stitch.state in (State.UP, State.DEGRADED)
+            of_trigger = stitch.request.origin == ORIGIN and stitch.state not in ENDED
+            if of_trigger and (not up or asked & set(stitch.request.directions)):
+                # It makes another where one is still needed.
+                reason = "the controller was restarted"
+                self._stitches.put(replace(stitch, state=State.TERMINATED, path=None, reason=reason))
+            else:
+                self._resume(stitch)
 
     def _resume(self, stitch: Stitch) -> None:
         """Go on where the controller stopped: what was in the data plane stays, what was half done is redone."""
@@ -147,9 +163,11 @@ class Stitcher(App):
             broken = self._broken(stitch)
             if broken is not None:
                 self._bring_down(stitch, broken)
-        carrying = [stitch for stitch in self._stitches if stitch.state in CARRYING]
-        for stitch in self._admission.too_much(carrying, first=ORIGIN):
+        leaving = {removal.stitch_id for removal in self._removals.values()}
+        staying = [s for s in self._stitches if s.id not in leaving and s.state not in ENDED]
+        for stitch in self._admission.too_much(staying, first=ORIGIN):
             self._bring_down(stitch, "a link of its path carries less now than was promised on it")
+        self._part()
         self._retry_at_s.clear()
         self._retry()
 
@@ -176,6 +194,10 @@ class Stitcher(App):
     def on_vnets(self, event: VnetsChanged) -> None:
         """Take away what no longer joins hosts of one virtual network."""
         self._directory = Directory.of(event.vnets)
+        self._part()
+
+    def _part(self) -> None:
+        """A host may also have gone to another virtual network by its address."""
         for stitch in self._stitches:
             hosts = [self._network.hosts.get(mac) for mac in stitch.request.directions[0]]
             vnets = {self._directory.vnet_of(host) for host in hosts if host is not None}
@@ -211,6 +233,11 @@ class Stitcher(App):
     def _all(self) -> tuple[Stitch, ...]:
         probe_ms = {number: watch.latency_ms for number, watch in self._prover.watches.items()}
         return tuple(replace(stitch, probe_ms=probe_ms.get(stitch.id)) for stitch in self._stitches)
+
+    @handles(UnsavedRequest)
+    def on_unsaved(self, request: UnsavedRequest) -> None:
+        """Answer how many stitches the store does not have as they are."""
+        self.serve(request, lambda: self._stitches.unsaved)
 
     @handles(CheckStitch)
     def on_check(self, request: CheckStitch) -> None:
@@ -256,7 +283,7 @@ class Stitcher(App):
         """A path over switches that can take rules now; where there is none, one that has to wait for them."""
         now = self._situation()
         if without:
-            now = replace(now, resources=now.resources.without([stitch.id for stitch in without]))
+            now = replace(now, resources=self._admission.without(without))
         try:
             return plan_path(request, now)
         except NotPossible:
@@ -280,11 +307,14 @@ class Stitcher(App):
         rivals = self._rivals(request)
         stitch = self._stitches.new(request, self._clock())
         if rivals:
-            stitch = replace(stitch, reason=f"waits until it has replaced stitch {rivals[0].id}")
-            self._stitches.put(stitch, certain=True)
+            reason = f"waits until it has replaced stitch {rivals[0].id}"
+            self._stitches.put(replace(stitch, reason=reason), certain=True)
+            self._admission.book(stitch, path, replaces=rivals)
+            self._waiting[stitch.id] = path
             for rival in rivals:
                 if rival.state is not State.TERMINATING:
                     self._terminate(rival, f"replaced by stitch {stitch.id}")
+            self._go_on()
         else:
             self._start(stitch, path)
         return self._stitches[stitch.id]
@@ -297,6 +327,18 @@ class Stitcher(App):
             self._admission.free(stitch.id)
             raise
         self._establish(stitch, path)
+
+    def _go_on(self) -> None:
+        """Start on those whose rivals have gone."""
+        for number, path in list(self._waiting.items()):
+            stitch = self._stitches[number]
+            if len(self._rivals(stitch.request)) > 1:
+                continue
+            del self._waiting[number]
+            if all(key in self._network.links for key in path.links):
+                self._establish(replace(stitch, reason=None), path)
+            else:
+                self._end(stitch, State.FAILED, "a link of its path went while it waited")
 
     def _establish(self, stitch: Stitch, path: StitchPath) -> None:
         epoch = (stitch.epoch + 1) & 0xFFFF
@@ -317,6 +359,7 @@ class Stitcher(App):
                 # A switch is away: it gives the rules up when it comes back, as nobody wants them any more.
                 self.publish(WantRules(event.owner, {}))
             self._end(self._stitches[removal.stitch_id], removal.then, removal.reason)
+            self._go_on()
             return
         stitch = self._stitches.get(_number(event.owner))
         if stitch is None or self._establishing.get(stitch.id) != event.ticket:
@@ -349,7 +392,7 @@ class Stitcher(App):
             stitch = self._stitches[number]
             if self._prover.send(stitch, watch):
                 self._judge(stitch, watch, now_s)
-            elif stitch.state in _ON_THE_MOVE and self._clock() - stitch.changed_s > AWAY_S:
+            elif stitch.state in _ON_THE_MOVE and watch.away_for_s(now_s) > AWAY_S:
                 self._remove(stitch, State.FAILED, "a switch at its end is away")
 
     @handles(ofp_event.EventOFPPacketIn, states=(MAIN_DISPATCHER,))
@@ -389,41 +432,40 @@ class Stitcher(App):
             return
         request = replace(stitch.request, bandwidth_mbps=bandwidth_mbps, relieves=relieves)
         after = replace(stitch, request=request, path=path, epoch=(stitch.epoch + 1) & 0xFFFF)
+        self._admission.move(stitch, after)
         try:
-            self._admission.move(stitch, after)
-        except Oversubscribed as error:
-            self.log.info("stitch=%d not_rerouted=%s", stitch.id, error)
-            return
+            after = self._stitches.put(after.to(State.ADJUSTING, self._clock()), certain=True)
+        except StoreError:
+            self._admission.move_back(stitch)
+            raise
         self._prover.forget(stitch.id)
         self._adjusting[stitch.id] = stitch
-        after = self._stitches.put(after.to(State.ADJUSTING, self._clock()))
         self._install(after, reroute_stages(stitch, after), establish_pause_s(after, self._network))
 
     def _keep_path(self, stitch: Stitch, before: Stitch, reason: str) -> None:
-        """The new path was refused and its rules are taken back: the stitch is where it was."""
+        """The new path was refused and its rules are taken back: the stitch is where it was, if that still is."""
+        broken = self._broken(before)
         try:
             self._admission.move_back(before)
         except Oversubscribed as error:
-            self._remove(
-                self._stitches.put(replace(before, state=stitch.state)), State.FAILED, f"{reason}; {error}"
-            )
+            broken = broken or str(error)
+        stitch = replace(before, state=stitch.state)
+        if broken is not None:
+            self._remove(self._stitches.put(stitch), State.FAILED, f"{reason}; {broken}")
             return
-        stitch = self._stitches.put(
-            replace(before, state=stitch.state).to(before.state, self._clock(), reason=reason)
-        )
+        stitch = self._stitches.put(stitch.to(before.state, self._clock(), reason=reason))
         self._prover.watch(stitch)
 
     def _resize(self, stitch: Stitch, bandwidth_mbps: float) -> None:
         """Promise another bandwidth on the path there is; no rule changes."""
-        try:
-            self._admission.resize(stitch, bandwidth_mbps)
-        except Oversubscribed as error:
-            self.log.info("stitch=%d not_resized=%s", stitch.id, error)
-            return
+        self._admission.resize(stitch, bandwidth_mbps)
         self._stitches.put(replace(stitch, request=replace(stitch.request, bandwidth_mbps=bandwidth_mbps)))
 
     def _bring_down(self, stitch: Stitch, reason: str) -> None:
         """The path does not carry any more: take the rules out, so that the shortest way does; then try again."""
+        if stitch.state is State.REQUESTED:
+            self._end(stitch, State.FAILED, reason)  # it has no rules yet
+            return
         if stitch.state in (State.UP, State.DEGRADED):
             stitch = self._stitches.put(stitch.to(State.DOWN, self._clock(), reason=reason))
         self._remove(stitch, State.FAILED, reason)
@@ -455,36 +497,28 @@ class Stitcher(App):
         """The rules of a stitch are gone: free what it held; one of the trigger's own is not tried again."""
         self._admission.free(stitch.id)
         self._prover.forget(stitch.id)
+        for attempt in (self._waiting, self._establishing, self._adjusting):
+            attempt.pop(stitch.id, None)
         stitch = self._stitches.put(replace(stitch, path=None).to(state, self._clock(), reason=reason))
         if state is State.FAILED:
             self._retry_at_s[stitch.id] = self._monotonic() + RETRY_S
             if stitch.request.origin == ORIGIN:
                 self._terminate(stitch, reason or "failed")
-        elif any(other.state is State.REQUESTED for other in self._stitches):
-            self._retry()
 
     def _retry(self) -> None:
-        """Start on what failed a while ago, and on what waited for others to make room."""
+        """Start again on what failed a while ago."""
         now_s = self._monotonic()
         for stitch in self._stitches:
-            waits = stitch.state is State.REQUESTED and len(self._rivals(stitch.request)) == 1
-            failed = stitch.state is State.FAILED and now_s >= self._retry_at_s.get(stitch.id, 0.0)
-            if waits or failed:
-                self._retry_at_s[stitch.id] = now_s + RETRY_S
-                self._try_again(stitch)
-
-    def _try_again(self, stitch: Stitch) -> None:
-        try:
-            path = self._plan_path(stitch.request)
-        except NotPossible as error:
-            if stitch.state is State.REQUESTED:
-                self._stitches.put(stitch.to(State.FAILED, self._clock(), reason=str(error)))
-            elif stitch.reason != str(error):
-                self._stitches.put(replace(stitch, reason=str(error)))
-            return
-        if self._prover.all_ready(hop.dpid for hop in path.hops):
-            wanted = stitch if stitch.state is State.REQUESTED else stitch.to(State.REQUESTED, self._clock())
-            self._start(replace(wanted, reason=None), path)
+            if stitch.state is not State.FAILED or now_s < self._retry_at_s.get(stitch.id, 0.0):
+                continue
+            self._retry_at_s[stitch.id] = now_s + RETRY_S
+            try:
+                path = self._plan_path(stitch.request)
+                if self._prover.all_ready(hop.dpid for hop in path.hops):
+                    self._start(stitch.to(State.REQUESTED, self._clock()), path)
+            except (NotPossible, StoreError) as error:
+                if stitch.reason != str(error):
+                    self._stitches.put(replace(stitch, reason=str(error)))
 
     # -- the trigger ----------------------------------------------------------------------------------------
 
@@ -493,10 +527,10 @@ class Stitcher(App):
         """Stitch before the traffic arrives, and let go when it has passed."""
         outlook = event.outlook
         active = self._stitches.active
-        carrying = frozenset(s.id for s in active if s.state in CARRYING)
+        carrying = frozenset((s.id, s.epoch) for s in active if s.state in CARRYING)
         # A forecast made before its own last change took effect would have it made twice.
         settled = not any(s.state in _ON_THE_MOVE for s in active if s.request.origin == ORIGIN)
-        if self._trigger is None or not settled or outlook.stitch_ids != carrying:
+        if self._trigger is None or not settled or outlook.stitches != carrying:
             return
         decisions = self._trigger.decide(
             self._monotonic(),
@@ -509,16 +543,16 @@ class Stitcher(App):
             situation=self._situation(),
         )
         for decision in decisions:
-            self._carry_out(decision)
+            self.log.info("decision=%s", decision)
+            try:
+                self._carry_out(decision)
+            except (Oversubscribed, StoreError) as error:
+                self.log.warning("not_carried_out=%s error=%s", decision, error)
 
     def _carry_out(self, decision: Decision) -> None:
-        self.log.info("decision=%s", decision)
         match decision:
             case Establish(request, path):
-                try:
-                    self._start(self._stitches.new(request, self._clock()), path)
-                except Oversubscribed as error:
-                    self.log.info("not_made=%s", error)
+                self._start(self._stitches.new(request, self._clock()), path)
             case Reroute(stitch_id, bandwidth_mbps, path, relieves):
                 self._reroute(self._stitches[stitch_id], path, bandwidth_mbps, relieves)
             case Resize(stitch_id, bandwidth_mbps):

@@ -31,6 +31,7 @@ class Watch:
     directions: tuple[_Direction, ...]
     max_latency_ms: float | None = None
     next_s: float = 0.0
+    away_since_s: float | None = None
 
     @classmethod
     def over(cls, directions: int, now_s: float, max_latency_ms: float | None) -> Watch:
@@ -63,10 +64,15 @@ class Watch:
         """How long the stitch has waited for its first probes; 0 once it is proven."""
         return 0.0 if self.proven else now_s - self.started_s
 
+    def away_for_s(self, now_s: float) -> float:
+        """For how long no probe could be sent; 0 when the last one could."""
+        return 0.0 if self.away_since_s is None else now_s - self.away_since_s
+
     def due(self, now_s: float) -> tuple[int, ...]:
         """The directions to send a probe in now; counts those that went unanswered."""
         if now_s < self.next_s:
             return ()
+        self.away_since_s = None
         self.next_s = now_s + (WATCH_EVERY_S if self.proven else PROVE_EVERY_S)
         for direction in self.directions:
             if self.proven:
@@ -78,6 +84,8 @@ class Watch:
     def skip(self, now_s: float) -> None:
         """Probes could not be sent (a switch is away from the controller): what is open proves nothing."""
         self.next_s = now_s + PROVE_EVERY_S
+        if self.away_since_s is None:
+            self.away_since_s = now_s
         if not self.proven:
             self.started_s = now_s
         for direction in self.directions:

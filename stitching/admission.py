@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from pathing import Oversubscribed, Resources
@@ -14,7 +15,10 @@ ONE_BIT_MBPS = 1e-6
 
 
 class Admission:
-    """The bookings of all stitches. No link is promised more than it has, also while a stitch changes its path."""
+    """The bookings of all stitches. No link is promised more than it has, also while a stitch changes its path.
+
+    What a stitch no longer wants, but may still carry, is booked as `leaving` until its rules are gone.
+    """
 
     def __init__(self) -> None:
         self.resources: Resources[LinkKey] = Resources()
@@ -27,10 +31,21 @@ class Admission:
             mbps = link.capacity_mbps
             self.resources.set_capacity(key, self._promised(key) if mbps is None else mbps)
 
-    def book(self, stitch: Stitch, path: StitchPath) -> None:
-        """Promise a stitch its bandwidth on a path. Raises Oversubscribed where a link has too little left."""
-        if keys := links_to_reserve(stitch.request, path):
+    def book(self, stitch: Stitch, path: StitchPath, replaces: Iterable[Stitch] = ()) -> None:
+        """Promise a stitch its bandwidth on a path. Raises Oversubscribed where a link has too little left.
+
+        What the stitches it replaces hold counts as free: where paths meet it is handed over, the rest is leaving.
+        """
+        keys = links_to_reserve(stitch.request, path)
+        owners = [owner for old in replaces for owner in (old.id, _leaving(old.id))]
+        if keys:
+            self.resources.without(owners).reserve(stitch.id, keys, stitch.request.bandwidth_mbps)
+        held = [self.resources.release(owner) for owner in owners]
+        if keys:
             self.resources.reserve(stitch.id, keys, stitch.request.bandwidth_mbps)
+        for booked in held:
+            if booked is not None and (rest := tuple(key for key in booked.keys if key not in keys)):
+                self.resources.restore(booked.owner, rest, booked.mbps)
 
     def book_again(self, stitch: Stitch, path: StitchPath) -> None:
         """Promise what a stitch was promised before a restart, also on links that were not found again yet."""
@@ -45,22 +60,30 @@ class Admission:
         Raises Oversubscribed, and all is as it was, where the new path has too little left.
         """
         old, new = _links(before), _links(after)
+        if new:
+            self.resources.without([before.id]).reserve(after.id, new, after.request.bandwidth_mbps)
         self.resources.release(before.id)
-        try:
-            if new:
-                self.resources.reserve(after.id, new, after.request.bandwidth_mbps)
-        except Oversubscribed:
-            if old:
-                self.resources.reserve(before.id, old, before.request.bandwidth_mbps)
-            raise
+        if new:
+            self.resources.reserve(after.id, new, after.request.bandwidth_mbps)
         if left := tuple(key for key in old if key not in new):
-            self.resources.reserve(_leaving(before.id), left, before.request.bandwidth_mbps)
+            self.resources.restore(_leaving(before.id), left, before.request.bandwidth_mbps)
 
     def move_back(self, before: Stitch) -> None:
-        """The change came to nothing: the stitch holds its old path and no other. May raise Oversubscribed."""
-        self.free(before.id)
-        if keys := _links(before):
-            self.resources.reserve(before.id, keys, before.request.bandwidth_mbps)
+        """The change came to nothing: the stitch holds its old path and no other.
+
+        Raises Oversubscribed where others have taken what it gave back on links that both paths cross: then it
+        holds nothing.
+        """
+        still = self.resources.release(_leaving(before.id))
+        self.resources.release(before.id)
+        old = _links(before)
+        left = still.keys if still is not None else ()
+        shared = tuple((Counter(old) - Counter(left)).elements())
+        for key in shared:
+            if self.resources.free(key) < before.request.bandwidth_mbps:
+                raise Oversubscribed(key, before.request.bandwidth_mbps, self.resources.free(key))
+        if old:
+            self.resources.restore(before.id, old, before.request.bandwidth_mbps)
 
     def settle(self, stitch_id: int) -> None:
         """The new path carries: what was held on the old one is free."""
@@ -76,25 +99,34 @@ class Admission:
         self.resources.release(stitch_id)
         self.resources.release(_leaving(stitch_id))
 
+    def without(self, stitches: Iterable[Stitch]) -> Resources[LinkKey]:
+        """What could be promised if these were gone. A copy."""
+        return self.resources.without([o for stitch in stitches for o in (stitch.id, _leaving(stitch.id))])
+
+    def too_much(self, staying: Iterable[Stitch], *, first: str) -> list[Stitch]:
+        """Which of those that stay must go for every link to carry what it promises, after a capacity shrank.
+
+        What anybody else holds is on its way out. Those of the origin `first` go first, then the youngest.
+        """
+        stitches = sorted(staying, key=lambda stitch: (stitch.request.origin != first, -stitch.id))
+        ids = {stitch.id for stitch in stitches}
+        excess = self.resources.overcommitted()
+        for key in excess:
+            excess[key] -= sum(self._held(owner, key) for owner in self.resources.owners(key) if owner not in ids)
+        going = []
+        for stitch in stitches:
+            if any(self._held(stitch.id, key) and excess[key] >= ONE_BIT_MBPS for key in excess):
+                going.append(stitch)
+                for key in excess:
+                    excess[key] -= self._held(stitch.id, key)
+        return going
+
+    def _held(self, owner: object, key: LinkKey) -> float:
+        booked = self.resources.reservation(owner)
+        return booked.mbps * booked.keys.count(key) if booked is not None else 0.0
+
     def _promised(self, key: LinkKey) -> float:
         return self.resources.reserved(key) if key in self.resources else 0.0
-
-    def too_much(self, stitches: Iterable[Stitch], *, first: str) -> list[Stitch]:
-        """Which stitches must go for every link to carry what it still promises, after a capacity shrank.
-
-        Those of the origin `first` go first, then the youngest.
-        """
-        excess = self.resources.overcommitted()
-        going = []
-        for stitch in sorted(stitches, key=lambda s: (s.request.origin != first, -s.id)):
-            booked = self.resources.reservation(stitch.id)
-            if booked is None or not any(excess.get(key, 0.0) >= ONE_BIT_MBPS for key in booked.keys):
-                continue
-            going.append(stitch)
-            for key in booked.keys:
-                if key in excess:
-                    excess[key] -= booked.mbps
-        return going
 
 
 def _links(stitch: Stitch) -> tuple[LinkKey, ...]:
@@ -102,5 +134,5 @@ def _links(stitch: Stitch) -> tuple[LinkKey, ...]:
 
 
 def _leaving(stitch_id: int) -> tuple[str, int]:
-    """The owner of what a stitch still holds on the path it leaves."""
+    """The owner of what a stitch still holds on a path it leaves."""
     return "leaving", stitch_id

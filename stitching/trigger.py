@@ -332,12 +332,7 @@ class _Plan:
     def move_back(self, stitch: Stitch) -> None:
         """Count the demand of a stitch on the shortest way again."""
         pair = stitch.request.directions[0]
-        self._give_back(stitch)
         self._shift(pair, self.shortest.get(pair, ()))
-
-    def _give_back(self, stitch: Stitch) -> None:
-        if stitch.path is not None:
-            self.free[self._rows(stitch.path.links)] += stitch.request.bandwidth_mbps
 
     def _shift(self, pair: Pair, route: Route) -> None:
         """Put a demand on another route: what is expected leaves the old one, what it may be goes onto the new."""

@@ -14,6 +14,7 @@ from ryu_apps.rest import failures, forecasts, health, stitches, topology, vnets
 from ryu_apps.rest.apps import ApiSettings, Apps, Ask
 from ryu_apps.rest.guards import LimitBody, RequireToken, Shield
 from ryu_apps.rest.problems import Kind, Problem, ProblemView, documented
+from ryu_apps.store import StoreError
 from stitching.plan import NotPossible
 from stitching.stitch import BadTransition
 
@@ -45,6 +46,7 @@ def create_api(
             Problem: failures.on_problem,
             NotPossible: failures.on_not_possible,
             BadTransition: failures.on_bad_transition,
+            StoreError: failures.on_store_error,
             RequestValidationError: failures.on_invalid,
             HTTPException: failures.on_http,
         },

@@ -20,6 +20,7 @@ TELEMETRY = "Telemetry"
 PREDICTOR = "Predictor"
 STITCHER = "Stitcher"
 INSTALLER = "Installer"
+RECORDER = "Recorder"
 
 
 class Ask(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from pathlib import Path
 from typing import Annotated, Any
@@ -247,7 +248,10 @@ def _capacity(text: str) -> dict[str, object]:
     try:
         if not (separator and colon):
             raise ValueError
-        return {"dpid": f"{int(dpid, 16):016x}", "port": int(port_no), "capacity_mbps": float(mbps)}
+        carries_mbps = float(mbps)
+        if not math.isfinite(carries_mbps):
+            raise ValueError
+        return {"dpid": f"{int(dpid, 16):016x}", "port": int(port_no), "capacity_mbps": carries_mbps}
     except ValueError:
         raise typer.BadParameter(
             f"{text!r} is not DPID:PORT=MBPS, such as 0000000000000001:2=10", param_hint="DPID:PORT=MBPS"

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from ryu_apps.rest.problems import FieldError, Kind, Problem, plain_problem, problem_response
+from ryu_apps.store import StoreError
 from stitching.plan import NotPossible
 from stitching.stitch import BadTransition
 
@@ -27,6 +28,12 @@ async def on_problem(_: Request, error: Problem) -> Response:
 async def on_not_possible(_: Request, error: NotPossible) -> Response:
     """The stitch cannot be had."""
     problem = Problem(Kind.NOT_POSSIBLE, error.reason, field=error.field, remedy=error.remedy)
+    return problem_response(problem.view)
+
+
+async def on_store_error(_: Request, error: StoreError) -> Response:
+    """What was asked for could not be stored, so it was not done."""
+    problem = Problem(Kind.UNSTORED, f"{error}; nothing was changed", remedy="free the disk, then try again")
     return problem_response(problem.view)
 
 

@@ -21,10 +21,23 @@ from ryu_apps.events import (
     OutlookRequest,
     Rates,
     RatesRequest,
+    RecorderStatus,
+    RecorderStatusRequest,
     StitchesRequest,
+    UnsavedRequest,
     VnetsRequest,
 )
-from ryu_apps.rest.apps import DISCOVERY, FORWARDING, INSTALLER, PREDICTOR, STITCHER, TELEMETRY, Apps, AppsOf
+from ryu_apps.rest.apps import (
+    DISCOVERY,
+    FORWARDING,
+    INSTALLER,
+    PREDICTOR,
+    RECORDER,
+    STITCHER,
+    TELEMETRY,
+    Apps,
+    AppsOf,
+)
 from ryu_apps.rest.problems import Problem
 from ryu_apps.rest.views import HealthView, InstallerView
 from stitching.network import Network, node_name
@@ -70,6 +83,10 @@ async def get_health(apps: AppsOf) -> HealthView:
         probe.ask(STITCHER, StitchesRequest()),
         probe.ask(INSTALLER, InstallerStatusRequest()),
     )
+    unsaved, recorder = await asyncio.gather(
+        probe.ask(STITCHER, UnsavedRequest()),
+        probe.ask(RECORDER, RecorderStatusRequest()),
+    )
     now_s = apps.settings.clock()
     uptime_s = max(0.0, now_s - apps.started_s)
     age_s = max(0.0, now_s - rates.time_s) if rates is not None else None
@@ -80,6 +97,7 @@ async def get_health(apps: AppsOf) -> HealthView:
         *_of_installer(network, status),
         *_of_stitches(stitches or ()),
         *_of_outlook(outlook),
+        *_of_stores(unsaved or 0, recorder or RecorderStatus()),
     ]
     depths = apps.settings.queue_depths
     return HealthView(
@@ -143,6 +161,18 @@ def _of_outlook(outlook: Outlook | None) -> list[str]:
     if outlook is None or not outlook.left_out:
         return []
     return [f"{outlook.left_out} demands are not forecast: only the {len(outlook.pairs)} largest are"]
+
+
+def _of_stores(unsaved: int, recorder: RecorderStatus) -> list[str]:
+    """What the disk does not take. It is done all the same, and would be forgotten with the next start."""
+    reasons = []
+    if unsaved:
+        reasons.append(f"{unsaved} stitches could not be stored as they are; free the disk")
+    if recorder.fabric_unsaved:
+        reasons.append("the fabric could not be stored; free the disk")
+    if recorder.history_failing:
+        reasons.append(f"the history is not written, {recorder.history_dropped} periods are lost; free the disk")
+    return reasons
 
 
 def _installer(status: InstallerStatus) -> InstallerView:

@@ -36,6 +36,7 @@ class Kind(Enum):
     OVERLAP = (409, "overlapping-vnets", "Another virtual network claims the same")
     RESERVED = (409, "reserved-name", "This name is reserved")
     INTERNAL = (500, "internal", "The controller failed to answer")
+    UNSTORED = (503, "not-stored", "The controller could not store it")
     UNAVAILABLE = (503, "unavailable", "A part of the controller does not answer")
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -71,6 +72,11 @@ class HistoryStore:
         self._thread.start()
 
     @property
+    def failing(self) -> bool:
+        """Whether the disk did not take the newest samples."""
+        return self._failing
+
+    @property
     def dropped(self) -> int:
         """How many periods were lost since the start, for want of a disk that takes them."""
         return self._dropped
@@ -120,10 +126,10 @@ class HistoryStore:
         with self._database.reading("read history") as connection:
             return readback.read_series(connection, kind, key, since_s, until_s, resolution)
 
-    def newest_s(self) -> float | None:
-        """The time of the newest sample that is stored; None where there is none. Raises StoreError."""
+    def newest_s(self, until_s: float = math.inf) -> float | None:
+        """The time of the newest sample stored up to until_s; None where there is none. Raises StoreError."""
         with self._database.reading("read history") as connection:
-            return readback.newest_s(connection)
+            return readback.newest_s(connection, until_s)
 
     def read_panel(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from dataclasses import dataclass
 
@@ -25,11 +26,13 @@ from ryu_apps.store.samples import (
 )
 
 
-def newest_s(connection: Connection) -> float | None:
-    """The time of the newest sample; None where there are none."""
-    newest = connection.scalar(select(func.max(schema.frames.c.time_s)))
+def newest_s(connection: Connection, until_s: float = math.inf) -> float | None:
+    """The time of the newest sample up to until_s; None where there are none."""
+    time_s = schema.frames.c.time_s
+    newest = connection.scalar(select(func.max(time_s)).where(time_s <= until_s))
     if newest is None:
-        minute_s = connection.scalar(select(func.max(schema.minutes.c.minute_s)))
+        start_s = schema.minutes.c.minute_s
+        minute_s = connection.scalar(select(func.max(start_s)).where(start_s <= until_s - MINUTE_S))
         return None if minute_s is None else float(minute_s + MINUTE_S)
     return float(newest)
 

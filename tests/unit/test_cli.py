@@ -89,7 +89,7 @@ def test_links_are_listed_and_told_what_they_carry(lockstitch: Lockstitch) -> No
     assert "their capacity: 1; ports that will, when a link is found on them: 1" in lockstitch(
         "links", "capacity", "1:10=8", "1:99=8"
     )
-    for wrong in ("1:10", "1=8", "x:1=8", "1:2=fast"):
+    for wrong in ("1:10", "1=8", "x:1=8", "1:2=fast", "1:2=nan", "1:2=inf"):
         assert "is not DPID:PORT=MBPS" in lockstitch("links", "capacity", wrong, code=2)
     assert "error: [0].capacity_mbps: " in lockstitch("links", "capacity", "1:10=-8", code=1)
 

@@ -48,7 +48,7 @@ def test_a_step_of_the_wall_clock_leaves_no_gap_and_is_told(step_s: float) -> No
     assert times[-1] == 104.0 + step_s and np.all(np.diff(times) == 1.0)
 
 
-@given(st.lists(st.integers(1, 1500), min_size=1, max_size=12))
+@given(st.lists(st.integers(1, 3 * CAPACITY), min_size=1, max_size=12))
 def test_it_holds_the_newest_ticks_and_no_more(gaps: list[int]) -> None:
     history = DemandHistory(1.0)
     expected: list[float] = []
@@ -56,7 +56,7 @@ def test_it_holds_the_newest_ticks_and_no_more(gaps: list[int]) -> None:
     for number, gap in enumerate(gaps, 1):
         beat += gap
         history.append(float(beat), beat, {A: float(number)})
-        expected += [np.nan] * (gap - 1 if expected else 0) + [float(number)]
+        expected += [np.nan] * (min(gap, CAPACITY) - 1 if expected else 0) + [float(number)]
     np.testing.assert_array_equal(history.matrix()[1][0], expected[-CAPACITY:])
     assert history.length == min(len(expected), CAPACITY)
 
@@ -87,6 +87,7 @@ def test_after_a_restart_it_goes_on_with_what_was_stored(tmp_path: Path) -> None
     assert only == (A,), "the largest"
     history = DemandHistory(1.0)
     history.remember(newest_s, pairs_of(keys), values)
+    assert (history.length, history.samples) == (130, 129), "nothing is remembered of the time before the first"
     assert not history.append(6133.0, 1, {A: 9.0})
     times, values = history.matrix()
     a, b = values[history.pairs.index(A)], values[history.pairs.index(B)]
@@ -94,3 +95,12 @@ def test_after_a_restart_it_goes_on_with_what_was_stored(tmp_path: Path) -> None
     assert [a[at[n]] for n in (49, 99, 130, 133)] == [49.0, 99.0, 130.0, 9.0]
     assert np.isnan(a[[at[50], at[132]]]).all() and np.isnan(b[at[50]])
     assert [b[at[n]] for n in (99, 100)] == [0.0, 7.0]
+
+
+def test_one_sample_of_a_clock_that_was_ahead_does_not_hide_the_others(tmp_path: Path) -> None:
+    store = HistoryStore(f"sqlite:///{tmp_path / 'lockstitch.db'}", batch_s=0.0, waiting=1000)
+    for time_s in (6001.0, 6002.0, 9999999.0):
+        store.record(Rates(time_s, 1.0, demand_mbps={A: 1.0}))
+    assert store.flush()
+    assert (store.newest_s(), store.newest_s(6003.0)) == (9999999.0, 6002.0)
+    store.close()

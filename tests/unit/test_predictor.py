@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from concurrent.futures import Future
 
+import numpy as np
 import pytest
 
 from ryu_apps.app import Event
-from ryu_apps.demand_history import DemandHistory
+from ryu_apps.demand_history import CAPACITY, DemandHistory
 from ryu_apps.events import NetworkChanged, OutlookReady, Rates, RatesMeasured
 from ryu_apps.predictor import FIRST_FIT, Fitted, Mode, Predictor
 from stitching.network import Host, Link, Network
@@ -66,6 +68,29 @@ def test_a_step_of_the_clock_does_not_stop_the_forecast(bench: Bench, step_s: fl
     outlook = bench.outlook().outlook
     assert outlook.time_s == 1011.0 + step_s
     assert outlook.demands.mean[0, 0] > 5.0, "the samples after the step count"
+
+
+def test_fits_grow_rare_as_samples_grow_many_also_after_a_restart(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submitted: list[int] = []
+
+    class Pool:
+        def submit(self, *_: object) -> Future[object]:
+            submitted.append(bench._history.samples)
+            return Future()
+
+        def shutdown(self, **_: object) -> None:
+            pass
+
+    monkeypatch.setattr(bench, "_pool", Pool())
+    stored = np.full((1, CAPACITY), np.nan)
+    stored[0, -30:] = 5.0
+    bench._history.remember(1000.0, ((A, B),), stored)
+    for beat in range(1, 1200):
+        bench.measure(beat)
+        bench._fit = None
+    assert submitted == [40, 60, 90, 135, 203, 305, 458, 687, 1031]
 
 
 def test_a_worker_that_dies_is_replaced(bench: Bench) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ryu_apps.app import Tick
-from ryu_apps.events import NetworkChanged, Rates, RatesMeasured
+from ryu_apps.events import NetworkChanged, Rates, RatesMeasured, RecorderStatus, RecorderStatusRequest
 from ryu_apps.recorder import Recorder
 from ryu_apps.store import StoreError
 from stitching.network import Host, Network
@@ -21,7 +21,8 @@ class FakeStores:
     def __init__(self) -> None:
         self.recorded: list[Rates] = []
         self.saved: list[Network] = []
-        self.broken = False
+        self.broken = self.failing = False
+        self.dropped = 0
 
     def record(self, rates: Rates) -> None:
         self.recorded.append(rates)
@@ -76,3 +77,12 @@ def test_a_fabric_that_could_not_be_saved_is_tried_again(caplog: pytest.LogCaptu
     stores.broken = False
     recorder.on_tick(Tick("save"))
     assert stores.saved == [fabric(1)]
+
+
+def test_it_tells_whether_the_disk_takes_it() -> None:
+    recorder, stores = make()
+    stores.broken = stores.failing = True
+    recorder.on_network(NetworkChanged(fabric(1)))
+    request = RecorderStatusRequest()
+    recorder.on_status(request)
+    assert request.future.result(0) == RecorderStatus(history_failing=True, history_dropped=0, fabric_unsaved=True)

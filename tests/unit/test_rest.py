@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from ryu_apps.events import CreateStitch, Rates, SetCapacities
+from ryu_apps.events import CreateStitch, Rates, RecorderStatus, SetCapacities
 from ryu_apps.rest.api import create_api
 from ryu_apps.rest.apps import ApiSettings
+from ryu_apps.store import StoreError
 from stitching.network import Network
 from stitching.stitch import State, Stitch, StitchRequest
 from tests.unit.test_rest_fake import (
@@ -290,6 +291,20 @@ def test_health_names_stitches_that_do_not_do_what_was_asked(call: Caller, contr
     reasons = call("GET", "/v1/health").json()["reasons"]
     assert "stitch 1 is failed: a link is gone" in reasons and "3 more stitches are not up" in reasons
     assert not any("stitch 9" in reason for reason in reasons)
+
+
+def test_health_says_what_the_disk_does_not_take(call: Caller, controller: FakeController) -> None:
+    controller.unsaved = 2
+    controller.recorder = RecorderStatus(history_failing=True, history_dropped=9, fabric_unsaved=True)
+    reasons = "\n".join(call("GET", "/v1/health").json()["reasons"])
+    for part in ("2 stitches could not be stored", "fabric could not be stored", "9 periods are lost"):
+        assert part in reasons
+
+
+def test_what_could_not_be_stored_is_a_problem_with_its_remedy(call: Caller, controller: FakeController) -> None:
+    controller.broken["Stitcher"] = StoreError("cannot save a stitch: disk is full")
+    said = problem(call("POST", "/v1/stitches", json=WANTED), 503)
+    assert "disk is full" in said["detail"] and "free the disk" in said["remedy"]
 
 
 def test_health_says_when_there_are_too_many_demands(call: Caller, controller: FakeController) -> None:

@@ -29,8 +29,11 @@ from ryu_apps.events import (
     PutVnet,
     Rates,
     RatesRequest,
+    RecorderStatus,
+    RecorderStatusRequest,
     SetCapacities,
     StitchesRequest,
+    UnsavedRequest,
     VnetsRequest,
 )
 from ryu_apps.rest.api import create_api
@@ -79,6 +82,8 @@ class FakeController:
     rates: Rates | None = None
     outlook: Outlook | None = None
     stitches: dict[int, Stitch] = field(default_factory=dict)
+    unsaved: int = 0
+    recorder: RecorderStatus = field(default_factory=RecorderStatus)
     status: InstallerStatus = field(
         default_factory=lambda: InstallerStatus(7, 2, 5, 0, frozenset({1, 2, 3}), {1: Difference()})
     )
@@ -98,6 +103,8 @@ class FakeController:
             RatesRequest: lambda _: self.rates,
             OutlookRequest: lambda _: self.outlook,
             StitchesRequest: lambda _: self._step(),
+            UnsavedRequest: lambda _: self.unsaved,
+            RecorderStatusRequest: lambda _: self.recorder,
             CreateStitch: lambda r: self._create(r.request),
             CheckStitch: lambda r: self._plan(r.request),
             DeleteStitch: lambda r: self._delete(r.stitch_id),

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from os_ken.controller.handler import DEAD_DISPATCHER, MAIN_DISPATCHER
 
+from pathing import Oversubscribed
 from ryu_apps.app import Event, Tick
 from ryu_apps.events import ApplyStages, NetworkChanged, StagesApplied, SwitchReady, VnetsChanged, WantRules
-from ryu_apps.stitcher import RETRY_S, Duplicate, Stitcher
+from ryu_apps.stitcher import AWAY_S, REMEMBER_S, RETRY_S, Duplicate, Stitcher
 from ryu_apps.store import StoreError
 from stitching.network import Host, Link, Network
 from stitching.plan import NotPossible, path_at_cost
 from stitching.stages import stitch_rules
-from stitching.stitch import State, Stitch, StitchPath, StitchRequest
+from stitching.stitch import ENDED, State, Stitch, StitchPath, StitchRequest
 from stitching.trigger import ORIGIN
 from stitching.vnet import Member, VNet
 from tests.unit.fake_switch import FakeSwitch
 
-A, B = "02:00:00:00:00:0a", "02:00:00:00:00:0b"
+A, B, C, D = (f"02:00:00:00:00:0{letter}" for letter in "abcd")
 REQUEST = StitchRequest(A, B, bandwidth_mbps=4.0, max_latency_ms=50.0)
 
 
@@ -48,7 +50,9 @@ class MemoryStore:
         return self.last_id
 
     def forget_stitches(self, ended_before_s: float) -> None:
-        self.kept = {n: s for n, s in self.kept.items() if s.changed_s >= ended_before_s}
+        ended = (s for s in self.kept.values() if s.state in ENDED and s.changed_s < ended_before_s)
+        for number in [stitch.id for stitch in ended]:
+            del self.kept[number]
 
 
 def triangle(*, broken: bool = False, moved: bool = False, direct_mbps: float | None = 10.0) -> Network:
@@ -68,10 +72,16 @@ class Bench(Stitcher):
 
     def __init__(self, store: MemoryStore) -> None:
         self.now_s = 1000.0
+        self.clock_s = 0.0
         self.told: list[Event] = []
         self.on_publish: Callable[[Event], None] = lambda _: None
-        clock: Callable[[], float] = lambda: self.now_s  # noqa: E731
-        super().__init__(store=store, key=b"k" * 32, policy=None, clock=clock, monotonic=clock)
+        super().__init__(
+            store=store,
+            key=b"k" * 32,
+            policy=None,
+            clock=lambda: self.clock_s + self.now_s,
+            monotonic=lambda: self.now_s,
+        )
         self.switches = {dpid: FakeSwitch(dpid) for dpid in (1, 2, 3)}
 
     def publish(self, occurred: Event) -> None:
@@ -100,6 +110,15 @@ class Bench(Stitcher):
                     data=packet[40:], datapath=self.switches[far], received_s=self.now_s + took_s
                 )
                 self.on_packet(SimpleNamespace(msg=message))
+
+    def all_probes_cross(self) -> None:
+        """Carry every probe to the far end of its stitch, whichever that is."""
+        for switch in self.switches.values():
+            packets, switch.packets = switch.packets, []
+            for packet in packets:
+                for far in self.switches.values():
+                    message = SimpleNamespace(data=packet[40:], datapath=far, received_s=self.now_s + 0.002)
+                    self.on_packet(SimpleNamespace(msg=message))
 
     def probe_tick(self, seconds: float = 0.0) -> None:
         self.now_s += seconds
@@ -339,7 +358,8 @@ def test_a_resized_stitch_keeps_its_rules(bench: Bench) -> None:
     bench._resize(bench._stitches[1], 9.0)
     assert not any(isinstance(event, ApplyStages) for event in bench.told[told:])
     assert bench._admission.resources.free((1, 2, 2, 1)) == 1.0
-    bench._resize(bench._stitches[1], 11.0)
+    with pytest.raises(Oversubscribed):
+        bench._resize(bench._stitches[1], 11.0)
     assert bench._admission.resources.free((1, 2, 2, 1)) == 1.0
 
 
@@ -441,3 +461,152 @@ def test_a_full_disk_keeps_no_broken_stitch_up(bench: Bench, store: MemoryStore)
     store.full = False
     bench.on_tick(Tick("retry"))
     assert store.kept[1].state is bench.stitch().state
+
+
+def restarted(store: MemoryStore) -> Bench:
+    again = Bench(store)
+    again._take_up()
+    again.on_network(NetworkChanged(triangle()))
+    again.connect()
+    return again
+
+
+def batch_of(bench: Bench, number: int) -> ApplyStages:
+    batches = (event for event in reversed(bench.told) if isinstance(event, ApplyStages))
+    return next(batch for batch in batches if batch.owner == f"stitch:{number}")
+
+
+def confirm(bench: Bench, number: int, error: str | None = None) -> None:
+    batch = batch_of(bench, number)
+    bench.on_applied(StagesApplied(batch.owner, batch.ticket, error, 0))
+
+
+def two_up(bench: Bench) -> None:
+    """4 Mbit/s asked for from a to b and back, and 4 of the trigger between hosts beside them."""
+    fabric = triangle()
+    hosts = {**fabric.hosts, C: Host(C, 1, 11), D: Host(D, 2, 11)}
+    bench.on_network(NetworkChanged(replace(fabric, hosts=hosts)))
+    up(bench)
+    create(bench, StitchRequest(C, D, 4.0, both_ways=False, origin=ORIGIN))
+    confirm(bench, 2)
+    bench.probes_cross()
+    assert bench.stitch(2).state is State.UP
+    assert bench._admission.resources.free((1, 2, 2, 1)) == 2.0
+
+
+def test_of_two_on_a_link_that_shrank_only_as_many_go_as_must(bench: Bench) -> None:
+    two_up(bench)
+    shrunk = replace(triangle(direct_mbps=5.0), hosts=bench._network.hosts)
+    for _ in range(3):  # the rules of the one that goes are not gone yet
+        bench.on_network(NetworkChanged(shrunk))
+    assert [bench.stitch(number).state for number in (1, 2)] == [State.UP, State.DOWN]
+
+
+def test_what_is_leaving_a_link_already_makes_nobody_else_leave(bench: Bench) -> None:
+    two_up(bench)
+    detour = plan_round(bench)
+    hops = tuple(replace(hop, in_port=11) if n == 0 else hop for n, hop in enumerate(detour.hops))
+    hops = (*hops[:-1], replace(hops[-1], out_port=11))
+    bench._reroute(bench._stitches[2], replace(detour, hops=hops), 4.0, None)
+    assert bench.stitch(2).state is State.ADJUSTING
+    bench.on_network(NetworkChanged(replace(triangle(direct_mbps=5.0), hosts=bench._network.hosts)))
+    assert [bench.stitch(number).state for number in (1, 2)] == [State.UP, State.ADJUSTING]
+
+
+def test_one_that_ended_while_the_disk_was_full_does_not_come_back(bench: Bench, store: MemoryStore) -> None:
+    up(bench)
+    store.full = True
+    bench._terminate(bench._stitches[1], "no longer needed")
+    bench.confirm()
+    assert bench.stitch().state is State.TERMINATED
+    bench.now_s += REMEMBER_S + 1
+    bench.on_tick(Tick("retry"))
+    store.full = False
+    bench.on_tick(Tick("retry"))
+    bench.on_tick(Tick("retry"))
+    assert not [stitch for stitch in restarted(store)._all() if stitch.state not in ENDED]
+
+
+def test_both_of_the_triggers_give_way_to_one_that_is_asked_for(bench: Bench) -> None:
+    for request in (OURS, replace(OURS, source_mac=B, target_mac=A)):
+        create(bench, request)
+        bench.confirm()
+        bench.probes_cross()
+    create(bench, StitchRequest(A, B, 9.0))
+    assert bench._admission.resources.free((1, 2, 2, 1)) == 1.0, "it is booked before the others have gone"
+    confirm(bench, 1)
+    assert bench.stitch(3).state is State.REQUESTED
+    confirm(bench, 2)
+    assert bench.stitch(3).state is State.ESTABLISHING
+    confirm(bench, 3)
+    for direction in (1, 2):
+        assert bench.switches[direction].packets
+    for _ in range(3):
+        bench.probe_tick(1.0)
+
+
+def test_half_made_stitches_of_the_trigger_are_not_taken_up_again(bench: Bench, store: MemoryStore) -> None:
+    create(bench, OURS)
+    again = restarted(store)
+    assert again.stitch().state is State.TERMINATED
+    assert again._admission.resources.free((1, 2, 2, 1)) == 10.0
+
+
+def test_a_restart_between_two_steps_of_a_replacement_ends_with_the_one_asked_for(
+    bench: Bench, store: MemoryStore
+) -> None:
+    create(bench, OURS)
+    bench.confirm()
+    bench.probes_cross()
+    before = store.kept[1]
+    create(bench)
+    store.kept[1] = before  # killed before the trigger's was stored as going
+    again = restarted(store)
+    again.now_s += RETRY_S
+    again.on_tick(Tick("retry"))
+    assert [again.stitch(n).state for n in (1, 2)] == [State.TERMINATED, State.ESTABLISHING]
+    assert not any(isinstance(event, WantRules) and event.rules for event in again.told)
+
+
+def test_a_host_whose_address_takes_it_to_another_network_loses_its_stitch(bench: Bench) -> None:
+    bench.on_vnets(VnetsChanged((VNet("red", (), ("10.9.0.0/16",)),)))
+    up(bench)
+    fabric = triangle()
+    moved = replace(fabric.hosts[B], ips=frozenset({"10.9.0.1"}))
+    bench.on_network(NetworkChanged(replace(fabric, hosts={**fabric.hosts, B: moved})))
+    assert bench.stitch().state is State.TERMINATING
+
+
+def test_a_reroute_that_cannot_be_stored_is_not_begun(bench: Bench, store: MemoryStore) -> None:
+    up(bench)
+    store.full = True
+    with pytest.raises(StoreError):
+        reroute(bench)
+    assert bench.stitch().state is State.UP and bench.stitch().epoch == 1
+    free = bench._admission.resources.free
+    assert (free((1, 2, 2, 1)), free((1, 3, 3, 1))) == (6.0, 10.0)
+
+
+def test_a_refused_reroute_does_not_go_back_to_a_path_that_broke(bench: Bench) -> None:
+    up(bench)
+    reroute(bench)
+    refused = bench.batch()
+    bench.on_network(NetworkChanged(triangle(broken=True)))
+    assert bench.stitch().state is State.ADJUSTING
+    bench.on_applied(StagesApplied(refused.owner, refused.ticket, "OFPFMFC_TABLE_FULL", 0))
+    confirm(bench, 1)
+    assert bench.stitch().state is State.FAILED
+
+
+@pytest.mark.parametrize("step_s", [3600.0, -3600.0])
+def test_a_step_of_the_clock_changes_nothing_for_one_that_waits_for_a_switch(bench: Bench, step_s: float) -> None:
+    create(bench)
+    bench.confirm()
+    bench.on_state(bench.switches[2].state(DEAD_DISPATCHER))
+    bench.probe_tick()
+    bench.clock_s = step_s
+    bench.probe_tick(AWAY_S - 1)
+    assert bench.stitch().state is State.ESTABLISHING
+    bench.probe_tick(2.0)
+    bench.confirm("switch 0000000000000002 is not connected")
+    assert bench.stitch().state is State.FAILED

@@ -1,0 +1,197 @@
+"""Whatever happens to stitches, in any order: no link is promised more than it has, and nothing gets stuck."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import defaultdict
+from dataclasses import replace
+
+import numpy as np
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from os_ken.controller.handler import DEAD_DISPATCHER, MAIN_DISPATCHER
+
+from pathing import Oversubscribed
+from ryu_apps.app import Tick
+from ryu_apps.events import ApplyStages, NetworkChanged, StagesApplied, SwitchReady
+from ryu_apps.stitcher import RETRY_S
+from ryu_apps.store import StoreError
+from stitching.network import Host, LinkKey, Network
+from stitching.plan import NotPossible, path_at_cost
+from stitching.routes import CARRYING
+from stitching.stitch import ENDED, State, StitchRequest
+from stitching.trigger import ORIGIN
+from tests.unit.test_stitcher import A, B, Bench, C, D, MemoryStore, triangle
+
+HOSTS = {A: Host(A, 1, 10), B: Host(B, 2, 10), C: Host(C, 1, 11), D: Host(D, 3, 10)}
+MBPS = st.sampled_from([1.0, 4.0, 6.0])
+SETTLED = ENDED | {State.UP, State.FAILED}
+
+
+def fabric(direct_mbps: float | None, *, broken: bool = False) -> Network:
+    return replace(triangle(direct_mbps=direct_mbps, broken=broken), hosts=HOSTS)
+
+
+class Life(RuleBasedStateMachine):
+    """All that may happen to a stitcher."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.store = MemoryStore()
+        self.begin()
+
+    def begin(self) -> None:
+        self.bench = Bench(self.store)
+        self.bench.log.disabled = True
+        self.handled = 0
+        self.open: dict[str, ApplyStages] = {}
+        self.bench._take_up()
+        self.bench.on_network(NetworkChanged(fabric(10.0)))
+        self.bench.connect()
+        self.collect()
+
+    def collect(self) -> None:
+        """A newer change of an owner overtakes the one before, as in the installer."""
+        for event in self.bench.told[self.handled :]:
+            if isinstance(event, ApplyStages):
+                self.open[event.owner] = event
+        self.handled = len(self.bench.told)
+
+    def ids(self) -> list[int]:
+        return [stitch.id for stitch in self.bench._stitches.active]
+
+    @rule(
+        ends=st.sampled_from([(A, B), (B, A), (C, D), (A, D)]),
+        mbps=MBPS,
+        origin=st.sampled_from(["api", ORIGIN]),
+        both=st.booleans(),
+    )
+    def create(self, ends: tuple[str, str], mbps: float, origin: str, both: bool) -> None:
+        request = StitchRequest(*ends, mbps, both_ways=both and origin != ORIGIN, origin=origin)
+        with contextlib.suppress(NotPossible, StoreError):
+            self.bench._create(request)
+        self.collect()
+
+    @precondition(lambda self: self.ids())
+    @rule(data=st.data())
+    def delete(self, data: st.DataObject) -> None:
+        with contextlib.suppress(StoreError):
+            self.bench._delete(data.draw(st.sampled_from(self.ids())))
+        self.collect()
+
+    @precondition(lambda self: self.open)
+    @rule(data=st.data(), error=st.sampled_from([None, None, None, "a switch refused a rule"]))
+    def confirm(self, data: st.DataObject, error: str | None) -> None:
+        batch = self.open.pop(data.draw(st.sampled_from(sorted(self.open))))
+        self.bench.on_applied(StagesApplied(batch.owner, batch.ticket, error, 0))
+        self.collect()
+
+    @rule(seconds=st.sampled_from([0.05, 0.3, 1.0, 3.0]), arrive=st.booleans())
+    def probes(self, seconds: float, arrive: bool) -> None:
+        self.bench.probe_tick(seconds)
+        if arrive:
+            self.bench.all_probes_cross()
+        self.collect()
+
+    @rule(direct_mbps=st.sampled_from([10.0, 10.0, 5.0, 3.0, None]), broken=st.booleans())
+    def fabric_changes(self, direct_mbps: float | None, broken: bool) -> None:
+        self.bench.on_network(NetworkChanged(fabric(direct_mbps, broken=broken)))
+        self.collect()
+
+    @precondition(lambda self: self.ids())
+    @rule(data=st.data(), mbps=MBPS)
+    def trigger_moves_one(self, data: st.DataObject, mbps: float) -> None:
+        stitch = self.bench._stitches[data.draw(st.sampled_from(self.ids()))]
+        if stitch.state is not State.UP or stitch.path is None:
+            return
+        network = self.bench._network
+        hosts = [network.hosts[mac] for mac in stitch.request.directions[0]]
+        shunned = data.draw(st.sampled_from([(1, 2), (1, 3), (2, 3), (3, 2), (2, 1)]))
+        cost = np.array([100.0 if key[:3:2] == shunned else 1.0 for key in network.link_order])
+        path = path_at_cost(network, hosts[0], hosts[1], cost)
+        with contextlib.suppress(Oversubscribed, StoreError):
+            if path is not None:
+                self.bench._reroute(stitch, path, mbps, None)
+        self.collect()
+
+    @rule(dpid=st.sampled_from([1, 2, 3]), back=st.booleans())
+    def switch_goes(self, dpid: int, back: bool) -> None:
+        switch = self.bench.switches[dpid]
+        self.bench.on_state(switch.state(MAIN_DISPATCHER if back else DEAD_DISPATCHER))
+        if back:
+            self.bench.on_ready(SwitchReady(dpid))
+
+    @rule(full=st.booleans())
+    def disk(self, full: bool) -> None:
+        self.store.full = full
+
+    @rule()
+    def time_passes(self) -> None:
+        self.bench.now_s += RETRY_S
+        self.bench.on_tick(Tick("retry"))
+        self.collect()
+
+    @rule()
+    def killed_and_started_again(self) -> None:
+        self.store.full = False
+        self.begin()
+
+    @invariant()
+    def no_link_is_promised_more_than_it_has_to_those_that_stay(self) -> None:
+        resources = self.bench._admission.resources
+        leaving = {removal.stitch_id for removal in self.bench._removals.values()}
+        promised: dict[LinkKey, float] = defaultdict(float)
+        for stitch in self.bench._stitches.active:
+            booked = resources.reservation(stitch.id)
+            for key in booked.keys if booked is not None and stitch.id not in leaving else ():
+                promised[key] += booked.mbps if booked is not None else 0.0
+        for key, link in self.bench._network.links.items():
+            if link.capacity_mbps is not None:
+                assert promised[key] <= link.capacity_mbps + 1e-6
+
+    @invariant()
+    def only_the_living_hold_anything(self) -> None:
+        resources, active = self.bench._admission.resources, set(self.ids())
+        for key in resources._capacity:
+            for owner in resources.owners(key):
+                assert (owner[1] if isinstance(owner, tuple) else owner) in active
+
+    @invariant()
+    def what_carries_is_booked_and_nobody_else_carries_it(self) -> None:
+        leaving = {removal.stitch_id for removal in self.bench._removals.values()}
+        seen: set[tuple[str, str]] = set()
+        for stitch in self.bench._stitches.active:
+            if stitch.state not in CARRYING or stitch.id in leaving:
+                continue
+            assert stitch.path is not None
+            booked = self.bench._admission.resources.reservation(stitch.id)
+            assert not stitch.path.links or (booked is not None and set(stitch.path.links) <= set(booked.keys))
+            assert not seen & set(stitch.request.directions)
+            seen |= set(stitch.request.directions)
+
+    def teardown(self) -> None:
+        """Once nothing gets in the way any more, everything comes to rest, and the store knows it."""
+        self.store.full = False
+        for dpid in (1, 2, 3):
+            self.switch_goes(dpid, back=True)
+        self.fabric_changes(10.0, broken=False)
+        for _ in range(12):
+            for owner in sorted(self.open):
+                batch = self.open.pop(owner)
+                self.bench.on_applied(StagesApplied(batch.owner, batch.ticket, None, 0))
+                self.collect()
+            self.probes(0.3, arrive=True)
+            self.time_passes()
+            self.bench.all_probes_cross()
+        stitches = self.bench._all()
+        assert {stitch.id: stitch.state for stitch in stitches if stitch.state not in SETTLED} == {}
+        assert {stitch.id: self.store.kept[stitch.id].state for stitch in stitches} == {
+            stitch.id: stitch.state for stitch in stitches
+        }
+
+
+Life.TestCase.settings = settings(
+    max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+)
+TestLife = Life.TestCase

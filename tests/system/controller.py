@@ -21,7 +21,7 @@ from mininet_topos.lab import Lab
 from mininet_topos.topology import LabTopology
 from ryu_apps.store import StateStore
 from tests.system.conftest import eventually
-from tests.system.flows import all_flows
+from tests.system.flows import FlowKey, all_flows
 from tests.system.frames import announce
 from tests.system.waiting import wait_until
 
@@ -221,12 +221,19 @@ class Fabric:
         wait_until(heard, 10.0, "every host known")
 
     def wait_for_rules(self) -> None:
-        """Wait until every rule that the controller has sent is on its switch."""
+        """Wait until every switch has a rule to every host, and no rule has come or gone for half a second."""
+        macs = {host.mac for host in self.lab.hosts()}
+        seen: tuple[float, set[FlowKey]] = (0.0, set())
 
         def there() -> bool:
-            installer = self.controller.get("/health")["installer"]
-            sent = installer["rules_added"] - installer["rules_removed"]
-            return sent == len(all_flows(self.bridges())) and not installer["switches_differing"]
+            nonlocal seen
+            now_s, keys = time.monotonic(), set(all_flows(self.bridges()))
+            if keys != seen[1]:
+                seen = now_s, keys
+            ways = {
+                (bridge, mac) for bridge, _, match, *_ in keys for mac in macs if match.endswith(f"dl_dst={mac}")
+            }
+            return len(ways) == len(macs) * len(self.bridges()) and now_s - seen[0] > 0.5
 
         wait_until(there, 10.0, "every rule on its switch")
 

@@ -240,8 +240,9 @@ def test_no_rate_is_higher_than_the_traffic_was(starts_at_zero: bool, steps: lis
             process.restart(keep=False)
             fresh = True
         elif what == "keep":
-            # Not together with a restart unseen in between: see CounterTable.
-            if not fresh:
+            # Not together with a restart unseen in between (see CounterTable), nor with a wrap, which comes once
+            # in centuries: a counter that both wrapped and went on cannot be told from one that began at zero.
+            if not fresh and value < 1 << 63:
                 process.restart(keep=True)
         elif what == "cleared":
             # Close to the wrap a clearing cannot be told from one.
@@ -259,7 +260,7 @@ def test_no_rate_is_higher_than_the_traffic_was(starts_at_zero: bool, steps: lis
             rates = table.take(readings, asked_s=asked_s, received_s=received_s)
             fresh = what == "gone" or (fresh and what == "again")
             for rate in rates.values():
-                assert 0 <= rate <= MOST_S * (1 + 2e-6) + 2 / MIN_INTERVAL_S
+                assert 0 <= rate <= MOST_S * (1 + 1e-6) + 2 / MIN_INTERVAL_S
 
 
 @given(

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
 from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathing.path import Path
 
 
 class PathingError(Exception):
@@ -29,10 +33,17 @@ class WeightError(PathingError, ValueError):
 
 
 class NoPath(PathingError):
-    """No path from `src` to `dst`; `reason` says why not."""
+    """No path from `src` to `dst`; `reason` says why not.
 
-    def __init__(self, src: str, dst: str, reason: str) -> None:
+    Where one constraint made it impossible, `constraint` is its field and `nearest` the nearest value of it that
+    would have worked with all the others as they are; None where there is none.
+    """
+
+    def __init__(
+        self, src: str, dst: str, reason: str, constraint: str | None = None, nearest: float | None = None
+    ) -> None:
         self.src, self.dst, self.reason = src, dst, reason
+        self.constraint, self.nearest = constraint, nearest
         super().__init__(f"no path from {src!r} to {dst!r}: {reason}")
 
 
@@ -58,6 +69,25 @@ class BadFile(PathingError):
         self.path, self.where, self.problem, self.expected = str(path), where, problem, expected
         place = f"{path}, {where}" if where else f"{path}"
         super().__init__(f"{place}: {problem}; expected {expected}")
+
+
+class ConstraintError(PathingError, ValueError):
+    """A constraint that no path could have: not a number, negative, an unknown element, or one both ways."""
+
+
+class LabelBudget(PathingError):
+    """The search from `src` to `dst` made `budget` labels without coming to an end.
+
+    No path is lighter than `bound`; `best` is the lightest path found so far, None if none was found yet.
+    """
+
+    def __init__(self, src: str, dst: str, budget: int, bound: float, best: Path | None) -> None:
+        self.src, self.dst, self.budget, self.bound, self.best = src, dst, budget, bound, best
+        found = "no path was found yet" if best is None else f"the best found weighs {best.weight:g}"
+        super().__init__(
+            f"search from {src!r} to {dst!r} stopped after {budget} labels: {found}, none weighs less than "
+            f"{bound:g}; give a larger label_budget, or fewer constraints"
+        )
 
 
 def did_you_mean(close: Iterable[str]) -> str:

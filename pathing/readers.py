@@ -9,9 +9,10 @@ import zlib
 from dataclasses import replace
 from pathlib import Path
 
-from pathing import repetita, sndlib
+from pathing import graphml, repetita, sndlib
 from pathing.dataset import Dataset
 from pathing.errors import BadFile
+from pathing.link import check_fields
 
 # The largest real file is under 4 MB; this stops a small gzip file from filling the memory.
 MAX_BYTES = 64 * 1024 * 1024
@@ -36,6 +37,16 @@ def read_repetita(path: FilePath, demands: FilePath | None = None) -> Dataset:
 def read_sndlib(path: FilePath) -> Dataset:
     """Read an SNDlib XML network with its demands, gzipped or not, as `sndlib.parse` does. Raises `BadFile`."""
     return sndlib.parse(path, _bytes(path))
+
+
+def read_graphml(path: FilePath, *, capacity_mbps: float = 1.0) -> Dataset:
+    """Read a GraphML network of the Topology Zoo, gzipped or not, as `graphml.parse` does.
+
+    `capacity_mbps` is that of links whose edge has no speed. Raises `BadFile`, and `TopologyError` for a
+    `capacity_mbps` that is none.
+    """
+    check_fields("a link without LinkSpeedRaw", {"capacity_mbps": capacity_mbps})
+    return graphml.parse(path, _bytes(path), capacity_mbps)
 
 
 def _text(path: FilePath) -> str:

@@ -1,130 +1,198 @@
-"""Who was promised how much of which link: bookings that can never exceed a capacity."""
+"""Who was promised how much of which link and which node: bookings that can never exceed a capacity."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any, Generic, TypeVar, cast
 
 from pathing.errors import Oversubscribed, ResourceError
 
 # What names a link across rebuilds of the topology: ((dpid, port_no), (dpid, port_no)), not a link id.
 LinkKey = TypeVar("LinkKey", bound=Hashable)
 
-_BITS_PER_MBIT = 1_000_000
-_MOST_MBPS = 1e12
+# One thing that can be promised: "mbps" and a link's key, or a field of Compute and a node.
+_Item = tuple[str, Hashable]
+_BANDWIDTH = "mbps"
+_COMPUTE = ("cpu_cores", "memory_mb", "storage_gb")
+# Whole units inside, so that a million bookings and releases leave nothing behind: bit/s, millicores, bytes.
+_UNITS = {_BANDWIDTH: 1_000_000, "cpu_cores": 1_000, "memory_mb": 1_000_000, "storage_gb": 1_000_000_000}
+_MOST = 1e12
+
+
+@dataclass(frozen=True, slots=True)
+class Compute:
+    """What a compute node has, or what is asked of it; a MB is 10^6 bytes, a GB 10^9.
+
+    Raises `ResourceError` for a value that is no number from 0 to 1e12, or less than one whole unit
+    (0.001 cores, 1 byte).
+    """
+
+    cpu_cores: float = 0.0
+    memory_mb: float = 0.0
+    storage_gb: float = 0.0
+
+    def __post_init__(self) -> None:
+        for kind in _COMPUTE:
+            value = getattr(self, kind)
+            _whole("compute", kind, value, least=0 if value == 0 else 1)
+
+
+class ComputeOversubscribed(ResourceError):
+    """The node has `free` of `kind` (a field of `Compute`) left, less than `asked`; nothing was changed."""
+
+    def __init__(self, node: Hashable, kind: str, asked: float, free: float) -> None:
+        self.node, self.kind, self.asked, self.free = node, kind, asked, free
+        super().__init__(
+            f"node {node!r}: asked for {asked:g} {kind}, {free:g} free; ask for less or take another node"
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Reservation(Generic[LinkKey]):
-    """What `owner` was promised: `mbps` on each of `keys`, as often as the key is in it."""
+    """What `owner` was promised: `mbps` on each of `keys`, as often as the key is in it, and `compute` by node.
+
+    `preempted` are those that gave way, as they were; only what `reserve` and `resize` return has any.
+    """
 
     owner: Hashable
     keys: tuple[LinkKey, ...]
     mbps: float
+    compute: Mapping[Hashable, Compute] = field(default_factory=dict, hash=False)
+    priority: int = 0
+    preempted: tuple[Reservation[LinkKey], ...] = ()
 
 
 class Resources(Generic[LinkKey]):
-    """Bandwidth of links, promised to owners; one reservation an owner.
+    """Bandwidth of links and compute of nodes, promised to owners; one reservation an owner.
 
-    Whole bits a second inside, so that a million bookings and releases leave nothing behind. Capacities and
-    requests are rounded to the nearest bit a second.
+    Capacities and requests are rounded to the nearest whole unit: bit/s, thousandth of a core, byte.
     """
 
     def __init__(self, capacity_mbps: Mapping[LinkKey, float] | None = None) -> None:
-        self._capacity: dict[LinkKey, int] = {}
-        self._promised: dict[LinkKey, int] = {}
-        self._owners: dict[LinkKey, dict[Hashable, None]] = {}
+        self._capacity: dict[_Item, int] = {}
+        self._promised: dict[_Item, int] = {}
+        self._owners: dict[_Item, dict[Hashable, None]] = {}
+        # Both oldest first.
         self._reservations: dict[Hashable, Reservation[LinkKey]] = {}
-        self._bits: dict[Hashable, int] = {}
+        self._amounts: dict[Hashable, Mapping[_Item, int]] = {}
         for key, mbps in (capacity_mbps or {}).items():
             self.set_capacity(key, mbps)
 
+    # -- links
+
     def set_capacity(self, key: LinkKey, mbps: float) -> None:
         """Add a link or change its capacity; promises above it stay, and show in `overcommitted`."""
-        self._capacity[key] = _bits(f"capacity of link {key!r}", mbps, least=0)
-        self._promised.setdefault(key, 0)
-        self._owners.setdefault(key, {})
+        self._set((_BANDWIDTH, key), _whole(f"capacity of link {key!r}", _BANDWIDTH, mbps, least=0))
 
     def __contains__(self, key: LinkKey) -> bool:
         """Whether the link was ever given a capacity."""
-        return key in self._capacity
+        return (_BANDWIDTH, key) in self._capacity
 
     def capacity(self, key: LinkKey) -> float:
         """Mbit/s the link has; raises `ResourceError` for an unknown link, as all that take a key do."""
-        return self._capacity[self._known(key)] / _BITS_PER_MBIT
+        return _amount(self._capacity, self._link(key))
 
     def reserved(self, key: LinkKey) -> float:
         """Mbit/s promised on the link."""
-        return self._promised[self._known(key)] / _BITS_PER_MBIT
+        return _amount(self._promised, self._link(key))
 
     def free(self, key: LinkKey) -> float:
         """Mbit/s left to promise, never negative."""
-        return self._free(self._known(key)) / _BITS_PER_MBIT
+        return self._free(self._link(key))
 
     def owners(self, key: LinkKey) -> tuple[Hashable, ...]:
         """Who has a reservation on the link, oldest first."""
-        return tuple(self._owners[self._known(key)])
+        return tuple(self._owners[self._link(key)])
+
+    def overcommitted(self) -> dict[LinkKey, float]:
+        """Mbit/s promised beyond the capacity, for each link whose capacity shrank below its promises."""
+        links = (item for item in self._capacity if item[0] == _BANDWIDTH)
+        return {cast("LinkKey", item[1]): excess for item in links if (excess := self._excess(item)) > 0}
+
+    # -- nodes
+
+    def set_compute(self, node: Hashable, compute: Compute) -> None:
+        """Add a compute node or change what it has; promises above it stay, as they do on links."""
+        for kind in _COMPUTE:
+            self._set((kind, node), _units(kind, getattr(compute, kind)))
+
+    def compute(self, node: Hashable) -> Compute:
+        """What the node has; raises `ResourceError` for an unknown node, as all that take a node do."""
+        return Compute(*(_amount(self._capacity, item) for item in self._node(node)))
+
+    def compute_reserved(self, node: Hashable) -> Compute:
+        """What is promised on the node."""
+        return Compute(*(_amount(self._promised, item) for item in self._node(node)))
+
+    def compute_free(self, node: Hashable) -> Compute:
+        """What is left to promise on the node, never negative."""
+        return Compute(*(self._free(item) for item in self._node(node)))
+
+    def compute_owners(self, node: Hashable) -> tuple[Hashable, ...]:
+        """Who has a reservation on the node, oldest first."""
+        self._node(node)
+        return tuple(owner for owner, held in self._reservations.items() if node in held.compute)
+
+    def compute_overcommitted(self) -> dict[Hashable, Compute]:
+        """What is promised beyond what the node has, for each node that shrank below its promises."""
+        nodes = (node for kind, node in self._capacity if kind == _COMPUTE[0])
+        excess = {node: Compute(*(self._excess(item) for item in self._node(node))) for node in nodes}
+        return {node: compute for node, compute in excess.items() if compute != Compute()}
+
+    # -- reservations
 
     def reservation(self, owner: Hashable) -> Reservation[LinkKey] | None:
         """Give what the owner was promised, None when nothing."""
         return self._reservations.get(owner)
 
-    def overcommitted(self) -> dict[LinkKey, float]:
-        """Mbit/s promised beyond the capacity, for each link whose capacity shrank below its promises."""
-        excess = {key: self._promised[key] - bits for key, bits in self._capacity.items()}
-        return {key: bits / _BITS_PER_MBIT for key, bits in excess.items() if bits > 0}
-
-    def reserve(self, owner: Hashable, keys: Sequence[LinkKey], mbps: float) -> Reservation[LinkKey]:
-        """Promise `mbps` on every link of `keys` or on none; a key that is there twice is charged twice.
-
-        Raises `Oversubscribed` naming the first link with too little left, and `ResourceError` for an owner
-        that has a reservation, an unknown link, no link, or less than 1 bit/s.
-        """
-        return self._promise(owner, keys, mbps, ask=True)
-
-    def _promise(
-        self, owner: Hashable, keys: Sequence[LinkKey], mbps: float, *, ask: bool
+    def reserve(
+        self,
+        owner: Hashable,
+        keys: Sequence[LinkKey],
+        mbps: float,
+        *,
+        compute: Mapping[Any, Compute] | None = None,
+        priority: int = 0,
+        preempt: bool = False,
     ) -> Reservation[LinkKey]:
-        if owner in self._reservations:
-            raise ResourceError(f"{owner!r} already has a reservation; resize or release it, or use another owner")
-        if not keys:
-            raise ResourceError(f"reservation of {owner!r} names no link; give the keys of the path's links")
-        bits = _bits(f"reservation of {owner!r}", mbps, least=1)
-        times = Counter(keys)
-        for key in times:
-            self._known(key)
-        if ask:
-            self._require_free(times, bits)
-        for key, count in times.items():
-            self._promised[key] += bits * count
-            self._owners[key][owner] = None
-        return self._remember(owner, tuple(keys), bits)
+        """Promise `mbps` on every link of `keys` and `compute` on its nodes, or nothing at all.
 
-    def resize(self, owner: Hashable, mbps: float) -> Reservation[LinkKey]:
-        """Change a reservation on all its links or none; less always works. Raises as `reserve` does."""
+        A key that is there twice is charged twice. With `preempt`, reservations of a lower `priority` give way
+        where something is short: the lowest first, among equals the youngest, until nothing is; then those that
+        turn out not to be needed are kept after all, so that no part of the set would do. Those that gave way
+        are released and returned as `preempted`.
+
+        Raises `Oversubscribed` or `ComputeOversubscribed` naming the first link or node with too little left,
+        and `ResourceError` for an owner that has a reservation, an unknown link or node, neither of them, or
+        less than 1 bit/s.
+        """
+        self._check_new(owner, keys or tuple(compute or ()))
+        if isinstance(priority, bool) or not isinstance(priority, int):
+            raise ResourceError(f"reservation of {owner!r}: priority is {priority!r}; it must be a whole number")
+        asked = MappingProxyType(dict(compute or {}))
+        return self._book(Reservation(owner, tuple(keys), mbps, asked, priority), preempt)
+
+    def resize(self, owner: Hashable, mbps: float, *, preempt: bool = False) -> Reservation[LinkKey]:
+        """Change the bandwidth on all links of a reservation or none; less always works. Raises as `reserve` does.
+
+        Its compute, its priority and its age stay.
+        """
         old = self._reservations.get(owner)
         if old is None:
             raise ResourceError(f"{owner!r} has no reservation to resize; reserve first")
-        bits = _bits(f"reservation of {owner!r}", mbps, least=1)
-        more = bits - self._bits[owner]
-        times = Counter(old.keys)
-        if more > 0:
-            self._require_free(times, more)
-        for key, count in times.items():
-            self._promised[key] += more * count
-        return self._remember(owner, old.keys, bits)
+        return self._book(replace(old, mbps=mbps), preempt)
 
     def release(self, owner: Hashable) -> Reservation[LinkKey] | None:
         """Take back what the owner was promised and return it; None, and no error, when there was nothing."""
         old = self._reservations.pop(owner, None)
         if old is None:
             return None
-        bits = self._bits.pop(owner)
-        for key, count in Counter(old.keys).items():
-            self._promised[key] -= bits * count
-            del self._owners[key][owner]
+        for item, amount in self._amounts.pop(owner).items():
+            self._promised[item] -= amount
+            del self._owners[item][owner]
         return old
 
     def restore(self, owner: Hashable, keys: Sequence[LinkKey], mbps: float) -> Reservation[LinkKey]:
@@ -133,43 +201,136 @@ class Resources(Generic[LinkKey]):
         No new promise is made by it, so it cannot fail where a capacity has shrunk meanwhile. Raises
         `ResourceError` as `reserve` does.
         """
-        return self._promise(owner, keys, mbps, ask=False)
+        self._check_new(owner, keys)
+        return self._book(Reservation(owner, tuple(keys), mbps), preempt=False, ask=False)
 
     def without(self, owners: Iterable[Hashable]) -> Resources[LinkKey]:
         """A copy in which these owners hold nothing: what could be promised if they were to go."""
         copied: Resources[LinkKey] = Resources()
         copied._capacity = dict(self._capacity)
         copied._promised = dict(self._promised)
-        copied._owners = {key: dict(held) for key, held in self._owners.items()}
+        copied._owners = {item: dict(held) for item, held in self._owners.items()}
         copied._reservations = dict(self._reservations)
-        copied._bits = dict(self._bits)
+        copied._amounts = dict(self._amounts)
         for owner in owners:
             copied.release(owner)
         return copied
 
-    def _remember(self, owner: Hashable, keys: tuple[LinkKey, ...], bits: int) -> Reservation[LinkKey]:
-        reservation = Reservation(owner, keys, bits / _BITS_PER_MBIT)
-        self._reservations[owner] = reservation
-        self._bits[owner] = bits
-        return reservation
+    # -- inside
 
-    def _require_free(self, times: Mapping[LinkKey, int], bits: int) -> None:
-        for key, count in times.items():
-            if bits * count > self._free(self._known(key)):
-                raise Oversubscribed(key, bits * count / _BITS_PER_MBIT, self.free(key))
+    def _check_new(self, owner: Hashable, of: Sequence[Hashable]) -> None:
+        if owner in self._reservations:
+            raise ResourceError(f"{owner!r} already has a reservation; resize or release it, or use another owner")
+        if not of:
+            raise ResourceError(f"reservation of {owner!r} names no link; give the keys of the path's links")
 
-    def _free(self, key: LinkKey) -> int:
-        return max(0, self._capacity[key] - self._promised[key])
+    def _set(self, item: _Item, units: int) -> None:
+        self._capacity[item] = units
+        self._promised.setdefault(item, 0)
+        self._owners.setdefault(item, {})
 
-    def _known(self, key: LinkKey) -> LinkKey:
-        if key not in self._capacity:
+    def _book(self, wanted: Reservation[LinkKey], preempt: bool, *, ask: bool = True) -> Reservation[LinkKey]:
+        """Make the books say `wanted` where they say less or nothing of its owner; or raise and change nothing.
+
+        Not to `ask` is to book above what there is, too.
+        """
+        new, old = self._needs(wanted), self._amounts.get(wanted.owner, {})
+        more = {item: amount - old.get(item, 0) for item, amount in new.items()}
+        short = {
+            item: over
+            for item, amount in more.items()
+            if ask and amount > 0 and (over := self._promised[item] + amount - self._capacity[item]) > 0
+        }
+        gone = self._give_way(short, more, wanted.priority if preempt else None)
+        for item, amount in more.items():
+            self._promised[item] += amount
+            self._owners[item][wanted.owner] = None
+        granted = replace(wanted, mbps=_units(_BANDWIDTH, wanted.mbps) / _UNITS[_BANDWIDTH])
+        self._reservations[wanted.owner], self._amounts[wanted.owner] = granted, new
+        return replace(granted, preempted=gone)
+
+    def _needs(self, wanted: Reservation[LinkKey]) -> Mapping[_Item, int]:
+        """What a reservation takes of everything it names, in whole units."""
+        what = f"reservation of {wanted.owner!r}"
+        bits = _whole(what, _BANDWIDTH, wanted.mbps, least=1 if wanted.keys else 0)
+        needs = {self._link(key): bits * count for key, count in Counter(wanted.keys).items()}
+        for node, compute in wanted.compute.items():
+            units = {item: _units(item[0], getattr(compute, item[0])) for item in self._node(node)}
+            if not any(units.values()):
+                raise ResourceError(f"{what} asks for nothing of node {node!r}; leave the node out")
+            needs |= units
+        return needs
+
+    def _give_way(
+        self, short: Mapping[_Item, int], more: Mapping[_Item, int], below: int | None
+    ) -> tuple[Reservation[LinkKey], ...]:
+        """Release what must go for nothing to be short, of priorities `below` that (None: nothing); or raise."""
+        going: list[Hashable] = []
+        left = dict(short)
+        for owner in self._lower(short, below):
+            held = self._amounts[owner]
+            if any(left[item] > 0 and item in held for item in left):
+                going.append(owner)
+                left = {item: amount - held.get(item, 0) for item, amount in left.items()}
+        for item, amount in left.items():
+            if amount > 0:
+                raise _too_much(item, more[item], max(0, more[item] - amount))
+        # One taken early may be needless beside those taken later, for other items.
+        for owner in reversed(going.copy()):
+            without = {item: amount + self._amounts[owner].get(item, 0) for item, amount in left.items()}
+            if all(amount <= 0 for amount in without.values()):
+                left = without
+                going.remove(owner)
+        gone = tuple(self._reservations[owner] for owner in going)
+        for owner in going:
+            self.release(owner)
+        return gone
+
+    def _lower(self, short: Mapping[_Item, int], below: int | None) -> list[Hashable]:
+        """Who holds any of what is short at a lower priority: lowest first, then youngest first."""
+        if below is None:
+            return []
+        held = {owner: self._reservations[owner].priority for item in short for owner in self._owners[item]}
+        youngest_first = (owner for owner in reversed(self._reservations) if held.get(owner, below) < below)
+        return sorted(youngest_first, key=held.__getitem__)
+
+    def _free(self, item: _Item) -> float:
+        return max(0, self._capacity[item] - self._promised[item]) / _UNITS[item[0]]
+
+    def _excess(self, item: _Item) -> float:
+        return max(0, self._promised[item] - self._capacity[item]) / _UNITS[item[0]]
+
+    def _link(self, key: LinkKey) -> _Item:
+        if (_BANDWIDTH, key) not in self._capacity:
             raise ResourceError(f"unknown link {key!r}; give its capacity with set_capacity first")
-        return key
+        return _BANDWIDTH, key
+
+    def _node(self, node: Hashable) -> tuple[_Item, ...]:
+        items = tuple((kind, node) for kind in _COMPUTE)
+        if items[0] not in self._capacity:
+            raise ResourceError(f"unknown compute node {node!r}; say what it has with set_compute first")
+        return items
 
 
-def _bits(what: str, mbps: float, least: int) -> int:
+def _too_much(item: _Item, asked: int, free: int) -> ResourceError:
+    kind, key = item
+    unit = _UNITS[kind]
+    if kind == _BANDWIDTH:
+        return Oversubscribed(key, asked / unit, free / unit)
+    return ComputeOversubscribed(key, kind, asked / unit, free / unit)
+
+
+def _amount(book: Mapping[_Item, int], item: _Item) -> float:
+    return book[item] / _UNITS[item[0]]
+
+
+def _units(kind: str, value: float) -> int:
+    return round(value * _UNITS[kind])
+
+
+def _whole(what: str, kind: str, value: float, least: int) -> int:
     # bool is an int, but a bandwidth of True is a mistake. NaN fails the comparison.
-    if isinstance(mbps, bool) or not 0 <= mbps <= _MOST_MBPS or (bits := round(mbps * _BITS_PER_MBIT)) < least:
-        least_mbps = least / _BITS_PER_MBIT
-        raise ResourceError(f"{what} is {mbps!r} Mbit/s; it must be from {least_mbps:g} to {_MOST_MBPS:g}")
-    return bits
+    if isinstance(value, bool) or not 0 <= value <= _MOST or (units := _units(kind, value)) < least:
+        unit = "Mbit/s" if kind == _BANDWIDTH else kind
+        raise ResourceError(f"{what} is {value!r} {unit}; it must be from {least / _UNITS[kind]:g} to {_MOST:g}")
+    return units

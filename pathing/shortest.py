@@ -10,14 +10,13 @@ added up in path order.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse.csgraph import dijkstra
 
 from pathing.csr import FloatArray, IndexArray
-from pathing.errors import NoPath
+from pathing.errors import NoPath, UnknownNode
 from pathing.path import Path
 from pathing.topology import Topology
 from pathing.weights import Side, WeighedGraph, Weight, weigh
@@ -26,11 +25,65 @@ NO_LINK = -1
 _ROUNDING = float(np.finfo(np.float64).eps)
 
 
-class PathTree(NamedTuple):
-    """For each node its distance, infinite if there is no way, and the link it uses, -1 there and at the root."""
+@dataclass(frozen=True, slots=True, eq=False)
+class PathTree:
+    """The shortest paths between one node, the root, and all others.
 
+    By node index: `distance`, infinite if there is no way, and `link`, the id of the link at the node's end of
+    its path (the last one of a path from the root, the next hop of a path to it), -1 without one.
+    """
+
+    topology: Topology
+    root: str
+    to_root: bool
     distance: FloatArray
     link: IndexArray
+
+    def path(self, node: str) -> Path:
+        """Give the path from the root to `node` or, in a tree to the root, the other way round.
+
+        Raises `UnknownNode`, and `NoPath` with the reason as the topology is now.
+        """
+        topology = self.topology
+        at, root = _index_then(topology, node, self.distance.size), topology.node_index(self.root)
+        weight = float(self.distance[at])
+        if math.isinf(weight):
+            src, dst = (node, self.root) if self.to_root else (self.root, node)
+            raise NoPath(src, dst, _why_not(topology, src, dst))
+        links, nodes = [], [at]
+        while at != root:
+            links.append(int(self.link[at]))
+            at = topology.end_indexes(links[-1])[self.to_root]
+            nodes.append(at)
+        if not self.to_root:
+            links.reverse()
+            nodes.reverse()
+        names = topology.node_names
+        return Path(tuple(names[index] for index in nodes), tuple(links), weight)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AllPairs:
+    """The shortest paths between all nodes.
+
+    `distance` has the source's index first, (n_nodes, n_nodes), infinite if there is no way. It is all that is
+    kept, 8 MB for 1,000 nodes: links are read off a column of it when a path is asked for. It stays as it is
+    when the topology changes.
+    """
+
+    topology: Topology
+    graph: WeighedGraph
+    distance: FloatArray
+
+    def path(self, src: str, dst: str) -> Path:
+        """Give the path that `shortest_path` gives. Raises `UnknownNode`, `NoPath`."""
+        return self.paths_to(dst).path(src)
+
+    def paths_to(self, dst: str) -> PathTree:
+        """Give the tree that `shortest_paths_to` gives, without a search. Raises `UnknownNode`."""
+        root = _index_then(self.topology, dst, len(self.distance))
+        distance = self.distance[:, root]
+        return PathTree(self.topology, dst, True, distance, _links(self.graph, distance, root, to_root=True))
 
 
 def shortest_path(topology: Topology, src: str, dst: str, weight: Weight = "latency_ms") -> Path:
@@ -40,65 +93,90 @@ def shortest_path(topology: Topology, src: str, dst: str, weight: Weight = "late
     unknown latency is charged as in `weights.charge_unknown`. From a node to itself the path has no links.
     Raises `UnknownNode`, `WeightError`, and `NoPath` with the reason.
     """
-    start, end = topology.node_index(src), topology.node_index(dst)
-    tree = _tree(weigh(topology, weight), end, towards_root=True)
-    if math.isinf(tree.distance[start]):
-        raise NoPath(src, dst, _why_not(topology, src, dst))
-    names = topology.node_names
-    nodes, links, node = [src], [], start
-    while node != end:
-        links.append(int(tree.link[node]))
-        node = topology.end_indexes(links[-1])[1]
-        nodes.append(names[node])
-    return Path(tuple(nodes), tuple(links), float(tree.distance[start]))
+    topology.node_index(src)
+    return shortest_paths_to(topology, dst, weight).path(src)
 
 
-def shortest_path_tree(
-    topology: Topology, root: str, weight: Weight = "latency_ms", towards_root: bool = False
-) -> PathTree:
-    """Find the shortest paths from `root` to every node or, with `towards_root`, from every node to it.
+def shortest_paths_from(topology: Topology, src: str, weight: Weight = "latency_ms") -> PathTree:
+    """Find the shortest paths from `src` to every node.
 
-    `link` is the last link on the way to the node, or the first link on its way to the root (its next hop).
-    Raises `UnknownNode` and `WeightError`. Dijkstra 1959; scipy.sparse.csgraph.
+    Ties are decided from the end: of two equally short paths to a node that one is taken whose last link starts
+    at the node with the lesser name, so it need not be the one of `shortest_path`. Raises `UnknownNode` and
+    `WeightError`. Dijkstra, "A note on two problems in connexion with graphs", 1959; scipy.sparse.csgraph.
     """
-    return _tree(weigh(topology, weight), topology.node_index(root), towards_root)
+    return search(topology, weigh(topology, weight), src, to_root=False)
 
 
-def next_hops(topology: Topology, weight: Weight = "latency_ms") -> NDArray[np.int32]:
-    """Give the link id that node i uses towards node j as entry [i, j], -1 for none: (n_nodes, n_nodes).
+def shortest_paths_to(topology: Topology, dst: str, weight: Weight = "latency_ms") -> PathTree:
+    """Find the shortest paths from every node to `dst`, each that of `shortest_path`: the next hops towards it.
 
-    Following it never loops, and follows `shortest_path`. Raises `WeightError`.
+    Raises `UnknownNode` and `WeightError`.
     """
+    return search(topology, weigh(topology, weight), dst, to_root=True)
+
+
+def all_pairs(topology: Topology, weight: Weight = "latency_ms") -> AllPairs:
+    """Find the shortest paths from every node to every node. Raises `WeightError`."""
     graph = weigh(topology, weight)
-    hops = np.empty((topology.n_nodes, topology.n_nodes), dtype=np.int32)
-    for node in range(topology.n_nodes):
-        hops[:, node] = _tree(graph, node, towards_root=True).link
-    return hops
+    distance: FloatArray = dijkstra(graph.inward.matrix).T
+    distance.flags.writeable = False
+    return AllPairs(topology, graph, distance)
 
 
-def _tree(graph: WeighedGraph, root: int, towards_root: bool) -> PathTree:
-    searched, chosen = (graph.inward, graph.outward) if towards_root else (graph.outward, graph.inward)
-    distance = _distances(searched, root)
-    onward = distance.take(chosen.csr.neighbours) + chosen.weights
-    tight = (onward == distance.take(chosen.csr.rows)).nonzero()[0]
+def search(topology: Topology, graph: WeighedGraph, root: str, *, to_root: bool) -> PathTree:
+    """Find the tree of a graph that is already weighed; raises `UnknownNode`."""
+    index = topology.node_index(root)
+    distance = _distances(graph.inward if to_root else graph.outward, index)
+    return PathTree(topology, root, to_root, distance, _links(graph, distance, index, to_root=to_root))
+
+
+def _index_then(topology: Topology, name: str, n_nodes: int) -> int:
+    """Index of a node that was among the first `n_nodes`; one added since is unknown to what was found before."""
+    index = topology.node_index(name)
+    if index >= n_nodes:
+        raise UnknownNode(name, topology.node_names[:n_nodes])
+    return index
+
+
+def _distances(side: Side, root: int) -> FloatArray:
+    # With one source min_only asks for nothing else than its distances; it takes a little less time.
+    return dijkstra(side.matrix, indices=[root], min_only=True)
+
+
+def _links(graph: WeighedGraph, distance: FloatArray, root: int, *, to_root: bool) -> IndexArray:
+    """Read the tree off the distances: each node's link lies on a shortest way, ties falling as Csr says."""
+    side = graph.outward if to_root else graph.inward
+    onward = distance.take(side.csr.neighbours)
+    onward += side.weights
+    tight = (onward == distance.take(side.csr.rows)).nonzero()[0]
     longest = float(distance.max())
     if math.isinf(longest):
         reached = np.isfinite(distance)
         longest = float(distance[reached].max())
-        tight = tight[reached.take(chosen.csr.rows.take(tight))]
+        tight = tight[reached.take(side.csr.rows.take(tight))]
+    elif tight.size == distance.size - 1:
+        return _only_choice(side.csr.links.take(tight), root)
     # Links longer than any rounding error make their far end truly farther: then the choices cannot loop.
     if graph.least > longest * _ROUNDING:
         link = np.full(distance.size, NO_LINK)
-        _take_best(link, chosen, tight)
+        _take_best(link, side, tight)
     else:
-        link = _choose_without_loops(distance, chosen, tight, root)
+        link = _choose_without_loops(distance, side, tight, root)
     link[root] = NO_LINK
-    return PathTree(distance, link)
+    return link
 
 
-def _distances(side: Side, root: int) -> FloatArray:
-    distance: FloatArray = dijkstra(side.matrix, indices=[root])[0]
-    return distance
+def _only_choice(links: IndexArray, root: int) -> IndexArray:
+    """Put -1 for the root between links that are in the order of their nodes.
+
+    Every node but the root lies on a shortest way, so it has one of these links at least. With as many links as
+    such nodes it has that one only: no ties, and no loop, as the tree that was searched is made of them.
+    """
+    link = np.empty(links.size + 1, dtype=np.intp)
+    link[:root] = links[:root]
+    link[root] = NO_LINK
+    link[root + 1 :] = links[root:]
+    return link
 
 
 def _take_best(link: IndexArray, side: Side, positions: IndexArray) -> None:

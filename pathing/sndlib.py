@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from xml.etree import ElementTree
-from xml.parsers import expat
 
 from pathing.dataset import Dataset, LonLat, are_lon_lat, great_circle_ms
 from pathing.errors import BadFile, PathingError
 from pathing.topology import Topology
+from pathing.xml import number, read_root
 
 _MBIT_PER_UNIT = {"KBITPERSEC": 1e-3, "MBITPERSEC": 1.0, "GBITPERSEC": 1e3}
 
@@ -22,7 +22,7 @@ def parse(file: object, data: bytes) -> Dataset:
     `cost`. Raises `BadFile` naming the line or the element. Orlowski et al., "SNDlib 1.0", Networks 55(3),
     2010.
     """
-    root = _root(file, data)
+    root = read_root(file, data, "network", "an SNDlib network")
     notes: list[str] = []
     scale = _scale(root, notes)
     structure = _child(file, root, "networkStructure", "the file")
@@ -43,41 +43,6 @@ def parse(file: object, data: bytes) -> Dataset:
     for link in _child(file, structure, "links", "networkStructure").iterfind("link"):
         _add_link(file, topology, link, scale, coordinates, notes)
     return Dataset(topology, _demands(file, root, topology, scale), coordinates, tuple(notes))
-
-
-def _root(file: object, data: bytes) -> ElementTree.Element:
-    _refuse_doctype(file, data)
-    try:
-        root = ElementTree.fromstring(data)  # noqa: S314 - see _refuse_doctype
-    except ElementTree.ParseError as error:
-        raise BadFile(file, f"line {error.position[0]}", f"no XML: {error}", "an SNDlib network") from error
-    for element in root.iter():
-        element.tag = element.tag.rpartition("}")[2]
-    if root.tag != "network":
-        raise BadFile(file, f"element {root.tag!r}", "the outermost element is no network", "an SNDlib <network>")
-    return root
-
-
-def _refuse_doctype(file: object, data: bytes) -> None:
-    """Refuse files with a document type before they are parsed.
-
-    Entities (which can grow a kilobyte to gigabytes or name local files) can only be declared in a DOCTYPE,
-    and SNDlib files have none. expat itself looks for it, as a search for the bytes would miss it in UTF-16;
-    its handler runs before anything in the DOCTYPE is read.
-    """
-
-    def refuse(*_: object) -> None:
-        expected = "an SNDlib network without DOCTYPE and ENTITY"
-        raise BadFile(file, f"line {parser.CurrentLineNumber}", "it has a DOCTYPE", expected)
-
-    parser = expat.ParserCreate()
-    parser.StartDoctypeDeclHandler = refuse
-    try:
-        parser.Parse(data, True)
-    except expat.ExpatError as error:
-        raise BadFile(file, f"line {error.lineno}", f"no XML: {error}", "an SNDlib network") from error
-    except (LookupError, ValueError) as error:  # an encoding Python does not have or expat cannot use
-        raise BadFile(file, "line 1", f"encoding: {error}", "UTF-8 or ISO-8859-1") from error
 
 
 def _scale(root: ElementTree.Element, notes: list[str]) -> float:
@@ -170,11 +135,4 @@ def _name(file: object, element: ElementTree.Element) -> str:
 
 
 def _number(file: object, element: ElementTree.Element, tag: str, where: str) -> float:
-    text = element.findtext(tag)
-    try:
-        value = float(text or "")
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise BadFile(file, where, f"{tag} is {text!r}", "a finite number")
-    return value
+    return number(file, where, tag, element.findtext(tag))

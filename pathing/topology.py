@@ -49,7 +49,7 @@ class Topology:
         """Names in the order of adding, which is the order of node indexes."""
         return tuple(self._names)
 
-    def add_node(self, name: str, **attributes: object) -> None:
+    def add_node(self, name: str, /, **attributes: object) -> None:
         """Add a node with any attributes; raises `TopologyError` for an empty or a known name."""
         if not isinstance(name, str) or not name:
             raise TopologyError(f"node name is {name!r}; it must be a text that is not empty")

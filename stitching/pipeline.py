@@ -16,7 +16,7 @@ from functools import cache, lru_cache
 
 import numpy as np
 
-from pathing import shortest_path_tree
+from pathing import shortest_paths_from, shortest_paths_to
 from stitching import cookie
 from stitching.cookie import Kind
 from stitching.network import Host, LinkKey, Network, PortId, node_name, reverse
@@ -152,7 +152,7 @@ def _broadcast_rules(
 def next_links(network: Network, target: int) -> dict[int, LinkKey]:
     """The link by which each other switch reaches `target` on the shortest way; unreachable ones are absent."""
     topology = network.topology
-    tree = shortest_path_tree(topology, node_name(target), towards_root=True)
+    tree = shortest_paths_to(topology, node_name(target))
     links = {}
     for name, link_id in zip(topology.node_names, tree.link, strict=True):
         if link_id >= 0:
@@ -173,7 +173,7 @@ def broadcast_tree(network: Network) -> dict[int, frozenset[int]]:
     for dpid in network.dpids:
         if dpid in reached:
             continue
-        tree = shortest_path_tree(topology, node_name(dpid), weight)
+        tree = shortest_paths_from(topology, node_name(dpid), weight)
         reached.add(dpid)
         for name, link_id in zip(topology.node_names, tree.link, strict=True):
             if link_id >= 0:

@@ -15,10 +15,8 @@ from pathing import (
     UnknownNode,
     WeightError,
     link_cost,
-    next_hops,
-    shortest_path,
-    shortest_path_tree,
 )
+from pathing.shortest import all_pairs, shortest_path, shortest_paths_from, shortest_paths_to
 
 
 @dataclass(frozen=True)
@@ -72,22 +70,22 @@ def assert_is_path(topology: Topology, path: Path, weights: tuple[float, ...]) -
 @settings(deadline=None, max_examples=150)
 def test_every_pair_has_the_least_weight(graph: Graph) -> None:
     topology = graph.topology()
-    hops = next_hops(topology)
+    pairs = all_pairs(topology)
     weights = tuple(link[2] for link in graph.links)
     for src in graph.names:
         least = graph.distances(src)
         for dst in graph.names:
-            entry = int(hops[topology.node_index(src), topology.node_index(dst)])
+            assert pairs.distance[topology.node_index(src), topology.node_index(dst)] == least[dst]
             if math.isinf(least[dst]):
-                assert entry == -1
-                with pytest.raises(NoPath):
-                    shortest_path(topology, src, dst)
+                for find in (pairs.path, lambda src, dst: shortest_path(topology, src, dst)):
+                    with pytest.raises(NoPath):
+                        find(src, dst)
                 continue
             path = shortest_path(topology, src, dst)
+            assert pairs.path(src, dst) == path
             assert (path.src, path.dst) == (src, dst)
             assert path.weight == least[dst]
             assert_is_path(topology, path, weights)
-            assert entry == (path.links[0] if path.links else -1)
 
 
 @given(graphs(st.floats(0, 100)))
@@ -95,20 +93,33 @@ def test_every_pair_has_the_least_weight(graph: Graph) -> None:
 def test_trees_reach_what_brute_force_reaches_at_the_same_distance(graph: Graph) -> None:
     topology = graph.topology()
     for root in graph.names:
-        away = shortest_path_tree(topology, root)
         least = [graph.distances(root)[name] for name in graph.names]
-        np.testing.assert_array_equal(away.distance, least)
-        for towards_root in (False, True):
-            tree = shortest_path_tree(topology, root, towards_root=towards_root)
-            for name, link_id in zip(graph.names, tree.link, strict=True):
-                reached = math.isfinite(tree.distance[topology.node_index(name)])
-                assert (link_id != -1) == (reached and name != root)
-                steps = 0
-                while name != root and reached:  # following the links ends at the root
-                    link = topology.link(int(tree.link[topology.node_index(name)]))
-                    name = link.dst if towards_root else link.src
-                    steps += 1
-                    assert steps < topology.n_nodes
+        np.testing.assert_array_equal(shortest_paths_from(topology, root).distance, least)
+        for search in (shortest_paths_from, shortest_paths_to):
+            tree = search(topology, root)
+            for name, link_id, distance in zip(graph.names, tree.link, tree.distance, strict=True):
+                assert (link_id != -1) == (math.isfinite(distance) and name != root)
+                if math.isinf(distance):
+                    with pytest.raises(NoPath):
+                        tree.path(name)
+                    continue
+                path = tree.path(name)
+                ends = (root, name) if search is shortest_paths_from else (name, root)
+                assert ((path.src, path.dst), path.weight) == (ends, distance)
+                assert_is_path(topology, path, tuple(link[2] for link in graph.links))
+                if path.links:
+                    assert link_id == path.links[-1 if search is shortest_paths_from else 0]
+
+
+@given(graphs())
+@settings(deadline=None, max_examples=60)
+def test_a_tree_to_a_node_has_the_path_of_each_pair(graph: Graph) -> None:
+    topology = graph.topology()
+    for dst in graph.names:
+        tree = shortest_paths_to(topology, dst)
+        for src in graph.names:
+            if math.isfinite(tree.distance[topology.node_index(src)]):
+                assert tree.path(src) == shortest_path(topology, src, dst)
 
 
 @given(graphs(), st.randoms(use_true_random=False))
@@ -118,9 +129,8 @@ def test_ties_do_not_depend_on_the_order_of_adding(graph: Graph, random: object)
     random.shuffle(shuffled)  # type: ignore[attr-defined]  # hypothesis gives a Random without saying so
     one, other = graph.topology(), graph.topology(tuple(shuffled))
     for root in graph.names:
-        for towards_root in (False, True):
-            a = shortest_path_tree(one, root, towards_root=towards_root).link
-            b = shortest_path_tree(other, root, towards_root=towards_root).link
+        for search in (shortest_paths_from, shortest_paths_to):
+            a, b = search(one, root).link, search(other, root).link
             assert {n: a[one.node_index(n)] for n in shuffled} == {n: b[other.node_index(n)] for n in shuffled}
 
 
@@ -144,6 +154,34 @@ def test_of_equals_the_first_by_node_names_wins(graph: Graph) -> None:
     if paths:
         path = shortest_path(topology, src, dst)
         assert (path.weight, path.nodes) == min(paths)
+
+
+def test_as_many_tight_links_as_nodes_does_not_hide_a_tie_beside_a_node_out_of_reach() -> None:
+    links = (("a", "b", 1.0, True), ("a", "b", 1.0, True), ("a", "c", 2.0, True))
+    tree = shortest_paths_from(Graph(("a", "b", "c", "d"), links).topology(), "a")
+    assert tree.link.tolist() == [-1, 0, 2, -1]
+    assert tree.distance.tolist() == [0.0, 1.0, 2.0, math.inf]
+
+
+def test_what_was_found_stays_as_it_was() -> None:
+    topology = Graph(("a", "b"), (("a", "b", 1.0, True), ("a", "b", 2.0, True))).topology()
+    before = all_pairs(topology)
+    topology.set_link(0, up=False)
+    assert before.path("a", "b") == Path(("a", "b"), (0,), 1.0)
+    assert all_pairs(topology).path("a", "b") == Path(("a", "b"), (1,), 2.0)
+    assert all_pairs(topology, np.array([5.0, 5.0])).distance.tolist() == [[0.0, 5.0], [math.inf, 0.0]]
+    tree = shortest_paths_to(topology, "b")
+    topology.add_node("later")
+    topology.add_link("later", "b", capacity_mbps=1, latency_ms=1.0)
+    for find in (tree.path, before.paths_to, lambda src: before.path(src, "b")):
+        for name in ("nowhere", "later"):
+            with pytest.raises(UnknownNode, match=name):
+                find(name)
+    assert tree.path("a") == Path(("a", "b"), (1,), 2.0)
+
+
+def test_a_topology_without_nodes_has_no_pairs() -> None:
+    assert all_pairs(Topology()).distance.shape == (0, 0)
 
 
 def test_an_unrelated_zero_link_does_not_move_a_tie() -> None:

@@ -163,7 +163,7 @@ class Life(RuleBasedStateMachine):
     @invariant()
     def only_the_living_hold_anything(self) -> None:
         resources, active = self.bench._admission.resources, set(self.ids())
-        for key in resources._capacity:
+        for key in triangle().links:
             for owner in resources.owners(key):
                 assert (owner[1] if isinstance(owner, tuple) else owner) in active
 

@@ -1,0 +1,162 @@
+"""Why no path satisfies the constraints: which one is at fault, and the nearest value of it that would work."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
+from typing import NamedTuple
+
+import numpy as np
+
+from pathing.errors import NoPath
+from pathing.label_setting.lightest import OutOfLabels, lightest
+from pathing.label_setting.problem import Problem, in_numbers
+from pathing.label_setting.question import ROUNDING, Question, free_mbps, log_loss
+from pathing.shortest import shortest_path
+
+_DIGITS = 6
+
+
+class _Remedy(NamedTuple):
+    """What would have worked instead of one constraint; `nearest` None where it is no number."""
+
+    text: str
+    nearest: float | None = None
+
+
+def refusal(question: Question, problem: Problem, label_budget: int) -> NoPath:
+    """Give the error for a question without an answer, and the question in numbers.
+
+    A constraint that rules out every path by itself is named before those that do so only together. Each
+    candidate costs a search of its own; one that takes more than the budget is passed over.
+    """
+    src, dst, fields = question.src, question.dst, question.fields
+    try:
+        shortest_path(question.topology, src, dst, question.weights)
+    except NoPath as without_constraints:
+        return without_constraints
+    alone = [
+        field for field in fields if len(fields) == 1 or _rules_out_all(question, problem, field, label_budget)
+    ]
+    if len(alone) > 1:
+        return NoPath(src, dst, f"{_listed(alone)} each rule out every path by themselves", alone[0])
+    for field in alone or fields:
+        try:
+            remedy = _remedy(question, problem, field, label_budget)
+        except OutOfLabels:
+            continue
+        if remedy is not None:
+            joint = "" if alone else f"{_listed(fields)} cannot be met together; "
+            return NoPath(src, dst, f"{joint}{field}: {remedy.text}", field, remedy.nearest)
+    if alone:
+        others = "no change of it is known to help with the other constraints as they are"
+        return NoPath(src, dst, f"{alone[0]} rules out every path, and {others}", alone[0])
+    reason = f"{_listed(fields)} cannot be met together, and no change of one of them is known to help"
+    return NoPath(src, dst, reason)
+
+
+def _rules_out_all(question: Question, problem: Problem, field: str, label_budget: int) -> bool:
+    if field in question.limits:
+        limit = list(question.limits).index(field)
+        if problem.arcs.least(problem.limits[limit]).total() <= problem.most[limit]:
+            return False
+    try:
+        return not _possible(question.only(field), label_budget)
+    except OutOfLabels:
+        return False
+
+
+def _possible(question: Question, label_budget: int) -> bool:
+    """Whether there is a path. Raises `OutOfLabels`."""
+    problem = in_numbers(question)
+    if not problem.limits:
+        return lightest(problem, label_budget) is not None
+    best = lightest(problem.minimising(0), label_budget)
+    return best is not None and bool(best.weight <= problem.most[0])
+
+
+def _remedy(question: Question, problem: Problem, field: str, label_budget: int) -> _Remedy | None:
+    """Give what would have worked with all other constraints as they are, None when nothing; or `OutOfLabels`."""
+    if field == "bandwidth_mbps":
+        return _most_bandwidth(question, label_budget)
+    if field in question.limits:
+        best = lightest(problem.minimising(list(question.limits).index(field)), label_budget)
+        if best is not None:
+            return _least(question, field, best.links)
+        if field != "max_latency_ms":
+            return None
+    best = lightest(in_numbers(question.without(field)), label_budget)
+    return None if best is None else _Remedy(_in_the_way(question, field, best.links))
+
+
+def _least(question: Question, field: str, links: Sequence[int]) -> _Remedy:
+    total = math.fsum(question.limits[field].values[list(links)])
+    if field == "max_hops":
+        return _Remedy(f"{len(links)} is the least", len(links))
+    if field == "max_latency_ms":
+        return _Remedy(f"{_rounded(total, ROUND_CEILING)} ms is the least", total)
+    loss = -math.expm1(-total)
+    while log_loss(loss) < total:
+        loss = math.nextafter(loss, 1.0)
+    return _Remedy(f"{_rounded(loss, ROUND_CEILING)} is the least", loss)
+
+
+def _most_bandwidth(question: Question, label_budget: int) -> _Remedy | None:
+    """The widest path is as wide as some link: halve the widths until one works and the next does not."""
+    without = question.without("bandwidth_mbps")
+    if not _possible(without, label_budget):
+        return None
+    free = free_mbps(question.topology, question.constraints)
+    widths = np.unique(free[~question.bars["bandwidth_mbps"]])
+    works, fails = 0, widths.size
+    while fails - works > 1:
+        middle = (works + fails) // 2
+        bars = {**without.bars, "bandwidth_mbps": free >= widths[middle] * (1.0 - ROUNDING)}
+        if _possible(replace(without, bars=bars), label_budget):
+            works = middle
+        else:
+            fails = middle
+    width = float(widths[works])
+    return _Remedy(f"{_rounded(width, ROUND_FLOOR)} Mbit/s is the most", width)
+
+
+def _in_the_way(question: Question, field: str, links: Sequence[int]) -> str:
+    """Say what the best path without this constraint has that the constraint does not allow, or lacks."""
+    topology, constraints = question.topology, question.constraints
+    if field == "max_latency_ms":
+        return "every path has a link of unknown latency"
+    if field == "require_nodes":
+        return f"no path goes through {_quoted(constraints.require_nodes)}"
+    if field == "require_links":
+        return f"no path takes {_listed([f'link {link}' for link in constraints.require_links])}"
+    barred = [topology.link(link) for link in links if not question.bars[field][link]]
+    if field == "zones":
+        zones = dict.fromkeys(
+            "links without a zone" if link.zone is None else f"zone {link.zone!r}" for link in barred
+        )
+        found = f"uses {_listed(list(zones))}"
+    elif field == "encrypted":
+        found = f"has {len(barred)} unencrypted link{'s' if len(barred) > 1 else ''}"
+    elif field == "avoid_nodes":
+        ends = [end for link in barred for end in (link.src, link.dst)]
+        found = f"crosses {_quoted([end for end in ends if end in constraints.avoid_nodes])}"
+    else:
+        found = f"takes {_listed([f'link {link.id}' for link in barred])}"
+    return f"the best path without this constraint {found}"
+
+
+def _rounded(value: float, direction: str) -> float:
+    """Round to a few digits, to the side that still works; what a sum's rounding added is taken off first."""
+    noise = value * ROUNDING / 10
+    value += noise if direction == ROUND_FLOOR else -noise
+    return float(Context(prec=_DIGITS, rounding=direction).create_decimal(Decimal(value)))
+
+
+def _quoted(names: Iterable[str]) -> str:
+    return _listed([repr(name) for name in dict.fromkeys(names)])
+
+
+def _listed(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

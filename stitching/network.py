@@ -101,16 +101,28 @@ class Network:
 
         The id of a link in it is the position of its key in `link_order`.
         """
+        return self._topology({key: link.latency_ms for key, link in self.links.items()})
+
+    @cached_property
+    def both_ways(self) -> Topology:
+        """The same with each link as slow as the slower of its directions, unknown where one of them is."""
+        slower = {}
+        for key, link in self.links.items():
+            back = self.links.get(reverse(key), link)
+            unknown = link.latency_ms is None or back.latency_ms is None
+            slower[key] = None if unknown else max(link.latency_ms or 0.0, back.latency_ms or 0.0)
+        return self._topology(slower)
+
+    def _topology(self, latency_ms: Mapping[LinkKey, float | None]) -> Topology:
         topology = Topology()
         for dpid in self.dpids:
             topology.add_node(node_name(dpid))
         for key in self.link_order:
-            link = self.links[key]
             topology.add_link(
                 node_name(key[0]),
                 node_name(key[2]),
-                capacity_mbps=link.capacity_mbps or UNKNOWN_CAPACITY_MBPS,
-                latency_ms=link.latency_ms,
+                capacity_mbps=self.links[key].capacity_mbps or UNKNOWN_CAPACITY_MBPS,
+                latency_ms=latency_ms[key],
             )
         return topology
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
@@ -10,7 +9,16 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 import numpy as np
 import numpy.typing as npt
 
-from pathing import CostWeights, NoPath, Path, Resources, link_cost, shortest_path
+from pathing import (
+    Constraints,
+    CostWeights,
+    NoPath,
+    Path,
+    Resources,
+    constrained_path,
+    link_cost,
+    shortest_path,
+)
 from stitching.network import Host, LinkKey, Network, node_name, reverse
 from stitching.stitch import Hop, StitchPath, StitchRequest
 from stitching.vnet import Directory
@@ -48,13 +56,22 @@ def plan_path(request: StitchRequest, situation: Situation) -> StitchPath:
     Raises NotPossible naming the field that makes it impossible and the nearest value that would have worked.
     """
     source, target = _endpoints(request, situation)
+    network = situation.network
     if source.dpid == target.dpid:
         return StitchPath((Hop(source.dpid, source.port_no, target.port_no),), (), 0.0)
-    room = _room(request, situation)
-    path = _best(request, situation, source, target, room >= request.bandwidth_mbps)
-    if path is None:
-        raise _explain(request, situation, source, target, room)
-    return _stitch_path(path, source, target, situation.network)
+    topology = network.both_ways if request.both_ways else network.topology
+    load = np.array([situation.load_mbps.get(key, 0.0) for key in network.link_order])
+    cost = link_cost(topology, load_mbps=load + request.bandwidth_mbps, weights=CostWeights())
+    wanted = Constraints(
+        bandwidth_mbps=request.bandwidth_mbps,
+        max_latency_ms=request.max_latency_ms,
+        free_mbps=_room(request, situation),
+    )
+    try:
+        path = constrained_path(topology, node_name(source.dpid), node_name(target.dpid), wanted, cost)
+    except NoPath as error:
+        raise _not_possible(request, error) from error
+    return _stitch_path(path, source, target, network)
 
 
 def path_at_cost(network: Network, source: Host, target: Host, cost: Floats) -> StitchPath | None:
@@ -105,59 +122,34 @@ def _room(request: StitchRequest, situation: Situation) -> Floats:
     return np.array([free(key) for key in order], dtype=np.float64)
 
 
-def _best(
-    request: StitchRequest,
-    situation: Situation,
-    source: Host,
-    target: Host,
-    usable: npt.NDArray[np.bool_],
-) -> Path | None:
-    """The cheapest path in time; where congestion would make it too slow, the fastest one if that is in time."""
-    network = situation.network
-    load = np.array([situation.load_mbps.get(key, 0.0) for key in network.link_order])
-    cost = link_cost(network.topology, load_mbps=load + request.bandwidth_mbps, weights=CostWeights())
-    latency_ms, limit_ms = _latency_asked(request, network), request.max_latency_ms
-    for weight in (cost, _latency(network) if limit_ms is None else latency_ms):
-        path = _shortest(network, source, target, np.where(usable, weight, math.inf))
-        if path is not None and (limit_ms is None or _sum(latency_ms, path) <= limit_ms):
-            return path
-    return None
-
-
-def _explain(
-    request: StitchRequest,
-    situation: Situation,
-    source: Host,
-    target: Host,
-    room: Floats,
-) -> NotPossible:
-    network = situation.network
-    usable = room >= request.bandwidth_mbps
-    if _shortest(network, source, target, _latency(network)) is None:
-        ends = f"{node_name(source.dpid)} and {node_name(target.dpid)}"
-        return NotPossible(
-            "destination", f"no chain of links joins switches {ends}", "repair or add a link between them"
-        )
-    if _shortest(network, source, target, np.where(usable, _latency(network), math.inf)) is None:
-        most = _decimal(_widest_mbps(network, source, target, room), "0.001", ROUND_FLOOR)
+def _not_possible(request: StitchRequest, error: NoPath) -> NotPossible:
+    """What a request has to change, in the words of the request."""
+    if error.constraint == "bandwidth_mbps" and error.nearest is not None:
+        most = _decimal(error.nearest, "0.001", ROUND_FLOOR)
         return NotPossible(
             "bandwidth_mbps",
             f"no path has {request.bandwidth_mbps:g} Mbit/s free; {most} is the most",
             f"ask for {most} or less, or free capacity" if most != "0" else "free capacity, or wait",
         )
-    known = _latency_asked(request, network)
-    fastest = _shortest(network, source, target, np.where(usable, known, math.inf))
-    if fastest is None:
+    if error.constraint == "max_latency_ms" and error.nearest is not None:
+        least = _decimal(error.nearest, "0.01", ROUND_CEILING)
+        return NotPossible(
+            "max_latency_ms",
+            f"the fastest path with the bandwidth takes {least} ms",
+            f"allow {least} ms or more",
+        )
+    if error.constraint == "max_latency_ms":
         return NotPossible(
             "max_latency_ms",
             "every path with the bandwidth has a link whose latency is not measured yet",
             "try again in a few seconds, or leave max_latency_ms out",
         )
-    least = _decimal(_sum(known, fastest), "0.01", ROUND_CEILING)
+    if error.constraint is not None:
+        return NotPossible(error.constraint, error.reason, "ask for less bandwidth and allow more latency")
     return NotPossible(
-        "max_latency_ms",
-        f"the fastest path with the bandwidth takes {least} ms",
-        f"allow {least} ms or more",
+        "destination",
+        f"no chain of links joins switches {error.src} and {error.dst}",
+        "repair or add a link between them",
     )
 
 
@@ -167,45 +159,11 @@ def _decimal(value: float, step: str, rounding: str) -> str:
     return text.rstrip("0").rstrip(".")
 
 
-def _widest_mbps(network: Network, source: Host, target: Host, room: Floats) -> float:
-    """The most that one path could still be promised, in Mbit/s (bisection over the room of the links)."""
-    levels = np.unique(room)
-    low, high = 0, len(levels)
-    while low < high:
-        middle = (low + high) // 2
-        weight = np.where(room >= levels[middle], _latency(network), math.inf)
-        if _shortest(network, source, target, weight) is None:
-            high = middle
-        else:
-            low = middle + 1
-    return float(levels[low - 1]) if low else 0.0
-
-
 def _shortest(network: Network, source: Host, target: Host, weight: Floats) -> Path | None:
     try:
         return shortest_path(network.topology, node_name(source.dpid), node_name(target.dpid), weight)
     except NoPath:
         return None
-
-
-def _sum(weight: Floats, path: Path) -> float:
-    return math.fsum(float(weight[link]) for link in path.links)
-
-
-def _latency_asked(request: StitchRequest, network: Network) -> Floats:
-    """Latency per link in ms as a limit sees it: unknown is infinite, and both ways the slower one counts."""
-    latency = network.topology.array("latency_ms")
-    if request.both_ways:
-        row = {key: row for row, key in enumerate(network.link_order)}
-        latency = np.maximum(latency, latency[[row.get(reverse(key), row[key]) for key in network.link_order]])
-    return np.where(np.isnan(latency), math.inf, latency)
-
-
-def _latency(network: Network) -> Floats:
-    """Latency per link in ms; an unknown one counts as twice the worst known."""
-    latency = network.topology.array("latency_ms")
-    known = latency[~np.isnan(latency)]
-    return np.where(np.isnan(latency), 2.0 * float(known.max()) if known.size else 1.0, latency)
 
 
 def _stitch_path(path: Path, source: Host, target: Host, network: Network) -> StitchPath:

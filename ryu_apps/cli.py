@@ -13,6 +13,8 @@ import typer
 from rich.markup import escape
 from typer.core import TyperGroup
 
+from ryu_apps.paths import commands as paths
+from ryu_apps.paths.commands import PathCommandFailed
 from ryu_apps.rest import commands as asking
 from ryu_apps.rest.client import CallFailed
 from ryu_apps.rest.token import TokenError
@@ -25,7 +27,7 @@ class CannotStart(Exception):
     """The controller cannot start; the message says what to do."""
 
 
-KNOWN_ERRORS = (CallFailed, CannotStart, TokenError)
+KNOWN_ERRORS = (CallFailed, CannotStart, PathCommandFailed, TokenError)
 """What is told in one line. Anything else is a fault of ours and keeps its traceback."""
 
 
@@ -105,6 +107,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.add_typer(asking.commands)
+app.add_typer(paths.commands)
 
 
 def _show_version(wanted: bool) -> None:

@@ -31,6 +31,7 @@ _BETTER = 1e-6
 _SCALE = 1000.0
 # Totals are not scaled up so far that a link would weigh more than a million of them: costs would get too large.
 _RANGE = 1e6
+_LARGEST_SCALE = 1e300  # beyond it a product might be infinite
 # Less than this of a unit of flow is an error of rounding: of a flow over n links some path carries 1 / n.
 _TRACE = 1e-5
 _INFINITY = highspy.kHighsInf
@@ -210,7 +211,7 @@ class _Programme:
         self._shared: dict[int, list[int]] = defaultdict(list)
         weights = task.graph.by_link.take(links)
         self._lower_bound = least if task.even else task.k * least
-        self._scale = _SCALE / (max(self._lower_bound, float(weights.max()) / _RANGE) or 1.0)
+        self._scale = min(_SCALE / (max(self._lower_bound, float(weights.max()) / _RANGE) or 1.0), _LARGEST_SCALE)
         self._weights = np.tile(weights * self._scale, self._n_flows)
         self._found = None if start is None else tuple(tuple(path) for path in start)
         self._fewest = not task.share

@@ -105,10 +105,10 @@ def local_repair(topology: Topology, path: Path, weight: Weight = "latency_ms") 
     for position, link in enumerate(path.links):
         without_link = weights.copy()
         without_link[link] = np.inf
-        links.append(search.detour(without_link, position, position + 1, link=link))
+        links.append(search.detour(without_link, position, link=link))
     for position, node in enumerate(path.nodes[1:-1]):
         without_node = np.where(heads == topology.node_index(node), np.inf, weights)
-        nodes.append(search.detour(without_node, position, position + 2, node=node))
+        nodes.append(search.detour(without_node, position, node=node))
     return Repair(path, tuple(links), tuple(nodes))
 
 
@@ -142,14 +142,14 @@ class _Search:
     rest: Sequence[float]
 
     def detour(
-        self, left: FloatArray, near: int, far: int, *, link: int | None = None, node: str | None = None
+        self, left: FloatArray, near: int, *, link: int | None = None, node: str | None = None
     ) -> Detour | None:
-        """Find a detour by the weights that are `left`, from position `near` of the path to `far` or later."""
+        """Find a detour by the weights that are `left`, from position `near` of the path to any later one."""
         nodes = self.path.nodes
         tree = shortest_paths_from(self.topology, nodes[near], left)
         total = {
             nodes[position]: float(tree.distance[self.topology.node_index(nodes[position])]) + self.rest[position]
-            for position in range(far, len(nodes))
+            for position in range(near + 1, len(nodes))
         }
         goal = min(total, key=total.__getitem__)
         least = total[goal]

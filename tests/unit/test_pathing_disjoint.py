@@ -328,6 +328,9 @@ def test_a_trap_of_risks_that_only_looking_at_all_of_them_avoids() -> None:
     answer = disjoint_paths(build(cables), "n0", "n1", 2, "srlg", "weight")
     assert [path.nodes[1] for path in answer.paths] == ["b", "c"]
     assert answer.lower_bound == pytest.approx(answer.weight, rel=1e-8) == 14
+    # The shortest with one far heavier than the two that share a risk.
+    three = (Cable("n0", "n1", 2, srlg=("x",)), Cable("n0", "n1", 3, srlg=("x",)), Cable("n0", "n1", 12))
+    assert disjoint_paths(build(three), "n0", "n1", 2, "srlg", "weight").weight == 14
 
 
 def test_parallel_links_are_different_links_and_their_ends_the_same_nodes() -> None:

@@ -153,6 +153,8 @@ def test_packets_that_follow_the_rules_as_they_are_assumed_arrive_and_do_not_loo
             node = network.links[link][1]
             marked = marked and node != detour.merge
         assert network.weigh(tuple(walked)) == detour.weight
+        beyond = nodes[nodes.index(detour.merge) :]
+        assert set(beyond) & set(detour.path.nodes) == {detour.merge}
 
 
 def square() -> Topology:

@@ -222,7 +222,7 @@ def _prepare(api: httpx.Client, lab: Lab) -> None:
 
     def measured() -> bool:
         links = _get(api, "/v1/topology")["links"]
-        return len(links) == expected and all(link["latency_spread_ms"] is not None for link in links)
+        return len(links) == expected and all(link["path_latency_ms"] is not None for link in links)
 
     _wait(measured, "links were not all found and measured")
     api.put("/v1/links/capacities", json=capacities(lab)).raise_for_status()

@@ -11,7 +11,7 @@ import math
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, ClassVar, Protocol
 
@@ -106,6 +106,7 @@ class Discovery(App):
         self._ticked_s = clock()
         self._held_up_until_s = -math.inf
         self._published_s = -math.inf
+        self._told: dict[LinkKey, Link] = {}
         self._publish_at_s = math.inf
         if remembered is not None:
             for link in remembered.links.values():
@@ -369,7 +370,12 @@ class Discovery(App):
     def _on_network_request(self, request: NetworkRequest) -> None:
         # What was to be told goes first: who asks next finds the others knowing no less than this answer.
         self._publish_if_due()
-        self.serve(request, lambda: self._network({key: self._table.live(key) for key in self._table.links}))
+        self.serve(request, lambda: self._network({key: self._as_told(key) for key in self._table.links}))
+
+    def _as_told(self, key: LinkKey) -> Link:
+        """A link with its live estimate, and the latency for paths that the others were told last."""
+        told = self._told.get(key)
+        return replace(self._table.live(key), latency_ms=None if told is None else told.latency_ms)
 
     @handles(SetCapacities)
     def _on_set_capacities(self, request: SetCapacities) -> None:
@@ -406,7 +412,8 @@ class Discovery(App):
         now_s = self._clock()
         if now_s >= self._publish_at_s:
             self._published_s, self._publish_at_s = now_s, math.inf
-            self.publish(NetworkChanged(self._network(dict(self._table.links))))
+            self._told = dict(self._table.links)
+            self.publish(NetworkChanged(self._network(self._told)))
 
     def _switch_of(self, message: Any) -> _Switch | None:
         """The switch a message came from; None for the last words of a connection that was replaced."""

@@ -69,6 +69,7 @@ def _link(fabric: Fabric, link: Link) -> LinkView:
         dst_port=link.target[1],
         latency_ms=link.measured_ms,
         latency_spread_ms=link.spread_ms,
+        path_latency_ms=link.latency_ms,
         capacity_mbps=link.capacity_mbps,
         load_mbps=load_mbps,
         utilisation=load_mbps / link.capacity_mbps if load_mbps is not None and link.capacity_mbps else None,

@@ -29,7 +29,10 @@ class SwitchView(BaseModel):
 
 
 class LinkView(BaseModel):
-    """A directed link. latency_ms is the live measurement; load_mbps what its source port sent lately."""
+    """A directed link. latency_ms is the live measurement; load_mbps what its source port sent lately.
+
+    path_latency_ms is what paths are computed on: it moves only when the measurement has moved for good.
+    """
 
     src_dpid: str = Field(description=HEX_DPID)
     src_port: int
@@ -37,6 +40,7 @@ class LinkView(BaseModel):
     dst_port: int
     latency_ms: float | None
     latency_spread_ms: float | None
+    path_latency_ms: float | None
     capacity_mbps: float | None
     load_mbps: float | None
     utilisation: float | None = Field(description="load_mbps as a share of capacity_mbps.")

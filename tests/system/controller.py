@@ -199,7 +199,7 @@ class Fabric:
         return {name: self.lab.bridge(name) for name in self.lab.topology.node_names}
 
     def wait_for_links(self, measure: str = "latency_ms") -> None:
-        """Wait until every link is found and measured; settled, where the measure is latency_spread_ms."""
+        """Wait until every link is found and has this measure: path_latency_ms is what the planner knows."""
 
         def measured() -> bool:
             links = self.controller.links()

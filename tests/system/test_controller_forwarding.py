@@ -24,7 +24,7 @@ def fabric(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fabric]:
     """Two rings side by side. Latencies have settled, so that shortest paths stay what they are."""
     state = tmp_path_factory.mktemp("forwarding") / "state"
     with running_fabric(grid(2, 3), state) as fabric:
-        fabric.wait_for_links("latency_spread_ms")
+        fabric.wait_for_links("path_latency_ms")
         yield fabric
 
 

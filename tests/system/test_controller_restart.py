@@ -34,7 +34,7 @@ def fabric(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fabric]:
     state = tmp_path_factory.mktemp("restart") / "state"
     # On every address of this machine: see come_back_at_once().
     with running_fabric(replace(made, links=tuple(links)), state, "--of-host", "0.0.0.0") as fabric:  # noqa: S104
-        fabric.wait_for_links("latency_spread_ms")
+        fabric.wait_for_links("path_latency_ms")
         # The fabric is saved once a second; what was learned in the last one before a kill -9 is learned again.
         fabric.wait_for_fabric_saved()
         yield fabric

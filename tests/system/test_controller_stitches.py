@@ -25,7 +25,7 @@ def fabric(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fabric]:
     slow = replace(made, links=tuple(replace(link, delay_ms=2.0 + 3.0 * i) for i, link in enumerate(made.links)))
     state = tmp_path_factory.mktemp("stitches") / "state"
     with running_fabric(slow, state) as fabric:
-        fabric.wait_for_links("latency_spread_ms")
+        fabric.wait_for_links("path_latency_ms")
         yield fabric
 
 

@@ -425,6 +425,17 @@ def test_the_delay_is_measured_and_unknown_before() -> None:
         assert fabric.network.links[link.key].latency_ms == link.latency_ms
 
 
+def test_an_answer_tells_no_latency_for_paths_before_the_others_were_told() -> None:
+    fabric = pair()
+    for _ in range(500):
+        fabric.run(0.01)
+        asked = fabric.asked().links
+        assert {key: link.latency_ms for key, link in asked.items()} == {
+            key: link.latency_ms for key, link in fabric.network.links.items()
+        }
+    assert all(link.latency_ms is not None for link in asked.values())
+
+
 def test_the_delay_stays_unknown_without_control_round_trips() -> None:
     fabric = Fabric()
     fabric.cable((1, 1), (2, 1))

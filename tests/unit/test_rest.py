@@ -54,6 +54,7 @@ def test_topology_shows_switches_links_and_hosts(call: Caller) -> None:
         "dst_port": 10,
         "latency_ms": 1.6,
         "latency_spread_ms": 0.1,
+        "path_latency_ms": 1.5,
         "capacity_mbps": 10.0,
         "load_mbps": 2.5,
         "utilisation": 0.25,

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from pathing.csr import FloatArray, IndexArray
 from pathing.routing.columns import Columns
 from pathing.routing.deadline import Deadline
+from pathing.routing.levels import Levels
 from pathing.routing.master import Master, Optimum
-from pathing.routing.pricing import Cheapest, Pricing
+from pathing.routing.pricing import Cheapest, Pricing, tie_break
 from pathing.routing.ragged import Ragged
 from pathing.routing.split import NOTHING, Split
 
@@ -44,13 +45,14 @@ class Aim:
     `moved_limit` is the most Mbit/s (of the first matrix) that may leave the base paths, None for no limit.
     """
 
+    levels: Levels
     mean_weight: float
     gap: float
     moved_limit: float | None = None
 
 
 class Duals(NamedTuple):
-    """A point of the dual: weights of the links (K, n_links) that add up to 1, and the price of moving."""
+    """A point of the dual: weights of the links (K, n_links) as `Levels.normalised`, and the price of moving."""
 
     weights: FloatArray
     moved: float
@@ -59,7 +61,7 @@ class Duals(NamedTuple):
 class Generated(NamedTuple):
     """What is proven where the generation ended."""
 
-    bound: float  # on the maximum utilisation alone
+    bound: float  # on the cost of the levels alone
     closed: bool  # whether the gap is
     solved: bool  # whether there is a solution at all
 
@@ -87,10 +89,10 @@ class Generation:
         self._movable = commodities.volumes[0] if self.counted is None else commodities.volumes[0] * self.counted
         use = self.columns.base_use
         self._base_mean = float(self._tie_break.ravel() @ use)
-        self.master = Master(use, self.columns.sizes)
+        self.master = Master(use, self.columns.sizes, self.aim.levels)
         if self.aim.moved_limit is not None:
             self.master.limit_moved(self.aim.moved_limit)
-        self.master.add_links(np.flatnonzero(use >= _HOT * use.max(initial=0.0)))
+        self.master.add_links(self.aim.levels.hot(use, _HOT))
         self._costs = np.zeros(0)
         self._fixed = np.zeros(len(commodities), dtype=np.bool_)  # these have all the paths they may have
         self._optimum: Optimum | None = None
@@ -130,7 +132,7 @@ class Generation:
         return self._duals if self._optimum is not None else None
 
     def bound_of(self, duals: Duals) -> float:
-        """The bound on the maximum utilisation alone that follows from a point of the dual."""
+        """The bound on the cost of the levels alone that follows from a point of the dual."""
         return self._value(self.pricing.cheapest(duals.weights).cost, duals, np.zeros_like(self._tie_break))
 
     def split(self) -> Split:
@@ -156,7 +158,7 @@ class Generation:
     def seed(self, split: Split) -> None:
         """Start from this split instead of the base paths. Call it before `run`."""
         mine = self.base.take(split.owners)
-        others = np.flatnonzero(_differ(split.paths, mine) & (self.pricing.commodities.peaks[split.owners] > 0))
+        others = np.flatnonzero(split.paths.differ_from(mine) & (self.pricing.commodities.peaks[split.owners] > 0))
         split = split.take(others)
         if not others.size:
             return
@@ -171,8 +173,8 @@ class Generation:
             fractions == 1.0, self.columns.sizes[self.columns.owners[: fractions.size]], 0.0
         )
         use = self.master.use(flows)
-        self.master.add_links(np.flatnonzero(use >= _HOT * use.max()))
-        self.master.start_from(flows > 0, int(use.argmax()))
+        self.master.add_links(self.aim.levels.hot(use, _HOT))
+        self.master.start_from(flows > 0, use)
 
     def add(self, owners: IndexArray, paths: Ragged) -> None:
         """Add columns for paths of commodities; an owner comes once at most."""
@@ -216,14 +218,13 @@ class Generation:
             return False
         self._optimum = optimum
         weights = optimum.prices.reshape(self._tie_break.shape)
-        total = float(weights.sum())
-        self._duals = Duals(weights / total if total > 0 else weights, optimum.moved_price)
+        self._duals = Duals(self.aim.levels.normalised(weights), optimum.moved_price)
         return True
 
     def limit_paths(self, most: int, good_enough: float) -> None:
         """Solve again with no more than `most` paths for those commodities that have more, until all keep to it.
 
-        While the maximum utilisation is above `good_enough`, the others are offered more paths. It may end with
+        While the cost of the levels is above `good_enough`, the others are offered more paths. It may end with
         some that have too many: others come to have more after each solve, and rounds are few.
         """
         for _ in range(_LIMIT_ROUNDS):
@@ -294,22 +295,6 @@ class Generation:
     def _mean(self) -> float:
         """The part of the objective that is the mean utilisation."""
         return self._base_mean + float(self._costs @ self._flows())
-
-
-def _differ(paths: Ragged, others: Ragged) -> NDArray[np.bool_]:
-    """Whether the paths at each place differ."""
-    differ: NDArray[np.bool_] = paths.lengths != others.lengths
-    same = np.flatnonzero(~differ)
-    mine, theirs = paths.take(same), others.take(same)
-    unequal = mine.links != theirs.links
-    differ[same[mine.owners[unequal]]] = True
-    return differ
-
-
-def tie_break(pricing: Pricing, mean_weight: float) -> FloatArray:
-    """The part of the prices that is the same all along: `mean_weight` spread over links and matrices."""
-    network, n_matrices = pricing.network, pricing.commodities.volumes.shape[0]
-    return np.tile(np.where(network.usable, mean_weight / network.n_usable / n_matrices, 0.0), (n_matrices, 1))
 
 
 def _between(latest: Duals, best: Duals) -> Duals:

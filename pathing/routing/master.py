@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csc_array, csr_array, hstack
 
 from pathing.csr import FloatArray, IndexArray
+from pathing.routing.levels import Levels
 
 # Costs are of the order of mean_weight / n_links; HiGHS stops at reduced costs of 1e-7.
 _OBJECTIVE_SCALE = 1e4
@@ -28,23 +29,24 @@ class MasterFailed(RuntimeError):
 class Optimum(NamedTuple):
     """A solution of the restricted programme."""
 
-    level: float  # the utilisation that no link exceeds
+    level: float  # the cost of the levels
     flows: FloatArray  # (n_columns,), in units of the commodity's size
     prices: FloatArray  # (n_resources,), duals of the links, 0 or more
     moved_price: float  # dual of the limit on what moves, 0 or more
 
 
 class Master:
-    """Minimise level_cost * level + the columns' costs. Resources are links, once for each demand matrix.
+    """Minimise the cost of the levels + the columns' costs. Resources are links, once for each demand matrix.
 
-    `load` (n_resources,) is the utilisation with everybody on the base path; `sizes` the most that may leave it.
+    `load` (n_resources,) is the utilisation with everybody on the base path; `sizes` the most that may leave it;
+    `highest` the most a level may be.
     """
 
-    def __init__(
-        self, load: FloatArray, sizes: FloatArray, level_cost: float = 1.0, highest: float = math.inf
-    ) -> None:
+    def __init__(self, load: FloatArray, sizes: FloatArray, levels: Levels, highest: float = math.inf) -> None:
         self._load = load
         self._sizes = sizes
+        self._levels = levels
+        self._n_levels = levels.costs.size
         self._row_of = np.full(load.size, -1, dtype=np.intp)  # of a resource; -1 while it has none
         self._resources: list[int] = []
         self._matrix = csc_array((load.size, 0))
@@ -55,13 +57,14 @@ class Master:
         solver = highspy.Highs()
         for option, value in (("output_flag", False), ("threads", 1), ("presolve", "off"), ("solver", "simplex")):
             solver.setOptionValue(option, value)
-        solver.addVar(0.0, highest)
-        solver.changeColCost(0, level_cost * _OBJECTIVE_SCALE)
+        for number, cost in enumerate(levels.costs.tolist()):
+            solver.addVar(0.0, highest)
+            solver.changeColCost(number, cost * _OBJECTIVE_SCALE)
         self._solver = solver
 
     @property
     def n_columns(self) -> int:
-        """Number of columns, the level not counted."""
+        """Number of columns, the levels not counted."""
         return self._owners.size
 
     @property
@@ -78,7 +81,8 @@ class Master:
         """Give a row to resources that have none yet."""
         new = resources[self._row_of[resources] < 0]
         self._row_of[new] = self._n_rows + np.arange(new.size)
-        level = csr_array(np.full((new.size, 1), -1.0))
+        places = (np.arange(new.size), self._levels.of(new, self._load.size))
+        level = csr_array((np.full(new.size, -1.0), places), shape=(new.size, self._n_levels))
         self._add_rows(csr_array(hstack([level, self._matrix.tocsr()[new]])), -self._load[new])
 
     def add_columns(
@@ -111,16 +115,20 @@ class Master:
             value[order],
         )
 
-    def start_from(self, full: NDArray[np.bool_], hottest: int) -> None:
-        """Let the next solve start with the columns `full` at their bounds and `hottest` as the fullest resource.
+    def start_from(self, full: NDArray[np.bool_], use: FloatArray) -> None:
+        """Let the next solve start with the columns `full` at their bounds, which makes the utilisation `use`.
 
-        That resource must have a row.
+        The fullest resource of each level must have a row.
         """
-        basic, status = highspy.HighsBasisStatus.kBasic, highspy.HighsBasisStatus
+        status = highspy.HighsBasisStatus
+        levels, rows = [status.kLower] * self._n_levels, [status.kBasic] * self._n_rows
+        cut = self._levels.cut(use)
+        for level, fullest in enumerate(cut.argmax(axis=1).tolist()):
+            if cut[level, fullest] > 0:
+                levels[level] = status.kBasic
+                rows[int(self._row_of[level * cut.shape[1] + fullest])] = status.kUpper
         basis = highspy.HighsBasis()
-        basis.col_status = [basic] + [status.kUpper if one else status.kLower for one in full.tolist()]
-        rows = [basic] * self._n_rows
-        rows[int(self._row_of[hottest])] = status.kUpper
+        basis.col_status = levels + [status.kUpper if one else status.kLower for one in full.tolist()]
         basis.row_status = rows
         basis.valid = True
         self._solver.setBasis(basis)
@@ -128,7 +136,7 @@ class Master:
     def forbid(self, columns: IndexArray) -> None:
         """Take columns out of use."""
         zeros = np.zeros(columns.size)
-        self._solver.changeColsBounds(columns.size, (columns + 1).astype(np.int32), zeros, zeros)
+        self._solver.changeColsBounds(columns.size, (columns + self._n_levels).astype(np.int32), zeros, zeros)
 
     def leave_base(self, owner: int) -> None:
         """Take the base path of a commodity out of use: its columns carry all of it."""
@@ -137,29 +145,39 @@ class Master:
         self._solver.changeRowBounds(int(self._owner_row[owner]), size, size)
 
     def solve(self, *, time_left_s: float = math.inf) -> Optimum | None:
-        """Solve from where the last solve ended, adding rows for links that turn out to exceed the level.
+        """Solve from where the last solve ended, adding rows for links that turn out to exceed their level.
 
         None when time ran out. Raises `MasterFailed`.
         """
         while True:
             self._solver.setOptionValue("time_limit", self._solver.getRunTime() + time_left_s)
-            self._solver.run()
-            status = self._solver.getModelStatus()
-            if status == highspy.HighsModelStatus.kTimeLimit:
+            if not self._run():
                 return None
-            if status != highspy.HighsModelStatus.kOptimal:
-                raise MasterFailed(f"HiGHS ended with {self._solver.modelStatusToString(status)}")
             solution = self._solver.getSolution()
             values = np.asarray(solution.col_value)
-            use = self.use(values[1:])
-            violated = np.flatnonzero((use > values[0] + 1e-7) & (self._row_of < 0))
+            levels, flows = values[: self._n_levels], values[self._n_levels :]
+            above = self._levels.cut(self.use(flows)) > levels[:, None] + 1e-7
+            violated = np.flatnonzero(above.ravel() & (self._row_of < 0))
             if not violated.size:
                 break
             self.add_links(violated)
         duals = -np.asarray(solution.row_dual) / _OBJECTIVE_SCALE
         prices = np.where(self._row_of >= 0, duals.take(np.maximum(self._row_of, 0)), 0.0)
         moved = max(0.0, float(duals[self._moved_row])) if self._moved_row >= 0 else 0.0
-        return Optimum(float(values[0]), values[1:], np.maximum(prices, 0.0), moved)
+        return Optimum(float(self._levels.costs @ levels), flows, np.maximum(prices, 0.0), moved)
+
+    def _run(self) -> bool:
+        """Run the solver. False when time ran out."""
+        optimal, late = highspy.HighsModelStatus.kOptimal, highspy.HighsModelStatus.kTimeLimit
+        self._solver.run()
+        if self._solver.getModelStatus() not in (optimal, late):
+            # Rounding errors of many warm starts can leave it unsure; from a fresh start it has none.
+            self._solver.clearSolver()
+            self._solver.run()
+        status = self._solver.getModelStatus()
+        if status not in (optimal, late):
+            raise MasterFailed(f"HiGHS ended with {self._solver.modelStatusToString(status)}")
+        return bool(status == optimal)
 
     def use(self, flows: FloatArray) -> FloatArray:
         """Utilisation of all resources, (n_resources,)."""
@@ -175,8 +193,9 @@ class Master:
         self._owner_row[new] = self._n_rows + np.arange(new.size)
         columns = np.flatnonzero(np.isin(self._owners, new))
         rows = self._owner_row[self._owners[columns]] - self._n_rows
-        shape = (new.size, self.n_columns + 1)
-        self._add_rows(csr_array((np.ones(columns.size), (rows, columns + 1)), shape=shape), self._sizes[new])
+        shape = (new.size, self._n_levels + self.n_columns)
+        places = rows, columns + self._n_levels
+        self._add_rows(csr_array((np.ones(columns.size), places), shape=shape), self._sizes[new])
 
     def _add_rows(self, entries: csr_array[np.float64], upper: FloatArray) -> None:
         n_rows = upper.size

@@ -8,6 +8,7 @@ import numpy as np
 
 from pathing.csr import FloatArray
 from pathing.routing.deadline import Deadline
+from pathing.routing.levels import Levels
 from pathing.routing.pricing import Cheapest, Pricing
 
 _STEPS = np.linspace(0.05, 1.0, 20)
@@ -15,14 +16,14 @@ _FIRST_SHARPNESS = 10.0
 
 
 class Opening(NamedTuple):
-    """Weights of the links, (K, n_links), that add up to 1 and are high where it is tight."""
+    """Weights of the links, (K, n_links), as `Levels.normalised`, that are high where it is tight."""
 
     weights: FloatArray
-    bound: float  # on the least maximum utilisation
+    bound: float  # on the least cost of the levels
     use: FloatArray  # (K, n_links), utilisation that the method has reached
 
 
-def opening(pricing: Pricing, tie_break: FloatArray, rounds: int, deadline: Deadline) -> Opening:
+def opening(pricing: Pricing, tie_break: FloatArray, levels: Levels, rounds: int, deadline: Deadline) -> Opening:
     """Weigh the links by how they fill when all demands keep following the cheapest paths.
 
     Frank-Wolfe on the soft maximum of the utilisations. `tie_break` (K, n_links) is added to the prices. The
@@ -32,23 +33,23 @@ def opening(pricing: Pricing, tie_break: FloatArray, rounds: int, deadline: Dead
     use = _use(pricing, pricing.cheapest(tie_break))
     mean = np.zeros_like(use)
     for step in range(1, rounds + 1):
-        highest = float(use.max())
-        if highest <= 0 or deadline.passed():
+        highest = levels.peaks(use)
+        if highest.max() <= 0 or deadline.passed():
             break
-        sharpness = (_FIRST_SHARPNESS + step) / highest
-        weights = np.exp(sharpness * (use - highest))
-        weights /= weights.sum()
+        # A level without traffic is no limit: it has only to divide nothing by nothing.
+        sharpness = ((_FIRST_SHARPNESS + step) / np.where(highest > 0, highest, 1.0))[:, None]
+        weights = levels.normalised(np.exp(sharpness * (levels.cut(use) - highest[:, None]))).reshape(use.shape)
         mean += (weights - mean) * (2 / (step + 1))
         to = _use(pricing, pricing.cheapest(weights + tie_break))
         shares = _STEPS * min(1.0, 3.0 / step)
-        tried = use + shares[:, None, None] * (to - use)
-        peaks = tried.max(axis=(1, 2))
-        soft = peaks + np.log(np.exp(sharpness * (tried - peaks[:, None, None])).sum(axis=(1, 2))) / sharpness
-        use = tried[int(soft.argmin())]
-    total = float(mean.sum())
-    if total <= 0:
-        return Opening(np.full_like(use, 1.0 / use.size), 0.0, use)
-    return Opening(mean / total, pricing.bound(mean), use)
+        tried = levels.cut(use) + shares[:, None, None] * levels.cut(to - use)
+        peaks = tried.max(axis=2, keepdims=True)
+        soft = peaks[..., 0] + np.log(np.exp(sharpness * (tried - peaks)).sum(axis=2)) / sharpness[:, 0]
+        use = tried[int((soft @ levels.costs).argmin())].reshape(use.shape)
+    if not mean.any():
+        return Opening(levels.normalised(np.ones_like(use)), 0.0, use)
+    weights = levels.normalised(mean)
+    return Opening(weights, pricing.bound(weights), use)
 
 
 def _use(pricing: Pricing, cheapest: Cheapest) -> FloatArray:

@@ -60,12 +60,13 @@ class PlanPaths(Mapping[Pair, Shares]):
 class RoutingPlan:
     """Which paths every demand takes, how full that makes the links, and how much better it could be.
 
-    `paths` fractions add up to 1. `mlu` is the largest utilisation of a link, over all matrices; no routing has a
-    smaller one than `lower_bound` (with the limit on moved traffic, no routing that keeps it).
-    `mean_utilisation` is over the links that are up and the matrices. `link_mbps` (n_links,) is the load under
-    `demands`. `moved` is the share of the traffic that leaves its path of the previous plan. `excess_mbps` says
-    which demands to cut, and by how much, so that everything fits once the rest is routed again: empty when
-    `mlu` is 1 or less. `unroutable` are the pairs without a way, which no other figure counts.
+    `paths` fractions add up to 1. `mlu` is the largest utilisation of a link: the worst over all matrices, or the
+    mean of theirs where that was asked for; no routing has a smaller one than `lower_bound` (with the limit on
+    moved traffic, no routing that keeps it). `mean_utilisation` is over the links that are up and the matrices.
+    `link_mbps` (n_links,) is the load under `demands`. `moved` is the share of the traffic that leaves its path of
+    the previous plan. `excess_mbps` says which demands to cut, and by how much, so that everything fits once the
+    rest is routed again: empty when no link is fuller than full. `unroutable` are the pairs without a way, which
+    no other figure counts.
 
     `status` is "optimal" when the gap is proven closed, "time limit" when there was no time for that, "greedy"
     when there was only time for the greedy plan, "gap open" when the limit on paths, or on splitting, keeps the

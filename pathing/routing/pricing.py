@@ -86,16 +86,21 @@ class Pricing:
         paths = cheapest.paths(np.arange(len(self.commodities)))
         return np.array([paths.loads(row, n_links) for row in volumes])
 
-    def bound(self, prices: FloatArray) -> float:
-        """A lower bound on the least maximum utilisation, by weak duality.
+    def bound(self, weights: FloatArray) -> float:
+        """A lower bound on the least cost of the levels, by weak duality.
 
-        The prices weigh the links' utilisations; no routing can bring their weighted mean below what the cheapest
-        paths cost, and the maximum is at least the mean.
+        The weights, as `Levels.normalised`, weigh the links' utilisations; no routing can bring their weighted sum
+        below what the cheapest paths cost, and the levels cost at least that sum.
         """
-        total = float(prices.sum())
-        return float(self.cheapest(prices).cost.sum()) / total if total > 0 else 0.0
+        return float(self.cheapest(weights).cost.sum())
 
     def reachable(self) -> IndexArray:
         """The commodities that have a way, as indexes."""
         trees = self.searcher.trees(np.ones(self.network.n_links), self._roots)
         return np.flatnonzero(trees.link[self._rows, self.commodities.targets] != NO_LINK)
+
+
+def tie_break(pricing: Pricing, mean_weight: float) -> FloatArray:
+    """The part of the prices that is the same all along: `mean_weight` spread over links and matrices."""
+    network, n_matrices = pricing.network, pricing.commodities.volumes.shape[0]
+    return np.tile(np.where(network.usable, mean_weight / network.n_usable / n_matrices, 0.0), (n_matrices, 1))

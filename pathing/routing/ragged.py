@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pathing.csr import FloatArray, IndexArray
 
@@ -51,6 +52,15 @@ class Ragged:
         return np.asarray(
             np.bincount(self.links, weights=np.repeat(volumes, self.lengths), minlength=n_links), np.float64
         )
+
+    def differ_from(self, others: Ragged) -> NDArray[np.bool_]:
+        """Whether the paths at each place differ."""
+        differ: NDArray[np.bool_] = self.lengths != others.lengths
+        same = np.flatnonzero(~differ)
+        mine, theirs = self.take(same), others.take(same)
+        unequal = mine.links != theirs.links
+        differ[same[mine.owners[unequal]]] = True
+        return differ
 
     @staticmethod
     def join(parts: Sequence[Ragged]) -> Ragged:

@@ -7,10 +7,10 @@ import numpy as np
 from pathing.csr import FloatArray, IndexArray
 from pathing.routing.columns import Columns
 from pathing.routing.deadline import Deadline
-from pathing.routing.generation import tie_break
+from pathing.routing.levels import Levels
 from pathing.routing.master import Master, Optimum
 from pathing.routing.network import Commodities
-from pathing.routing.pricing import Pricing
+from pathing.routing.pricing import Pricing, tie_break
 from pathing.routing.split import Split
 
 _GAP = 1e-4
@@ -43,7 +43,7 @@ class _Shedding:
         self._pricing, self._deadline = pricing, deadline
         self._tie_break = tie_break(pricing, _TIE_BREAK)
         use = self._columns.base_use
-        self._master = Master(use, self._columns.sizes, level_cost=0.0, highest=1.0)
+        self._master = Master(use, self._columns.sizes, Levels(np.zeros(1)), highest=1.0)
         self._master.add_links(np.flatnonzero(use > _NEARLY_FULL))
         peaks = pricing.commodities.peaks
         self._cut_costs = peaks / peaks.sum()  # of cutting a whole commodity

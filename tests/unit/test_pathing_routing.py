@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from highspy import Highs, HighsModelStatus
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.optimize import linprog
 
 from pathing import Path, Topology, UnknownNode
-from pathing.routing import RoutingError, RoutingPlan, route_demands, route_greedily
+from pathing.routing import OverScenarios, RoutingError, RoutingPlan, route_demands, route_greedily
 
 Pair = tuple[str, str]
 Matrix = dict[Pair, float]
@@ -76,11 +77,16 @@ class Programme:
         """1 where a variable is one of the demand's: (n_demands, n_variables)."""
         return np.array([[float(pair == mine) for mine, _ in self.variables] for pair in self.ways])
 
-    def least(self, mean_weight: float, moved: tuple[RoutingPlan, float] | None = None) -> float:
-        """The least maximum + mean_weight * mean utilisation."""
+    def least(
+        self, mean_weight: float, moved: tuple[RoutingPlan, float] | None = None, over: OverScenarios = "worst"
+    ) -> float:
+        """The least maximum + mean_weight * mean utilisation; the maximum is the worst, or mean, over matrices."""
         use, belongs, n = self.utilisation(), self.belongs(), len(self.variables)
-        costs = np.append(use.sum(axis=0) * mean_weight / (self.up.sum() * len(self.matrices)), 1.0)
-        below = np.hstack([use, -np.ones((len(use), 1))])
+        # A variable for each maximum.
+        groups = 1 if over == "worst" else len(self.matrices)
+        below = np.hstack([use, -np.repeat(np.eye(groups), len(use) // groups, axis=0)])
+        costs = use.sum(axis=0) * mean_weight / (self.up.sum() * len(self.matrices))
+        costs = np.append(costs, np.full(groups, 1 / groups))
         limits = np.zeros(len(use))
         if moved is not None:
             # One more variable each for what leaves a path of before.
@@ -90,8 +96,8 @@ class Programme:
             )
             volumes = np.array([self.matrices[0].get(pair, 0.0) for pair, _ in self.variables])
             costs = np.append(costs, np.zeros(n))
-            leaving = np.hstack([-np.eye(n), np.zeros((n, 1)), -np.eye(n)])
-            total = np.hstack([np.zeros(n + 1), volumes])
+            leaving = np.hstack([-np.eye(n), np.zeros((n, groups)), -np.eye(n)])
+            total = np.hstack([np.zeros(n + groups), volumes])
             below = np.vstack([np.hstack([below, np.zeros((len(below), n))]), leaving, total])
             allowed = share * sum(self.matrices[0].get(pair, 0.0) for pair in self.ways)
             limits = np.concatenate([limits, -before, [allowed]])
@@ -136,7 +142,13 @@ def matrices(draw: st.DrawFn, network: Network, count: int = 1) -> list[Matrix]:
     return [draw(st.dictionaries(st.sampled_from(pairs), VOLUMES, max_size=6)) for _ in range(count)]
 
 
-def check(plan: RoutingPlan, network: Network, given_matrices: Sequence[Matrix], max_paths: int = 3) -> None:
+def check(
+    plan: RoutingPlan,
+    network: Network,
+    given_matrices: Sequence[Matrix],
+    max_paths: int = 3,
+    over: OverScenarios = "worst",
+) -> None:
     """What must hold for every plan whatever its quality."""
     topology = network.topology()
     capacity = topology.array("capacity_mbps")
@@ -155,7 +167,8 @@ def check(plan: RoutingPlan, network: Network, given_matrices: Sequence[Matrix],
                 loads[number, list(path.links)] += matrix.get(pair, 0.0) * fraction
     use = loads / capacity
     assert np.allclose(plan.link_mbps, loads[0], rtol=0, atol=1e-9)
-    assert math.isclose(plan.mlu, use.max(initial=0.0), abs_tol=1e-9)
+    maxima = use.max(axis=1, initial=0.0)
+    assert math.isclose(plan.mlu, maxima.max() if over == "worst" else maxima.mean(), abs_tol=1e-9)
     assert plan.lower_bound <= plan.mlu
     if (up := topology.array("up") > 0).any():
         assert math.isclose(plan.mean_utilisation, use[:, up].mean(), abs_tol=1e-9)
@@ -189,40 +202,45 @@ def test_a_plan_is_the_optimum_over_all_simple_paths(data: st.DataObject, mean_w
     assert plan.lower_bound <= programme.least(0.0) + 1e-9
 
 
-@given(st.data(), st.integers(2, 4))
+@pytest.mark.parametrize("over", ["worst", "mean"])
+@given(data=st.data(), count=st.integers(2, 4))
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_several_matrices_share_the_routing_that_is_best_for_the_worst_of_them(
-    data: st.DataObject, count: int
+def test_several_matrices_share_the_routing_that_is_best_over_all_of_them(
+    data: st.DataObject, count: int, over: OverScenarios
 ) -> None:
     network = data.draw(networks())
     demands = data.draw(matrices(network, count))
-    topology = network.topology()
-    plan = route_demands(topology, demands[0], scenarios=demands[1:], gap=EXACT, mean_weight=0.01, max_paths=99)
-    check(plan, network, demands, max_paths=99)
+    options: dict[str, Any] = {"over_scenarios": over, "gap": EXACT, "mean_weight": 0.01, "max_paths": 99}
+    plan = route_demands(network.topology(), demands[0], scenarios=demands[1:], **options)
+    check(plan, network, demands, max_paths=99, over=over)
     programme = Programme(network, demands)
     if not programme.variables:
         return
-    assert math.isclose(objective(plan, 0.01), programme.least(0.01), rel_tol=1e-6, abs_tol=1e-9)
-    assert plan.lower_bound <= programme.least(0.0) + 1e-9
+    assert math.isclose(objective(plan, 0.01), programme.least(0.01, over=over), rel_tol=1e-6, abs_tol=1e-9)
+    assert plan.lower_bound <= programme.least(0.0, over=over) + 1e-9
 
 
-@given(st.data(), st.sampled_from([0.0, 0.05, 0.3, 1.0]))
+@pytest.mark.parametrize("over", ["worst", "mean"])
+@given(data=st.data(), max_moved=st.sampled_from([0.0, 0.05, 0.3, 1.0]), count=st.integers(1, 3))
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_no_more_moves_than_allowed_and_the_rest_is_optimal(data: st.DataObject, max_moved: float) -> None:
+def test_no_more_moves_than_allowed_and_the_rest_is_optimal(
+    data: st.DataObject, max_moved: float, count: int, over: OverScenarios
+) -> None:
     network = data.draw(networks())
-    before, demands = (data.draw(matrices(network))[0] for _ in range(2))
+    before = data.draw(matrices(network))[0]
+    demands, *scenarios = data.draw(matrices(network, count))
     # The same demands, so that none is new.
-    before = {pair: before.get(pair, 1.0) for pair in demands}
+    before = {pair: before.get(pair, 1.0) for pair in itertools.chain(demands, *scenarios)}
     topology = network.topology()
     previous = route_demands(topology, before, gap=EXACT, max_paths=99)
-    options: dict[str, Any] = {"gap": EXACT, "mean_weight": 0.01, "max_paths": 99}
-    plan = route_demands(topology, demands, previous=previous, max_moved=max_moved, **options)
-    check(plan, network, [demands], max_paths=99)
+    options: dict[str, Any] = {"scenarios": scenarios, "over_scenarios": over, "gap": EXACT, "mean_weight": 0.01}
+    plan = route_demands(topology, demands, previous=previous, max_moved=max_moved, max_paths=99, **options)
+    check(plan, network, [demands, *scenarios], max_paths=99, over=over)
     assert plan.moved <= max_moved + 1e-6
-    programme = Programme(network, [demands])
+    programme = Programme(network, [demands, *scenarios])
     if not programme.variables:
         return
-    best = programme.least(0.01, moved=(previous, max_moved))
+    best = programme.least(0.01, moved=(previous, max_moved), over=over)
     assert math.isclose(objective(plan, 0.01), best, rel_tol=1e-5, abs_tol=1e-8)
 
 
@@ -293,6 +311,42 @@ def test_with_fewer_paths_the_largest_links_are_used_and_that_is_proven_to_be_th
     plan = route_demands(lanes(1, 2, 3), {("a", "b"): 3.0}, max_paths=2)
     assert plan.mlu == pytest.approx(0.6, abs=1e-6)
     assert plan.lower_bound == pytest.approx(0.6)
+    assert plan.status == "optimal"
+
+
+def test_a_mean_over_matrices_is_not_ruled_by_the_one_that_is_fullest_anyway() -> None:
+    topology = lanes(10.0, 10.0)
+    # Nothing can be done about the second matrix: c -> d has one way. The first decides how a -> b is spread.
+    topology.add_node("c")
+    topology.add_node("d")
+    topology.add_link("c", "d", capacity_mbps=10.0)
+    demands, full = {("a", "b"): 8.0}, {("c", "d"): 9.0}
+    worst = route_demands(topology, demands, scenarios=[full], gap=EXACT)
+    mean = route_demands(topology, demands, scenarios=[full], gap=EXACT, over_scenarios="mean")
+    assert math.isclose(worst.mlu, 0.9, abs_tol=1e-6)
+    assert math.isclose(mean.mlu, (0.4 + 0.9) / 2, abs_tol=1e-6)
+    assert np.allclose(mean.link_mbps, [4.0, 4.0, 0.0], atol=1e-4)
+
+
+def test_a_programme_that_the_solver_gives_up_is_begun_afresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    # After many warm starts rounding errors make HiGHS end with an unknown status, once in thousands of plans.
+    run, statuses = Highs.run, []
+
+    def unsure(solver: Highs) -> Any:
+        answer = run(solver)
+        statuses.append(solver.getModelStatus())
+        if len(statuses) == 2:
+            monkeypatch.setattr(Highs, "getModelStatus", lambda _: HighsModelStatus.kUnknown)
+        else:
+            monkeypatch.undo()
+            monkeypatch.setattr(Highs, "run", unsure)
+        return answer
+
+    expected = route_demands(square(), {("a", "d"): 12.0}, gap=EXACT)
+    monkeypatch.setattr(Highs, "run", unsure)
+    plan = route_demands(square(), {("a", "d"): 12.0}, gap=EXACT)
+    assert len(statuses) > 2
+    assert math.isclose(plan.mlu, expected.mlu, rel_tol=1e-6)
     assert plan.status == "optimal"
 
 
@@ -467,6 +521,7 @@ def test_a_key_that_is_no_pair_is_named(pair: Any) -> None:
         ("max_paths", 1.5),
         ("mean_weight", -1.0),
         ("mean_weight", math.inf),
+        ("over_scenarios", "best"),
         ("max_moved", 0.1),
         ("time_limit_s", -1.0),
         ("time_limit_s", 1.0),

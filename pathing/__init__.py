@@ -21,7 +21,7 @@ from pathing.errors import (
 )
 from pathing.link import Link, LinkChanges
 from pathing.path import Path
-from pathing.readers import read_graphml, read_repetita, read_sndlib
+from pathing.readers import read_graphml, read_repetita, read_repetita_demands, read_sndlib
 from pathing.resources import Compute, ComputeOversubscribed, Reservation, Resources
 from pathing.shortest import (
     AllPairs,
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from pathing.constrained import constrained_path
     from pathing.constraints import Constraints
     from pathing.disjoint import DisjointPaths, Shared, disjoint_paths
+    from pathing.disjoint_program import Undecided
     from pathing.k_shortest import k_shortest_paths
     from pathing.latency_model import LatencyModel
     from pathing.networkx_border import from_networkx, to_networkx
@@ -51,6 +52,7 @@ _LATER = {
     "DisjointPaths": "pathing.disjoint",
     "Shared": "pathing.disjoint",
     "disjoint_paths": "pathing.disjoint",
+    "Undecided": "pathing.disjoint_program",
     "k_shortest_paths": "pathing.k_shortest",
     "LatencyModel": "pathing.latency_model",
     "from_networkx": "pathing.networkx_border",
@@ -93,6 +95,7 @@ __all__ = [
     "Shared",
     "Topology",
     "TopologyError",
+    "Undecided",
     "UnknownNode",
     "Weight",
     "WeightError",
@@ -107,6 +110,7 @@ __all__ = [
     "local_repair",
     "read_graphml",
     "read_repetita",
+    "read_repetita_demands",
     "read_sndlib",
     "route_demands",
     "route_greedily",

@@ -6,7 +6,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from pathing.topology import Topology
+from pathing.weights import charge_unknown
 
 EARTH_RADIUS_KM = 6371.0088
 # Light in fibre: c divided by a refractive index of about 1.5.
@@ -20,7 +23,7 @@ class Dataset:
     """A network as read from a file.
 
     `demands` are Mbit/s by (source, destination), `coordinates` (longitude, latitude) in degrees by node;
-    both are empty where the file has none. `notes` says what was left out or assumed.
+    both are empty where the file has none. `notes` says what was assumed, and then what was left out.
     """
 
     topology: Topology
@@ -40,6 +43,25 @@ def great_circle_ms(a: LonLat, b: LonLat) -> float:
     )
     # Rounding can lift the haversine of opposite points above 1.
     return 2 * EARTH_RADIUS_KM * math.asin(math.sqrt(min(1.0, half))) / FIBRE_KM_PER_MS
+
+
+def latency_notes(topology: Topology, estimated: bool) -> list[str]:
+    """Say how many latencies were `estimated` from coordinates, as all that are known were, or are unknown."""
+    latency_ms = topology.array("latency_ms")
+    unknown = int(np.isnan(latency_ms).sum())
+    known = topology.n_links - unknown
+    notes = []
+    if estimated and known:
+        notes.append(
+            f"latency of {known} of {topology.n_links} links estimated from coordinates, "
+            f"a straight fibre at {FIBRE_KM_PER_MS:g} km/ms"
+        )
+    if unknown:
+        charge_ms = float(charge_unknown(latency_ms).max())
+        notes.append(
+            f"latency of {unknown} of {topology.n_links} links unknown, charged as {charge_ms:.4g} ms each"
+        )
+    return notes
 
 
 def are_lon_lat(coordinates: Mapping[str, LonLat]) -> bool:

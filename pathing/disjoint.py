@@ -42,9 +42,9 @@ class Shared:
 class DisjointPaths:
     """Paths between the same two nodes, the lightest first, their total `weight` and what they share.
 
-    `lower_bound` is proven: no paths that share as little weigh less in total. At the optimum it is `weight`, to
-    1e-8 of it where the integer programme was needed.
-    `fewest` is False where the time was up before it was proven that no paths share less.
+    `lower_bound` is proven: no paths that share as little, as `disjoint_paths` counts it, weigh less in total. At
+    the optimum it is `weight`, to 1e-8 of it where the integer programme was needed. `fewest` is False where the
+    time was up before it was proven that no paths share less.
     """
 
     paths: tuple[Path, ...]
@@ -76,8 +76,10 @@ def disjoint_paths(
 
     `by` says what: "link", where parallel links and the two directions of a cable are different links; "node", no
     node between the ends and no link; "srlg", no shared-risk group, a link without one being a risk of its own.
-    With `maximally`, where it cannot be nothing, they share as little as can be: the fewest links, the fewest
-    nodes and then links, or the fewest groups; then the least weight. Each path by itself satisfies `constraints`.
+    With `maximally`, where it cannot be nothing, they share as little as can be, then weigh the least. What is
+    counted is every use after the first: a link on three of the paths counts 2, one on two of them 1. By link
+    these are links, by node first nodes and then links, by srlg groups (and links without a group).
+    Each path by itself satisfies `constraints`.
 
     By link or node, two paths (and any number that share nothing) are a flow of least cost, found at once. Shared
     risks, and constraints that this flow does not happen to satisfy, make it NP-hard: an integer programme then

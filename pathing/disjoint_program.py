@@ -31,6 +31,8 @@ _BETTER = 1e-6
 _SCALE = 1000.0
 # Totals are not scaled up so far that a link would weigh more than a million of them: costs would get too large.
 _RANGE = 1e6
+# One row holds the weights of a whole path against the heaviest; with large ones in it HiGHS takes it lightly.
+_EVEN_RANGE = 1.0
 _LARGEST_SCALE = 1e300  # beyond it a product might be infinite
 # Less than this of a unit of flow is an error of rounding: of a flow over n links some path carries 1 / n.
 _TRACE = 1e-5
@@ -45,7 +47,10 @@ class Undecided(PathingError):
 
 @dataclass(frozen=True, slots=True)
 class Risk:
-    """Links, by id, that one path at most may use; where paths share, risks of a low `tier` are spared first."""
+    """Links, by id, that one path at most may use; where paths share, risks of a low `tier` are spared first.
+
+    What is spared is a path too many: with three paths over it a risk counts twice, with two once.
+    """
 
     links: tuple[int, ...]
     tier: int = 0
@@ -68,8 +73,9 @@ class Task:
     """`k` paths between two nodes, by index, of least total weight, such that no two take the same risk.
 
     A link of infinite weight in `graph` is not there. Every path keeps all `bounds`, visits no node twice and
-    takes all of `nodes` and `links`. `share`: risks may be shared, as few as can be. `even`: not the total weight
-    is to be least but that of the heaviest path. `taken`: links of risks that every path is known to take.
+    takes all of `nodes` and `links`. `share`: risks may be shared, by as few paths too many as can be. `even`: not
+    the total weight is to be least but that of the heaviest path. `taken`: links of risks that every path is known
+    to take.
     """
 
     graph: WeighedGraph
@@ -181,7 +187,7 @@ class _Rows:
 
 
 class _Programme:
-    """Columns: for each flow each link, for each flow each group of links, then whether a risk is shared.
+    """Columns: for each flow each link, for each flow each group of links, then how often a risk is shared.
 
     There is one flow for each path. Where nothing asks for more than how often a link or a node is used, there is
     one of `k` units for all paths, which spares the solver the ways of telling them apart. Where groups are all
@@ -206,12 +212,13 @@ class _Programme:
         self._place = {link: place for place, link in enumerate(self._links)}
         self._n_columns = self._n_flows * len(self._links)
         self._whole = set[int]() if self._divisible else set(range(self._n_columns))
-        # Columns that follow from others: 1 where the sum of these is more than so many.
-        self._follows: list[tuple[int, list[int], int]] = []
-        self._shared: dict[int, list[int]] = defaultdict(list)
+        # Columns that follow from others: what the sum of these is above so many, up to so much.
+        self._follows: list[tuple[int, list[int], int, int]] = []
+        self._too_many: dict[int, list[int]] = defaultdict(list)
         weights = task.graph.by_link.take(links)
         self._lower_bound = least if task.even else task.k * least
-        self._scale = min(_SCALE / (max(self._lower_bound, float(weights.max()) / _RANGE) or 1.0), _LARGEST_SCALE)
+        reach = _EVEN_RANGE if task.even else _RANGE
+        self._scale = min(_SCALE / (max(self._lower_bound, float(weights.max()) / reach) or 1.0), _LARGEST_SCALE)
         self._weights = np.tile(weights * self._scale, self._n_flows)
         self._found = None if start is None else tuple(tuple(path) for path in start)
         self._fewest = not task.share
@@ -256,7 +263,7 @@ class _Programme:
             taken = [column for of_flow in columns for column in of_flow]
             self._whole.update(taken)
         else:
-            taken = [self._follow(of_flow, 0) for of_flow in columns]
+            taken = [self._follow(of_flow, 0, 1) for of_flow in columns]
             for flow, group in enumerate(taken):
                 for together in _grouped(links, task.tails).values():
                     terms = [(self._column(flow, link), 1.0) for link in together]
@@ -265,13 +272,13 @@ class _Programme:
         if risk.links in task.taken:
             rows.add(terms, float(task.k), _INFINITY)
         if task.share:
-            shared = self._follow(taken, 1)
-            self._shared[risk.tier].append(shared)
-            terms.append((shared, 1.0 - task.k))
+            too_many = self._follow(taken, 1, task.k - 1)
+            self._too_many[risk.tier].append(too_many)
+            terms.append((too_many, -1.0))
         rows.add(terms, -_INFINITY, 1.0)
 
-    def _follow(self, columns: list[int], more_than: int) -> int:
-        self._follows.append((self._n_columns, columns, more_than))
+    def _follow(self, columns: list[int], above: int, most: int) -> int:
+        self._follows.append((self._n_columns, columns, above, most))
         self._whole.add(self._n_columns)
         self._n_columns += 1
         return self._n_columns - 1
@@ -283,6 +290,8 @@ class _Programme:
         least, most = np.zeros(self._n_columns), np.ones(self._n_columns)
         least[[self._column(flow, link) for flow in range(self._n_flows) for link in self._task.links]] = 1.0
         most[: self._weights.size] = self._units
+        for column, _, _, up_to in self._follows:
+            most[column] = up_to
         model.col_lower_, model.col_upper_ = least, most
         model.row_lower_, model.row_upper_ = np.array(rows.lower), np.array(rows.upper)
         model.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
@@ -296,16 +305,16 @@ class _Programme:
     # -- solving it
 
     def spare(self, tier: int) -> bool:
-        """Share the fewest risks of this tier, now and in what follows; False where the time was up."""
-        if not self._shared[tier]:
+        """Share risks of this tier as little as can be, now and from here on; False where the time was up."""
+        if not self._too_many[tier]:
             return True
         costs = np.zeros(self._n_columns)
-        costs[self._shared[tier]] = 1.0
+        costs[self._too_many[tier]] = 1.0
         proven = self._minimise(costs, 0.0)
         if proven:
             fewest = round(self._solver.getInfo().objective_function_value)
             rows = _Rows()
-            rows.add(((column, 1.0) for column in self._shared[tier]), -_INFINITY, float(fewest))
+            rows.add(((column, 1.0) for column in self._too_many[tier]), -_INFINITY, float(fewest))
             self._add(rows)
         return proven
 
@@ -380,8 +389,8 @@ class _Programme:
         values = np.zeros(self._n_columns)
         for path, links in enumerate(paths):
             values[[self._column(path % self._n_flows, link) for link in links]] += 1.0
-        for column, columns, more_than in self._follows:
-            values[column] = float(values[columns].sum() > more_than)
+        for column, columns, above, most in self._follows:
+            values[column] = min(max(values[columns].sum() - above, 0.0), most)
         start: Any = highspy.HighsSolution()
         start.col_value = values.tolist()
         self._solver.setSolution(start)

@@ -24,7 +24,7 @@ class UnknownNode(PathingError, LookupError):
     def __init__(self, node: str, known: Iterable[str]) -> None:
         self.node = node
         # Node names come from users and files, so a name that is no string must still give this error.
-        self.close = tuple(get_close_matches(str(node), list(known), n=3))
+        self.close = close_names(str(node), known)
         super().__init__(f"unknown node {node!r}{did_you_mean(self.close)}; add it with add_node first")
 
 
@@ -88,6 +88,19 @@ class LabelBudget(PathingError):
             f"search from {src!r} to {dst!r} stopped after {budget} labels: {found}, none weighs less than "
             f"{bound:g}; give a larger label_budget, or fewer constraints"
         )
+
+
+def close_names(name: str, known: Iterable[str], most: int = 3) -> tuple[str, ...]:
+    """Give the names like this one: equal but for case, then those it is a part of, then those spelt like it."""
+    asked = name.casefold()
+    folded: dict[str, list[str]] = {}
+    for one in known:
+        folded.setdefault(one.casefold(), []).append(one)
+    containing = sorted(
+        (one for one in folded if asked and asked in one), key=lambda one: (one.find(asked), len(one))
+    )
+    alike = [*([asked] if asked in folded else []), *containing, *get_close_matches(asked, list(folded), n=most)]
+    return tuple(one for fold in dict.fromkeys(alike) for one in folded[fold])[:most]
 
 
 def did_you_mean(close: Iterable[str]) -> str:

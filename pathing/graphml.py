@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from xml.etree import ElementTree
 
-from pathing.dataset import Dataset, LonLat, are_lon_lat, great_circle_ms
+from pathing.dataset import Dataset, LonLat, are_lon_lat, great_circle_ms, latency_notes
 from pathing.errors import BadFile, PathingError
 from pathing.topology import Topology
 from pathing.xml import number, read_root
@@ -33,8 +33,8 @@ def parse(file: object, data: bytes, capacity_mbps: float) -> Dataset:
     A node is called by its label. Nodes that share one are called "label (id)", a node without one by its id;
     should that not tell them apart, all are called by their id. `LinkSpeedRaw` is bit/s; edges without it get
     `capacity_mbps`, with a note. With coordinates at both ends the latency is that of a straight fibre, else
-    unknown. Parallel edges are kept, self-loops left out with a note. Raises `BadFile` naming the line or the
-    element. Brandes et al., "GraphML Progress Report", Graph Drawing 2001; Knight et al., "The Internet
+    unknown, with notes. Parallel edges are kept, self-loops left out with a note. Raises `BadFile` naming the line
+    or the element. Brandes et al., "GraphML Progress Report", Graph Drawing 2001; Knight et al., "The Internet
     Topology Zoo", IEEE JSAC 29(9), 2011.
     """
     root = read_root(file, data, "graphml", _KIND)
@@ -55,9 +55,8 @@ def parse(file: object, data: bytes, capacity_mbps: float) -> Dataset:
         total += 1
         assumed += "LinkSpeedRaw" not in edge.data
         _add_links(file, topology, edge, coordinates, capacity_mbps)
-    if assumed:
-        notes.append(f"no LinkSpeedRaw at {assumed} of {total} edges, {capacity_mbps:g} Mbit/s assumed")
-    return Dataset(topology, {}, coordinates, tuple(notes))
+    said = [f"no LinkSpeedRaw at {assumed} of {total} edges, {capacity_mbps:g} Mbit/s assumed"] if assumed else []
+    return Dataset(topology, {}, coordinates, (*said, *latency_notes(topology, estimated=True), *notes))
 
 
 def _keys(file: object, root: ElementTree.Element) -> dict[str, str]:

@@ -6,6 +6,7 @@ import gzip
 import io
 import os
 import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,13 +31,27 @@ def read_repetita(path: FilePath, demands: FilePath | None = None) -> Dataset:
     dataset = repetita.parse_network(path, _text(path))
     if demands is None:
         return dataset
-    names = dataset.topology.node_names
-    return replace(dataset, demands=repetita.parse_demands(demands, _text(demands), names))
+    return replace(dataset, demands=read_repetita_demands(demands, dataset.topology.node_names))
 
 
-def read_sndlib(path: FilePath) -> Dataset:
-    """Read an SNDlib XML network with its demands, gzipped or not, as `sndlib.parse` does. Raises `BadFile`."""
-    return sndlib.parse(path, _bytes(path))
+def read_repetita_demands(path: FilePath, node_names: Sequence[str]) -> Mapping[tuple[str, str], float]:
+    """Read a REPETITA `.demands` file, gzipped or not, for a network of any format; Mbit/s by node names.
+
+    It calls nodes by their number, from 0 in the order of the network's file. Raises `BadFile`, also for a number
+    beyond `node_names`.
+    """
+    return repetita.parse_demands(path, _text(path), node_names)
+
+
+def read_sndlib(path: FilePath, *, capacity_mbps: float | None = None) -> Dataset:
+    """Read an SNDlib XML network with its demands, gzipped or not, as `sndlib.parse` does.
+
+    `capacity_mbps` is that of links without any; None refuses such a file. Raises `BadFile`, and `TopologyError`
+    for a `capacity_mbps` that is none.
+    """
+    if capacity_mbps is not None:
+        check_fields("a link without capacity", {"capacity_mbps": capacity_mbps})
+    return sndlib.parse(path, _bytes(path), capacity_mbps)
 
 
 def read_graphml(path: FilePath, *, capacity_mbps: float = 1.0) -> Dataset:

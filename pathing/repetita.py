@@ -18,8 +18,9 @@ _Row = tuple[int, list[str]]  # line number, fields
 def parse_network(file: object, text: str) -> Dataset:
     """Read a network: nodes `label x y`, then edges `label src dest weight bw delay`.
 
-    src and dest are positions in the node list, bw is in kbit/s, delay in microseconds. Self-loops are left
-    out with a note. Raises `BadFile` naming the line. Gay, Schaus, Vissicchio, "REPETITA", arXiv 1710.08665.
+    src and dest are positions in the node list. bw is taken as kbit/s and delay as microseconds: the format leaves
+    the unit of bw open, these are those of its data set. Self-loops are left out with a note. Raises `BadFile`
+    naming the line. Gay, Schaus, Vissicchio, "REPETITA", arXiv 1710.08665.
     """
     rows = _rows(text)
     nodes, rest = _section(file, rows, "NODES", "label x y")

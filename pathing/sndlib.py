@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from xml.etree import ElementTree
 
-from pathing.dataset import Dataset, LonLat, are_lon_lat, great_circle_ms
+from pathing.dataset import Dataset, LonLat, are_lon_lat, great_circle_ms, latency_notes
 from pathing.errors import BadFile, PathingError
 from pathing.topology import Topology
 from pathing.xml import number, read_root
@@ -13,18 +13,19 @@ from pathing.xml import number, read_root
 _MBIT_PER_UNIT = {"KBITPERSEC": 1e-3, "MBITPERSEC": 1.0, "GBITPERSEC": 1e3}
 
 
-def parse(file: object, data: bytes) -> Dataset:
+def parse(file: object, data: bytes, capacity_mbps: float | None = None) -> Dataset:
     """Read a network; each link becomes two directed ones with the full capacity.
 
-    Demands stay as directed as they are written. Capacity is the pre-installed module or, when that is
-    missing or 0, the first additional one, once. Values are Mbit/s unless the file names another unit. With
-    geographical coordinates the latency is that of a straight fibre, else unknown. `routingCost` becomes
-    `cost`. Raises `BadFile` naming the line or the element. Orlowski et al., "SNDlib 1.0", Networks 55(3),
-    2010.
+    Demands stay as directed as they are written. Capacity is the pre-installed module or, when that is missing or
+    0, the first additional one, once; a link without one gets `capacity_mbps` if that is given. Values are Mbit/s
+    unless the file names another unit. With geographical coordinates the latency is that of a straight fibre, else
+    unknown. `routingCost` becomes `cost`. What is assumed is noted. Raises `BadFile` naming the line or the
+    element. Orlowski et al., "SNDlib 1.0", Networks 55(3), 2010.
     """
     root = read_root(file, data, "network", "an SNDlib network")
-    notes: list[str] = []
-    scale = _scale(root, notes)
+    assumed: list[str] = []
+    left_out: list[str] = []
+    scale = _scale(root, assumed)
     structure = _child(file, root, "networkStructure", "the file")
     topology, coordinates = Topology(), {}
     nodes = _child(file, structure, "nodes", "networkStructure")
@@ -38,11 +39,21 @@ def parse(file: object, data: bytes) -> Dataset:
                 _number(file, node, "coordinates/y", where),
             )
     if nodes.get("coordinatesType") != "geographical" or not are_lon_lat(coordinates):
-        notes.append("coordinates left out, they are no longitudes and latitudes; latencies are unknown")
+        left_out.append("coordinates left out, they are no longitudes and latitudes")
         coordinates = {}
+    without = 0
     for link in _child(file, structure, "links", "networkStructure").iterfind("link"):
-        _add_link(file, topology, link, scale, coordinates, notes)
-    return Dataset(topology, _demands(file, root, topology, scale), coordinates, tuple(notes))
+        given = _capacity(file, link)
+        without += given == 0
+        each_mbps = given * scale or capacity_mbps
+        if each_mbps is None:
+            expected = "a preInstalledModule or an addModule with a capacity above 0, or one to assume"
+            raise BadFile(file, f"link {_name(file, link)!r}", "no capacity", expected)
+        _add_link(file, topology, link, each_mbps, coordinates, left_out)
+    if without:
+        assumed.append(f"no capacity at {without} of its links, {capacity_mbps:g} Mbit/s assumed")
+    notes = (*assumed, *latency_notes(topology, estimated=True), *left_out)
+    return Dataset(topology, _demands(file, root, topology, scale), coordinates, notes)
 
 
 def _scale(root: ElementTree.Element, notes: list[str]) -> float:
@@ -63,7 +74,7 @@ def _add_link(
     file: object,
     topology: Topology,
     link: ElementTree.Element,
-    scale: float,
+    capacity_mbps: float,
     coordinates: dict[str, LonLat],
     notes: list[str],
 ) -> None:
@@ -74,7 +85,6 @@ def _add_link(
         return
     known = a in coordinates and b in coordinates
     latency_ms = great_circle_ms(coordinates[a], coordinates[b]) if known else None
-    capacity_mbps = _capacity(file, link, where) * scale
     cost = _number(file, link, "routingCost", where) if link.find("routingCost") is not None else 1.0
     try:
         for src, dst in ((a, b), (b, a)):
@@ -83,11 +93,13 @@ def _add_link(
         raise BadFile(file, where, str(error), "a capacity above 0 and costs of 0 or more") from error
 
 
-def _capacity(file: object, link: ElementTree.Element, where: str) -> float:
+def _capacity(file: object, link: ElementTree.Element) -> float:
+    """The capacity in the file's unit, 0 where it has none."""
+    where = f"link {_name(file, link)!r}"
     for tag in ("preInstalledModule/capacity", "additionalModules/addModule/capacity"):
         if link.find(tag) is not None and (capacity := _number(file, link, tag, where)) != 0:
             return capacity
-    raise BadFile(file, where, "no capacity", "a preInstalledModule or an addModule with a capacity above 0")
+    return 0.0
 
 
 def _demands(

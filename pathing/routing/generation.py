@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pathing.csr import FloatArray, IndexArray
+from pathing.routing.aim import Aim, Duals, Generated
 from pathing.routing.columns import Columns
 from pathing.routing.deadline import Deadline
-from pathing.routing.levels import Levels
 from pathing.routing.master import Master, Optimum
 from pathing.routing.pricing import Cheapest, Pricing, tie_break
+from pathing.routing.progress import Progress
 from pathing.routing.ragged import Ragged
 from pathing.routing.split import NOTHING, Split
 
@@ -38,34 +38,6 @@ _LIMIT_ROUNDS = 12
 _REPAIR_ROUNDS = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Aim:
-    """What is minimised, and when it is good enough.
-
-    `moved_limit` is the most Mbit/s (of the first matrix) that may leave the base paths, None for no limit.
-    """
-
-    levels: Levels
-    mean_weight: float
-    gap: float
-    moved_limit: float | None = None
-
-
-class Duals(NamedTuple):
-    """A point of the dual: weights of the links (K, n_links) as `Levels.normalised`, and the price of moving."""
-
-    weights: FloatArray
-    moved: float
-
-
-class Generated(NamedTuple):
-    """What is proven where the generation ended."""
-
-    bound: float  # on the cost of the levels alone
-    closed: bool  # whether the gap is
-    solved: bool  # whether there is a solution at all
-
-
 @dataclass(eq=False)
 class Generation:
     """One run: `base` has the path of each commodity of `pricing` that it rides until a column takes it off.
@@ -78,6 +50,7 @@ class Generation:
     aim: Aim
     deadline: Deadline
     counted: NDArray[np.bool_] | None = None
+    progress: Progress = field(default_factory=lambda: Progress(None))
     columns: Columns = field(init=False)
     master: Master = field(init=False)
 
@@ -108,6 +81,8 @@ class Generation:
             value = self._value(cheapest.cost, at, self._tie_break)
             if value > best_value:
                 best, best_value = at, value
+            if self._optimum is not None:
+                self.progress.step(self._optimum.level, self._without_mean(best_value))
             if self._is_settled(best_value):
                 break
             most = (_COLUMNS_PER_LINK if number else _FIRST_COLUMNS_PER_LINK) * self.pricing.network.n_links
@@ -122,10 +97,12 @@ class Generation:
                 break
             latest = self.duals()
             assert latest is not None
-            at = _between(latest, best) if gained > _SMOOTH_ABOVE else latest
-        bounds = [self.bound_of(duals) for duals in (best, self.duals()) if duals is not None]
+            at = latest.smoothed(best, _SMOOTHING) if gained > _SMOOTH_ABOVE else latest
+        bound = self._without_mean(best_value)
+        if not self.deadline.passed():  # a search each for what is mostly a little more
+            bound = max(bound, *(self.bound_of(duals) for duals in (best, self.duals()) if duals is not None))
         closed = self._open_gap(best_value) <= self.aim.gap
-        return Generated(max(bounds), closed, self._optimum is not None)
+        return Generated(bound, closed, self._optimum is not None)
 
     def duals(self) -> Duals | None:
         """The master's own prices, None before it is solved; the object stays the same until the next solve."""
@@ -261,6 +238,8 @@ class Generation:
             duals = self.duals()
             if duals is None or self._optimum is None or self._optimum.level <= good_enough:
                 return
+            if self.deadline.passed():
+                return
             cheapest = self.pricing.cheapest(duals.weights + self._tie_break)
             most = _COLUMNS_PER_LINK * self.pricing.network.n_links
             if self._add_gainful(cheapest, duals, duals, most) == 0 or not self._solve():
@@ -277,6 +256,10 @@ class Generation:
         return (
             float(np.minimum(staying, costs + self._moving_cost(duals)).sum()) - duals.moved * self.aim.moved_limit
         )
+
+    def _without_mean(self, value: float) -> float:
+        """The bound on the levels alone that follows from one on the objective, as the mean is no larger."""
+        return min(value, value / (1.0 + self.aim.mean_weight))
 
     def _open_gap(self, value: float) -> float:
         """What is not proven of the objective, as a share of it; infinite without a solution."""
@@ -295,8 +278,3 @@ class Generation:
     def _mean(self) -> float:
         """The part of the objective that is the mean utilisation."""
         return self._base_mean + float(self._costs @ self._flows())
-
-
-def _between(latest: Duals, best: Duals) -> Duals:
-    weights = _SMOOTHING * best.weights + (1 - _SMOOTHING) * latest.weights
-    return Duals(weights, _SMOOTHING * best.moved + (1 - _SMOOTHING) * latest.moved)

@@ -88,17 +88,26 @@ def greedy(
     spread like that, so that the first demands leave room for the last ones. `base` are the paths to keep to where
     nothing speaks against it.
     """
-    return improve(pricing, tie_break, _place(pricing, tie_break, expected, base), deadline)
+    return improve(pricing, tie_break, _place(pricing, tie_break, expected, base, deadline), deadline)
 
 
-def _place(pricing: Pricing, tie_break: FloatArray, expected: FloatArray, base: Ragged) -> Assignment:
+def _place(
+    pricing: Pricing, tie_break: FloatArray, expected: FloatArray, base: Ragged, deadline: Deadline
+) -> Assignment:
+    """Place batch by batch; what the time is too short for keeps to its base path."""
     commodities, network = pricing.commodities, pricing.network
     peaks = commodities.peaks
     left = total = float(peaks.sum())
     use = np.zeros_like(expected)
     placed = []
     batches = _batches(peaks)
-    for batch in batches:
+    for number, batch in enumerate(batches):
+        if deadline.passed():
+            batches[number:] = [np.concatenate(batches[number:])]
+            placed.append(base.take(batches[number]))
+            late = commodities.volumes[:, batches[number]]
+            use += [placed[-1].loads(row, network.n_links) / network.capacity_mbps for row in late]
+            break
         volume = float(peaks[batch].sum())
         # The price is that of the links with one more such demand on them.
         weights = _weights(
@@ -134,7 +143,7 @@ def improve(pricing: Pricing, tie_break: FloatArray, start: Assignment, deadline
             break
         prices = _weights(use, 2 * _SHARPNESS) + tie_break
         moves = _candidates(pricing, prices, routes, use >= _HOT * highest)
-        accepted = _accept(pricing, moves, routes, use, 2 * _SHARPNESS / highest)
+        accepted = _accept(pricing, moves, routes, use, 2 * _SHARPNESS / highest, deadline)
         if not accepted.size:
             break
         routes.change(moves.owners[accepted], moves.paths.take(accepted))
@@ -183,12 +192,16 @@ def _candidates(pricing: Pricing, prices: FloatArray, routes: _Routes, hot: NDAr
     return Split(cheapest.paths(owners), owners, np.ones(owners.size))
 
 
-def _accept(pricing: Pricing, moves: Split, routes: _Routes, use: FloatArray, sharpness: float) -> IndexArray:
+def _accept(
+    pricing: Pricing, moves: Split, routes: _Routes, use: FloatArray, sharpness: float, deadline: Deadline
+) -> IndexArray:
     """Make the moves one after the other that still help when their turn comes; `use` follows them."""
     accepted = []
     capacity, volumes = pricing.network.capacity_mbps, pricing.commodities.volumes
     highest = float(use.max())
     for number, owner in enumerate(moves.owners.tolist()):
+        if deadline.passed():
+            break
         old, new = routes.path(owner), moves.paths.path(number)
         touched = np.concatenate((old, new))
         before = use[:, touched]

@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 from scipy.sparse import csc_array, csr_array, hstack
 
 from pathing.csr import FloatArray, IndexArray
+from pathing.errors import PathingError
 from pathing.routing.levels import Levels
 
 # Costs are of the order of mean_weight / n_links; HiGHS stops at reduced costs of 1e-7.
 _OBJECTIVE_SCALE = 1e4
 
 
-class MasterFailed(RuntimeError):
+class MasterFailed(PathingError, RuntimeError):
     """HiGHS gave no solution; the message has its status."""
 
 

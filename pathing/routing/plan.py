@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -36,6 +37,10 @@ class PlanPaths(Mapping[Pair, Shares]):
 
     def __len__(self) -> int:
         return len(self._index)
+
+    def counts(self) -> Counter[int]:
+        """How many demands have how many paths."""
+        return Counter(np.bincount(self.split.owners, minlength=len(self)).tolist())
 
     def numbered(self, pairs: Sequence[Pair]) -> Split:
         """Give the split with the owners numbered as in `pairs`, without those that are not there."""

@@ -9,6 +9,7 @@ from pathing.routing.deadline import Clock, Deadline
 from pathing.routing.network import Pair
 from pathing.routing.options import DEFAULT_MEAN_WEIGHT, Options, OverScenarios
 from pathing.routing.plan import RoutingPlan
+from pathing.routing.progress import Tell
 from pathing.routing.task import Task
 from pathing.topology import Topology
 
@@ -27,6 +28,7 @@ def route_demands(
     mean_weight: float = DEFAULT_MEAN_WEIGHT,
     unsplittable: bool = False,
     clock: Clock | None = None,
+    progress: Tell | None = None,
 ) -> RoutingPlan:
     """Route `demands` (Mbit/s by (source, destination)) so that the fullest link is as empty as can be.
 
@@ -39,7 +41,9 @@ def route_demands(
 
     With `max_moved`, no more than that share of the traffic of `demands` leaves the paths it has in `previous`;
     traffic that cannot stay, because its way is down or it is new, is not counted. A demand may then keep as many
-    paths as it has there. `time_limit_s` is measured on `clock` (such as `time.monotonic`).
+    paths as it has there. `time_limit_s` is measured on `clock` (such as `time.monotonic`); a step that has begun
+    is ended, so it can take a little longer. `progress` is called after each with the maximum of the best routing
+    met so far, which may have more paths than the plan is allowed, and the bound proven so far.
 
     Raises `UnknownNode`, and `RoutingError` naming a demand or an option that cannot be. Demands without a way
     are listed in the plan, not raised.
@@ -51,7 +55,7 @@ def route_demands(
     options = Options(gap, max_paths, mean_weight, unsplittable, max_moved, over_scenarios)
     options.check(previous, time_limit_s, clock)
     deadline = Deadline(clock, math.inf if clock is None or time_limit_s is None else clock() + time_limit_s)
-    return Task.of(topology, demands, scenarios or (), options, deadline).best(previous)
+    return Task.of(topology, demands, scenarios or (), options, deadline, progress).best(previous)
 
 
 def route_greedily(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from pathing.csr import FloatArray, IndexArray
+from pathing.routing.aim import Aim
 from pathing.routing.deadline import Deadline
-from pathing.routing.generation import Aim, Generation
+from pathing.routing.generation import Generation
 from pathing.routing.greedy import Assignment, SplitLimits, greedy_split, improve
 from pathing.routing.levels import Levels
 from pathing.routing.network import Commodities, Network, Pair, commodities, network
@@ -18,6 +20,7 @@ from pathing.routing.options import Options
 from pathing.routing.plan import PlanPaths, RoutingPlan
 from pathing.routing.previous import moved_share, parts, standing
 from pathing.routing.pricing import Pricing, tie_break
+from pathing.routing.progress import Progress, Tell
 from pathing.routing.ragged import Ragged
 from pathing.routing.shed import least_shed
 from pathing.routing.split import Split, keep_few, single
@@ -28,6 +31,8 @@ from pathing.topology import Topology
 _FEW_ROUNDS = 15
 _ROUNDS = 60
 _GREEDY_ROUNDS = 40
+# They take no more than this share of the time: without a plan good prices are worth nothing.
+_OPENING_SHARE = 0.3
 _MANY_DEMANDS = 10_000
 # With fewer demands the programme is solved before a greedy plan to start from is made.
 _SMALL = 500
@@ -53,6 +58,7 @@ class Task:
     tie_break: FloatArray
     options: Options
     deadline: Deadline
+    progress: Progress
 
     @staticmethod
     def of(
@@ -61,13 +67,16 @@ class Task:
         scenarios: Sequence[Mapping[Pair, float]],
         options: Options,
         deadline: Deadline,
+        tell: Tell | None = None,
     ) -> Task:
         """Check the demands, leave out those without a way, and give the rest its least loading paths as base."""
         net = network(topology)
         pairs, asked = commodities(topology, [demands, *scenarios])
         all_pricing = Pricing(net, asked)
         routable = all_pricing.reachable()
-        unroutable = tuple(pairs[i] for i in np.setdiff1d(np.arange(len(pairs)), routable))
+        apart = np.ones(len(pairs), dtype=np.bool_)
+        apart[routable] = False
+        unroutable = tuple(pairs[i] for i in np.flatnonzero(apart))
         pricing = Pricing(net, asked.take(routable), all_pricing.searcher)
         # The tie break is the same for all matrices: one tree a source does for it.
         one = Commodities(pricing.commodities.sources, pricing.commodities.targets, np.ones((1, routable.size)))
@@ -90,6 +99,7 @@ class Task:
             tie_break(scaled, options.tie_break_weight),
             options,
             deadline,
+            Progress(tell, scale),
         )
 
     @property
@@ -112,6 +122,10 @@ class Task:
             kept = standing(previous.paths, self.pairs, ends, self.network)
         if self.idle:
             return self._plan(single(self.base), 0.0, kept, "optimal")
+        self.progress.step(self.levels.value(self._use(single(self.base))))
+        near = kept is not None and self.options.max_moved is not None
+        if self.deadline.passed() and not (near or self._small):
+            return self._plan(single(self.base), 0.0, kept, "greedy")
         few = len(self.pairs) < _MANY_DEMANDS or self.pricing.commodities.volumes.shape[0] > 1
         first = self._opening(_FEW_ROUNDS if few else _ROUNDS)
         split, bound, status = self._solve(first, kept)
@@ -125,19 +139,24 @@ class Task:
         return self._plan(self._greedily(first), first.bound, None, "greedy")
 
     def _opening(self, rounds: int) -> Opening:
-        return opening(self.scaled, self.tie_break, self.levels, rounds, self.deadline)
+        until = self.deadline.part(_OPENING_SHARE)
+        return opening(self.scaled, self.tie_break, self.levels, rounds, until)
 
     def _solve(self, first: Opening, kept: Split | None) -> tuple[Split, float, str]:
         """Give the split, a bound on the scaled maximum, and the status."""
         if kept is not None and self.options.max_moved is not None:
             return self._solve_near(first, kept, self.options.max_moved)
-        quick = len(self.pairs) < _SMALL and not self.options.unsplittable
+        quick = self._small and not self.options.unsplittable
+        self.progress.step(math.inf, first.bound)
         start = single(self.base) if quick else self._greedily(first, _LARGE_AT_START)
-        generation = Generation(self.scaled, self.base, self._aim(None), self.deadline)
+        self.progress.step(self.levels.value(self._use(start)), first.bound)
+        if self.deadline.passed():
+            return self._at_least_greedily(first, start), first.bound, "greedy"
+        generation = Generation(self.scaled, self.base, self._aim(None), self.deadline, progress=self.progress)
         generation.seed(start)
         generated = generation.run(first.weights)
         if not generated.solved:
-            return self._greedily(first) if quick else start, generated.bound, "greedy"
+            return self._at_least_greedily(first, start), generated.bound, "greedy"
         generation.limit_paths(self.options.most_paths, generated.bound * (1 + self.options.gap / 2))
         split = generation.split().tidy()
         most = np.full(len(self.pairs), self.options.most_paths)
@@ -146,10 +165,19 @@ class Task:
             split = self._better_whole(split, start)
         return split, generated.bound, "optimal" if generated.closed else "time limit"
 
-    def _greedily(self, first: Opening, large: float = _LARGE) -> Split:
+    @property
+    def _small(self) -> bool:
+        """Whether a greedy plan takes so little time that none need be there for it."""
+        return len(self.pairs) < _SMALL
+
+    def _greedily(self, first: Opening, large: float = _LARGE, deadline: Deadline | None = None) -> Split:
         """The greedy plan; demands are split that fill more than `large` of a link."""
-        limits = SplitLimits(self.options.most_paths, large)
-        return greedy_split(self.scaled, self.tie_break, first.use, self.base, limits, self.deadline).tidy()
+        limits, until = SplitLimits(self.options.most_paths, large), deadline or self.deadline
+        return greedy_split(self.scaled, self.tie_break, first.use, self.base, limits, until).tidy()
+
+    def _at_least_greedily(self, first: Opening, start: Split) -> Split:
+        """The plan to give where the programme was not solved."""
+        return self._greedily(first, deadline=Deadline()) if self._small else start
 
     def _solve_near(self, first: Opening, kept: Split, max_moved: float) -> tuple[Split, float, str]:
         """Solve with a limit on what moves: demands are cut into parts, each on the path it has now."""
@@ -159,7 +187,7 @@ class Task:
         commodities_cut = Commodities(whole.sources[cut.owners], whole.targets[cut.owners], volumes)
         pricing = Pricing(self.network, commodities_cut, self.scaled.searcher)
         aim = self._aim(max_moved * float(whole.volumes[0].sum()))
-        generation = Generation(pricing, cut.base, aim, self.deadline, cut.counted)
+        generation = Generation(pricing, cut.base, aim, self.deadline, cut.counted, self.progress)
         generated = generation.run(first.weights)
         part = generation.split()
         split = Split(part.paths, cut.owners[part.owners], part.fractions * cut.fractions[part.owners]).tidy()

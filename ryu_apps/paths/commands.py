@@ -4,150 +4,168 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from enum import StrEnum
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from ryu_apps.paths import options
+from ryu_apps.paths.busy import Say, busy
+from ryu_apps.paths.failing import PathCommandFailed, in_options, one_line
+from ryu_apps.paths.numbers import percent
+from ryu_apps.paths.outputs import require_writable, same
 
 # What calculates is imported in the commands: numpy and scipy take longer than `lockstitch --help` may.
 
+__all__ = ["PathCommandFailed", "commands"]
 
-class PathCommandFailed(Exception):
-    """There is no answer; the message says why and what would help."""
+ABOVE_CAPACITY = 3
+NOT_ROUTED = 4
 
-
-class WeightName(StrEnum):
-    """The weights a user can name."""
-
-    LATENCY = "latency_ms"
-    HOPS = "hops"
-    WEIGHT = "weight"
-    COST = "cost"
-    LOSS = "loss"
-    UTILISATION = "utilisation"
-
-
-class Apart(StrEnum):
-    """What disjoint paths may not have in common."""
-
-    LINK = "link"
-    NODE = "node"
-    SRLG = "srlg"
-
-
-PICTURES = (".png", ".svg", ".pdf")
+# What goes on after the first calls of `progress`; then there are rounds.
+_FIRST_STEPS = ("first prices", "a first plan")
 
 commands = typer.Typer()
-
-NetworkFile = Annotated[
-    Path, typer.Argument(metavar="FILE", help="REPETITA .graph, SNDlib XML or GraphML, gzipped or not.")
-]
-Places = Annotated[
-    list[str] | None, typer.Option(metavar="PLACE", help="A node, SRC:DST or link:ID; may be repeated.")
-]
 
 
 @commands.command()
 def path(
-    file: NetworkFile,
-    src: Annotated[str, typer.Argument(metavar="SRC", help="Node it starts from.")],
-    dst: Annotated[str, typer.Argument(metavar="DST", help="Node it ends at.")],
-    max_latency: Annotated[float | None, typer.Option(help="Milliseconds one way, end to end.")] = None,
-    max_loss: Annotated[float | None, typer.Option(help="Share of packets lost end to end, 0.01 for 1 %.")] = None,
-    max_hops: Annotated[int | None, typer.Option(help="Number of links.")] = None,
-    bandwidth: Annotated[float | None, typer.Option(help="Mbit/s that every link must have.")] = None,
-    avoid: Places = None,
-    require: Places = None,
-    disjoint: Annotated[
-        int | None, typer.Option(metavar="K", help="K paths with nothing in common, of least total weight.")
-    ] = None,
-    by: Annotated[Apart, typer.Option(help="What disjoint paths may not have in common.")] = Apart.LINK,
-    maximally: Annotated[
-        bool, typer.Option("--maximally", help="Where disjoint paths must share something: as little as can be.")
-    ] = False,
-    k: Annotated[int | None, typer.Option("--k", metavar="K", help="The K shortest paths.")] = None,
-    weight: Annotated[
-        WeightName, typer.Option(help="What is least on the path; where unknown, twice the most known.")
-    ] = WeightName.LATENCY,
+    file: options.NetworkFile,
+    src: options.Source,
+    dst: options.Destination,
+    max_latency: options.MaxLatency = None,
+    max_loss: options.MaxLoss = None,
+    max_hops: options.MaxHops = None,
+    bandwidth: options.Bandwidth = None,
+    avoid: options.Avoid = None,
+    require: options.Require = None,
+    disjoint: options.Disjoint = None,
+    by: options.By = None,
+    maximally: options.Maximally = False,
+    k: options.K = None,
+    weight: options.Weight = options.WeightName.LATENCY,
+    capacity: options.Capacity = None,
+    ids: options.Ids = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
 ) -> None:
-    """Find the best path through a network in a file, or several; exit code 1 where there is none."""
+    """Find the best path through a network in a file, or several.
+
+    Exit code 0: found. 1: there is no such path, or a file, node or link is not there. 2: the command makes no
+    sense whatever the file.
+    """
     limits = {
         "max_latency_ms": max_latency,
         "max_loss": max_loss,
         "max_hops": max_hops,
         "bandwidth_mbps": bandwidth,
     }
-    limited = avoid or require or any(limit is not None for limit in limits.values())
-    if k is not None and (disjoint is not None or limited):
-        raise typer.BadParameter("it takes neither limits nor --disjoint; leave one of them out", param_hint="--k")
-    with _one_line(file), _busy("searching"):
+    places = {"--avoid": avoid, "--require": require}
+    _check_together(k, disjoint, by is not None, maximally, {**limits, **places})
+    if disjoint is not None and src == dst:
+        raise typer.BadParameter(f"from {src!r} to itself; disjoint paths join two nodes", param_hint="--disjoint")
+    with one_line(file) as notes, busy(f"reading {file}") as say:
         from pathing.constrained import constrained_path
         from pathing.disjoint import disjoint_paths
         from pathing.k_shortest import k_shortest_paths
-        from ryu_apps.paths import tables
+        from ryu_apps.paths import path_tables
         from ryu_apps.paths.files import read_network
-        from ryu_apps.paths.places import constraints
+        from ryu_apps.paths.places import SenselessPlace, constraints
 
-        dataset = read_network(file)
+        dataset = read_network(file, capacity)
         topology = dataset.topology
-        allowed = constraints(topology, limits, avoid or (), require or ())
+        notes.extend(path_tables.weight_notes(topology, weight.value))
+        if by is options.Apart.SRLG:
+            notes.extend(path_tables.group_notes(topology))
+        notes.extend(dataset.notes)
+        say(f"searching a way from {src} to {dst}")
+        try:
+            allowed = constraints(topology, (src, dst), limits, avoid or (), require or ())
+        except SenselessPlace as error:
+            raise typer.BadParameter(str(error), param_hint="--avoid") from error
         together = None
         if k is not None:
             paths = k_shortest_paths(topology, src, dst, k, weight.value)
+            notes[:0] = path_tables.fewer_than_asked(paths, k)
         elif disjoint is not None:
             together = disjoint_paths(
-                topology, src, dst, disjoint, by.value, weight.value, maximally=maximally, constraints=allowed
+                topology,
+                src,
+                dst,
+                disjoint,
+                (by or options.Apart.LINK).value,
+                weight.value,
+                maximally=maximally,
+                constraints=allowed,
             )
             paths = together.paths
         else:
             paths = (constrained_path(topology, src, dst, allowed, weight.value),)
+        dataset = replace(dataset, notes=tuple(notes))
     if as_json:
-        typer.echo(json.dumps(tables.paths_json(topology, paths, weight.value, together), indent=2))
+        typer.echo(json.dumps(path_tables.paths_json(dataset, paths, weight.value, together), indent=2))
     else:
-        _print(*tables.paths(dataset, paths, weight.value, together))
+        _print(*path_tables.paths(dataset, paths, weight.value, together, ids))
+
+
+def _check_together(
+    k: int | None, disjoint: int | None, by: bool, maximally: bool, narrowing: Mapping[str, object]
+) -> None:
+    """Raise BadParameter for options that do not go together."""
+    given = [in_options(name) for name, value in narrowing.items() if value not in (None, [])]
+    if k is not None and disjoint is not None:
+        raise typer.BadParameter("the K shortest paths, or K disjoint ones: leave one out", param_hint="--k")
+    if k is not None and given:
+        raise typer.BadParameter(
+            f"the K shortest paths are those of the whole network, without {', '.join(given)}; within limits "
+            "there are the best path (leave --k out) and K disjoint ones (--disjoint K)",
+            param_hint="--k",
+        )
+    for option, is_given in (("--by", by), ("--maximally", maximally)):
+        if is_given and disjoint is None:
+            raise typer.BadParameter("it says how paths are disjoint; give --disjoint K too", param_hint=option)
 
 
 @commands.command()
 def route(
-    file: NetworkFile,
-    demands: Annotated[
-        Path | None, typer.Option(help="REPETITA .demands, or SNDlib XML; without it those in FILE.")
-    ] = None,
-    max_paths: Annotated[int, typer.Option(help="Most paths that one demand is split over.")] = 3,
-    gap: Annotated[float, typer.Option(help="How far from the proven optimum is near enough, as a share.")] = 1e-3,
-    time_limit: Annotated[
-        float | None, typer.Option(help="Seconds after which the best so far has to do.")
-    ] = None,
-    unsplittable: Annotated[bool, typer.Option("--unsplittable", help="One path for each demand.")] = False,
-    output: Annotated[
-        Path | None, typer.Option("--json", metavar="OUT", help="Write the plan to this file.")
-    ] = None,
-    plot: Annotated[
-        Path | None, typer.Option(metavar="OUT", help="Draw the map of it: a .png, .svg or .pdf file.")
-    ] = None,
+    file: options.NetworkFile,
+    demands: options.Demands = None,
+    max_paths: options.MaxPaths = 3,
+    gap: options.Gap = 1e-3,
+    time_limit: options.TimeLimit = None,
+    unsplittable: options.Unsplittable = False,
+    capacity: options.Capacity = None,
+    output: options.JsonFile = None,
+    plot: options.Plot = None,
 ) -> None:
-    """Route all demands of a network in a file so that its fullest link is as empty as can be."""
-    if plot is not None and plot.suffix.lower() not in PICTURES:
-        raise typer.BadParameter(f"{plot} ends in none of {', '.join(PICTURES)}", param_hint="--plot")
+    """Route all demands of a network in a file so that its fullest link is as empty as can be.
+
+    Exit code 0: all is routed and fits. 1: a file cannot be read or written. 2: the command makes no sense.
+    3: more is asked for than fits; the plan says what is too much. 4: some demands have no way at all.
+    """
+    _check_outputs(output, plot, {"FILE": file, "--demands": demands})
     picture = _picture() if plot is not None else None
-    with _one_line(file):
-        from ryu_apps.paths import tables
-        from ryu_apps.paths.files import read_demands, read_network, require_writable
+    with one_line(file) as notes:
+        from ryu_apps.paths import plan_tables
+        from ryu_apps.paths.files import read_demands, read_network
+        from ryu_apps.paths.worth import on_shortest_paths
 
         for target in (output, plot):
-            require_writable(target)
-        dataset = read_demands(read_network(file), file, demands)
-        began_s = time.monotonic()
-        with _busy(f"routing {len(dataset.demands)} demands"):
+            if target != options.STDOUT:
+                require_writable(target)
+        with busy(f"reading {file}") as say:
+            dataset = read_network(file, capacity)
+            notes.extend(dataset.notes)
+            say("reading demands")
+            dataset = read_demands(dataset, file, demands)
+            notes[:] = dataset.notes
             from pathing.routing.route import route_demands
 
+            began_s = time.monotonic()
+            say(f"setting up {len(dataset.demands):,} demands")
             plan = route_demands(
                 dataset.topology,
                 dataset.demands,
@@ -156,16 +174,74 @@ def route(
                 max_paths=max_paths,
                 unsplittable=unsplittable,
                 clock=time.monotonic,
+                progress=_rounds(say),
             )
-        took_s = time.monotonic() - began_s
+            took_s = time.monotonic() - began_s
+            say("comparing with shortest paths")
+            shortest = on_shortest_paths(dataset)
+        # What was found is shown before it is written: a full disk must not take it away.
+        if output != options.STDOUT:
+            _print(*plan_tables.plan(dataset, plan, shortest, took_s))
+        writing: dict[Path, Callable[[], None]] = {}
         if output is not None:
-            output.write_text(json.dumps(tables.plan_json(dataset, plan), indent=2) + "\n")
+            text = json.dumps(plan_tables.plan_json(dataset, plan, shortest), indent=2)
+            writing[output] = lambda: _write(output, text)
         if picture is not None and plot is not None:
-            with _busy("drawing"):
-                picture.draw(
-                    plot, dataset, plan.link_mbps, f"{file.name}, {tables.plan_in_one_line(dataset, plan)}"
-                )
-    _print(*tables.plan(dataset, plan, took_s))
+            title = f"{file.name}, {plan_tables.plan_in_one_line(dataset, plan)}"
+            writing[plot] = lambda: picture.draw(plot, dataset, plan.link_mbps, title)
+        _write_all(writing)
+    if plan.unroutable:
+        raise typer.Exit(NOT_ROUTED)
+    if plan.excess_mbps:
+        raise typer.Exit(ABOVE_CAPACITY)
+
+
+def _check_outputs(output: Path | None, plot: Path | None, inputs: Mapping[str, Path | None]) -> None:
+    """Raise BadParameter where writing would overwrite what is read, or one file twice."""
+    taken = dict(inputs)
+    for option, target in (("--json", output), ("--plot", plot)):
+        if target is None or target == options.STDOUT:
+            continue
+        for what, other in taken.items():
+            if other is not None and same(target, other):
+                raise typer.BadParameter(f"{target} is {what} too and would be overwritten", param_hint=option)
+        taken[option] = target
+
+
+def _rounds(say: Say) -> Callable[[float, float], None]:
+    """Make what tells how far the routing has come."""
+    told = 0
+
+    def tell(best: float, bound: float) -> None:
+        nonlocal told
+        what = _FIRST_STEPS[told] if told < len(_FIRST_STEPS) else f"round {told - len(_FIRST_STEPS) + 1}"
+        told += 1
+        say(f"{what}: best {percent(best)}, bound {percent(bound)}")
+
+    return tell
+
+
+def _write(file: Path, text: str) -> None:
+    if file == options.STDOUT:
+        typer.echo(text)
+    else:
+        file.write_text(f"{text}\n")
+
+
+def _write_all(writing: Mapping[Path, Callable[[], None]]) -> None:
+    """Write all that can be written and say which; raises PathCommandFailed naming what could not."""
+    failed = []
+    for file, write in writing.items():
+        try:
+            with busy(f"writing {file}"):
+                write()
+        except OSError as error:
+            failed.append(f"{file}: it could not be written: {error.strerror or error}")
+            continue
+        if file != options.STDOUT:
+            typer.echo(f"Written: {file}", err=options.STDOUT in writing)
+    if failed:
+        raise PathCommandFailed("; ".join(failed))
 
 
 def _picture() -> ModuleType:
@@ -179,30 +255,7 @@ def _picture() -> ModuleType:
     return picture
 
 
-@contextmanager
-def _one_line(file: Path) -> Iterator[None]:
-    """Turn what can go wrong with a file, a question or a disk into one line."""
-    from pathing.errors import PathingError, UnknownNode, did_you_mean
-
-    try:
-        yield
-    except UnknownNode as error:
-        raise PathCommandFailed(f"{file}: no node {error.node!r} in it{did_you_mean(error.close)}") from error
-    except (PathingError, OSError) as error:
-        raise PathCommandFailed(str(error)) from error
-
-
-@contextmanager
-def _busy(what: str) -> Iterator[None]:
-    """Show that something goes on, on the error stream so that answers can be piped."""
-    console = Console(stderr=True)
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        progress.add_task(what, total=None)
-        yield
-
-
 def _print(*shown: object) -> None:
-    console = Console()
+    console = Console(highlight=False)
     for one in shown:
         console.print(one)

@@ -11,16 +11,30 @@ from pathing.topology import Topology
 _LINK = "link:"
 
 
+class SenselessPlace(Exception):
+    """A place to avoid that contradicts the rest of the question, whatever the network."""
+
+
 def constraints(
-    topology: Topology, limits: Mapping[str, float | None], avoid: Iterable[str], require: Iterable[str]
+    topology: Topology,
+    ends: tuple[str, str],
+    limits: Mapping[str, float | None],
+    avoid: Iterable[str],
+    require: Iterable[str],
 ) -> Constraints:
-    """Make the constraints out of `limits` by field name, and the places to avoid and to cross.
+    """Make the constraints out of `limits` by field name, and the places to avoid and to cross between `ends`.
 
     A place is a node, "link:ID", or "SRC:DST", which stands for all links from SRC to DST where they are avoided
-    and for the only one where it is required. Raises `UnknownNode` and `ConstraintError`.
+    and for the only one where it is required. Raises `UnknownNode` and `ConstraintError`, and `SenselessPlace`
+    for what no network could answer.
     """
     avoid_nodes, avoid_links = _places(topology, avoid)
     require_nodes, require_links = _places(topology, require, one=True)
+    for name, what in zip(ends, ("source", "destination"), strict=True):
+        if name in avoid_nodes:
+            raise SenselessPlace(f"{name!r} is the {what}, which every path is at")
+    for place in (*avoid_nodes & require_nodes, *(f"{_LINK}{link}" for link in avoid_links & require_links)):
+        raise SenselessPlace(f"{place!r} is required too; take it out of one of the two")
     return Constraints(
         **limits,  # type: ignore[arg-type]  # every field checks its value
         avoid_nodes=avoid_nodes,

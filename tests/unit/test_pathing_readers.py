@@ -9,7 +9,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pathing import BadFile, Dataset, great_circle_ms, read_repetita, read_sndlib, shortest_path
+from pathing import (
+    BadFile,
+    Dataset,
+    TopologyError,
+    great_circle_ms,
+    read_repetita,
+    read_repetita_demands,
+    read_sndlib,
+    shortest_path,
+)
 
 TOPOLOGIES = Path(__file__).parents[3] / "shared" / "data" / "topologies"
 needs_data = pytest.mark.skipif(not TOPOLOGIES.is_dir(), reason=f"no real networks at {TOPOLOGIES}")
@@ -85,13 +94,31 @@ def test_sndlib_units_and_modules(file: Path) -> None:
     assert module.capacity_mbps == 40.0
     assert there.latency_ms == great_circle_ms(data.coordinates["Berlin"], data.coordinates["Bremen"])
     assert data.demands == {("Berlin", "Essen"): 3.5}
-    assert data.notes == ()
+    assert data.notes == ("latency of 4 of 4 links estimated from coordinates, a straight fibre at 200 km/ms",)
     file.write_text(SNDLIB.replace("geographical", "pixel").replace("MBIT", "GBIT"))
     data = read_sndlib(file)
     assert data.topology.link(0).latency_ms is None
     assert data.topology.link(0).capacity_mbps == 100_000.0
     assert data.coordinates == {}
-    assert "latencies are unknown" in data.notes[0]
+    assert data.notes[0] == "latency of 4 of 4 links unknown, charged as 1 ms each"
+    file.write_text(SNDLIB.replace("<meta><unit>MBITPERSEC</unit></meta>", ""))
+    assert read_sndlib(file).notes[0] == "no unit given, Mbit/s assumed"
+
+
+def test_sndlib_links_without_a_capacity_get_the_one_that_is_given(file: Path) -> None:
+    file.write_text(SNDLIB.replace("additionalModules", "otherModules").replace("MBIT", "GBIT"))
+    data = read_sndlib(file, capacity_mbps=40)
+    assert data.topology.array("capacity_mbps").tolist() == [100_000.0, 100_000.0, 40.0, 40.0]
+    assert data.notes[0] == "no capacity at 1 of its links, 40 Mbit/s assumed"
+    with pytest.raises(TopologyError, match="capacity_mbps is 0"):
+        read_sndlib(file, capacity_mbps=0)
+
+
+def test_repetita_demands_go_with_the_nodes_of_any_network(file: Path) -> None:
+    file.write_text(DEMANDS)
+    assert read_repetita_demands(file, ("x", "y")) == {("x", "y"): pytest.approx(301.632)}
+    with pytest.raises(BadFile, match="line 3: dest is '1'; expected a node number from 0 to 0"):
+        read_repetita_demands(file, ("x",))
 
 
 def test_great_circle() -> None:

@@ -479,6 +479,51 @@ def test_when_time_runs_out_there_is_a_plan_with_a_bound_all_the_same(limit_s: f
     assert limit_s > 0 or plan.status == "greedy"
 
 
+def test_what_is_told_on_the_way_only_gets_better_and_ends_at_the_plan() -> None:
+    generator = np.random.default_rng(2)
+    names = tuple("abcdefgh")
+    pairs = list(itertools.permutations(names, 2))
+    links = tuple((src, dst, float(generator.integers(5, 20)), True) for src, dst in pairs[::2])
+    demands = {pair: float(generator.uniform(0.1, 3.0)) for pair in pairs}
+    told: list[tuple[float, float]] = []
+    plan = route_demands(
+        Network(names, links).topology(),
+        demands,
+        max_paths=99,
+        progress=lambda best, bound: told.append((best, bound)),
+    )
+    assert len(told) > 3
+    assert all(0 <= bound <= best for best, bound in told)
+    assert all(now[0] <= before[0] and now[1] >= before[1] for before, now in itertools.pairwise(told))
+    assert told[0][0] > told[-1][0] == pytest.approx(plan.mlu, rel=1e-3)
+    assert told[-1][1] == pytest.approx(plan.lower_bound, rel=1e-3)
+
+
+def test_demands_that_the_time_is_too_short_for_keep_to_their_first_paths() -> None:
+    names = tuple(f"n{number}" for number in range(24))
+    ring = [(names[i], names[(i + step) % 24], 10.0, True) for i in range(24) for step in (1, 5, 23)]
+    topology = Network(names, tuple(ring)).topology()
+    demands = {pair: 0.01 + 0.001 * number for number, pair in enumerate(itertools.permutations(names, 2))}
+    assert len(demands) > 500  # fewer would get a greedy plan whatever the time
+    told: list[tuple[float, float]] = []
+    for limit_s in (0, 5, 15, 40):
+        plan = route_demands(
+            topology,
+            demands,
+            time_limit_s=limit_s,
+            clock=Ticks(),
+            progress=lambda best, bound: told.append((best, bound)),
+        )
+        assert set(plan.paths) == set(demands)
+        loads = np.zeros(len(ring))
+        for pair, shares in plan.paths.items():
+            for path, fraction in shares:
+                loads[list(path.links)] += demands[pair] * fraction
+        assert np.allclose(plan.link_mbps, loads) and plan.mlu == pytest.approx(loads.max() / 10.0)
+        assert plan.lower_bound <= told[-1][0] + 1e-9
+        assert plan.status != "optimal"
+
+
 def test_the_same_question_has_the_same_answer() -> None:
     topology, demands = square(), {("a", "d"): 25.0, ("a", "b"): 3.0, ("c", "d"): 4.0}
     first, second = (route_demands(topology, demands) for _ in range(2))

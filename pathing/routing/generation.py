@@ -124,6 +124,8 @@ class Generation:
             assert latest is not None
             at = _between(latest, best) if gained > _SMOOTH_ABOVE else latest
         bounds = [self.bound_of(duals) for duals in (best, self.duals()) if duals is not None]
+        # The mean, part of that value, is no larger than the maximum, nor is it than the mean of the maxima.
+        bounds.append(best_value / (1.0 + self.aim.mean_weight))
         closed = self._open_gap(best_value) <= self.aim.gap
         return Generated(max(bounds), closed, self._optimum is not None)
 

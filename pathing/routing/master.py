@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 from scipy.sparse import csc_array, csr_array, hstack
 
 from pathing.csr import FloatArray, IndexArray
+from pathing.errors import PathingError
 from pathing.routing.levels import Levels
 
 # Costs are of the order of mean_weight / n_links; HiGHS stops at reduced costs of 1e-7.
 _OBJECTIVE_SCALE = 1e4
 
 
-class MasterFailed(RuntimeError):
+class MasterFailed(PathingError, RuntimeError):
     """HiGHS gave no solution; the message has its status."""
 
 
@@ -176,7 +177,10 @@ class Master:
             self._solver.run()
         status = self._solver.getModelStatus()
         if status not in (optimal, late):
-            raise MasterFailed(f"HiGHS ended with {self._solver.modelStatusToString(status)}")
+            raise MasterFailed(
+                f"HiGHS ended with {self._solver.modelStatusToString(status)!r}: figures are too far apart; scale "
+                "or leave out demands that are millions of times what links can carry, or a millionth of it"
+            )
         return bool(status == optimal)
 
     def use(self, flows: FloatArray) -> FloatArray:

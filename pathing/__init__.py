@@ -10,6 +10,7 @@ from pathing.dataset import Dataset, great_circle_ms
 from pathing.errors import (
     BadFile,
     ConstraintError,
+    Fault,
     LabelBudget,
     NoPath,
     Oversubscribed,
@@ -21,8 +22,9 @@ from pathing.errors import (
 )
 from pathing.link import Link, LinkChanges
 from pathing.path import Path
+from pathing.promises import Compute, ComputeOversubscribed, Reservation
 from pathing.readers import read_graphml, read_repetita, read_repetita_demands, read_sndlib
-from pathing.resources import Compute, ComputeOversubscribed, Reservation, Resources
+from pathing.resources import Resources
 from pathing.shortest import (
     AllPairs,
     PathTree,
@@ -77,6 +79,7 @@ __all__ = [
     "Dataset",
     "Detour",
     "DisjointPaths",
+    "Fault",
     "LabelBudget",
     "LatencyModel",
     "Link",

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from numbers import Integral
 
+from pathing.checks import whole_number
 from pathing.constraints import Constraints
-from pathing.errors import ConstraintError, LabelBudget, NoPath
+from pathing.errors import ConstraintError, Fault, LabelBudget, NoPath
 from pathing.label_setting.lightest import OutOfLabels, lightest
 from pathing.label_setting.problem import in_numbers
 from pathing.label_setting.question import ROUNDING, Question, ask
@@ -39,7 +39,7 @@ def constrained_path(
     `NoPath` with the reason, the constraint at fault and the nearest value of it that works with the others as
     they are: asked again with that value, there is a path.
     """
-    if isinstance(label_budget, bool) or not isinstance(label_budget, Integral) or label_budget < 1:
+    if (whole_number(label_budget) or 0) < 1:
         raise ConstraintError(f"label_budget is {label_budget!r}; it must be a whole number of labels, 1 or more")
     question = ask(topology, src, dst, constraints, weight)
     if src == dst:
@@ -64,7 +64,8 @@ def _at_home(question: Question) -> Path:
     faults = ["avoid_nodes"] if src in question.constraints.avoid_nodes else []
     faults += question.stops
     if faults:
-        raise NoPath(src, src, f"{' and '.join(faults)}: the only simple path to itself has no links", faults[0])
+        reason = f"{' and '.join(faults)}: the only simple path to itself has no links"
+        raise NoPath(src, src, reason, faults[0], faults=tuple(map(Fault, faults)))
     return Path((src,), (), 0.0)
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from numbers import Integral, Real
+from numbers import Integral
 from sys import float_info
-from typing import SupportsFloat
 
+from pathing.checks import number, whole_number
 from pathing.csr import FloatArray
 from pathing.errors import ConstraintError
 
@@ -59,9 +59,8 @@ class Constraints:
 def _check_number(field: str, value: object, expected: str, most: float = _LARGEST, whole: bool = False) -> None:
     if value is None:
         return
-    # True is an int, but a limit of True is a mistake. NaN fails the comparison.
-    number = isinstance(value, Integral if whole else Real) and not isinstance(value, bool)
-    if not (number and isinstance(value, SupportsFloat) and 0 <= float(value) <= most):
+    # NaN, which is what is no number, fails the comparison.
+    if (whole and whole_number(value) is None) or not 0 <= number(value) <= most:
         raise ConstraintError(f"{field} is {value!r}; it must be {expected}, or None for no limit")
 
 

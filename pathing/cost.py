@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from pathing.checks import float_array, number
 from pathing.csr import FloatArray
 from pathing.errors import WeightError
 from pathing.topology import Topology
@@ -37,12 +38,17 @@ class CostWeights:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if not (math.isfinite(value) and value >= 0):
+            if not 0 <= number(value) < math.inf:
                 raise WeightError(f"{field.name} is {value!r}; it must be a finite number, 0 or more")
 
 
 def load_penalty(utilisation: FloatArray) -> FloatArray:
-    """Give the convex, piecewise linear cost of load over capacity (Fortz-Thorup): 0 at 0, 60.7 at 1.1."""
+    """Give the convex, piecewise linear cost of load over capacity (Fortz-Thorup): 0 at 0, 60.7 at 1.1.
+
+    NaN for NaN. Raises `WeightError` for a negative utilisation.
+    """
+    if (utilisation < 0).any():
+        raise WeightError(f"utilisation has {np.nanmin(utilisation)} in it; give load over capacity, 0 or more")
     piece = np.searchsorted(_KNEES, utilisation, side="right") - 1
     penalty: FloatArray = _AT_KNEES[piece] + (utilisation - _KNEES[piece]) * _SLOPES[piece]
     return penalty
@@ -65,7 +71,9 @@ def link_cost(
     be placed) or one a link (a forecast's growth). Raises `WeightError` for NaN, negative or a wrong length.
     """
     worth = CostWeights() if weights is None else weights
-    extra = np.asarray(0.0 if load_mbps is None else load_mbps, dtype=np.float64)
+    extra = float_array(0.0 if load_mbps is None else load_mbps)
+    if extra is None:
+        raise WeightError(f"load_mbps is {load_mbps!r}; give Mbit/s, one number or one a link")
     if extra.shape not in {(), (topology.n_links,)}:
         raise WeightError(
             f"load_mbps has shape {extra.shape}; give one number, or one a link: ({topology.n_links},)"

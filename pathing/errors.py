@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
+from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
@@ -32,18 +33,40 @@ class WeightError(PathingError, ValueError):
     """A weight that is no distance: NaN, negative, of the wrong length, or an unknown field name."""
 
 
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A constraint, by its field, that stands in the way, and the `nearest` value of it that would have worked.
+
+    `nearest` is None where it is no number, where no value helps, or where none was found within the label budget.
+    `unmeasured`: every path left has a link on which what the constraint limits is not known.
+    """
+
+    constraint: str
+    nearest: float | None = None
+    unmeasured: bool = False
+
+
 class NoPath(PathingError):
-    """No path from `src` to `dst`; `reason` says why not.
+    """No path from `src` to `dst`; `reason` says why not, `faults` which constraints, none where there is no way.
 
     Where one constraint made it impossible, `constraint` is its field and `nearest` the nearest value of it that
-    would have worked with all the others as they are; None where there is none.
+    would have worked with all the others as they are; None where there is none. Where several rule out every path
+    by themselves, each has its fault: asked again with all their nearest values, and without those that have none,
+    there is a path; `constraint` is one of them then.
     """
 
     def __init__(
-        self, src: str, dst: str, reason: str, constraint: str | None = None, nearest: float | None = None
+        self,
+        src: str,
+        dst: str,
+        reason: str,
+        constraint: str | None = None,
+        nearest: float | None = None,
+        faults: tuple[Fault, ...] = (),
     ) -> None:
         self.src, self.dst, self.reason = src, dst, reason
         self.constraint, self.nearest = constraint, nearest
+        self.faults = faults if faults or constraint is None else (Fault(constraint, nearest),)
         super().__init__(f"no path from {src!r} to {dst!r}: {reason}")
 
 

@@ -12,10 +12,12 @@ next path; most never make a step.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator, Sequence
 from heapq import heappop, heappush
 from itertools import count, islice
 
+from pathing.checks import whole_number
 from pathing.errors import PathingError
 from pathing.path import Path
 from pathing.shortest import PathTree, search
@@ -33,10 +35,12 @@ def k_shortest_paths(
 
     Shortest first, and the first is that of `shortest_path`. Paths over different parallel links are different
     paths. Which of equally long ones are given depends on weights, node names and link ids only. Raises
-    `UnknownNode`, `WeightError`, `NoPath` where there is none, and `PathingError` for a k below 1.
+    `UnknownNode`, `WeightError`, `NoPath` where there is none, and `PathingError` for a k that is no whole number
+    of 1 or more.
     """
-    if k < 1:
-        raise PathingError(f"k is {k!r}; ask for 1 path or more")
+    most = whole_number(k)
+    if most is None or most < 1:
+        raise PathingError(f"k is {k!r}; ask for a whole number of paths, 1 or more")
     topology.node_index(src)
     graph = weigh(topology, weight)
     tree = search(topology, graph, dst, to_root=True)
@@ -45,7 +49,7 @@ def k_shortest_paths(
     names = topology.node_names
     paths = [
         Path(tuple(names[node] for node in route.nodes), tuple(route.links), ways.weight(route.links))
-        for route in islice(_ranked(first), k)
+        for route in islice(_ranked(first), min(most, sys.maxsize))
     ]
     # Searches add weights up from the front, trees from the back: a rounding error can part the two.
     return tuple(sorted(paths, key=lambda path: path.weight))

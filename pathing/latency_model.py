@@ -7,26 +7,19 @@ Bayes (Gelman et al., "Bayesian Data Analysis", ch. 5).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from pathing.checks import float_array, number
 from pathing.csr import FloatArray, IndexArray
 from pathing.errors import TopologyError, WeightError
+from pathing.link_curves import LinkCurves, piece, products
 from pathing.path import Path
-from pathing.shared_queue import KNOTS, expected_queues, features, non_negative, outer
+from pathing.shared_queue import features, outer
 from pathing.topology import Topology
 from pathing.weights import charge_unknown
 
-_SIZE = KNOTS.size  # the base and the increments
-
-# Queues vary about their mean as much as the mean is, as M/M/1's do, until a link has shown its own noise.
-_QUEUE_NOISE = 1.0
-_GUESS_COUNTS = 2.0
 _NOISE_MEMORY = 50.0
-_LEAST_NOISE_MS = 1e-3
-
 _OUTLIER_STDS = 4.0
 _MOVED_AFTER = 8
 _SHARE_AFTER_GROWTH = 1.1
@@ -44,11 +37,11 @@ class LatencyModel:
     """
 
     def __init__(self, topology: Topology, *, half_life: float = 1000.0) -> None:
-        if not half_life > 0:
+        if not number(half_life) > 0:
             raise WeightError(f"half_life is {half_life!r}; it must be a number of measurements above 0")
         self._topology = topology
         self._fading = 1 - 0.5 ** (1 / half_life)
-        self._links = _Links.before_any(np.empty(0), np.empty(0))
+        self._links = LinkCurves.before_any(np.empty(0), np.empty(0))
         self._measured = self._measured_when_shared = 0
         self._admit()
 
@@ -89,7 +82,7 @@ class LatencyModel:
         It never falls as utilisation grows, is finite and 0 or more, and can be the `weight` of any search.
         Raises `WeightError` for NaN, a negative number or a wrong length.
         """
-        return _products(self._forecast(utilisation), self._links.curve)
+        return products(self._forecast(utilisation), self._links.curve)
 
     def link_latency_std_ms(self, utilisation: ArrayLike) -> FloatArray:
         """Give the standard deviation of the next measurement about `link_latency_ms`, (n_links,).
@@ -103,22 +96,23 @@ class LatencyModel:
     def predict_latency(self, path: Path, forecast_utilisation: ArrayLike) -> float:
         """Predict the latency of a path in ms under a forecast, one number or one a link; 0 without links.
 
-        Raises as `link_latency_ms`.
+        Raises as `link_latency_ms`, and `TopologyError` for a path with a link that is not there.
         """
-        return float(self.link_latency_ms(forecast_utilisation)[list(path.links)].sum())
+        links = [self._topology.link(link).id for link in path.links]
+        return float(self.link_latency_ms(forecast_utilisation)[links].sum())
 
     # -- learning
 
     def _learn(self, links: IndexArray, at: FloatArray, latency_ms: FloatArray) -> None:
         """Learn one measurement of each of these links, taken at the loads whose features are `at`."""
         state = self._links
-        predicted = _products(at, state.curve[links])
+        predicted = products(at, state.curve[links])
         noise = state.noise(links, at)
         std = np.sqrt(noise + state.doubt(links, at))
         limit = _OUTLIER_STDS * std
         surprise = latency_ms - predicted
         surprise -= self._move_base(links, surprise, limit)
-        cell = links, _piece(at)
+        cell = links, piece(at)
         # From one measurement to the next at about this load: a curve that is off adds nothing to it.
         step = np.minimum(np.abs(surprise - state.last[cell]), _OUTLIER_STDS * np.sqrt(2 * noise))
         state.last[cell] = surprise
@@ -133,11 +127,11 @@ class LatencyModel:
 
         information, moment = state.information[links], state.moment[links]
         along = np.einsum("ijk,ik->ij", information, at)
-        known = _products(at, along)
+        known = products(at, along)
         fading = np.divide(self._fading, known, out=np.zeros(known.size), where=known > 0)
         weighed = at / noise[:, None]
         information += at[:, :, None] * weighed[:, None, :] - fading[:, None, None] * outer(along)
-        moment += (predicted + surprise)[:, None] * weighed - (fading * _products(at, moment))[:, None] * along
+        moment += (predicted + surprise)[:, None] * weighed - (fading * products(at, moment))[:, None] * along
         state.information[links], state.moment[links] = information, moment
         state.refit(links)
 
@@ -168,14 +162,16 @@ class LatencyModel:
         base = charge_unknown(latency)
         # A figure from a map or a data sheet is not what the fibre has; an unknown one says next to nothing.
         off = np.where(np.isnan(latency), 10.0 + base, 0.1 + 0.25 * base)
-        fresh = _Links.before_any(capacity[known:], base[known:])
+        fresh = LinkCurves.before_any(capacity[known:], base[known:])
         fresh.prior_precision[:, 0, 0] = off[known:] ** -2
         self._links = self._links.joined(fresh)
         self._links.share()
 
     def _forecast(self, utilisation: ArrayLike) -> FloatArray:
         self._admit()
-        values, n_links = np.asarray(utilisation, dtype=np.float64), self._links.n_links
+        values, n_links = float_array(utilisation), self._links.n_links
+        if values is None:
+            raise WeightError("utilisation is no array of real numbers; give load over capacity, 0 or more")
         if values.shape not in {(), (n_links,)}:
             raise WeightError(
                 f"utilisation has shape {values.shape}; give one number, or one a link: ({n_links},), by link id"
@@ -188,12 +184,10 @@ class LatencyModel:
         self, link_ids: ArrayLike, utilisation: ArrayLike, latency_ms: ArrayLike, loss: ArrayLike | None
     ) -> tuple[IndexArray, FloatArray, FloatArray]:
         """Give link, offered load and latency of the measurements that are complete."""
+        _column("link_ids", link_ids)
         links = np.atleast_1d(np.asarray(link_ids))
-        lost_or_none = np.zeros(links.shape) if loss is None else loss
-        load, latency, lost = (
-            np.atleast_1d(np.asarray(values, dtype=np.float64))
-            for values in (utilisation, latency_ms, lost_or_none)
-        )
+        load, latency = _column("utilisation", utilisation), _column("latency_ms", latency_ms)
+        lost = _column("loss", np.zeros(links.shape) if loss is None else loss)
         shapes = [values.shape for values in (links, load, latency, lost)]
         if len(shapes[0]) != 1 or len(set(shapes)) > 1:
             raise TopologyError(
@@ -223,104 +217,14 @@ class LatencyModel:
             )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Links:
-    """What is kept of links: one row a link in every array.
-
-    A curve is the base and the increments of the queue, in ms. `information` (n, k, k) and `moment` (n, k) are
-    the normal equations of what was measured, `prior` and `prior_precision` what was expected before.
-    `noise_variance` and `count` (n, k) are for each piece of the curve. `run` counts measurements in a
-    row that were far off on one side (negative: below), all of them by `run_ms` or more; `piece_run` (n, k)
-    those on one piece of the curve.
-    """
-
-    capacity_mbps: FloatArray
-    information: FloatArray
-    moment: FloatArray
-    prior: FloatArray
-    prior_precision: FloatArray
-    curve: FloatArray
-    covariance: FloatArray
-    noise_guess: FloatArray
-    noise_variance: FloatArray
-    count: FloatArray
-    run: FloatArray
-    run_ms: FloatArray
-    piece_run: FloatArray
-    last: FloatArray
-
-    @classmethod
-    def before_any(cls, capacity_mbps: FloatArray, base_ms: FloatArray) -> _Links:
-        """Links nothing was measured on, without a prior queue; nothing is shared with the arguments."""
-        n_links = base_ms.size
-        prior = np.zeros((n_links, _SIZE))
-        prior[:, 0] = base_ms
-        return cls(
-            capacity_mbps=capacity_mbps.copy(),
-            information=np.zeros((n_links, _SIZE, _SIZE)),
-            moment=np.zeros((n_links, _SIZE)),
-            prior=prior,
-            prior_precision=np.zeros((n_links, _SIZE, _SIZE)),
-            curve=prior.copy(),
-            covariance=np.zeros((n_links, _SIZE, _SIZE)),
-            noise_guess=(0.1 + 0.02 * base_ms) ** 2,
-            noise_variance=np.zeros((n_links, _SIZE)),
-            count=np.zeros((n_links, _SIZE)),
-            run=np.zeros(n_links),
-            run_ms=np.zeros(n_links),
-            piece_run=np.zeros((n_links, _SIZE)),
-            last=np.full((n_links, _SIZE), np.nan),
-        )
-
-    @property
-    def n_links(self) -> int:
-        return self.run.size
-
-    def joined(self, others: _Links) -> _Links:
-        """These links followed by the others."""
-        names = [field.name for field in fields(self)]
-        return _Links(*(np.concatenate((getattr(self, name), getattr(others, name))) for name in names))
-
-    def noise(self, links: IndexArray, at: FloatArray) -> FloatArray:
-        """Variance of measurements about the true curve at these loads: as seen there, or guessed."""
-        cell = links, _piece(at)
-        queue_ms = _products(at[:, 1:], self.curve[links, 1:])
-        guess = self.noise_guess[links] + (_QUEUE_NOISE * queue_ms) ** 2
-        count = self.count[cell]
-        seen = np.maximum(self.noise_variance[cell], _LEAST_NOISE_MS**2)
-        # Between the two by ratio: a guess that is far too large must not outweigh many measurements.
-        return np.asarray(seen * (guess / seen) ** (_GUESS_COUNTS / (count + _GUESS_COUNTS)), dtype=np.float64)
-
-    def doubt(self, links: IndexArray, at: FloatArray) -> FloatArray:
-        """Variance of the fitted curve about the true one at these loads."""
-        variance = np.einsum("ij,ijk,ik->i", at, self.covariance[links], at)
-        return np.asarray(np.maximum(0.0, variance), dtype=np.float64)
-
-    def share(self) -> None:
-        """Let every link expect what the others show, and fit it again."""
-        # The last piece goes on past its knot.
-        counts = np.concatenate((self.count[:, :-2], self.count[:, -2:].sum(axis=1, keepdims=True)), axis=1)
-        self.prior[:, 1:], covariance = expected_queues(self.capacity_mbps, self.curve[:, 1:], counts)
-        self.prior_precision[:, 1:, 1:] = np.linalg.inv(covariance)
-        self.refit(np.arange(self.n_links))
-
-    def refit(self, links: IndexArray) -> None:
-        """Combine what was measured with what was expected."""
-        expected = self.prior_precision[links]
-        moment = self.moment[links] + np.einsum("ijk,ik->ij", expected, self.prior[links])
-        self.curve[links], self.covariance[links] = non_negative(self.information[links] + expected, moment)
-
-
 def _longer(run: FloatArray, surprise: FloatArray, limit: FloatArray) -> FloatArray:
     """Go on counting surprises beyond the limit on one side; another kind of surprise starts from 1, -1 or 0."""
     side = np.where(np.abs(surprise) > limit, np.sign(surprise), 0.0)
     return np.where(side * run > 0, run, 0.0) + side
 
 
-def _piece(at: FloatArray) -> IndexArray:
-    """Which piece of the curve features belong to, 0 for the first."""
-    return np.asarray((at[:, 1:] >= 1).sum(axis=1), dtype=np.intp)
-
-
-def _products(left: FloatArray, right: FloatArray) -> FloatArray:
-    return np.asarray(np.einsum("ij,ij->i", left, right), dtype=np.float64)
+def _column(field: str, values: ArrayLike) -> FloatArray:
+    numbers = float_array(values)
+    if numbers is None:
+        raise TopologyError(f"{field} is no array of real numbers; give one a measurement, NaN for not measured")
+    return np.atleast_1d(numbers)

@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from numbers import Real
 from typing import TypedDict
 
+from pathing.checks import number, whole_number
 from pathing.errors import TopologyError, did_you_mean
 
 
@@ -57,46 +57,58 @@ _MAY_BE_UNKNOWN = ("latency_ms", "weight")
 _FIELDS = (*NUMBERS, *FLAGS, "srlg", "zone")
 
 
-def check_fields(link: str, fields: Mapping[str, object]) -> None:
-    """Raise `TopologyError` naming the first field of `link` (a text for the message) that is not allowed."""
-    for name, value in fields.items():
-        if name in NUMBERS:
-            _check_number(link, name, value)
-        elif name in FLAGS:
-            # Not bool(value): the text "false" would put a link up.
-            _require(value is True or value is False, link, name, value, "True or False")
-        elif name == "srlg":
-            _check_srlg(link, value)
-        elif name == "zone":
-            _require(value is None or isinstance(value, str), link, name, value, "a name, or None for no zone")
-        else:
-            close = did_you_mean(get_close_matches(name, _FIELDS, n=1))
-            raise TopologyError(f"{link}: unknown field {name!r}{close}; the fields are {', '.join(_FIELDS)}")
+def check_fields(link: str, fields: Mapping[str, object]) -> dict[str, object]:
+    """Check the fields and give them as they are kept: floats (NaN for unknown), srlg as a tuple.
+
+    Raises `TopologyError` naming the first field of `link` (a text for the message) that is not allowed.
+    """
+    return {name: _checked(link, name, value) for name, value in fields.items()}
 
 
-def _check_number(link: str, name: str, value: object) -> None:
+def _checked(link: str, name: str, value: object) -> object:
+    if name in NUMBERS:
+        return _number(link, name, value)
+    if name in FLAGS:
+        # Not bool(value): the text "false" would put a link up.
+        _require(value is True or value is False, link, name, value, "True or False")
+        return value
+    if name == "srlg":
+        return _groups(link, value)
+    if name == "zone":
+        _require(value is None or isinstance(value, str), link, name, value, "a name, or None for no zone")
+        return value
+    close = did_you_mean(get_close_matches(name, _FIELDS, n=1))
+    raise TopologyError(f"{link}: unknown field {name!r}{close}; the fields are {', '.join(_FIELDS)}")
+
+
+def _number(link: str, name: str, value: object) -> float:
     if value is None:
         _require(name in _MAY_BE_UNKNOWN, link, name, value, "a number")
-        return
-    finite = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
-    number = float(value) if finite and isinstance(value, Real) else math.nan
+        return math.nan
+    figure = number(value)
+    finite = math.isfinite(figure)
     if name == "capacity_mbps":
         # Zero would make every utilisation a division by zero; a link that carries nothing is a link that is
         # down.
-        _require(number > 0, link, name, value, "more than 0 Mbit/s (up=False takes a link out of use)")
+        good, expected = figure > 0, "a finite number of Mbit/s above 0 (up=False takes a link out of use)"
     elif name == "loss":
-        _require(0 <= number < 1, link, name, value, "a share in [0, 1), 0.01 for 1 % (up=False for a dead link)")
+        good, expected = 0 <= figure < 1, "a share in [0, 1), 0.01 for 1 % (up=False for a dead link)"
     elif name in _MAY_BE_UNKNOWN:
-        _require(number >= 0, link, name, value, "0 or more, or None for unknown")
+        good, expected = figure >= 0, "a finite number, 0 or more, or None for unknown"
     else:
-        _require(number >= 0, link, name, value, "a finite number, 0 or more")
+        good, expected = figure >= 0, "a finite number, 0 or more"
+    _require(finite and good, link, name, value, expected)
+    return figure
 
 
-def _check_srlg(link: str, value: object) -> None:
+def _groups(link: str, value: object) -> tuple[str | int, ...]:
     # A text is iterable too: "duct7" would become five groups of one letter.
-    groups = tuple(value) if isinstance(value, Iterable) and not isinstance(value, str | bytes) else (None,)
-    good = all(isinstance(group, str | int) for group in groups)
-    _require(good, link, "srlg", value, "a tuple of group names or numbers")
+    iterable = isinstance(value, Iterable) and not isinstance(value, str | bytes | bytearray)
+    # Once: what can be iterated over only once is empty afterwards.
+    groups = tuple(value) if iterable and isinstance(value, Iterable) else (None,)
+    good = all(isinstance(group, str) or whole_number(group) is not None for group in groups)
+    _require(good, link, "srlg", value if not iterable else groups, "a tuple of group names or numbers")
+    return groups
 
 
 def _require(good: bool, link: str, name: str, value: object, expected: str) -> None:

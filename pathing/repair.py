@@ -12,9 +12,12 @@ import numpy as np
 from pathing.csr import FloatArray
 from pathing.errors import TopologyError
 from pathing.path import Path
-from pathing.shortest import shortest_paths_from
+from pathing.shortest import search
 from pathing.topology import Topology
 from pathing.weights import Weight, weigh
+
+# How far to look for a detour, as multiples of the way that is left; in vain, everywhere.
+_SEARCH_AS_FAR_AS = (1.25, 2.5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,15 +148,20 @@ class _Search:
         self, left: FloatArray, near: int, *, link: int | None = None, node: str | None = None
     ) -> Detour | None:
         """Find a detour by the weights that are `left`, from position `near` of the path to any later one."""
-        nodes = self.path.nodes
-        tree = shortest_paths_from(self.topology, nodes[near], left)
-        total = {
-            nodes[position]: float(tree.distance[self.topology.node_index(nodes[position])]) + self.rest[position]
-            for position in range(near + 1, len(nodes))
-        }
-        goal = min(total, key=total.__getitem__)
-        least = total[goal]
-        if math.isinf(least):
+        nodes, graph = self.path.nodes, weigh(self.topology, left)
+        # Detours are mostly short, networks may be large: no way beyond the limit beats one within it.
+        for limit in (*(times * self.rest[near] for times in _SEARCH_AS_FAR_AS), math.inf):
+            tree = search(self.topology, graph, nodes[near], to_root=False, limit=limit)
+            total = {
+                nodes[position]: float(tree.distance[self.topology.node_index(nodes[position])])
+                + self.rest[position]
+                for position in range(near + 1, len(nodes))
+            }
+            goal = min(total, key=total.__getitem__)
+            least = total[goal]
+            if least < limit:
+                break
+        else:
             return None
         way = tree.path(goal)
         # The way may meet the path again before its goal and be as good from there along the path.

@@ -4,65 +4,27 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from types import MappingProxyType
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, cast
 
-from pathing.errors import Oversubscribed, ResourceError
-
-# What names a link across rebuilds of the topology: ((dpid, port_no), (dpid, port_no)), not a link id.
-LinkKey = TypeVar("LinkKey", bound=Hashable)
-
-# One thing that can be promised: "mbps" and a link's key, or a field of Compute and a node.
-_Item = tuple[str, Hashable]
-_BANDWIDTH = "mbps"
-_COMPUTE = ("cpu_cores", "memory_mb", "storage_gb")
-# Whole units inside, so that a million bookings and releases leave nothing behind: bit/s, millicores, bytes.
-_UNITS = {_BANDWIDTH: 1_000_000, "cpu_cores": 1_000, "memory_mb": 1_000_000, "storage_gb": 1_000_000_000}
-_MOST = 1e12
-
-
-@dataclass(frozen=True, slots=True)
-class Compute:
-    """What a compute node has, or what is asked of it; a MB is 10^6 bytes, a GB 10^9.
-
-    Raises `ResourceError` for a value that is no number from 0 to 1e12, or less than one whole unit
-    (0.001 cores, 1 byte).
-    """
-
-    cpu_cores: float = 0.0
-    memory_mb: float = 0.0
-    storage_gb: float = 0.0
-
-    def __post_init__(self) -> None:
-        for kind in _COMPUTE:
-            value = getattr(self, kind)
-            _whole("compute", kind, value, least=0 if value == 0 else 1)
-
-
-class ComputeOversubscribed(ResourceError):
-    """The node has `free` of `kind` (a field of `Compute`) left, less than `asked`; nothing was changed."""
-
-    def __init__(self, node: Hashable, kind: str, asked: float, free: float) -> None:
-        self.node, self.kind, self.asked, self.free = node, kind, asked, free
-        super().__init__(
-            f"node {node!r}: asked for {asked:g} {kind}, {free:g} free; ask for less or take another node"
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Reservation(Generic[LinkKey]):
-    """What `owner` was promised: `mbps` on each of `keys`, as often as the key is in it, and `compute` by node.
-
-    `preempted` are those that gave way, as they were; only what `reserve` and `resize` return has any.
-    """
-
-    owner: Hashable
-    keys: tuple[LinkKey, ...]
-    mbps: float
-    compute: Mapping[Hashable, Compute] = field(default_factory=dict, hash=False)
-    priority: int = 0
-    preempted: tuple[Reservation[LinkKey], ...] = ()
+from pathing.checks import whole_number
+from pathing.errors import ResourceError
+from pathing.promises import (
+    BANDWIDTH,
+    COMPUTE,
+    UNITS,
+    Compute,
+    Item,
+    LinkKey,
+    Reservation,
+    from_units,
+    hashable,
+    is_compute,
+    to_units,
+    too_much,
+    whole_units,
+)
 
 
 class Resources(Generic[LinkKey]):
@@ -72,12 +34,12 @@ class Resources(Generic[LinkKey]):
     """
 
     def __init__(self, capacity_mbps: Mapping[LinkKey, float] | None = None) -> None:
-        self._capacity: dict[_Item, int] = {}
-        self._promised: dict[_Item, int] = {}
-        self._owners: dict[_Item, dict[Hashable, None]] = {}
+        self._capacity: dict[Item, int] = {}
+        self._promised: dict[Item, int] = {}
+        self._owners: dict[Item, dict[Hashable, None]] = {}
         # Both oldest first.
         self._reservations: dict[Hashable, Reservation[LinkKey]] = {}
-        self._amounts: dict[Hashable, Mapping[_Item, int]] = {}
+        self._amounts: dict[Hashable, Mapping[Item, int]] = {}
         for key, mbps in (capacity_mbps or {}).items():
             self.set_capacity(key, mbps)
 
@@ -85,19 +47,20 @@ class Resources(Generic[LinkKey]):
 
     def set_capacity(self, key: LinkKey, mbps: float) -> None:
         """Add a link or change its capacity; promises above it stay, and show in `overcommitted`."""
-        self._set((_BANDWIDTH, key), _whole(f"capacity of link {key!r}", _BANDWIDTH, mbps, least=0))
+        hashable("link", key)
+        self._set((BANDWIDTH, key), whole_units(f"capacity of link {key!r}", BANDWIDTH, mbps, least=0))
 
     def __contains__(self, key: LinkKey) -> bool:
         """Whether the link was ever given a capacity."""
-        return (_BANDWIDTH, key) in self._capacity
+        return (BANDWIDTH, key) in self._capacity
 
     def capacity(self, key: LinkKey) -> float:
         """Mbit/s the link has; raises `ResourceError` for an unknown link, as all that take a key do."""
-        return _amount(self._capacity, self._link(key))
+        return from_units(self._capacity, self._link(key))
 
     def reserved(self, key: LinkKey) -> float:
         """Mbit/s promised on the link."""
-        return _amount(self._promised, self._link(key))
+        return from_units(self._promised, self._link(key))
 
     def free(self, key: LinkKey) -> float:
         """Mbit/s left to promise, never negative."""
@@ -109,23 +72,24 @@ class Resources(Generic[LinkKey]):
 
     def overcommitted(self) -> dict[LinkKey, float]:
         """Mbit/s promised beyond the capacity, for each link whose capacity shrank below its promises."""
-        links = (item for item in self._capacity if item[0] == _BANDWIDTH)
+        links = (item for item in self._capacity if item[0] == BANDWIDTH)
         return {cast("LinkKey", item[1]): excess for item in links if (excess := self._excess(item)) > 0}
 
     # -- nodes
 
     def set_compute(self, node: Hashable, compute: Compute) -> None:
         """Add a compute node or change what it has; promises above it stay, as they do on links."""
-        for kind in _COMPUTE:
-            self._set((kind, node), _units(kind, getattr(compute, kind)))
+        hashable("compute node", node)
+        for kind in COMPUTE:
+            self._set((kind, node), to_units(kind, getattr(is_compute(node, compute), kind)))
 
     def compute(self, node: Hashable) -> Compute:
         """What the node has; raises `ResourceError` for an unknown node, as all that take a node do."""
-        return Compute(*(_amount(self._capacity, item) for item in self._node(node)))
+        return Compute(*(from_units(self._capacity, item) for item in self._node(node)))
 
     def compute_reserved(self, node: Hashable) -> Compute:
         """What is promised on the node."""
-        return Compute(*(_amount(self._promised, item) for item in self._node(node)))
+        return Compute(*(from_units(self._promised, item) for item in self._node(node)))
 
     def compute_free(self, node: Hashable) -> Compute:
         """What is left to promise on the node, never negative."""
@@ -138,7 +102,7 @@ class Resources(Generic[LinkKey]):
 
     def compute_overcommitted(self) -> dict[Hashable, Compute]:
         """What is promised beyond what the node has, for each node that shrank below its promises."""
-        nodes = (node for kind, node in self._capacity if kind == _COMPUTE[0])
+        nodes = (node for kind, node in self._capacity if kind == COMPUTE[0])
         excess = {node: Compute(*(self._excess(item) for item in self._node(node))) for node in nodes}
         return {node: compute for node, compute in excess.items() if compute != Compute()}
 
@@ -146,6 +110,7 @@ class Resources(Generic[LinkKey]):
 
     def reservation(self, owner: Hashable) -> Reservation[LinkKey] | None:
         """Give what the owner was promised, None when nothing."""
+        hashable("owner", owner)
         return self._reservations.get(owner)
 
     def reserve(
@@ -166,43 +131,50 @@ class Resources(Generic[LinkKey]):
         are released and returned as `preempted`.
 
         Raises `Oversubscribed` or `ComputeOversubscribed` naming the first link or node with too little left,
-        and `ResourceError` for an owner that has a reservation, an unknown link or node, neither of them, or
-        less than 1 bit/s.
+        and `ResourceError` for an owner that has a reservation, an unknown link or node, neither of them,
+        less than 1 bit/s, or an argument of another kind.
         """
-        self._check_new(owner, keys or tuple(compute or ()))
-        if isinstance(priority, bool) or not isinstance(priority, int):
+        whole = whole_number(priority)
+        if whole is None:
             raise ResourceError(f"reservation of {owner!r}: priority is {priority!r}; it must be a whole number")
-        asked = MappingProxyType(dict(compute or {}))
-        return self._book(Reservation(owner, tuple(keys), mbps, asked, priority), preempt)
+        if isinstance(keys, str | bytes) or not isinstance(keys, Iterable):
+            raise ResourceError(f"reservation of {owner!r}: keys is {keys!r}; it must be a list of links' keys")
+        if not isinstance(compute, Mapping | None):
+            raise ResourceError(f"reservation of {owner!r}: compute is {compute!r}; it must be a Compute by node")
+        asked = MappingProxyType({node: is_compute(node, wanted) for node, wanted in (compute or {}).items()})
+        wanted = Reservation(owner, tuple(keys), mbps, asked, whole)
+        self._check_new(wanted)
+        return self._book(wanted, preempt)
 
     def resize(self, owner: Hashable, mbps: float, *, preempt: bool = False) -> Reservation[LinkKey]:
         """Change the bandwidth on all links of a reservation or none; less always works. Raises as `reserve` does.
 
         Its compute, its priority and its age stay.
         """
-        old = self._reservations.get(owner)
+        old = self.reservation(owner)
         if old is None:
             raise ResourceError(f"{owner!r} has no reservation to resize; reserve first")
         return self._book(replace(old, mbps=mbps), preempt)
 
     def release(self, owner: Hashable) -> Reservation[LinkKey] | None:
         """Take back what the owner was promised and return it; None, and no error, when there was nothing."""
-        old = self._reservations.pop(owner, None)
+        old = self.reservation(owner)
         if old is None:
             return None
+        del self._reservations[owner]
         for item, amount in self._amounts.pop(owner).items():
             self._promised[item] -= amount
             del self._owners[item][owner]
         return old
 
-    def restore(self, owner: Hashable, keys: Sequence[LinkKey], mbps: float) -> Reservation[LinkKey]:
-        """Promise again what was promised before and just released, without asking whether there is room.
+    def restore(self, reservation: Reservation[LinkKey]) -> Reservation[LinkKey]:
+        """Promise again what was promised before and just released, or part of it, without asking for room.
 
-        No new promise is made by it, so it cannot fail where a capacity has shrunk meanwhile. Raises
-        `ResourceError` as `reserve` does.
+        No new promise is made by it, so it cannot fail where a capacity has shrunk meanwhile. Its compute and its
+        priority come back with it, its age is that of a new one. Raises `ResourceError` as `reserve` does.
         """
-        self._check_new(owner, keys)
-        return self._book(Reservation(owner, tuple(keys), mbps), preempt=False, ask=False)
+        self._check_new(reservation)
+        return self._book(replace(reservation, preempted=()), preempt=False, ask=False)
 
     def without(self, owners: Iterable[Hashable]) -> Resources[LinkKey]:
         """A copy in which these owners hold nothing: what could be promised if they were to go."""
@@ -218,13 +190,14 @@ class Resources(Generic[LinkKey]):
 
     # -- inside
 
-    def _check_new(self, owner: Hashable, of: Sequence[Hashable]) -> None:
-        if owner in self._reservations:
+    def _check_new(self, wanted: Reservation[LinkKey]) -> None:
+        owner = wanted.owner
+        if self.reservation(owner) is not None:
             raise ResourceError(f"{owner!r} already has a reservation; resize or release it, or use another owner")
-        if not of:
+        if not wanted.keys and not wanted.compute:
             raise ResourceError(f"reservation of {owner!r} names no link; give the keys of the path's links")
 
-    def _set(self, item: _Item, units: int) -> None:
+    def _set(self, item: Item, units: int) -> None:
         self._capacity[item] = units
         self._promised.setdefault(item, 0)
         self._owners.setdefault(item, {})
@@ -245,24 +218,25 @@ class Resources(Generic[LinkKey]):
         for item, amount in more.items():
             self._promised[item] += amount
             self._owners[item][wanted.owner] = None
-        granted = replace(wanted, mbps=_units(_BANDWIDTH, wanted.mbps) / _UNITS[_BANDWIDTH])
+        granted = replace(wanted, mbps=to_units(BANDWIDTH, wanted.mbps) / UNITS[BANDWIDTH])
         self._reservations[wanted.owner], self._amounts[wanted.owner] = granted, new
         return replace(granted, preempted=gone)
 
-    def _needs(self, wanted: Reservation[LinkKey]) -> Mapping[_Item, int]:
+    def _needs(self, wanted: Reservation[LinkKey]) -> Mapping[Item, int]:
         """What a reservation takes of everything it names, in whole units."""
         what = f"reservation of {wanted.owner!r}"
-        bits = _whole(what, _BANDWIDTH, wanted.mbps, least=1 if wanted.keys else 0)
-        needs = {self._link(key): bits * count for key, count in Counter(wanted.keys).items()}
+        bits = whole_units(what, BANDWIDTH, wanted.mbps, least=1 if wanted.keys else 0)
+        links = Counter(self._link(key) for key in wanted.keys)
+        needs: dict[Item, int] = {item: bits * count for item, count in links.items()}
         for node, compute in wanted.compute.items():
-            units = {item: _units(item[0], getattr(compute, item[0])) for item in self._node(node)}
+            units = {item: to_units(item[0], getattr(compute, item[0])) for item in self._node(node)}
             if not any(units.values()):
                 raise ResourceError(f"{what} asks for nothing of node {node!r}; leave the node out")
             needs |= units
         return needs
 
     def _give_way(
-        self, short: Mapping[_Item, int], more: Mapping[_Item, int], below: int | None
+        self, short: Mapping[Item, int], more: Mapping[Item, int], below: int | None
     ) -> tuple[Reservation[LinkKey], ...]:
         """Release what must go for nothing to be short, of priorities `below` that (None: nothing); or raise."""
         going: list[Hashable] = []
@@ -274,7 +248,7 @@ class Resources(Generic[LinkKey]):
                 left = {item: amount - held.get(item, 0) for item, amount in left.items()}
         for item, amount in left.items():
             if amount > 0:
-                raise _too_much(item, more[item], max(0, more[item] - amount))
+                raise too_much(item, more[item], max(0, more[item] - amount))
         # One taken early may be needless beside those taken later, for other items.
         for owner in reversed(going.copy()):
             without = {item: amount + self._amounts[owner].get(item, 0) for item, amount in left.items()}
@@ -286,7 +260,7 @@ class Resources(Generic[LinkKey]):
             self.release(owner)
         return gone
 
-    def _lower(self, short: Mapping[_Item, int], below: int | None) -> list[Hashable]:
+    def _lower(self, short: Mapping[Item, int], below: int | None) -> list[Hashable]:
         """Who holds any of what is short at a lower priority: lowest first, then youngest first."""
         if below is None:
             return []
@@ -294,43 +268,21 @@ class Resources(Generic[LinkKey]):
         youngest_first = (owner for owner in reversed(self._reservations) if held.get(owner, below) < below)
         return sorted(youngest_first, key=held.__getitem__)
 
-    def _free(self, item: _Item) -> float:
-        return max(0, self._capacity[item] - self._promised[item]) / _UNITS[item[0]]
+    def _free(self, item: Item) -> float:
+        return max(0, self._capacity[item] - self._promised[item]) / UNITS[item[0]]
 
-    def _excess(self, item: _Item) -> float:
-        return max(0, self._promised[item] - self._capacity[item]) / _UNITS[item[0]]
+    def _excess(self, item: Item) -> float:
+        return max(0, self._promised[item] - self._capacity[item]) / UNITS[item[0]]
 
-    def _link(self, key: LinkKey) -> _Item:
-        if (_BANDWIDTH, key) not in self._capacity:
+    def _link(self, key: LinkKey) -> Item:
+        hashable("link", key)
+        if (BANDWIDTH, key) not in self._capacity:
             raise ResourceError(f"unknown link {key!r}; give its capacity with set_capacity first")
-        return _BANDWIDTH, key
+        return BANDWIDTH, key
 
-    def _node(self, node: Hashable) -> tuple[_Item, ...]:
-        items = tuple((kind, node) for kind in _COMPUTE)
+    def _node(self, node: Hashable) -> tuple[Item, ...]:
+        hashable("compute node", node)
+        items = tuple((kind, node) for kind in COMPUTE)
         if items[0] not in self._capacity:
             raise ResourceError(f"unknown compute node {node!r}; say what it has with set_compute first")
         return items
-
-
-def _too_much(item: _Item, asked: int, free: int) -> ResourceError:
-    kind, key = item
-    unit = _UNITS[kind]
-    if kind == _BANDWIDTH:
-        return Oversubscribed(key, asked / unit, free / unit)
-    return ComputeOversubscribed(key, kind, asked / unit, free / unit)
-
-
-def _amount(book: Mapping[_Item, int], item: _Item) -> float:
-    return book[item] / _UNITS[item[0]]
-
-
-def _units(kind: str, value: float) -> int:
-    return round(value * _UNITS[kind])
-
-
-def _whole(what: str, kind: str, value: float, least: int) -> int:
-    # bool is an int, but a bandwidth of True is a mistake. NaN fails the comparison.
-    if isinstance(value, bool) or not 0 <= value <= _MOST or (units := _units(kind, value)) < least:
-        unit = "Mbit/s" if kind == _BANDWIDTH else kind
-        raise ResourceError(f"{what} is {value!r} {unit}; it must be from {least / _UNITS[kind]:g} to {_MOST:g}")
-    return units

@@ -123,10 +123,15 @@ def all_pairs(topology: Topology, weight: Weight = "latency_ms") -> AllPairs:
     return AllPairs(topology, graph, distance)
 
 
-def search(topology: Topology, graph: WeighedGraph, root: str, *, to_root: bool) -> PathTree:
-    """Find the tree of a graph that is already weighed; raises `UnknownNode`."""
+def search(
+    topology: Topology, graph: WeighedGraph, root: str, *, to_root: bool, limit: float = math.inf
+) -> PathTree:
+    """Find the tree of a graph that is already weighed, as far as `limit`; raises `UnknownNode`.
+
+    Nodes farther away than that count as out of reach.
+    """
     index = topology.node_index(root)
-    distance = _distances(graph.inward if to_root else graph.outward, index)
+    distance = _distances(graph.inward if to_root else graph.outward, index, limit)
     return PathTree(topology, root, to_root, distance, _links(graph, distance, index, to_root=to_root))
 
 
@@ -138,9 +143,9 @@ def _index_then(topology: Topology, name: str, n_nodes: int) -> int:
     return index
 
 
-def _distances(side: Side, root: int) -> FloatArray:
+def _distances(side: Side, root: int, limit: float = math.inf) -> FloatArray:
     # With one source min_only asks for nothing else than its distances; it takes a little less time.
-    return dijkstra(side.matrix, indices=[root], min_only=True)
+    return dijkstra(side.matrix, indices=[root], min_only=True, limit=limit)
 
 
 def _links(graph: WeighedGraph, distance: FloatArray, root: int, *, to_root: bool) -> IndexArray:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import TypeVar, Unpack, cast
 
 import numpy as np
 
+from pathing.checks import whole_number
 from pathing.csr import FloatArray, IndexArray, Structure, structure
 from pathing.errors import TopologyError, UnknownNode
 from pathing.link import FLAGS, NUMBERS, Link, LinkChanges, check_fields
@@ -35,7 +35,8 @@ class Topology:
         self._srlg: list[tuple[str | int, ...]] = []
         self._zone: list[str | None] = []
         self._structure: Structure | None = None
-        self._memo: dict[str, object] = {}
+        # By what is derived from, then by the module that derives it: none meets what another has kept.
+        self._memo: dict[str, dict[str, object]] = {}
 
     # -- nodes
 
@@ -102,19 +103,19 @@ class Topology:
         ends = self.node_index(src), self.node_index(dst)
         if src == dst:
             raise TopologyError(f"link {src!r} -> {dst!r} is a self-loop; leave it out, no path can use it")
-        fields = {
+        fields: dict[str, object] = {
             "capacity_mbps": capacity_mbps,
             "latency_ms": latency_ms,
             "loss": loss,
             "cost": cost,
             "weight": weight,
-            "srlg": tuple(srlg) if not isinstance(srlg, str) else srlg,
+            "srlg": srlg,
             "zone": zone,
             "encrypted": encrypted,
             "up": up,
             "utilisation": 0.0,
         }
-        check_fields(f"link {src!r} -> {dst!r}", fields)
+        fields = check_fields(f"link {src!r} -> {dst!r}", fields)
         link_id = self.n_links
         self._grow(link_id + 1)
         self._sources.append(ends[0])
@@ -130,8 +131,7 @@ class Topology:
     def set_link(self, link_id: int, **changes: Unpack[LinkChanges]) -> None:
         """Change fields of a link in place, all of them or, on `TopologyError`, none."""
         link_id = self._known(link_id)
-        fields: dict[str, object] = dict(changes)
-        check_fields(self._describe(link_id), fields)
+        fields = check_fields(self._describe(link_id), changes)
         self._store(link_id, fields)
         if "up" in fields:
             self._memo.clear()
@@ -200,17 +200,22 @@ class Topology:
         return self._structure
 
     def memo(self, field: str, make: Callable[[], T]) -> T:
-        """Keep what `make` derives from one column and `up` until either of them or the structure changes."""
-        if field not in self._memo:
-            self._memo[field] = make()
-        return cast("T", self._memo[field])
+        """Keep what `make` derives from one column and `up` until either of them or the structure changes.
+
+        Kept for the module that `make` is defined in: modules that derive from the same column do not meet, within
+        one of them a field stands for one thing.
+        """
+        kept, owner = self._memo.setdefault(field, {}), make.__module__
+        if owner not in kept:
+            kept[owner] = make()
+        return cast("T", kept[owner])
 
     # -- inside
 
     def _known(self, link_id: int) -> int:
-        number = operator.index(link_id)
-        if not 0 <= number < self.n_links:
-            raise TopologyError(f"no link with id {number}; ids run from 0 to {self.n_links - 1}")
+        number = whole_number(link_id)
+        if number is None or not 0 <= number < self.n_links:
+            raise TopologyError(f"no link with id {link_id!r}; ids run from 0 to {self.n_links - 1}")
         return number
 
     def _describe(self, link_id: int) -> str:
@@ -227,11 +232,11 @@ class Topology:
     def _store(self, link_id: int, fields: Mapping[str, object]) -> None:
         for name, value in fields.items():
             if name == "srlg":
-                self._srlg[link_id] = tuple(cast("Iterable[str | int]", value))
+                self._srlg[link_id] = cast("tuple[str | int, ...]", value)
             elif name == "zone":
                 self._zone[link_id] = cast("str | None", value)
             else:
-                self._columns[name][link_id] = math.nan if value is None else cast("float", value)
+                self._columns[name][link_id] = cast("float", value)
 
 
 def _known_or_none(value: float) -> float | None:

@@ -10,6 +10,7 @@ from functools import cached_property
 import numpy as np
 from scipy.sparse import csr_array
 
+from pathing.checks import float_array
 from pathing.csr import Csr, FloatArray, Structure
 from pathing.errors import WeightError, did_you_mean
 from pathing.topology import Topology
@@ -67,7 +68,7 @@ def weigh(topology: Topology, weight: Weight) -> WeighedGraph:
     name.
     """
     if isinstance(weight, str):
-        name = weight
+        name = _named(weight)
         return topology.memo(name, lambda: _without_down(topology, _field(topology, name)))
     values = weight(topology) if callable(weight) else weight
     return _without_down(topology, _checked(topology, values))
@@ -87,21 +88,22 @@ def charge_unknown(values: FloatArray) -> FloatArray:
     return np.where(unknown, 2.0 * largest if largest > 0 else 1.0, values)
 
 
-def _field(topology: Topology, name: str) -> FloatArray:
-    if name == HOPS:
-        return np.ones(topology.n_links)
-    if name not in WEIGHT_FIELDS:
-        known = (*WEIGHT_FIELDS, HOPS)
+def _named(name: str) -> str:
+    known = (*WEIGHT_FIELDS, HOPS)
+    if name not in known:
         close = did_you_mean(get_close_matches(name, known, n=1))
         raise WeightError(f"no weight {name!r}{close}; name one of {', '.join(known)} or give an array")
-    return charge_unknown(topology.array(name))
+    return name
+
+
+def _field(topology: Topology, name: str) -> FloatArray:
+    return np.ones(topology.n_links) if name == HOPS else charge_unknown(topology.array(name))
 
 
 def _checked(topology: Topology, values: FloatArray) -> FloatArray:
-    try:
-        numbers = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise WeightError(f"the weights are no array of numbers ({error}); give one number a link") from error
+    numbers = float_array(values)
+    if numbers is None:
+        raise WeightError("the weights are no array of real numbers; give one number a link")
     if numbers.shape != (topology.n_links,):
         raise WeightError(
             f"the weights have shape {numbers.shape}; give one a link: ({topology.n_links},), by link id"

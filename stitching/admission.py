@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
-from pathing import Oversubscribed, Resources
+from pathing import Oversubscribed, Reservation, Resources
 from stitching.network import LinkKey, Network
 from stitching.plan import links_to_reserve
 from stitching.stitch import Stitch, StitchPath
@@ -45,7 +46,7 @@ class Admission:
             self.resources.reserve(stitch.id, keys, stitch.request.bandwidth_mbps)
         for booked in held:
             if booked is not None and (rest := tuple(key for key in booked.keys if key not in keys)):
-                self.resources.restore(booked.owner, rest, booked.mbps)
+                self.resources.restore(replace(booked, keys=rest))
 
     def book_again(self, stitch: Stitch, path: StitchPath) -> None:
         """Promise what a stitch was promised before a restart, also on links that were not found again yet."""
@@ -66,7 +67,7 @@ class Admission:
         if new:
             self.resources.reserve(after.id, new, after.request.bandwidth_mbps)
         if left := tuple(key for key in old if key not in new):
-            self.resources.restore(_leaving(before.id), left, before.request.bandwidth_mbps)
+            self.resources.restore(Reservation(_leaving(before.id), left, before.request.bandwidth_mbps))
 
     def move_back(self, before: Stitch) -> None:
         """The change came to nothing: the stitch holds its old path and no other.
@@ -83,7 +84,7 @@ class Admission:
             if self.resources.free(key) < before.request.bandwidth_mbps:
                 raise Oversubscribed(key, before.request.bandwidth_mbps, self.resources.free(key))
         if old:
-            self.resources.restore(before.id, old, before.request.bandwidth_mbps)
+            self.resources.restore(Reservation(before.id, old, before.request.bandwidth_mbps))
 
     def settle(self, stitch_id: int) -> None:
         """The new path carries: what was held on the old one is free."""

@@ -12,6 +12,8 @@ import numpy.typing as npt
 from pathing import (
     Constraints,
     CostWeights,
+    Fault,
+    LabelBudget,
     NoPath,
     Path,
     Resources,
@@ -71,6 +73,11 @@ def plan_path(request: StitchRequest, situation: Situation) -> StitchPath:
         path = constrained_path(topology, node_name(source.dpid), node_name(target.dpid), wanted, cost)
     except NoPath as error:
         raise _not_possible(request, error) from error
+    except LabelBudget as error:
+        # It keeps what was asked; only that no path is cheaper was not proven.
+        if error.best is None:
+            raise _not_found(request) from error
+        path = error.best
     return _stitch_path(path, source, target, network)
 
 
@@ -123,33 +130,54 @@ def _room(request: StitchRequest, situation: Situation) -> Floats:
 
 
 def _not_possible(request: StitchRequest, error: NoPath) -> NotPossible:
-    """What a request has to change, in the words of the request."""
-    if error.constraint == "bandwidth_mbps" and error.nearest is not None:
-        most = _decimal(error.nearest, "0.001", ROUND_FLOOR)
+    """What a request has to change, in the words of the request: every constraint that stands in the way."""
+    if not error.faults:
         return NotPossible(
-            "bandwidth_mbps",
-            f"no path has {request.bandwidth_mbps:g} Mbit/s free; {most} is the most",
-            f"ask for {most} or less, or free capacity" if most != "0" else "free capacity, or wait",
+            "destination",
+            f"no chain of links joins switches {error.src} and {error.dst}",
+            "repair or add a link between them",
         )
-    if error.constraint == "max_latency_ms" and error.nearest is not None:
-        least = _decimal(error.nearest, "0.01", ROUND_CEILING)
-        return NotPossible(
-            "max_latency_ms",
-            f"the fastest path with the bandwidth takes {least} ms",
-            f"allow {least} ms or more",
-        )
-    if error.constraint == "max_latency_ms":
-        return NotPossible(
-            "max_latency_ms",
+    if len(error.faults) > 1 and all(fault.nearest is None and not fault.unmeasured for fault in error.faults):
+        return _not_found(request)
+    changes = [
+        _bandwidth(request, fault) if fault.constraint == "bandwidth_mbps" else _latency(request, fault)
+        for fault in error.faults
+    ]
+    reasons, remedies = zip(*changes, strict=True)
+    return NotPossible(error.faults[0].constraint, ", and ".join(reasons), "; also ".join(remedies))
+
+
+def _bandwidth(request: StitchRequest, fault: Fault) -> tuple[str, str]:
+    """Why the bandwidth cannot be had, and what would help."""
+    if fault.nearest is None:
+        return f"no path has {request.bandwidth_mbps:g} Mbit/s free", "ask for less bandwidth"
+    most = _decimal(fault.nearest, "0.001", ROUND_FLOOR)
+    return (
+        f"no path has {request.bandwidth_mbps:g} Mbit/s free; {most} is the most",
+        f"ask for {most} or less, or free capacity" if most != "0" else "free capacity, or wait",
+    )
+
+
+def _latency(request: StitchRequest, fault: Fault) -> tuple[str, str]:
+    """Why the latency cannot be had, and what would help."""
+    if fault.unmeasured:
+        return (
             "every path with the bandwidth has a link whose latency is not measured yet",
             "try again in a few seconds, or leave max_latency_ms out",
         )
-    if error.constraint is not None:
-        return NotPossible(error.constraint, error.reason, "ask for less bandwidth and allow more latency")
+    if fault.nearest is None:
+        return f"no path takes {request.max_latency_ms:g} ms or less", "allow more latency"
+    least = _decimal(fault.nearest, "0.01", ROUND_CEILING)
+    return f"the fastest path with the bandwidth takes {least} ms", f"allow {least} ms or more"
+
+
+def _not_found(request: StitchRequest) -> NotPossible:
+    """The search ended before it knew what would work."""
     return NotPossible(
-        "destination",
-        f"no chain of links joins switches {error.src} and {error.dst}",
-        "repair or add a link between them",
+        "max_latency_ms",
+        f"no path with {request.bandwidth_mbps:g} Mbit/s free within {request.max_latency_ms} ms was found in the "
+        "steps that a search may take",
+        "ask for less bandwidth, or allow more latency",
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from pathing.checks import float_array
 from pathing.constraints import Constraints
 from pathing.csr import FloatArray
 from pathing.errors import ConstraintError
@@ -98,10 +99,9 @@ def free_mbps(topology: Topology, constraints: Constraints) -> FloatArray:
 
 
 def _checked_free(topology: Topology, free: FloatArray) -> FloatArray:
-    try:
-        numbers = np.asarray(free, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise ConstraintError(f"free_mbps is no array of numbers ({error}); give Mbit/s, one a link") from error
+    numbers = float_array(free)
+    if numbers is None:
+        raise ConstraintError("free_mbps is no array of real numbers; give Mbit/s, one a link")
     if numbers.shape != (topology.n_links,):
         raise ConstraintError(
             f"free_mbps has shape {numbers.shape}; give one number a link: ({topology.n_links},), by link id"

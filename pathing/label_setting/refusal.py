@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields, replace
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from pathing.errors import NoPath
+from pathing.constraints import Constraints
+from pathing.errors import Fault, NoPath
 from pathing.label_setting.lightest import OutOfLabels, lightest
 from pathing.label_setting.problem import Problem, in_numbers
-from pathing.label_setting.question import ROUNDING, Question, free_mbps, log_loss
+from pathing.label_setting.question import ROUNDING, Question, ask, free_mbps, log_loss
 from pathing.shortest import shortest_path
 
 _DIGITS = 6
+# What constraints are when they ask for nothing.
+_NOTHING = {field.name: field.default for field in fields(Constraints)}
 
 
 class _Remedy(NamedTuple):
-    """What would have worked instead of one constraint; `nearest` None where it is no number."""
+    """What would have worked instead of one constraint; as in `Fault`."""
 
     text: str
     nearest: float | None = None
+    unmeasured: bool = False
 
 
 def refusal(question: Question, problem: Problem, label_budget: int) -> NoPath:
@@ -32,29 +36,59 @@ def refusal(question: Question, problem: Problem, label_budget: int) -> NoPath:
     A constraint that rules out every path by itself is named before those that do so only together. Each
     candidate costs a search of its own; one that takes more than the budget is passed over.
     """
-    src, dst, fields = question.src, question.dst, question.fields
+    src, dst, asked = question.src, question.dst, question.fields
     try:
         shortest_path(question.topology, src, dst, question.weights)
     except NoPath as without_constraints:
         return without_constraints
-    alone = [
-        field for field in fields if len(fields) == 1 or _rules_out_all(question, problem, field, label_budget)
-    ]
+    alone = [field for field in asked if len(asked) == 1 or _rules_out_all(question, problem, field, label_budget)]
     if len(alone) > 1:
-        return NoPath(src, dst, f"{_listed(alone)} each rule out every path by themselves", alone[0])
-    for field in alone or fields:
-        try:
-            remedy = _remedy(question, problem, field, label_budget)
-        except OutOfLabels:
-            continue
+        return _several(question, alone, label_budget)
+    for field in alone or asked:
+        remedy = _within_budget(question, problem, field, label_budget)
         if remedy is not None:
-            joint = "" if alone else f"{_listed(fields)} cannot be met together; "
-            return NoPath(src, dst, f"{joint}{field}: {remedy.text}", field, remedy.nearest)
+            joint = "" if alone else f"{_listed(asked)} cannot be met together; "
+            fault = Fault(field, remedy.nearest, remedy.unmeasured)
+            return NoPath(src, dst, f"{joint}{field}: {remedy.text}", field, remedy.nearest, (fault,))
     if alone:
         others = "no change of it is known to help with the other constraints as they are"
         return NoPath(src, dst, f"{alone[0]} rules out every path, and {others}", alone[0])
-    reason = f"{_listed(fields)} cannot be met together, and no change of one of them is known to help"
-    return NoPath(src, dst, reason)
+    reason = f"{_listed(asked)} cannot be met together, and no change of one of them is known to help"
+    return NoPath(src, dst, reason, faults=tuple(Fault(field) for field in asked))
+
+
+def _several(question: Question, alone: Sequence[str], label_budget: int) -> NoPath:
+    """Say what each of several constraints would need that rule out every path by themselves.
+
+    They are left out and put back one by one, each as near to what was asked as it can be beside those before it;
+    limits last: whatever bandwidth there is has a least latency, but the fastest path need not have any bandwidth.
+    """
+    topology, src, dst = question.topology, question.src, question.dst
+    eased = _with(question.constraints, {field: _NOTHING[field] for field in alone})
+    faults, reason, then = [], f"{_listed(alone)} each rule out every path by themselves; ", ""
+    for field in sorted(alone, key=lambda field: field in question.limits):
+        asked = _with(eased, {field: getattr(question.constraints, field)})
+        one = ask(topology, src, dst, asked, question.weights)
+        remedy = _within_budget(one, in_numbers(one), field, label_budget)
+        if remedy is None:
+            remedy = _Remedy("no value of it is known to help")
+        elif remedy.nearest is not None:
+            eased = _with(eased, {field: remedy.nearest})
+        faults.append(Fault(field, remedy.nearest, remedy.unmeasured))
+        reason += f"{then}{field}: {remedy.text}"
+        then = ", and without it " if remedy.nearest is None else ", and with that "
+    return NoPath(src, dst, reason, alone[0], faults=tuple(faults))
+
+
+def _with(constraints: Constraints, changes: Mapping[str, Any]) -> Constraints:
+    return replace(constraints, **changes)
+
+
+def _within_budget(question: Question, problem: Problem, field: str, label_budget: int) -> _Remedy | None:
+    try:
+        return _remedy(question, problem, field, label_budget)
+    except OutOfLabels:
+        return None
 
 
 def _rules_out_all(question: Question, problem: Problem, field: str, label_budget: int) -> bool:
@@ -88,7 +122,9 @@ def _remedy(question: Question, problem: Problem, field: str, label_budget: int)
         if field != "max_latency_ms":
             return None
     best = lightest(in_numbers(question.without(field)), label_budget)
-    return None if best is None else _Remedy(_in_the_way(question, field, best.links))
+    if best is None:
+        return None
+    return _Remedy(_in_the_way(question, field, best.links), unmeasured=field == "max_latency_ms")
 
 
 def _least(question: Question, field: str, links: Sequence[int]) -> _Remedy:

@@ -33,6 +33,8 @@ _HOT = 0.98
 _PROGRESS = 1e-3
 _PATIENCE = 3
 _CAP = 50.0
+# In more parts the smallest would carry next to nothing.
+_MOST_PARTS = 16
 # Differences below these are rounding errors, of a price and of the soft maximum.
 _LEAST_GAIN = 1e-12
 _LEAST_PROGRESS = 1e-15
@@ -47,7 +49,10 @@ class Assignment:
 
 
 class SplitLimits(NamedTuple):
-    """A demand that fills more than the share `large` of its narrowest link is split into `most_parts` parts."""
+    """A demand that fills more than the share `large` of its narrowest link is split into `most_parts` parts.
+
+    Into sixteen at most.
+    """
 
     most_parts: int
     large: float
@@ -66,8 +71,8 @@ def greedy_split(
     narrowest = np.minimum.reduceat(capacity[base.links], base.offsets[:-1])
     large = commodities.peaks > limits.large * expected.max() * narrowest
     # Parts of 1, 2, 4, ... can be put together to nearly any ratio.
-    sizes = 2.0 ** np.arange(limits.most_parts)
-    count = np.where(large, limits.most_parts, 1)
+    sizes = 2.0 ** np.arange(min(limits.most_parts, _MOST_PARTS))
+    count = np.where(large, sizes.size, 1)
     owners = np.repeat(np.arange(len(commodities)), count)
     within = np.arange(owners.size) - np.repeat(np.append(0, count.cumsum()[:-1]), count)
     fractions = np.where(large[owners], (sizes / sizes.sum())[within], 1.0)
@@ -180,16 +185,17 @@ class _Routes:
 
 def _candidates(pricing: Pricing, prices: FloatArray, routes: _Routes, hot: NDArray[np.bool_]) -> Split:
     """The demands on hot links that gain most a Mbit/s by leaving for the cheapest path, with that path."""
-    cheapest, volumes, peaks = pricing.cheapest(prices), pricing.commodities.volumes, pricing.commodities.peaks
-    current = np.zeros(peaks.size)
-    for row, price in zip(volumes, prices / pricing.network.capacity_mbps, strict=True):
-        current += row * routes.sums(price)
-    on_hot = routes.sums(np.asarray(hot.any(axis=0), dtype=np.float64)) > 0
-    gain = np.where(on_hot & (peaks > 0), current - cheapest.cost, 0.0) / np.where(peaks > 0, peaks, 1.0)
-    owners = np.flatnonzero(gain > _LEAST_GAIN)
-    most = max(_MOVES_A_SWEEP, peaks.size // _DEMANDS_A_MOVE)
-    owners = owners[np.argsort(-gain[owners], kind="stable")][:most]
-    return Split(cheapest.paths(owners), owners, np.ones(owners.size))
+    on_hot = np.flatnonzero(routes.sums(np.asarray(hot.any(axis=0), dtype=np.float64)) > 0)
+    part = Pricing(pricing.network, pricing.commodities.take(on_hot), pricing.searcher)
+    cheapest, peaks = part.cheapest(prices), part.commodities.peaks
+    current = np.zeros(on_hot.size)
+    for row, price in zip(part.commodities.volumes, prices / pricing.network.capacity_mbps, strict=True):
+        current += row * routes.sums(price)[on_hot]
+    gain = np.where(peaks > 0, current - cheapest.cost, 0.0) / np.where(peaks > 0, peaks, 1.0)
+    which = np.flatnonzero(gain > _LEAST_GAIN)
+    most = max(_MOVES_A_SWEEP, len(pricing.commodities) // _DEMANDS_A_MOVE)
+    which = which[np.argsort(-gain[which], kind="stable")][:most]
+    return Split(cheapest.paths(which), on_hot[which], np.ones(which.size))
 
 
 def _accept(

@@ -177,7 +177,10 @@ class Master:
             self._solver.run()
         status = self._solver.getModelStatus()
         if status not in (optimal, late):
-            raise MasterFailed(f"HiGHS ended with {self._solver.modelStatusToString(status)}")
+            raise MasterFailed(
+                f"HiGHS ended with {self._solver.modelStatusToString(status)!r}: figures are too far apart; scale "
+                "or leave out demands that are millions of times what links can carry, or a millionth of it"
+            )
         return bool(status == optimal)
 
     def use(self, flows: FloatArray) -> FloatArray:

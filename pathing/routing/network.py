@@ -5,16 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from numbers import Real
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pathing.checks import number
 from pathing.csr import FloatArray, IndexArray, Structure
 from pathing.errors import PathingError
 from pathing.topology import Topology
 
 Pair = tuple[str, str]
+
+# Demands that may add up to more than this could overflow when they are multiplied.
+_MOST_MBPS = 1e100
 
 
 class RoutingError(PathingError, ValueError):
@@ -82,9 +85,12 @@ def commodities(
     """Check demand matrices and give their pairs, in order of first mention, with the commodities.
 
     Raises `UnknownNode`, and `RoutingError` for a demand from a node to itself or one that is no finite number of
-    0 or more.
+    0 or more, for a matrix that is no mapping, or whose demands may add up to more than 1e100 Mbit/s.
     """
     matrices = list(matrices)
+    for matrix in matrices:
+        if not isinstance(matrix, Mapping):
+            raise RoutingError(f"demands are {matrix!r:.80}; give Mbit/s by (source, destination)")
     index: dict[Pair, int] = {}
     for matrix in matrices:
         for pair in matrix:
@@ -94,6 +100,12 @@ def commodities(
         columns = np.fromiter((index[pair] for pair in matrix), dtype=np.intp, count=len(matrix))
         volumes[row, columns] = _volumes(matrix)
     pairs = tuple(index)
+    if volumes.max(initial=0.0) > _MOST_MBPS / max(1, len(pairs)):
+        largest = int(volumes.max(axis=0).argmax())
+        raise RoutingError(
+            f"the demand {_named(pairs[largest])} of {volumes[:, largest].max():g} Mbit/s is too large to add up; "
+            "scale the demands, and the capacities, down"
+        )
     nodes: dict[str, int] = {}
     ends = np.array([_ends(topology, nodes, pair) for pair in pairs], dtype=np.intp).reshape(-1, 2)
     return pairs, Commodities(ends[:, 0].copy(), ends[:, 1].copy(), volumes)
@@ -105,7 +117,7 @@ def _volumes(matrix: Mapping[Pair, float]) -> FloatArray:
         if ((volumes >= 0) & (volumes < math.inf)).all():
             return volumes
     for pair, mbps in matrix.items():
-        if isinstance(mbps, bool) or not isinstance(mbps, Real) or not 0 <= mbps < math.inf:
+        if not 0 <= number(mbps) < math.inf:
             raise RoutingError(
                 f"the demand {_named(pair)} is {mbps!r}; it must be a finite number of Mbit/s, 0 or more"
             )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from numbers import Real
 from typing import Literal, get_args
 
+from pathing.checks import number, whole_number
 from pathing.routing.deadline import Clock
 from pathing.routing.network import RoutingError
 from pathing.routing.plan import RoutingPlan
@@ -42,9 +42,11 @@ class Options:
     def check(self, previous: RoutingPlan | None, time_limit_s: float | None, clock: Clock | None) -> None:
         """Raise `RoutingError` for the first option that makes no sense."""
         _require(_is_number(self.gap) and self.gap > 0, "gap", self.gap, "a number above 0, such as 1e-3")
-        whole = isinstance(self.max_paths, int) and not isinstance(self.max_paths, bool)
-        _require(whole and self.max_paths >= 1, "max_paths", self.max_paths, "a whole number, 1 or more")
+        good = (whole_number(self.max_paths) or 0) >= 1
+        _require(good, "max_paths", self.max_paths, "a whole number, 1 or more")
         _require(_is_number(self.mean_weight), "mean_weight", self.mean_weight, "a finite number, 0 or more")
+        if previous is not None and not isinstance(previous, RoutingPlan):
+            raise RoutingError(f"previous is {type(previous).__name__}; give the plan of an earlier call")
         known = self.over_scenarios in get_args(OverScenarios)
         _require(known, "over_scenarios", self.over_scenarios, '"worst" or "mean"')
         if self.max_moved is not None:
@@ -62,7 +64,7 @@ class Options:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and 0 <= float(value) < math.inf
+    return 0 <= number(value) < math.inf
 
 
 def _require(good: bool, option: str, value: object, expected: str) -> None:

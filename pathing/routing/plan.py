@@ -67,15 +67,17 @@ class RoutingPlan:
 
     `paths` fractions add up to 1. `mlu` is the largest utilisation of a link: the worst over all matrices, or the
     mean of theirs where that was asked for; no routing has a smaller one than `lower_bound` (with the limit on
-    moved traffic, no routing that keeps it). `mean_utilisation` is over the links that are up and the matrices.
+    moved traffic, no routing that keeps it). That counts routings over any number of paths, but for what leaves a
+    source or enters a destination over as few links as there may be paths: so it can be below what the limit on
+    paths, or on splitting, leaves possible. `mean_utilisation` is over the links that are up and the matrices.
     `link_mbps` (n_links,) is the load under `demands`. `moved` is the share of the traffic that leaves its path of
-    the previous plan. `excess_mbps` says which demands to cut, and by how much, so that everything fits once the
-    rest is routed again: empty when no link is fuller than full. `unroutable` are the pairs without a way, which
-    no other figure counts.
+    the previous plan. `overflows`: in some matrix a link is fuller than full. `excess_mbps` says which demands to
+    cut, and by how much, so that everything fits once the rest is routed again, over any paths and as many as that
+    takes. `unroutable` are the pairs without a way, which no other figure counts.
 
-    `status` is "optimal" when the gap is proven closed, "time limit" when there was no time for that, "greedy"
-    when there was only time for the greedy plan, "gap open" when the limit on paths, or on splitting, keeps the
-    plan farther from the bound than the gap.
+    `status` is "optimal" when the gap is proven closed; "gap open" when it is not, mostly because the limit on
+    paths or on splitting keeps the plan away from the bound; "time limit" when there was no time to close it;
+    "greedy" for a plan without a programme: as `route_greedily` gives it, or for want of time.
     """
 
     paths: Mapping[Pair, Shares]
@@ -87,3 +89,13 @@ class RoutingPlan:
     excess_mbps: Mapping[Pair, float]
     unroutable: tuple[Pair, ...]
     status: str
+    overflows: bool = False
+
+    @property
+    def fits_otherwise(self) -> bool:
+        """Whether links overflow although nothing need be cut: another routing carries everything.
+
+        Then `excess_mbps` is empty, and `max_paths`, `unsplittable` or `max_moved` is in the way, or the plan is a
+        greedy one, or of the least mean of several maxima and not of the least worst.
+        """
+        return self.overflows and not self.excess_mbps

@@ -79,7 +79,8 @@ class Pricing:
     def loads(self, cheapest: Cheapest) -> FloatArray:
         """Mbit/s on each link in each matrix when everybody takes the cheapest path, (K, n_links)."""
         volumes, n_links = self.commodities.volumes, self.network.n_links
-        if volumes.shape[0] == 1:
+        # Trees are added up node by node, paths step by step.
+        if volumes.shape[0] == 1 and len(self.commodities) >= self.network.n_nodes:
             taken = np.zeros(cheapest.trees.distance.shape)
             np.add.at(taken, (cheapest.rows, cheapest.targets), volumes[0])
             return cheapest.trees.loads(taken, n_links)[None]

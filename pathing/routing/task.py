@@ -159,8 +159,7 @@ class Task:
             return self._at_least_greedily(first, start), generated.bound, "greedy"
         generation.limit_paths(self.options.most_paths, generated.bound * (1 + self.options.gap / 2))
         split = generation.split().tidy()
-        most = np.full(len(self.pairs), self.options.most_paths)
-        split = keep_few(split, most, np.zeros(split.owners.size, dtype=np.bool_))
+        split = keep_few(split, self._most_paths(None), np.zeros(split.owners.size, dtype=np.bool_))
         if self.options.unsplittable:
             split = self._better_whole(split, start)
         return split, generated.bound, "optimal" if generated.closed else "time limit"
@@ -191,9 +190,7 @@ class Task:
         generated = generation.run(first.weights)
         part = generation.split()
         split = Split(part.paths, cut.owners[part.owners], part.fractions * cut.fractions[part.owners]).tidy()
-        before = np.bincount(kept.owners, minlength=len(self.pairs))
-        most = np.maximum(self.options.most_paths, before)
-        split = keep_few(split, most, split.is_in(kept))
+        split = keep_few(split, self._most_paths(kept), split.is_in(kept))
         return split, generated.bound, "optimal" if generated.closed else "time limit"
 
     def _better_whole(self, split: Split, start: Split) -> Split:
@@ -215,7 +212,8 @@ class Task:
         use = link_mbps / self.network.capacity_mbps
         mlu = self.levels.value(use)
         usable = use[:, self.network.usable]
-        bound = min(max(bound * self.scale, self._few_paths_bound()), mlu)
+        overflows = bool(use.max(initial=0.0) > 1 + _FULL)
+        bound = min(max(bound * self.scale, self._few_paths_bound(self._most_paths(kept))), mlu)
         if (
             status == "optimal"
             and mlu > 0
@@ -229,20 +227,31 @@ class Task:
             mean_utilisation=float(usable.mean()) if usable.size else 0.0,
             moved=0.0 if kept is None else moved_share(kept, split, volumes[0]),
             link_mbps=link_mbps[0],
-            excess_mbps=self._excess(split) if use.max(initial=0.0) > 1 + _FULL else {},
+            excess_mbps=self._excess(split) if overflows else {},
             unroutable=self.unroutable,
             status=status,
+            overflows=overflows,
         )
 
-    def _few_paths_bound(self) -> float:
-        """A bound from the limit on paths alone.
+    def _most_paths(self, kept: Split | None) -> IndexArray:
+        """How many paths each demand may have; with a limit on what moves, as many as it has now."""
+        most = np.full(len(self.pairs), min(self.options.most_paths, np.iinfo(np.intp).max))
+        if kept is not None and self.options.max_moved is not None:
+            np.maximum(most, np.bincount(kept.owners, minlength=most.size), out=most)
+        return most
+
+    def _few_paths_bound(self, most: IndexArray) -> float:
+        """A bound from the limit on paths alone, `most` (n_demands,).
 
         k paths leave the source over at most k links, so a demand fills the k largest of them to its volume over
         the sum of their capacities at least; likewise the links into its destination.
         """
-        asked, most = self.pricing.commodities, self.options.most_paths
-        out = _largest(self.network.tails, self.network, most)[asked.sources]
-        into = _largest(self.network.heads, self.network, most)[asked.targets]
+        asked = self.pricing.commodities
+        out, into = np.empty(most.size), np.empty(most.size)
+        for count in np.unique(most).tolist():
+            those = most == count
+            out[those] = _largest(self.network.tails, self.network, count)[asked.sources[those]]
+            into[those] = _largest(self.network.heads, self.network, count)[asked.targets[those]]
         return self.levels.value(asked.volumes / np.minimum(out, into))
 
     def _excess(self, split: Split) -> dict[Pair, float]:

@@ -122,14 +122,23 @@ class Searcher:
         reached = before >= 0
         if not reached.any():
             return np.full(before.shape, NO_LINK, dtype=np.int32)
-        keys = np.where(reached, before.astype(np.intp) * self._network.n_nodes + nodes, self._keys[0])
         link = self._only
         if self._parallel:
             order = np.lexsort((price[self._usable], self._key_of_link))
             first = np.append(True, np.diff(self._key_of_link[order]) > 0)
             link = self._usable[order[first]]
         if self._table is None:
-            return np.where(reached, link.take(np.searchsorted(self._keys, keys)), NO_LINK).astype(np.int32)
+            return self._by_pair(before, link)
+        keys = np.where(reached, before.astype(np.intp) * self._network.n_nodes + nodes, self._keys[0])
         if self._parallel:
             self._table[self._keys] = link
         return np.where(reached, self._table.take(keys), NO_LINK).astype(np.int32)
+
+    def _by_pair(self, before: NDArray[np.int32], link: IndexArray) -> NDArray[np.int32]:
+        """As `_links` without a table: of the pairs of nodes that `link` joins, those that follow in the tree."""
+        tails, heads = np.divmod(self._keys, self._network.n_nodes)
+        entering = np.full(before.shape, NO_LINK, dtype=np.int32)
+        for row, ahead in enumerate(before):  # all at once would take the memory of as many networks
+            used = np.flatnonzero(ahead.take(heads) == tails)
+            entering[row, heads[used]] = link[used]
+        return entering

@@ -234,3 +234,15 @@ def test_what_is_no_path_of_the_topology_is_named() -> None:
     topology.set_link(0, up=False)
     with pytest.raises(TopologyError, match=r"link 0 \('a' -> 'b'\) of the path is out of use"):
         local_repair(topology, Path(("a", "b"), (0,), 0.0), "weight")
+
+
+def test_a_detour_is_found_however_long_it_is() -> None:
+    for far in (1.0, 2.0, 10.0, 1e9):
+        topology = Topology()
+        for name in "abc":
+            topology.add_node(name)
+        topology.add_link("a", "b", capacity_mbps=1, latency_ms=1.0)
+        topology.add_link("a", "c", capacity_mbps=1, latency_ms=far)
+        topology.add_link("c", "b", capacity_mbps=1, latency_ms=far)
+        (detour,) = local_repair(topology, shortest_path(topology, "a", "b")).links
+        assert detour is not None and detour.weight == 2 * far

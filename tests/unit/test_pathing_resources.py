@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from pathing import Oversubscribed, ResourceError, Resources
-from pathing.resources import Compute, ComputeOversubscribed, Reservation
+from pathing.promises import Compute, ComputeOversubscribed, Reservation
 
 KEYS = st.sampled_from(["ab", "bc", "cd"])
 # One name for a link and a node: they must not be taken for each other.
@@ -401,3 +401,17 @@ def test_compute_is_preempted_as_bandwidth_is_and_a_growing_reservation_can_pree
 def test_a_priority_that_is_no_whole_number_is_refused(priority: int) -> None:
     with pytest.raises(ResourceError, match="must be a whole number"):
         Resources({"ab": 1.0}).reserve("stitch", ["ab"], 0.5, priority=priority)
+
+
+def test_what_is_restored_comes_back_as_it_was_also_where_there_is_less_by_now() -> None:
+    resources = Resources({"ab": 10.0, "bc": 10.0})
+    resources.set_compute("n", Compute(cpu_cores=4))
+    made = resources.reserve("stitch", ["ab", "bc"], 8.0, compute={"n": Compute(cpu_cores=3)}, priority=7)
+    assert resources.release("stitch") == made
+    resources.set_capacity("ab", 1.0)
+    assert resources.restore(made) == made
+    assert (resources.reserved("ab"), resources.compute_reserved("n").cpu_cores) == (8.0, 3.0)
+    with pytest.raises(Oversubscribed):
+        resources.reserve("other", ["bc"], 8.0, priority=7, preempt=True)
+    with pytest.raises(ResourceError, match="already has a reservation"):
+        resources.restore(made)

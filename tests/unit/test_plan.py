@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from pathing import Resources
+from pathing import Fault, LabelBudget, NoPath, Path, Resources, shortest_path
 from stitching.network import Host, LinkKey, Network, reverse
 from stitching.plan import NotPossible, Situation, links_to_reserve, plan_path
 from stitching.stitch import Hop, StitchPath, StitchRequest
@@ -294,3 +294,58 @@ def test_a_limit_on_latency_holds_both_ways() -> None:
     both = replace(ask(source, target, max_latency_ms=5.0), both_ways=True)
     assert plan_path(ask(source, target, max_latency_ms=5.0), at).latency_ms == 1.0
     assert "takes 9 ms" in refusal(both, at).reason
+
+
+def test_all_that_stands_in_the_way_is_named_with_what_would_work_together() -> None:
+    fabric = Fabric()
+    fabric.join(1, 2, latency_ms=5.0)
+    source, target = fabric.host(1), fabric.host(2)
+    at = situation(fabric)
+    error = refusal(ask(source, target, 500.0, max_latency_ms=1.0), at)
+    assert "10 is the most" in error.reason and "takes 5 ms" in error.reason
+    assert "not measured" not in error.reason
+    assert "ask for 10 or less" in error.remedy and "allow 5 ms or more" in error.remedy
+    plan_path(ask(source, target, 10.0, max_latency_ms=5.0), at)
+
+
+def test_an_unmeasured_latency_is_told_beside_a_bandwidth_that_no_path_has() -> None:
+    fabric = Fabric()
+    fabric.join(1, 2, latency_ms=None)
+    error = refusal(ask(fabric.host(1), fabric.host(2), 500.0, max_latency_ms=1.0), situation(fabric))
+    assert "10 is the most" in error.reason and "not measured yet" in error.reason
+
+
+def test_a_search_that_ends_early_gives_what_it_has_or_says_that_it_knows_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fabric = Fabric()
+    fabric.join(1, 2, latency_ms=5.0)
+    request = ask(fabric.host(1), fabric.host(2), max_latency_ms=9.0)
+    at = situation(fabric)
+    spent = LabelBudget("a", "b", 1, 0.0, None)
+
+    def gives_up(*_: object) -> Path:
+        raise spent
+
+    monkeypatch.setattr("stitching.plan.constrained_path", gives_up)
+    error = refusal(request, at)
+    assert "in the steps that a search may take" in error.reason and "not measured" not in error.reason
+    spent.best = shortest_path(at.network.topology, *(f"{dpid:016x}" for dpid in (1, 2)))
+    assert plan_path(request, at).latency_ms == 5.0
+
+
+@pytest.mark.parametrize("fields", [("bandwidth_mbps", "max_latency_ms"), ("max_latency_ms",)])
+def test_a_value_that_was_not_found_in_time_is_not_called_unmeasured(
+    monkeypatch: pytest.MonkeyPatch, fields: tuple[str, ...]
+) -> None:
+    fabric = Fabric()
+    fabric.join(1, 2, latency_ms=5.0)
+    request = ask(fabric.host(1), fabric.host(2), max_latency_ms=9.0)
+
+    def refuses(_: object, src: str, dst: str, *__: object) -> Path:
+        raise NoPath(src, dst, "no change of it is known to help", faults=tuple(map(Fault, fields)))
+
+    monkeypatch.setattr("stitching.plan.constrained_path", refuses)
+    error = refusal(request, situation(fabric))
+    assert error.field == "max_latency_ms"
+    assert "not measured" not in error.reason and "allow more latency" in error.remedy

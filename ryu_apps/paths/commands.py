@@ -192,7 +192,7 @@ def route(
         _write_all(writing)
     if plan.unroutable:
         raise typer.Exit(NOT_ROUTED)
-    if plan.excess_mbps:
+    if plan.overflows:
         raise typer.Exit(ABOVE_CAPACITY)
 
 

@@ -31,6 +31,10 @@ _STATUS = {
     "greedy": "greedy: no time for more",
     "gap open": "gap open: so few paths a demand keep it from the bound",
 }
+_FITS_OTHERWISE = (
+    "Links overflow, but nothing need be cut: everything fits with more paths a demand (--max-paths), without "
+    "--unsplittable, or with more time."
+)
 _SHORTEST = {"latency_ms": "least latency", "hops": "fewest links, no latency is known"}
 
 
@@ -62,6 +66,8 @@ def plan(dataset: Dataset, routed: RoutingPlan, shortest: OnShortestPaths, took_
         shown.append(_fullest(topology, routed))
     if routed.excess_mbps:
         shown.extend(_over(dataset, routed))
+    if routed.fits_otherwise:
+        shown.append(_FITS_OTHERWISE)
     if apart:
         shown.extend(_apart(dataset, routed))
     return [*shown, *notes(dataset.notes)]
@@ -78,6 +84,7 @@ def plan_json(dataset: Dataset, routed: RoutingPlan, shortest: OnShortestPaths) 
         "shortest_by": shortest.weight,
         "mean_utilisation": routed.mean_utilisation,
         "status": routed.status,
+        "fits_otherwise": routed.fits_otherwise,
         "notes": dataset.notes,
         "links": [
             {

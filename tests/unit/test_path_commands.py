@@ -406,6 +406,15 @@ def test_demands_above_capacity_are_named_with_what_is_too_much(net: Path) -> No
     assert "175.0 %" in shown and "(3 of 11 are at the maximum)" in shown
 
 
+def test_links_that_overflow_for_want_of_a_second_path_are_told_so(net: Path) -> None:
+    net.with_suffix(".demands").write_text("DEMANDS 1\nlabel src dest bw\n0 0 3 25000\n")
+    arguments = ("route", net, "--demands", net.with_suffix(".demands"))
+    assert "overflow" not in lockstitch(*arguments)
+    assert "nothing need be cut: everything fits with more paths" in " ".join(
+        lockstitch(*arguments, "--unsplittable", code=3).split()
+    )
+
+
 def test_demands_that_nothing_joins_are_named(net: Path) -> None:
     net.write_text(GRAPH.replace("de 3 4", "de 3 2"))
     out = net.parent / "plan.json"

@@ -21,6 +21,7 @@ from pathing.disjoint_search import (
     task_of,
 )
 from pathing.errors import LabelBudget, NoPath
+from pathing.label_setting.nearest import least_limit
 
 # Bounds closer than this, as a share, are equal: the solver adds up in other orders.
 _PROVEN = 1e-8
@@ -72,8 +73,7 @@ def _named(asked: Asked, arc: int) -> str:
 def _not_so_many(asked: Asked, why: str, most: int | None) -> NoPath:
     if (alone := _not_even_one(asked)) is not None:
         return alone
-    nearest = None if most is None else float(most)
-    return _no_path(asked, f"{_none_such(asked)}: {why}", "k", nearest)
+    return _no_path(asked, f"{_none_such(asked)}: {why}", "k", most)
 
 
 def _none_such(asked: Asked) -> str:
@@ -110,14 +110,16 @@ def _possible(asked: Asked) -> bool:
 def _at_fault(asked: Asked, field: str) -> NoPath:
     """Name the constraint without which there are paths and, if it is a limit, the least that works."""
     question = asked.question
-    nearest = _least_limit(asked, field) if field in question.limits else None
-    than = "without it there are" if nearest is None else f"{nearest:g} is the least that each of them can keep"
+    nearest, than = None, "without it there are"
+    if field in question.limits and (least := _least_total(asked, field)) is not None:
+        nearest, text = least_limit(field, least)
+        than = f"{text} is the least that each of them can keep"
     reason = f"{_none_such(asked)} with {field} {getattr(question.constraints, field)!r}; {than}"
     return _no_path(asked, reason, field, nearest)
 
 
-def _least_limit(asked: Asked, field: str) -> float | None:
-    """Give the least value of a limit, all else as it is, that leaves paths; None where not known in time."""
+def _least_total(asked: Asked, field: str) -> float | None:
+    """Give the least sum of a limit's values, all else as it is, that leaves paths; None if not known in time."""
     question = asked.question
     amounts = np.where(np.isfinite(question.weights), question.limits[field].values, np.inf)
     asked = replace(asked, question=replace(question.without(field), weights=amounts))
@@ -131,4 +133,4 @@ def _least_limit(asked: Asked, field: str) -> float | None:
     least = max(math.fsum(amounts[list(links)]) for links in solution.paths)
     if solution.lower_bound < least * (1 - _PROVEN):
         return None
-    return {"max_loss": -math.expm1(-least), "max_hops": float(round(least))}.get(field, least)
+    return least

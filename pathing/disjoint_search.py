@@ -12,7 +12,8 @@ import numpy as np
 
 from pathing.csr import FloatArray
 from pathing.disjoint_flow import Flow, least_flow, network, paths_of
-from pathing.disjoint_program import Bound, Effort, Risk, Solution, Task, solve
+from pathing.disjoint_model import Bound, Risk, Task
+from pathing.disjoint_program import Effort, Solution, solve
 from pathing.label_setting.question import ROUNDING, Question
 from pathing.shortest import shortest_paths_to
 from pathing.topology import Topology

@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 
 from pathing.dataset import Dataset, LonLat, are_lon_lat, great_circle_ms, latency_notes
 from pathing.errors import BadFile, PathingError
+from pathing.file_text import shortened, shown
 from pathing.topology import Topology
 from pathing.xml import number, read_root
 
@@ -50,7 +51,7 @@ def parse(file: object, data: bytes, capacity_mbps: float) -> Dataset:
     assumed = total = 0
     for edge in _edges(file, graph, keys, names):
         if edge.src == edge.dst:
-            notes.append(f"{edge.where} left out, a loop from {edge.src!r} to itself")
+            notes.append(f"{edge.where} left out, a loop from {shown(edge.src)} to itself")
             continue
         total += 1
         assumed += "LinkSpeedRaw" not in edge.data
@@ -65,7 +66,7 @@ def _keys(file: object, root: ElementTree.Element) -> dict[str, str]:
     for key in root.iterfind("key"):
         key_id = _attribute(file, key, "id", "a <key>")
         if key_id in keys:
-            raise BadFile(file, f"key {key_id!r}", "it is declared twice", "each key once")
+            raise BadFile(file, f"key {shown(key_id)}", "it is declared twice", "each key once")
         keys[key_id] = key.get("attr.name") or ""
     return keys
 
@@ -87,7 +88,7 @@ def _nodes(
     places: dict[str, LonLat] = {}
     for node in graph.iterfind("node"):
         node_id = _attribute(file, node, "id", "a <node>")
-        where = f"node {node_id!r}"
+        where = f"node {shown(node_id)}"
         if node_id in labels:
             raise BadFile(file, where, "it is there twice", "each node once")
         data = _data(file, node, keys, where)
@@ -113,18 +114,18 @@ def _edges(
 ) -> Iterator[_Edge]:
     default = graph.get("edgedefault")
     if default not in {"directed", "undirected"}:
-        raise BadFile(file, "the <graph>", f"edgedefault is {default!r}", "'directed' or 'undirected'")
+        raise BadFile(file, "the <graph>", f"edgedefault is {shown(default)}", "'directed' or 'undirected'")
     for position, edge in enumerate(graph.iterfind("edge"), start=1):
-        where = f"edge {position} ({edge.get('source')!r} to {edge.get('target')!r})"
+        where = f"edge {position} ({shown(edge.get('source'))} to {shown(edge.get('target'))})"
         ends = []
         for end in ("source", "target"):
             node_id = _attribute(file, edge, end, where)
             if node_id not in names:
-                raise BadFile(file, where, f"no node has the id {node_id!r}", "the id of a node of this file")
+                raise BadFile(file, where, f"no node has the id {shown(node_id)}", "the id of a node of this file")
             ends.append(names[node_id])
         directed = edge.get("directed", "true" if default == "directed" else "false")
         if directed not in {"true", "false"}:
-            raise BadFile(file, where, f"directed is {directed!r}", "'true' or 'false'")
+            raise BadFile(file, where, f"directed is {shown(directed)}", "'true' or 'false'")
         yield _Edge(where, ends[0], ends[1], directed == "true", _data(file, edge, keys, where))
 
 
@@ -141,7 +142,7 @@ def _add_links(
         for src, dst in ways:
             topology.add_link(src, dst, capacity_mbps=capacity_mbps, latency_ms=latency_ms)
     except PathingError as error:
-        raise BadFile(file, edge.where, str(error), "LinkSpeedRaw above 0") from error
+        raise BadFile(file, edge.where, shortened(str(error), 300), "LinkSpeedRaw above 0") from error
 
 
 def _data(file: object, element: ElementTree.Element, keys: Mapping[str, str], where: str) -> dict[str, str]:
@@ -150,7 +151,7 @@ def _data(file: object, element: ElementTree.Element, keys: Mapping[str, str], w
     for data in element.iterfind("data"):
         key_id = data.get("key") or ""
         if key_id not in keys:
-            raise BadFile(file, where, f"its <data> has the key {key_id!r}", "the id of a <key> of this file")
+            raise BadFile(file, where, f"its <data> has the key {shown(key_id)}", "the id of a <key> of this file")
         if text := (data.text or "").strip():
             said[keys[key_id]] = text
     return said

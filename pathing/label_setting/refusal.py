@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
-from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
+from decimal import ROUND_FLOOR
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,11 +13,11 @@ import numpy as np
 from pathing.constraints import Constraints
 from pathing.errors import Fault, NoPath
 from pathing.label_setting.lightest import OutOfLabels, lightest
+from pathing.label_setting.nearest import least_limit, rounded
 from pathing.label_setting.problem import Problem, in_numbers
-from pathing.label_setting.question import ROUNDING, Question, ask, free_mbps, log_loss
+from pathing.label_setting.question import ROUNDING, Question, ask, free_mbps
 from pathing.shortest import shortest_path
 
-_DIGITS = 6
 # What constraints are when they ask for nothing.
 _NOTHING = {field.name: field.default for field in fields(Constraints)}
 
@@ -128,15 +128,8 @@ def _remedy(question: Question, problem: Problem, field: str, label_budget: int)
 
 
 def _least(question: Question, field: str, links: Sequence[int]) -> _Remedy:
-    total = math.fsum(question.limits[field].values[list(links)])
-    if field == "max_hops":
-        return _Remedy(f"{len(links)} is the least", len(links))
-    if field == "max_latency_ms":
-        return _Remedy(f"{_rounded(total, ROUND_CEILING)} ms is the least", total)
-    loss = -math.expm1(-total)
-    while log_loss(loss) < total:
-        loss = math.nextafter(loss, 1.0)
-    return _Remedy(f"{_rounded(loss, ROUND_CEILING)} is the least", loss)
+    nearest, text = least_limit(field, math.fsum(question.limits[field].values[list(links)]))
+    return _Remedy(f"{text} is the least", nearest)
 
 
 def _most_bandwidth(question: Question, label_budget: int) -> _Remedy | None:
@@ -155,7 +148,7 @@ def _most_bandwidth(question: Question, label_budget: int) -> _Remedy | None:
         else:
             fails = middle
     width = float(widths[works])
-    return _Remedy(f"{_rounded(width, ROUND_FLOOR)} Mbit/s is the most", width)
+    return _Remedy(f"{rounded(width, ROUND_FLOOR)} Mbit/s is the most", width)
 
 
 def _in_the_way(question: Question, field: str, links: Sequence[int]) -> str:
@@ -181,13 +174,6 @@ def _in_the_way(question: Question, field: str, links: Sequence[int]) -> str:
     else:
         found = f"takes {_listed([f'link {link.id}' for link in barred])}"
     return f"the best path without this constraint {found}"
-
-
-def _rounded(value: float, direction: str) -> float:
-    """Round to a few digits, to the side that still works; what a sum's rounding added is taken off first."""
-    noise = value * ROUNDING / 10
-    value += noise if direction == ROUND_FLOOR else -noise
-    return float(Context(prec=_DIGITS, rounding=direction).create_decimal(Decimal(value)))
 
 
 def _quoted(names: Iterable[str]) -> str:

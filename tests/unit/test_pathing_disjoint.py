@@ -1,9 +1,10 @@
 """Disjoint paths against all sets of paths on small multigraphs, and against networkx's flows on larger ones."""
 
 import dataclasses
+import itertools
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations_with_replacement, pairwise
 
@@ -13,11 +14,14 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from pathing.constrained import constrained_path
 from pathing.constraints import Constraints
 from pathing.disjoint import DisjointPaths, disjoint_paths
 from pathing.disjoint_program import Undecided
 from pathing.disjoint_search import Apart
 from pathing.errors import ConstraintError, NoPath, PathingError, UnknownNode, WeightError
+from pathing.label_setting.nearest import least_limit
+from pathing.label_setting.question import log_loss
 from pathing.link import Link
 from pathing.topology import Topology
 
@@ -209,6 +213,9 @@ def test_weights_of_very_different_sizes_do_not_make_it_claim_too_much(
     several = assert_good(topology, answer, k, by)
     assert not any(n_shared(several, by))
     assert answer.lower_bound <= wanted[1] * (1 + 1e-12)
+    # As far as the answer is told to reach with such weights.
+    heaviest = max(cable.weight for cable in network)
+    assert wanted[1] - answer.lower_bound <= max(1e-8 * wanted[1], 1e-14 * heaviest)
     assert by == "srlg" or answer.weight == pytest.approx(wanted[1], rel=1e-12, abs=0)
 
 
@@ -234,6 +241,24 @@ def test_each_path_satisfies_the_constraints_and_all_weigh_the_least(
     assert_least(network, k, by, maximally=maximally, limits=limits)
 
 
+@given(networks(st.floats(0.01, 100)), st.sampled_from(KINDS), CONSTRAINTS)
+@settings(deadline=None, max_examples=100)
+def test_one_path_alone_is_the_best_under_constraints(
+    network: list[Cable], by: Apart, limits: Constraints
+) -> None:
+    topology = build(network)
+    if next(ways(topology, limits), None) is None:
+        with pytest.raises(NoPath) as alone:
+            constrained_path(topology, "n0", "n1", limits, "weight")
+        with pytest.raises(NoPath) as caught:
+            disjoint_paths(topology, "n0", "n1", 1, by, "weight", constraints=limits)
+        assert str(caught.value) == str(alone.value)
+        return
+    path = constrained_path(topology, "n0", "n1", limits, "weight")
+    answer = disjoint_paths(topology, "n0", "n1", 1, by, "weight", constraints=limits)
+    assert answer.weight == answer.lower_bound == pytest.approx(path.weight, rel=1e-12)
+
+
 @given(networks(), st.integers(2, 3), st.sampled_from(KINDS), CONSTRAINTS)
 @settings(deadline=None, max_examples=150)
 def test_the_nearest_value_works_and_nothing_nearer_does(
@@ -246,12 +271,15 @@ def test_the_nearest_value_works_and_nothing_nearer_does(
     refused = caught.value
     assume(refused.constraint is not None and refused.nearest is not None)
     if refused.constraint == "k":
-        fewer = int(refused.nearest or 0)
+        fewer = refused.nearest or 0
+        assert isinstance(fewer, int)
         disjoint_paths(topology, "n0", "n1", fewer, by, "weight", constraints=limits)
         assert fewer < k and least(topology, fewer + 1, by, limits=limits) is None
     elif "there are no" in refused.reason:  # not said of one path alone
-        value = refused.nearest or 0.0
-        disjoint_paths(topology, "n0", "n1", k, by, "weight", constraints=limited(limits, refused, value))
+        value = refused.nearest or 0
+        for asked_again in (value, said(refused)):
+            again = limited(limits, refused, asked_again)
+            disjoint_paths(topology, "n0", "n1", k, by, "weight", constraints=again)
         step = 1 if refused.constraint == "max_hops" else 1e-6
         nearer = limited(limits, refused, max(0, value - step))
         assert not value or least(topology, k, by, limits=nearer) is None
@@ -259,8 +287,46 @@ def test_the_nearest_value_works_and_nothing_nearer_does(
 
 def limited(limits: Constraints, refused: NoPath, value: float) -> Constraints:
     """The same constraints with another value for the one at fault."""
-    number = int(value) if refused.constraint == "max_hops" else value
-    return dataclasses.replace(limits, **{str(refused.constraint): number})  # type: ignore[arg-type]  # by name
+    return dataclasses.replace(limits, **{str(refused.constraint): value})  # type: ignore[arg-type]  # by name
+
+
+def said(refused: NoPath) -> float:
+    """The value that the text says is the least."""
+    text = refused.reason.split("; ")[-1].split(" is the least")[0].removesuffix(" ms")
+    return int(text) if refused.constraint == "max_hops" else float(text)
+
+
+@pytest.mark.parametrize(
+    "limits", [{"max_latency_ms": 0.3}, {"max_hops": 1}, {"max_loss": 0.5}, {"max_loss": 1 - 1e-12}]
+)
+@pytest.mark.parametrize("loss", [0.7654321, 0.999, 0.9999997, 0.99999995, 1 - 2**-30])
+def test_the_nearest_value_and_the_text_work_when_asked_again(limits: dict[str, float], loss: float) -> None:
+    # Of the two ways one has two links; its latency has more digits than a message shows.
+    topology = build(
+        [
+            Cable("n0", "n2", latency_ms=0.1, loss=loss),
+            Cable("n2", "n1", latency_ms=1 / 3, loss=loss),
+            Cable("n0", "n1", latency_ms=0.01),
+        ]
+    )
+    asked = Constraints(**limits)  # type: ignore[arg-type]  # by name
+    try:
+        disjoint_paths(topology, "n0", "n1", constraints=asked)
+    except NoPath as error:
+        refused = error
+    else:  # the way loses no more than it may
+        return
+    assert refused.nearest is not None
+    for value in (refused.nearest, said(refused)):
+        disjoint_paths(topology, "n0", "n1", constraints=limited(asked, refused, value))
+
+
+@given(st.floats(1e-12, 80))
+@settings(deadline=None)
+def test_a_loss_as_said_is_enough_for_what_a_path_loses(total: float) -> None:
+    loss, text = least_limit("max_loss", total)
+    assert log_loss(loss) >= total
+    assert float(text) <= 1 and log_loss(float(text)) >= total * (1 - 1e-12)
 
 
 @given(networks(), st.integers(2, 4), st.sampled_from(["link", "node"]))
@@ -431,7 +497,7 @@ def test_a_limit_missed_by_less_than_the_solver_sees_is_missed() -> None:
 
 def test_a_limit_that_one_path_can_keep_but_not_two_is_named_with_the_least_that_two_can() -> None:
     topology = build([Cable("n0", "n1", latency_ms=value) for value in (2.0, 7.0, 9.0)])
-    with pytest.raises(NoPath, match=r"with max_latency_ms 5\.0; 7 is the least") as caught:
+    with pytest.raises(NoPath, match=r"with max_latency_ms 5\.0; 7\.0 ms is the least") as caught:
         disjoint_paths(topology, "n0", "n1", constraints=Constraints(max_latency_ms=5.0))
     assert (caught.value.constraint, caught.value.nearest) == ("max_latency_ms", 7.0)
     with pytest.raises(NoPath, match=r"2\.0 ms is the least"):
@@ -439,7 +505,7 @@ def test_a_limit_that_one_path_can_keep_but_not_two_is_named_with_the_least_that
     # The two of least total latency, 2 and 16 ms, are not the two that need the least limit.
     latencies = (("n0", "a", 1), ("a", "n1", 1), ("n0", "b", 8), ("b", "n1", 8), ("a", "b", 1), ("b", "a", 1))
     topology = build([Cable(src, dst, latency_ms=latency) for src, dst, latency in latencies])
-    with pytest.raises(NoPath, match="10 is the least") as caught:
+    with pytest.raises(NoPath, match=r"10\.0 ms is the least") as caught:
         disjoint_paths(topology, "n0", "n1", constraints=Constraints(max_latency_ms=5.0))
     assert caught.value.nearest == 10
 
@@ -487,6 +553,23 @@ def test_when_the_time_is_up_it_claims_no_more_than_it_knows() -> None:
         disjoint_paths(topology, "n0", "n1", 3, "srlg", "weight", time_limit_s=1e-6)
 
 
+def test_on_a_clock_the_time_it_takes_to_build_the_programme_counts() -> None:
+    topology = crossing(6)
+    slow = itertools.count(step=100).__next__  # of the 60 s nothing is left when the programme is built
+
+    def paths(k: int, clock: Callable[[], float], *, maximally: bool) -> DisjointPaths:
+        return disjoint_paths(
+            topology, "n0", "n1", k, "srlg", "weight", maximally=maximally, time_limit_s=60, clock=clock
+        )
+
+    optimum = disjoint_paths(topology, "n0", "n1", 2, "srlg", "weight", maximally=True)
+    assert paths(2, lambda: 7.0, maximally=True) == optimum
+    hasty = paths(2, slow, maximally=True)
+    assert not hasty.fewest or hasty.gap > optimum.gap
+    with pytest.raises(Undecided, match="in 60 s"):
+        paths(3, slow, maximally=False)
+
+
 def test_a_gap_allows_a_heavier_answer_and_bounds_it() -> None:
     topology = crossing(4)
     optimum = disjoint_paths(topology, "n0", "n1", 2, "srlg", "weight", maximally=True)
@@ -527,7 +610,12 @@ def test_bad_arguments_are_named() -> None:
         ({"by": "fibre"}, "by is 'fibre'; it must be one of link, node, srlg"),
         ({"gap": -0.1}, "gap is -0.1"),
         ({"gap": math.nan}, "gap is nan"),
+        ({"gap": "2"}, "gap is '2'"),
+        ({"gap": None}, "gap is None"),
+        ({"gap": True}, "gap is True"),
         ({"time_limit_s": 0}, "time_limit_s is 0"),
+        ({"time_limit_s": "2"}, "time_limit_s is '2'"),
+        ({"time_limit_s": [1]}, r"time_limit_s is \[1\]"),
         ({"dst": "n0"}, "src and dst are both 'n0'"),
     ):
         with pytest.raises(PathingError, match=message):

@@ -117,6 +117,7 @@ def test_directed_graphs_give_one_link_an_edge(file: Path) -> None:
         ('id="d3"', "", "a <key>: it has no id"),
         ("64000", "fast", "edge 3 .'1' to '2'.: LinkSpeedRaw is 'fast'"),
         ("64000", "0", "edge 3 .'1' to '2'.: .*capacity_mbps is 0.0"),
+        ("64000", "64_000", "edge 3 .'1' to '2'.: LinkSpeedRaw is '64_000'; expected a finite number"),
         ("64000", "inf", "edge 3 .'1' to '2'.: LinkSpeedRaw is 'inf'"),
         ("40.7", "north", "node '0': Latitude is 'north'"),
         ('<node id="1">', '<node id="0">', "node '0': it is there twice"),

@@ -1,8 +1,13 @@
 """The file readers: real networks in the right units, and nothing but BadFile for anything else."""
 
+import codecs
 import contextlib
 import gzip
 import math
+import subprocess
+import sys
+from collections.abc import Callable
+from itertools import permutations
 from pathlib import Path
 
 import pytest
@@ -14,6 +19,7 @@ from pathing import (
     Dataset,
     TopologyError,
     great_circle_ms,
+    read_graphml,
     read_repetita,
     read_repetita_demands,
     read_sndlib,
@@ -139,6 +145,17 @@ def test_all_260_repetita_networks() -> None:
 
 
 @needs_data
+def test_all_260_repetita_demands() -> None:
+    files = sorted((TOPOLOGIES / "repetita_zoo").glob("*.demands.gz"))
+    assert len(files) == 260
+    names = tuple(f"n{number}" for number in range(197))
+    for path in files:
+        demands = read_repetita_demands(path, names)
+        assert 12 <= len(demands) <= 197 * 196
+        assert min(demands.values()) >= 0 < max(demands.values())
+
+
+@needs_data
 def test_repetita_abilene_with_demands() -> None:
     folder = TOPOLOGIES / "repetita_zoo"
     data = read_repetita(folder / "Abilene.graph", folder / "Abilene.0000.demands.gz")
@@ -175,6 +192,11 @@ def test_all_19_sndlib_networks() -> None:
         ("edge_0 0 1 10 9953280", "edge_0 0 1 10 -5", "line 9: .*capacity_mbps"),
         ("edge_0 0 1 10", "edge_0 0 1", "line 9: 5 fields; expected 6"),
         ("edge_3 2 2 5 1000 552\n", "", "line 7: EDGES promises more rows"),
+        ("edge_2", "edge_0", "line 11: edge 'edge_0' is already there; expected each edge once"),
+        ("edge_3", "edge_0", "line 12: edge 'edge_0' is already there; expected each edge once"),
+        ("Far 2.3", "Far 2_3", "line 5: x is '2_3'; expected a finite number"),
+        ("Far 2.3", "Far 2.3 4", "line 5: more than 3 fields; expected 3"),
+        ("edge_0 0 1 10 9953280", "edge_0 0 1 10 9_953_280", "line 9: bw is '9_953_280'"),
     ],
 )
 def test_a_bad_repetita_file_is_told_where(file: Path, old: str, new: str, message: str) -> None:
@@ -194,6 +216,15 @@ def test_a_bad_repetita_file_is_told_where(file: Path, old: str, new: str, messa
         ("100.0", "-1", "link 'L1': .*capacity_mbps"),
         ("additionalModules", "otherModules", "link 'L2': no capacity"),
         (">3.5<", ">-3.5<", "demand 'D1': demandValue is -3.5"),
+        (">3.5<", ">3_5<", "demand 'D1': demandValue is '3_5'"),
+        ("<demandValue>3.5", "<routingUnit>-1</routingUnit><demandValue>-1", "demand 'D1': routingUnit is -1"),
+        ("<demandValue>3.5", "<routingUnit>-1</routingUnit><demandValue>0", "demand 'D1': routingUnit is -1"),
+        ('id="L2"', 'id="L1"', "link 'L1': it is already there; expected each link once"),
+        (
+            "</demands>",
+            '<demand id="D1" /></demands>',
+            "demand 'D1': it is already there; expected each demand once",
+        ),
         (
             "<target>Essen</target>\n  <dem",
             "<target>Berlin</target>\n  <dem",
@@ -207,6 +238,157 @@ def test_a_bad_sndlib_file_is_told_where(file: Path, old: str, new: str, message
     file.write_text(SNDLIB.replace(old, new))
     with pytest.raises(BadFile, match=f"{file}, {message}"):
         read_sndlib(file)
+
+
+def test_a_demand_that_comes_twice_is_told_where(file: Path) -> None:
+    file.write_text(DEMANDS.replace("demand_1", "demand_0"))
+    with pytest.raises(BadFile, match="line 4: demand 'demand_0' is already there; expected each demand once"):
+        read_repetita_demands(file, ("x", "y"))
+
+
+def test_a_byte_order_mark_is_no_part_of_the_text(file: Path) -> None:
+    file.write_bytes(codecs.BOM_UTF8 + REPETITA.encode())
+    assert read_repetita(file).topology.node_names == ("Here", "There", "Far")
+    file.write_bytes(codecs.BOM_UTF8 + DEMANDS.encode())
+    assert len(read_repetita_demands(file, ("x", "y"))) == 1
+    file.write_bytes(codecs.BOM_UTF8 + SNDLIB.replace("ISO-8859-1", "UTF-8").encode())
+    assert read_sndlib(file).demands
+
+
+def test_a_demand_for_each_pair_of_the_largest_network_is_not_too_much(file: Path) -> None:
+    pairs = permutations(range(754), 2)
+    rows = [f"demand_{number} {src} {dst} 300632\n" for number, (src, dst) in enumerate(pairs)]
+    file.write_bytes(gzip.compress(f"DEMANDS {len(rows)}\nlabel src dest bw\n{''.join(rows)}".encode(), 1))
+    assert len(read_repetita_demands(file, [f"n{number}" for number in range(754)])) == 754 * 753
+
+
+# Read by a process of its own, as the most memory that one ever had says nothing of a single file in it.
+MEASURED = """
+import resource, sys
+from pathlib import Path
+import pathing
+def peak_kb(): return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
+resource.setrlimit(resource.RLIMIT_AS, (3 * 1024**3,) * 2)
+before_kb = peak_kb()
+try:
+    getattr(pathing, sys.argv[1])(sys.argv[2])
+except pathing.BadFile as error:
+    print(peak_kb() - before_kb, error)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc to read the peak of memory from")
+@pytest.mark.parametrize(
+    ("reader", "content", "message"),
+    [
+        ("read_repetita", lambda: b"a\n" * 32_000_000, "larger than 16777216 bytes"),
+        ("read_repetita", lambda: b"a\n" * 8_000_000, "more than 250000 lines"),
+        ("read_repetita", lambda: b"NODES 1" + b" a" * 8_000_000, "no NODES section"),
+        ("read_graphml", lambda: b"<graphml>" + b"<a/>" * 16_000_000, "larger than 16777216 bytes"),
+        ("read_graphml", lambda: b"<graphml>" + b"<a/>" * 4_000_000, "more than 500000 elements"),
+        ("read_sndlib", lambda: b"<network>" + b"<a>" * 5_000_000, "more than 100 deep"),
+        (
+            "read_graphml",
+            lambda: b"<graphml" + b"".join(b" a%x=''" % i for i in range(1_400_000)),
+            "a tag is longer",
+        ),
+        ("read_sndlib", lambda: b"<network>" + b"ab\n" * 5_000_000, "more than 2000000 attributes and pieces"),
+    ],
+)
+def test_a_small_file_does_not_fill_the_memory(
+    tmp_path: Path, reader: str, content: Callable[[], bytes], message: str
+) -> None:
+    packed = tmp_path / "packed.gz"
+    packed.write_bytes(gzip.compress(content(), 1))
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURED, reader, packed],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[2],
+    )
+    peak_kb, said = done.stdout.split(" ", 1)
+    assert message in said
+    assert int(peak_kb) < 128 * 1024
+
+
+GIANT = "x" * 200_000
+NODE = f'<node id="{GIANT}"/>'
+TREE = '<graphml><key id="k" attr.name="LinkSpeedRaw"/><graph edgedefault="directed">{}</graph></graphml>'
+
+
+@pytest.mark.parametrize(
+    ("reader", "text"),
+    [
+        *(
+            (read_repetita, REPETITA.replace(old, new))
+            for old, new in (
+                ("-74.0", GIANT),
+                ("edge_0 0", f"edge_0 {GIANT}"),
+                ("edge_0 0", f"edge_0 {'9' * 200_000}"),
+                ("9953280 1913", f"{GIANT} 1913"),
+                ("There", f"{GIANT} 1 1\n{GIANT}"),
+                ("Here -74.0 40.7\nThere", f"{GIANT} 1 1\n{GIANT}"),
+                ("Here -74.0 40.7", f"{GIANT} 1 1\nEDGES"),
+                ("edge_1", f"{GIANT} 0 1 1 1 1\n{GIANT}"),
+            )
+        ),
+        *(
+            (read_repetita, REPETITA.replace("Here", GIANT).replace(old, new))
+            for old, new in (("9953280 1913", "-1 1913"), ("edge_0 0 1", "edge_0 7 1"))
+        ),
+        *(
+            (read_sndlib, SNDLIB.replace(old, new))
+            for old, new in (
+                ("100.0", GIANT),
+                ("100.0", "9" * 200_000),
+                ("7.5", GIANT),
+                ("<source>Berlin", f"<source>{GIANT}"),
+                ('id="Berlin"', f'id="{GIANT}"'),
+                ('id="L1"', f'id="{GIANT}"'),
+                ('id="D1"', f'id="{GIANT}"'),
+                ("3.5<", f"{GIANT}<"),
+                ("ISO-8859-1", GIANT),
+                ("network", GIANT),
+            )
+        ),
+        *(
+            (read_graphml, TREE.format(inside))
+            for inside in (
+                f"{NODE}{NODE}",
+                f'<node id="a"><data key="{GIANT}"/></node>',
+                f'<node id="a"/><edge source="a" target="{GIANT}"/>',
+                f'<node id="a"/><node id="b"/><edge source="a" target="b" directed="{GIANT}"/>',
+                f'<node id="a"/><node id="b"/><edge source="a" target="b"><data key="k">{GIANT}</data></edge>',
+                f'{NODE}<node id="b"/><edge source="b" target="{GIANT}"><data key="k">0</data></edge>',
+            )
+        ),
+        (read_graphml, TREE.replace("directed", GIANT)),
+        (read_graphml, TREE.replace("<graph ", f'<key id="{GIANT}"/><key id="{GIANT}"/><graph ')),
+        (read_graphml, f"<{GIANT}/>"),
+    ],
+)
+def test_what_a_message_shows_of_a_file_is_short(file: Path, reader: Callable[[Path], Dataset], text: str) -> None:
+    file.write_text(text)
+    with pytest.raises(BadFile) as caught:
+        reader(file)
+    assert len(str(caught.value)) < 700 + len(str(file))
+
+
+def test_notes_show_no_more_of_a_file_than_messages(file: Path) -> None:
+    file.write_text(REPETITA.replace("Far", GIANT).replace("edge_3", f"e{GIANT}"))
+    assert [len(note) < 250 for note in read_repetita(file).notes] == [True]
+    file.write_text(SNDLIB.replace("MBITPERSEC", GIANT))
+    assert all(len(note) < 250 for note in read_sndlib(file).notes)
+    loop = f'<node id="{GIANT}"/><edge source="{GIANT}" target="{GIANT}"/>'
+    file.write_text(TREE.format(loop))
+    assert all(len(note) < 250 for note in read_graphml(file).notes)
+
+
+@pytest.mark.parametrize("reader", [read_repetita, read_sndlib, read_graphml])
+def test_a_path_that_no_file_can_have_is_a_bad_file(reader: Callable[[str], Dataset]) -> None:
+    with pytest.raises(BadFile, match="cannot be read"):
+        reader("a\0b")
 
 
 def test_a_doctype_cannot_hide_in_another_encoding(file: Path) -> None:

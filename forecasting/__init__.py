@@ -1,16 +1,29 @@
 """Forecasts: past samples in, quantiles and probabilities out. No I/O, no clock, no threads."""
 
-from forecasting.errors import ForecastingError, NoHistory, PanelError, SettingError, UnknownSeries
+from forecasting.calendar import Calendar, Event, events_from_rows
+from forecasting.errors import (
+    ForecastingError,
+    NoHistory,
+    PanelError,
+    SettingError,
+    StoredError,
+    UnknownSeries,
+)
 from forecasting.forecast import DEFAULT_LEVELS, Forecast
 from forecasting.forecaster import Forecaster
+from forecasting.members import ALL_MEMBERS, MEMBERS, NEURAL
 from forecasting.panel import Panel
-from forecasting.parameters import MEMBERS, Parameters, fit_parameters
-from forecasting.sarimax import FitStatus
+from forecasting.parameters import Parameters, fit_parameters
+from forecasting.settings import Settings
+from forecasting.stored import dumps, loads
 
 __all__ = [
+    "ALL_MEMBERS",
     "DEFAULT_LEVELS",
     "MEMBERS",
-    "FitStatus",
+    "NEURAL",
+    "Calendar",
+    "Event",
     "Forecast",
     "Forecaster",
     "ForecastingError",
@@ -19,6 +32,11 @@ __all__ = [
     "PanelError",
     "Parameters",
     "SettingError",
+    "Settings",
+    "StoredError",
     "UnknownSeries",
+    "dumps",
+    "events_from_rows",
     "fit_parameters",
+    "loads",
 ]

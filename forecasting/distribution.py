@@ -25,6 +25,34 @@ def quantile_at(levels: tuple[float, ...], quantiles: FloatArray, level: float) 
     return answer
 
 
+def quantiles_at(levels: tuple[float, ...], quantiles: FloatArray, at: FloatArray) -> FloatArray:
+    """Read each quantile function at a level of its own, with the tails of `probability_above`.
+
+    `quantiles` is (..., len(levels)), ascending; `at` (...) is between 0 and 1, as is not either of them.
+    """
+    known = np.asarray(levels)
+    upper = np.clip(np.searchsorted(known, at), 1, known.size - 1)
+    low, high = (np.take_along_axis(quantiles, (upper - side)[..., None], axis=-1)[..., 0] for side in (1, 0))
+    share = np.clip((at - known[upper - 1]) / (known[upper] - known[upper - 1]), 0.0, 1.0)
+    low_tail, high_tail = _tails(known, quantiles)
+    under = low_tail * np.log(np.minimum(at / known[0], 1.0))
+    over = high_tail * np.log(np.minimum((1.0 - at) / (1.0 - known[-1]), 1.0))
+    answer: FloatArray = low + share * (high - low) + under - over
+    return answer
+
+
+def _tails(known: FloatArray, quantiles: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """The lengths of the exponential tails beyond the outermost levels."""
+    bottom, top = quantiles[..., 0], quantiles[..., -1]
+    mean_gap = (top - bottom) / (known[-1] - known[0])
+    low_gap = (quantiles[..., 1] - bottom) / (known[1] - known[0])
+    high_gap = (top - quantiles[..., -2]) / (known[-1] - known[-2])
+    return (
+        known[0] * np.maximum(low_gap, _LEAST_TAIL_SHARE * mean_gap),
+        (1.0 - known[-1]) * np.maximum(high_gap, _LEAST_TAIL_SHARE * mean_gap),
+    )
+
+
 def probability_above(levels: tuple[float, ...], quantiles: FloatArray, threshold: FloatArray) -> FloatArray:
     """Give P(X > threshold), the inverse of `quantile_at`, with exponential tails beyond the outermost levels.
 
@@ -42,14 +70,10 @@ def probability_above(levels: tuple[float, ...], quantiles: FloatArray, threshol
     width = at_upper - at_lower
     bottom, top = quantiles[..., 0], quantiles[..., -1]
     spread = top - bottom
+    low_tail, high_tail = _tails(known, quantiles)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         share = np.where(width > 0, (at - at_lower) / width, 1.0)
         inside = known[lower] + share * (known[lower + 1] - known[lower])
-        mean_gap = spread / (known[-1] - known[0])
-        low_gap = (quantiles[..., 1] - bottom) / (known[1] - known[0])
-        high_gap = (top - quantiles[..., -2]) / (known[-1] - known[-2])
-        low_tail = known[0] * np.maximum(low_gap, _LEAST_TAIL_SHARE * mean_gap)
-        high_tail = (1.0 - known[-1]) * np.maximum(high_gap, _LEAST_TAIL_SHARE * mean_gap)
         under = known[0] * np.exp(-(bottom - at) / low_tail)
         over = 1.0 - (1.0 - known[-1]) * np.exp(-(at - top) / high_tail)
     cumulative = np.where(below == 0, under, np.where(below > last, over, inside))

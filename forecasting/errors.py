@@ -18,6 +18,10 @@ class SettingError(ForecastingError, ValueError):
     """A horizon, level, member or season that no forecast can be made with."""
 
 
+class StoredError(ForecastingError, ValueError):
+    """Bytes that are no forecaster, are damaged, or were written by another release."""
+
+
 class NoHistory(ForecastingError):
     """A forecaster was asked for something before it was given any series."""
 

@@ -8,10 +8,14 @@ from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import ndtr
 
-from forecasting.distribution import probability_above, quantile_at
+from forecasting.distribution import probability_above, quantile_at, quantiles_at
 from forecasting.errors import SettingError
 from forecasting.panel import BoolArray, FloatArray, rows_of
+
+# No future is drawn from farther out.
+_LEAST_RANK = 1e-9
 
 DEFAULT_LEVELS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.975, 0.99)
 
@@ -69,6 +73,24 @@ class Forecast:
                 f"prob_above: threshold of shape {at.shape}; give one number or {len(self.names)}, none NaN"
             )
         return probability_above(self.levels, self.quantiles, at[:, None] if at.ndim else at)
+
+    def sample(self, count: int, seed: int = 0) -> FloatArray:
+        """Draw `count` futures of every series, (count, n, H), each step distributed as forecast.
+
+        Steps of one future belong together as those of a random walk do (their ranks correlate by sqrt(h / k) for
+        steps h < k), which is how far errors of traffic run; series are drawn apart. The same seed draws the same.
+        """
+        if count < 1:
+            raise SettingError(f"sample({count}): give the number of futures to draw, 1 or more")
+        n, horizon = self.mean.shape
+        walk = np.random.default_rng(seed).standard_normal((count, n, horizon)).cumsum(axis=-1)
+        ranks = ndtr(walk / np.sqrt(np.arange(1, horizon + 1)))
+        every = np.broadcast_to(self.quantiles, (count, *self.quantiles.shape))
+        drawn = quantiles_at(self.levels, every, np.clip(ranks, _LEAST_RANK, 1.0 - _LEAST_RANK))
+        # What cannot be below its least quantile, such as 0, is not drawn there either.
+        floor = np.where(self.quantiles[..., 0] >= 0.0, 0.0, -np.inf)
+        answer: FloatArray = np.maximum(drawn, floor)
+        return answer
 
     def select(self, names: Iterable[str]) -> Forecast:
         """Give the forecast of the series `names`, in that order; raises UnknownSeries."""

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
-from forecasting.errors import NoHistory
+from forecasting.anomalies import Verdict
+from forecasting.calendar import Calendar, Event
+from forecasting.errors import NoHistory, SettingError
 from forecasting.forecast import DEFAULT_LEVELS, Forecast, check_levels
 from forecasting.history import KEPT_POINTS, History
+from forecasting.members import MEMBERS, chosen
 from forecasting.panel import Panel
-from forecasting.parameters import MEMBERS, Parameters, check_settings, fit_in_parts, unfitted
+from forecasting.parameters import Parameters, Progress, fit_parameters, unfitted
+from forecasting.settings import Settings
 from forecasting.stream import Stream
 
-# How many points are played back after new parameters: enough to fill the error rings and settle the weights. Of
-# thousands of series fewer: a point of 2,000 takes 17 ms, and whoever asks is waiting.
-_REPLAYED = 1024
+# How many of the newest points are forecast and scored after new parameters: enough to settle all that is learnt.
+# Of thousands of series fewer: a point of 500 takes 6 ms, and whoever asks is waiting.
+REPLAYED = 1024
+# Long horizons need more: so many forecasts of the farthest step that do not overlap have to come true.
+_HORIZONS_REPLAYED = 8
 _LEAST_REPLAYED = 64
-_REPLAYED_VALUES = 128 * _REPLAYED
+_REPLAYED_SERIES = 256
 
 _NOTHING_HELD = "no series yet; give a panel to fit() or load() first"
 
@@ -27,73 +34,102 @@ _NOTHING_HELD = "no series yet; give a panel to fit() or load() first"
 class Forecaster:
     """Forecasts many series at once, `horizon` steps ahead.
 
-    `season_s` is the season in seconds (None: none); `levels` the quantile levels; `members` the models of the
-    pool, last value is always one of them; `seed` is for members that learn by chance, none so far. Raises
-    SettingError. Not thread-safe: one thread feeds it and asks it.
+    `levels` are the quantile levels; `members` the models of the pool, last value is always one of them; `events`
+    are scheduled ones, known before they begin; `calendar` says how long a day is, which days are holidays, and
+    may hold events too; `seed` is for members that learn by chance. After a fit, and whenever the history becomes
+    another one, the newest `replayed` points are played back to learn how much the members and their intervals are
+    worth; a point takes 1 to 6 ms. Raises SettingError. Not thread-safe: one thread feeds it and asks it.
     """
 
     def __init__(
         self,
         horizon: int,
         *,
-        season_s: float | None = None,
         levels: Sequence[float] = DEFAULT_LEVELS,
         members: Sequence[str] = MEMBERS,
+        events: Sequence[Event] = (),
+        calendar: Calendar | None = None,
         seed: int = 0,
+        replayed: int = REPLAYED,
     ) -> None:
-        check_settings(horizon, season_s, members)
-        self.horizon, self.season_s = horizon, season_s
-        self.levels, self.members, self.seed = tuple(float(level) for level in levels), tuple(members), seed
+        if replayed < 1:
+            raise SettingError(f"replayed is {replayed}; give the number of points to play back, 1 or more")
+        self.horizon, self.seed, self._replayed = horizon, seed, replayed
+        self.levels, self.members = tuple(float(level) for level in levels), chosen(members)
         check_levels(self.levels)
+        known = calendar or Calendar()
+        self.calendar = replace(known, events=(*known.events, *events))
+        Settings(horizon, 1.0)  # refuses a horizon that is none
         self._history: History | None = None
-        self._parameters = unfitted((), season_s, self.members)
+        self._parameters: Parameters | None = None
         self._stream: Stream | None = None
 
     @property
     def parameters(self) -> Parameters:
-        """The fitted parameters in use; series that were not fitted have those of last value."""
+        """The fitted parameters in use; series that were not fitted have those of last value. Raises NoHistory."""
+        if self._parameters is None:
+            raise NoHistory(_NOTHING_HELD)
         return self._parameters
+
+    def settings(self, step_s: float) -> Settings:
+        """What a fit to samples `step_s` apart has to know."""
+        return Settings(self.horizon, step_s, self.calendar, self.seed)
 
     def history(self) -> Panel:
         """Give the samples held, the newest 4096 points at most; raises NoHistory."""
         return self._known().tail(KEPT_POINTS)
 
-    def load(self, panel: Panel) -> None:
-        """Take `panel` as the history without a fit; parameters adopted before stay with their series, by name."""
-        self._adopt(History(panel), self._parameters)
+    def load(self, panel: Panel, parameters: Parameters | None = None) -> None:
+        """Take `panel` as the history without a fit, with `parameters` that were found before.
 
-    def fit(self, panel: Panel, executor: Executor | None = None) -> None:
+        Without them those in use stay with their series, by name.
+        """
+        settings = self.settings(panel.step_s)
+        kept = parameters or self._parameters
+        if kept is None or kept.settings != settings:
+            kept = unfitted(panel.names, settings, self.members)
+        self._adopt(History(panel), kept)
+
+    def fit(self, panel: Panel, executor: Executor | None = None, progress: Progress | None = None) -> None:
         """Take `panel` as the history and fit every series to it.
 
         With an `executor` the fits run there in chunks of series, and this waits for them; with a spawned process
-        pool that gives the same result as without. Raises what the executor raises when its workers die.
+        pool that gives the same result as without. `progress(done, total)` is called after every chunk. Raises
+        what the executor raises when its workers die.
         """
-        parameters = fit_in_parts(panel, self.season_s, self.horizon, self.members, executor)
+        parameters = fit_parameters(panel, self.settings(panel.step_s), self.members, executor, progress)
         self._adopt(History(panel), parameters)
 
     def adopt(self, parameters: Parameters) -> None:
         """Use parameters that `fit_parameters` found elsewhere, and play the history held back through them.
 
-        Series are matched by name. Takes about 0.3 ms for each of the newest 1024 points. Raises NoHistory.
+        Series are matched by name. Raises NoHistory.
         """
         self._adopt(self._known(), parameters)
 
-    set_parameters = adopt
-
-    def update(self, times: npt.ArrayLike, values: npt.ArrayLike) -> None:
+    def update(
+        self,
+        times: npt.ArrayLike,
+        values: npt.ArrayLike,
+        columns: Mapping[str, npt.ArrayLike] | None = None,
+    ) -> Verdict:
         """Move on by samples: `times` (k,) in seconds, `values` (n, k), rows as in the panel, NaN where missing.
 
-        A sample belongs to the nearest tick of the clock. Ticks that were jumped over count as missing; a sample
-        for a tick that was taken already is dropped. Raises PanelError for a wrong shape or infinities, NoHistory.
+        `columns` are (k,) or (n, k), as in the panel. A sample belongs to the nearest tick of the clock. Ticks
+        that were jumped over count as missing; a sample for a tick that was taken already is dropped. Raises
+        PanelError for a wrong shape or infinities, NoHistory.
+
+        Gives how surprising the samples of each tick were, arrays of (n, ticks).
         """
         history = self._known()
         new = history.append(
-            np.atleast_1d(np.asarray(times, dtype=np.float64)), np.asarray(values, dtype=np.float64)
+            np.atleast_1d(np.asarray(times, dtype=np.float64)),
+            np.asarray(values, dtype=np.float64),
+            {name: np.asarray(column, dtype=np.float64) for name, column in (columns or {}).items()},
         )
-        if new and self._stream is not None and new <= _REPLAYED:
-            _play(self._stream, history.tail(new))
-        elif new:
-            self._adopt(history, self._parameters)
+        if new and self._stream is not None and new <= self._replayed:
+            return self._stream.play(history.tail(new))
+        return self._adopt(history, self.parameters) if new else Verdict.stacked(())
 
     def predict(self) -> Forecast:
         """Forecast the `horizon` steps after the newest sample; raises NoHistory."""
@@ -106,14 +142,10 @@ class Forecaster:
             raise NoHistory(_NOTHING_HELD)
         return self._history
 
-    def _adopt(self, history: History, parameters: Parameters) -> None:
-        series = len(history.tail(1).names)
-        newest = history.tail(min(_REPLAYED, max(_LEAST_REPLAYED, _REPLAYED_VALUES // max(1, series))))
-        self._history, self._parameters = history, parameters.aligned(newest.names)
-        self._stream = Stream(self._parameters, self.horizon, newest.step_s, self.levels)
-        _play(self._stream, newest)
-
-
-def _play(stream: Stream, panel: Panel) -> None:
-    for index, time_s in enumerate(panel.times):
-        stream.step(float(time_s), panel.values[:, index])
+    def _adopt(self, history: History, parameters: Parameters) -> Verdict:
+        held = history.tail(KEPT_POINTS)
+        self._history, self._parameters = history, parameters.aligned(held.names)
+        self._stream = Stream(self._parameters, self.levels)
+        most = max(self._replayed, _HORIZONS_REPLAYED * self.horizon)
+        scored = min(most, max(_LEAST_REPLAYED, most * _REPLAYED_SERIES // max(1, len(held.names))))
+        return self._stream.play(held, scored)

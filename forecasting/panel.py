@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -22,19 +22,24 @@ class Panel:
     """Many series on one even clock.
 
     `times` (T,) are seconds, `step_s` apart; `values` (n_series, T) in any unit, NaN where a sample is missing
-    (a series that began later starts with NaN); `names` one for each row, all different. Raises PanelError.
+    (a series that began later starts with NaN); `names` one for each row, all different. `columns` are what else
+    was measured, by name: (T,) for all series or (n_series, T) for each, NaN where missing (the latency or the
+    loss of a link, the response time of an application). Raises PanelError.
     """
 
     times: FloatArray
     values: FloatArray
     names: tuple[str, ...]
     step_s: float
+    columns: Mapping[str, FloatArray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         # Copies are only made where the type is another: a panel is made once per fit, not per sample.
         object.__setattr__(self, "times", np.asarray(self.times, dtype=np.float64))
         object.__setattr__(self, "values", np.asarray(self.values, dtype=np.float64))
         object.__setattr__(self, "names", tuple(self.names))
+        as_arrays = {name: np.asarray(column, dtype=np.float64) for name, column in self.columns.items()}
+        object.__setattr__(self, "columns", as_arrays)
         self._check()
 
     def _check(self) -> None:
@@ -50,6 +55,13 @@ class Panel:
         if len(set(self.names)) != len(self.names):
             raise PanelError("two series have the same name; make the names different")
         check_values(self.values)
+        for name, column in self.columns.items():
+            if column.shape not in (self.times.shape, self.values.shape):
+                raise PanelError(
+                    f"column {name!r} has shape {column.shape}; give {self.times.shape} for all series or "
+                    f"{self.values.shape} for each"
+                )
+            check_values(column, f"column {name!r}")
         gaps = np.diff(self.times)
         if gaps.size and not np.all(np.abs(gaps - self.step_s) <= CLOCK_TOLERANCE * self.step_s):
             raise PanelError(
@@ -61,18 +73,31 @@ class Panel:
         """Give the newest `n` points of every series (all, when there are fewer); PanelError when n < 1."""
         if n < 1:
             raise PanelError(f"tail({n}): a panel has at least one point, ask for 1 or more")
-        return Panel(self.times[-n:], self.values[:, -n:], self.names, self.step_s)
+        columns = {name: column[..., -n:] for name, column in self.columns.items()}
+        return Panel(self.times[-n:], self.values[:, -n:], self.names, self.step_s, columns)
 
     def select(self, names: Iterable[str]) -> Panel:
         """Give the panel of the series `names`, in that order; raises UnknownSeries."""
-        wanted = tuple(names)
-        return Panel(self.times, self.values[rows_of(wanted, self.names)], wanted, self.step_s)
+        return self.rows(np.array(rows_of(tuple(names), self.names), dtype=np.intp))
+
+    def rows(self, which: slice | npt.NDArray[np.intp]) -> Panel:
+        """Give the panel of some series, by their rows."""
+        names = self.names[which] if isinstance(which, slice) else tuple(self.names[row] for row in which.tolist())
+        columns = {name: column[which] if column.ndim == 2 else column for name, column in self.columns.items()}
+        return Panel(self.times, self.values[which], names, self.step_s, columns)
+
+    def stacked_columns(self) -> FloatArray:
+        """Give the columns of every series, (n_series, n_columns, T), in the order of their names in `columns`."""
+        stacked = np.empty((len(self.names), len(self.columns), self.times.size))
+        for index, column in enumerate(self.columns.values()):
+            stacked[:, index] = column
+        return stacked
 
 
-def check_values(values: FloatArray) -> None:
+def check_values(values: FloatArray, what: str = "values") -> None:
     """Raise PanelError when a value is infinite."""
     if np.isinf(values).any():
-        raise PanelError("values holds infinities; mark samples that are not known with NaN")
+        raise PanelError(f"{what} holds infinities; mark samples that are not known with NaN")
 
 
 def rows_of(wanted: tuple[str, ...], names: tuple[str, ...]) -> list[int]:

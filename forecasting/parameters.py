@@ -1,151 +1,124 @@
-"""What a fit finds: a few numbers for each series, small enough to send from a worker to the controller."""
+"""What a fit finds: arrays of plain numbers for each member, small enough to send from process to process."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from concurrent.futures import Executor
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future, as_completed
+from dataclasses import dataclass
 
 import numpy as np
 
-from forecasting.errors import SettingError
-from forecasting.ewma import DEFAULT_WEIGHT, best_weights
-from forecasting.harmonics import PAIRS
-from forecasting.panel import FloatArray, Panel
-from forecasting.sarimax import FitStatus, SarimaxFit, fit_sarimax, no_fit
-
-MEMBERS = ("last", "ewma", "sarimax")
+from forecasting.members import Arrays, kind
+from forecasting.panel import Panel
+from forecasting.settings import Settings
 
 # Small enough that a pool stays busy to the end, large enough that starting a task costs nothing beside it.
 _SERIES_PER_TASK = 16
 
+Progress = Callable[[int, int], None]
+"""Called with how many parts of a fit are done, and how many there are."""
+
 
 @dataclass(frozen=True, eq=False)
 class Parameters:
-    """The fitted numbers of n series: plain arrays, to be pickled between processes.
+    """The fitted members of n series.
 
-    `ewma_weight` (n,) is the weight of the newest sample; `ar` (n, 2), `ma` (n,) and `harmonic` (n, 2 * PAIRS) are
-    those of `SarimaxFit`, zero where `status` (n,) is not "fitted"; `optimism` (n,) is by how much the errors of
-    SARIMAX on the samples it was fitted to are too small.
+    `arrays` are by member. Those of a member with one model for all series have no axis of series; all others
+    have it first.
     """
 
     names: tuple[str, ...]
-    season_s: float | None
-    members: tuple[str, ...]
-    ewma_weight: FloatArray
-    ar: FloatArray
-    ma: FloatArray
-    harmonic: FloatArray
-    optimism: FloatArray
-    status: tuple[FitStatus, ...]
+    settings: Settings
+    arrays: Mapping[str, Arrays]
 
     @property
-    def fitted(self) -> int:
-        """How many series have a SARIMAX model."""
-        return self.status.count(FitStatus.FITTED)
-
-    @property
-    def failed(self) -> int:
-        """How many SARIMAX fits did not converge or were not stationary; those series fall back to last value."""
-        return self.status.count(FitStatus.FAILED)
+    def members(self) -> tuple[str, ...]:
+        """The members, last value first."""
+        return tuple(self.arrays)
 
     def aligned(self, names: Sequence[str]) -> Parameters:
         """Give the parameters for `names` in that order; a series that was not fitted gets those of last value."""
+        if tuple(names) == self.names:
+            return self
         row = {name: index for index, name in enumerate(self.names)}
-        # One row more at the end, for the series that are new.
-        padded = concatenate([self, unfitted(("",), self.season_s, self.members)])
-        rows = [row.get(name, len(self.names)) for name in names]
+        rows = np.array([row.get(name, len(self.names)) for name in names], dtype=np.intp)
+        blank = unfitted(("",), self.settings, self.members)
         return Parameters(
             tuple(names),
-            self.season_s,
-            self.members,
-            **{field: getattr(padded, field)[rows] for field in _ARRAYS},
-            status=tuple(padded.status[index] for index in rows),
+            self.settings,
+            {
+                member: arrays
+                if kind(member).SHARED
+                else {
+                    field: np.concatenate([array, blank.arrays[member][field]])[rows]
+                    for field, array in arrays.items()
+                }
+                for member, arrays in self.arrays.items()
+            },
         )
 
 
-_ARRAYS = tuple(field.name for field in fields(Parameters) if field.type == "FloatArray")
-
-
-def unfitted(names: Sequence[str], season_s: float | None, members: Sequence[str]) -> Parameters:
-    """Give parameters without a fit: SARIMAX is last value, EWMA has its usual weight."""
-    n = len(names)
+def unfitted(names: Sequence[str], settings: Settings, members: Sequence[str]) -> Parameters:
+    """Give parameters as of series without a sample. Members with one model for all are left out."""
+    panel = Panel(np.zeros(1), np.full((len(names), 1), np.nan), tuple(names), settings.step_s)
     return Parameters(
         tuple(names),
-        season_s,
-        tuple(members),
-        ewma_weight=np.full(n, DEFAULT_WEIGHT),
-        ar=np.zeros((n, 2)),
-        ma=np.zeros(n),
-        harmonic=np.zeros((n, 2 * PAIRS)),
-        optimism=np.ones(n),
-        status=(FitStatus.NOT_ASKED,) * n,
+        settings,
+        {member: kind(member).fit(panel, settings) for member in members if not kind(member).SHARED},
     )
 
 
-def fit_parameters(panel: Panel, season_s: float | None, horizon: int, members: Sequence[str]) -> Parameters:
-    """Fit every series of `panel`; for a worker process, so it is picklable and takes all it needs as arguments.
-
-    `horizon` is in steps, `season_s` in seconds (None: none); `members` as in Forecaster. Raises SettingError.
-    """
-    check_settings(horizon, season_s, members)
-    rows = panel.values
-    asked = "sarimax" in members
-    fits = [
-        fit_sarimax(panel.times, row, panel.step_s, season_s) if asked else no_fit(FitStatus.NOT_ASKED)
-        for row in rows
-    ]
-    return Parameters(
-        panel.names,
-        season_s,
-        tuple(members),
-        ewma_weight=best_weights(rows, horizon),
-        ar=np.array([fit.ar for fit in fits]).reshape(-1, 2),
-        ma=np.array([fit.ma for fit in fits]),
-        harmonic=np.array([fit.harmonic for fit in fits]).reshape(-1, 2 * PAIRS),
-        optimism=np.array([_optimism(fit) for fit in fits]),
-        status=tuple(fit.status for fit in fits),
-    )
-
-
-def _optimism(fit: SarimaxFit) -> float:
-    """Say how much larger errors are out of sample (Akaike's final prediction error, (n + k) / (n - k))."""
-    n, k = fit.points, fit.coefficients
-    return math.sqrt((n + k) / (n - k)) if n > k else 1.0
-
-
-def fit_in_parts(
-    panel: Panel, season_s: float | None, horizon: int, members: Sequence[str], executor: Executor | None
+def fit_parameters(
+    panel: Panel,
+    settings: Settings,
+    members: Sequence[str],
+    executor: Executor | None = None,
+    progress: Progress | None = None,
 ) -> Parameters:
-    """Do `fit_parameters` in chunks of series on `executor`, or here when it is None; the result is the same."""
-    if executor is None or not panel.names:
-        return fit_parameters(panel, season_s, horizon, members)
-    parts = [
-        panel.select(panel.names[start : start + _SERIES_PER_TASK])
-        for start in range(0, len(panel.names), _SERIES_PER_TASK)
-    ]
-    tasks = [executor.submit(fit_parameters, part, season_s, horizon, tuple(members)) for part in parts]
-    return concatenate([task.result() for task in tasks])
+    """Fit every member to every series of `panel`.
+
+    With an `executor` that is done there in chunks of series, and this waits; with a spawned process pool that
+    gives the same result as without. Raises what the executor raises when its workers die.
+    """
+    parts = list(_parts(panel, members))
+    results: list[dict[str, Arrays]] = [{} for _ in parts]
+    if executor is None:
+        for number, (part, names) in enumerate(parts):
+            results[number] = fit_members(part, settings, names)
+            _tell(progress, number + 1, len(parts))
+    else:
+        tasks: dict[Future[dict[str, Arrays]], int] = {
+            executor.submit(fit_members, part, settings, names): number
+            for number, (part, names) in enumerate(parts)
+        }
+        for done, task in enumerate(as_completed(tasks)):
+            results[tasks[task]] = task.result()
+            _tell(progress, done + 1, len(parts))
+    return Parameters(panel.names, settings, {member: _joined(member, results) for member in members})
 
 
-def concatenate(parts: Sequence[Parameters]) -> Parameters:
-    """Put the parameters of several panels with the same settings after one another."""
-    return Parameters(
-        tuple(name for part in parts for name in part.names),
-        parts[0].season_s,
-        parts[0].members,
-        **{field: np.concatenate([getattr(part, field) for part in parts]) for field in _ARRAYS},
-        status=tuple(status for part in parts for status in part.status),
-    )
+def fit_members(panel: Panel, settings: Settings, members: Sequence[str]) -> dict[str, Arrays]:
+    """Fit some members to some series: what a worker does, so it is picklable and takes all it needs."""
+    return {member: kind(member).fit(panel, settings) for member in members}
 
 
-def check_settings(horizon: int, season_s: float | None, members: Sequence[str]) -> None:
-    """Raise SettingError when no forecast can be made with these."""
-    if horizon < 1:
-        raise SettingError(f"horizon is {horizon}; give the number of steps to forecast, 1 or more")
-    if season_s is not None and not (np.isfinite(season_s) and season_s > 0):
-        raise SettingError(f"season_s is {season_s}; give the season in seconds, or None for none")
-    unknown = sorted(set(members) - set(MEMBERS))
-    if unknown or not members:
-        raise SettingError(f"members {tuple(members)}: choose from {', '.join(MEMBERS)}")
+def _parts(panel: Panel, members: Sequence[str]) -> Iterator[tuple[Panel, tuple[str, ...]]]:
+    """The longest task first: each member with one model for all series, then the others by chunks of series."""
+    for member in members:
+        if kind(member).SHARED:
+            yield panel, (member,)
+    own = tuple(member for member in members if not kind(member).SHARED)
+    for start in range(0, max(len(panel.names), 1), _SERIES_PER_TASK):
+        yield panel.rows(slice(start, start + _SERIES_PER_TASK)), own
+
+
+def _joined(member: str, results: Sequence[Mapping[str, Arrays]]) -> Arrays:
+    found = [result[member] for result in results if member in result]
+    if len(found) == 1:
+        return found[0]
+    return {field: np.concatenate([arrays[field] for arrays in found]) for field in found[0]}
+
+
+def _tell(progress: Progress | None, done: int, total: int) -> None:
+    if progress is not None:
+        progress(done, total)

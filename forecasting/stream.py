@@ -4,73 +4,104 @@ from __future__ import annotations
 
 import numpy as np
 
-from forecasting.blend import Blend
+from forecasting.anomalies import Anomalies, Verdict
+from forecasting.blend import QuantileBlend
+from forecasting.calibration import Calibration
 from forecasting.forecast import Forecast
-from forecasting.intervals import Intervals
-from forecasting.members import Sarimax, make_members
-from forecasting.panel import FloatArray
+from forecasting.members import Forgetting, Member, Sample, Spreading, kind
+from forecasting.panel import FloatArray, Panel
 from forecasting.parameters import Parameters
-
-# The row of the forecasts that were used, behind those of the members and of their blend.
-_USED = -1
 
 
 class Stream:
-    """Members, blend and intervals of n series, moved on together; nothing in it is ever refitted.
+    """Members, blend, calibration and anomalies of n series, moved on together; nothing in it is ever refitted.
 
     Replaying history through it is the back-test: a forecast only knows what was before it, apart from the fitted
-    parameters, whose `optimism` makes up for that.
+    parameters.
     """
 
-    def __init__(self, parameters: Parameters, horizon: int, step_s: float, levels: tuple[float, ...]) -> None:
-        n = len(parameters.names)
-        self._parameters, self._horizon, self._step_s, self._levels = parameters, horizon, step_s, levels
-        self._members = make_members(parameters)
-        self._blend = Blend(len(self._members), n, horizon)
-        self._intervals = Intervals(n, horizon, levels)
-        self._steps_ahead = step_s * np.arange(1, horizon + 1, dtype=np.float64)
-        # What was forecast at each of the last `horizon` times: members, blend, what was used; and its scale.
-        self._issued = np.full((horizon, len(self._members) + 2, n, horizon), np.nan)
-        self._issued_scale = np.ones((horizon, n))
-        self._taken = 0
-        self._ever_negative = np.zeros(n, dtype=np.bool_)
-        self._used = np.full((n, horizon), np.nan)
-        # Rows are members, blend, used; only SARIMAX may be judged on samples it was fitted to.
-        self._optimism = np.ones((len(self._members) + 2, n, 1))
-        self._optimism[[isinstance(member, Sarimax) for member in self._members] + [False, False]] = (
-            parameters.optimism[:, None]
-        )
+    def __init__(self, parameters: Parameters, levels: tuple[float, ...]) -> None:
+        n, settings = len(parameters.names), parameters.settings
+        self._names, self._settings, self._levels = parameters.names, settings, levels
+        self._members: list[Member] = [
+            kind(name).start(arrays, settings) for name, arrays in parameters.arrays.items()
+        ]
+        self._sure = [member for member in self._members if isinstance(member, Spreading)]
+        sure = tuple(index for index, member in enumerate(self._members) if isinstance(member, Spreading))
+        self._blend = QuantileBlend(len(self._members), n, settings.horizon, own=sure)
+        self._calibration = Calibration(n, settings.horizon, levels, settings.step_s, settings.calendar)
+        self._anomalies = Anomalies(n, self._calibration.steps, settings.step_s, settings.calendar)
+        self._steps_ahead = settings.step_s * np.arange(1, settings.horizon + 1, dtype=np.float64)
+        self._ever_seen, self._ever_negative = np.zeros(n, dtype=np.bool_), np.zeros(n, dtype=np.bool_)
+        self._median = np.zeros((n, settings.horizon))
 
-    def step(self, time_s: float, values: FloatArray) -> None:
-        """Take the samples (n,) of `time_s`, one step after the last, NaN where one is missing."""
-        ahead = np.arange(self._horizon)
-        # The forecast for now was made 1, 2, ... steps ago, and is its first, second, ... step.
-        slot = (self._taken - 1 - ahead) % self._horizon
-        errors = (values[None, :, None] - self._issued[slot, :, :, ahead].transpose(1, 2, 0)) * self._optimism
-        self._blend.record(errors[:_USED])
-        jumped = self._intervals.record(values, errors[_USED], self._issued_scale[slot].T)
-        # A jump is one event: the spread is not stretched once more by every forecast that was made before it.
-        self._issued[:, _USED, jumped] = np.nan
-        self._ever_negative |= values < 0
+    def play(self, panel: Panel, scored: int | None = None) -> Verdict:
+        """Take the samples of a panel, one time after the other; only the last `scored` are forecast and scored.
+
+        The first ones let members with a long memory find their state, which is cheap. Gives what is said of the
+        samples scored, each array (n, k).
+        """
+        columns = panel.stacked_columns()
+        first_scored = 0 if scored is None else max(0, panel.times.size - scored)
+        verdicts = []
+        for index, time_s in enumerate(panel.times.tolist()):
+            sample = Sample(time_s, panel.values[:, index], columns[:, :, index])
+            if index < first_scored:
+                self._move_on(sample)
+            else:
+                verdicts.append(self._step(sample))
+        return Verdict.stacked(verdicts)
+
+    def _step(self, sample: Sample) -> Verdict:
+        values = sample.values
+        self._blend.record(values)
+        verdict = self._anomalies.record(self._calibration.record(sample.time_s, values))
+        if verdict.changed.any():
+            # What was forecast from the old level is void, and members that remember it begin at the new one.
+            self._blend.forget(verdict.changed)
+            self._calibration.forget(verdict.changed)
+            for member in self._members:
+                if isinstance(member, Forgetting):
+                    member.forget(verdict.changed)
+        self._move_on(sample)
+        self._issue(sample.time_s)
+        return verdict
+
+    def _move_on(self, sample: Sample) -> None:
+        self._ever_seen |= np.isfinite(sample.values)
+        self._ever_negative |= sample.values < 0
         for member in self._members:
-            member.step(time_s, values)
-        self._issue(time_s)
+            member.step(sample)
 
     def _issue(self, time_s: float) -> None:
         times = time_s + self._steps_ahead
-        forecasts = np.stack([member.forecast(times) for member in self._members])
-        blended, used = self._blend.combine(forecasts)
-        self._used = np.where(self._ever_negative[:, None], used, np.maximum(used, 0.0))
-        slot = self._taken % self._horizon
-        self._issued[slot] = np.concatenate([forecasts, blended[None], self._used[None]])
-        self._issued_scale[slot] = self._intervals.scale()
-        self._taken += 1
+        medians = np.stack([member.forecast(times) for member in self._members])
+        # Before its first sample a series has no forecast; it is taken for 0, and nothing is learnt from that.
+        medians = np.where(self._ever_seen[:, None], medians, 0.0)
+        # A member that cannot say is last value.
+        medians = np.where(np.isfinite(medians), medians, medians[0])
+        spreads = np.stack([member.spread(times) for member in self._sure]) if self._sure else None
+        median, spread, disagreement = self._blend.combine(self._bounded(medians), spreads)
+        self._median = self._bounded(median)
+        self._blend.issue(self._calibration.issue(self._median, spread, disagreement))
+        if not self._ever_seen.all():
+            self._blend.forget(~self._ever_seen)
+            self._calibration.forget(~self._ever_seen)
+
+    def _bounded(self, values: FloatArray) -> FloatArray:
+        """A series that never was negative will not be; `values` is (..., n, H)."""
+        return np.where(self._ever_negative[:, None], values, np.maximum(values, 0.0))
 
     def forecast(self) -> Forecast:
         """Give the forecast made at the newest sample."""
-        mean = np.nan_to_num(self._used)
-        quantiles = mean[:, :, None] + self._intervals.offsets()
+        quantiles = self._calibration.quantiles()
         quantiles = np.where(self._ever_negative[:, None, None], quantiles, np.maximum(quantiles, 0.0))
+        quantiles[~self._ever_seen] = 0.0
         return Forecast(
-            self._parameters.names, self._step_s, self._levels, mean, quantiles, self._intervals.cold.copy()
+            self._names,
+            self._settings.step_s,
+            self._levels,
+            self._median.copy(),
+            quantiles,
+            self._calibration.cold.copy(),
         )

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-import struct
-import zipfile
-import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
@@ -17,29 +14,14 @@ import numpy.typing as npt
 from mininet_topos.topology import LabTopology
 from pathing.errors import BadFile
 from pathing.readers import read_sndlib
+from ryu_apps.forecasts.archive import read_matrices
+from ryu_apps.forecasts.errors import BadSeries
 
 FloatArray = npt.NDArray[np.float64]
 Moment: TypeAlias = np.datetime64[dt.date | int | None]
 
 DEFAULT_STEP_S = 300.0
-_BYTES_MAX = 2**31
-_KEYS = ("tm_mbps", "tm")
 _FORMATS = "give an .npz with tm_mbps (steps, nodes, nodes) or an SNDlib XML file, plain or gzipped"
-# What zipfile, zlib and numpy's header reader raise on bytes that are no archive of arrays.
-_UNREADABLE = (
-    OSError,
-    ValueError,
-    KeyError,
-    EOFError,
-    TypeError,
-    SyntaxError,
-    OverflowError,
-    MemoryError,
-    RuntimeError,  # a member that is encrypted; NotImplementedError, one packed in a way Python does not know
-    zlib.error,
-    struct.error,
-    zipfile.BadZipFile,
-)
 
 
 class BadDemand(ValueError):
@@ -171,62 +153,20 @@ def _sndlib(path: Path) -> Demand:
 
 def _npz(path: Path) -> Demand:
     try:
-        with zipfile.ZipFile(path) as archive:
-            names = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-            key = next((key for key in _KEYS if key in names), None)
-            if key is None:
-                raise BadDemand(
-                    f"{path}: has no array tm_mbps or tm, only {', '.join(sorted(names)[:8]) or 'nothing'}; "
-                    f"{_FORMATS}"
-                )
-            matrices = _array(path, archive, names[key], "fiu")
-            nodes = _array(path, archive, names["nodes"], "U") if "nodes" in names else None
-            times = _array(path, archive, names["time"], "M") if "time" in names else None
-    except BadDemand:
-        raise
-    except _UNREADABLE as error:
-        raise BadDemand(f"{path}: not a readable .npz ({type(error).__name__}: {error}); {_FORMATS}") from error
-    step_s, start = _steps(path, times, matrices.shape[0] if matrices.ndim else 0)
-    labels = () if nodes is None else tuple(str(node) for node in nodes.ravel())
-    return Demand(path.name, matrices.astype(np.float64), labels, step_s, start)
+        found = read_matrices(path)
+    except BadSeries as error:
+        raise BadDemand(f"{error}; {_FORMATS}") from error
+    step_s, start = _steps(path, found.times)
+    return Demand(path.name, found.values, found.nodes, step_s, start)
 
 
-def _array(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo, kinds: str) -> npt.NDArray[np.generic]:
-    """Read one array; pickles, wrong kinds and sizes that the file cannot hold are refused by its header."""
-    if info.file_size > _BYTES_MAX:
-        raise BadDemand(f"{path}: {info.filename} claims {info.file_size} bytes; split the file")
-    with archive.open(info) as member:
-        version = np.lib.format.read_magic(member)
-        read_header = (
-            np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        )
-        shape, _, dtype = read_header(member)
-    if dtype.hasobject:
-        raise BadDemand(
-            f"{path}: {info.filename} holds pickled objects, which are not opened; save plain numbers and text"
-        )
-    if dtype.kind not in kinds:
-        raise BadDemand(f"{path}: {info.filename} has type {dtype}; expected {_KIND_NAMES[kinds]}")
-    if any(n < 0 for n in shape) or math.prod(shape) * dtype.itemsize > info.file_size:
-        raise BadDemand(f"{path}: {info.filename} claims shape {shape}, more than it holds; the file is damaged")
-    with archive.open(info) as member:
-        array: npt.NDArray[np.generic] = np.lib.format.read_array(member, allow_pickle=False)
-    return array
-
-
-_KIND_NAMES = {"fiu": "numbers", "U": "text", "M": "times (datetime64)"}
-
-
-def _steps(path: Path, times: npt.NDArray[np.generic] | None, n: int) -> tuple[float, np.datetime64 | None]:
+def _steps(path: Path, times: FloatArray | None) -> tuple[float, Moment | None]:
     if times is None:
         return DEFAULT_STEP_S, None
-    if times.shape != (n,) or np.isnat(times).any():
-        raise BadDemand(
-            f"{path}: time has shape {times.shape} for {n} matrices, or holes; give one time a matrix, or none"
-        )
-    seconds = times.astype("datetime64[s]")
-    step_s = float(np.median(np.diff(seconds).astype(np.int64))) if n > 1 else DEFAULT_STEP_S
-    return step_s, np.datetime64(seconds[0], "s")
+    if np.isnan(times).any():
+        raise BadDemand(f"{path}: time holds holes; give one time a matrix, or none")
+    step_s = float(np.median(np.diff(times))) if times.size > 1 else DEFAULT_STEP_S
+    return step_s, np.datetime64(int(times[0]), "s")
 
 
 def map_to(demand: Demand, topology: LabTopology) -> Demand:

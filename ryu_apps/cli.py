@@ -6,18 +6,24 @@ import logging
 from dataclasses import dataclass, field
 from enum import StrEnum
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
 from typer.core import TyperGroup
 
+from ryu_apps.forecasts import commands as forecasts
+from ryu_apps.forecasts.commands import BacktestFailed
 from ryu_apps.paths import commands as paths
 from ryu_apps.paths.commands import PathCommandFailed
 from ryu_apps.rest import commands as asking
 from ryu_apps.rest.client import CallFailed
 from ryu_apps.rest.token import TokenError
+
+if TYPE_CHECKING:
+    from forecasting import Calendar
 
 PLUGINS = "lockstitch.commands"
 """The entry-point group of plug-ins: each is a typer.Typer whose commands are added at the top."""
@@ -27,7 +33,7 @@ class CannotStart(Exception):
     """The controller cannot start; the message says what to do."""
 
 
-KNOWN_ERRORS = (CallFailed, CannotStart, PathCommandFailed, TokenError)
+KNOWN_ERRORS = (BacktestFailed, CallFailed, CannotStart, PathCommandFailed, TokenError)
 """What is told in one line. Anything else is a fault of ours and keeps its traceback."""
 
 
@@ -108,6 +114,7 @@ app = typer.Typer(
 )
 app.add_typer(asking.commands)
 app.add_typer(paths.commands)
+app.add_typer(forecasts.commands)
 
 
 def _show_version(wanted: bool) -> None:
@@ -148,6 +155,13 @@ def controller(
     season: Annotated[
         float, typer.Option(min=1, help="Seconds in the daily cycle of the traffic, for the forecast.")
     ] = 86400.0,
+    events: Annotated[
+        Path | None, typer.Option(help="Scheduled events to expect: CSV with start_utc, end_utc and kind.")
+    ] = None,
+    members: Annotated[
+        str | None,
+        typer.Option(metavar="A,B", help="Models to forecast with; else all without extras."),
+    ] = None,
     share: Annotated[
         float, typer.Option(min=0.01, max=1.0, help="A link is hot above this share of its capacity ...")
     ] = 0.9,
@@ -174,7 +188,8 @@ def controller(
         rest_port=rest_port,
         period_s=period,
         trigger=Mode(trigger.value),
-        season_s=season,
+        calendar=_calendar(season, events),
+        members=_members(members),
         share=share,
         probability=probability,
     )
@@ -187,6 +202,33 @@ def controller(
 def main() -> None:
     """The console script."""
     app()
+
+
+def _calendar(season_s: float, events: Path | None) -> Calendar:
+    from forecasting import Calendar
+    from ryu_apps.forecasts.errors import BadSeries
+    from ryu_apps.forecasts.series import read_events
+
+    try:
+        return Calendar(day_s=season_s, events=() if events is None else read_events(events))
+    except (BadSeries, OSError) as error:
+        raise CannotStart(str(error)) from error
+
+
+def _members(names: str | None) -> tuple[str, ...]:
+    from forecasting import MEMBERS, NEURAL, SettingError
+    from forecasting.members import chosen
+
+    if names is None:
+        return MEMBERS
+    try:
+        found = chosen(name.strip() for name in names.split(","))
+    except SettingError as error:
+        raise CannotStart(f"--members: {error}") from error
+    neural = [name for name in found if name in NEURAL]
+    if neural and find_spec("torch") is None:
+        raise CannotStart(f"--members {neural[0]} needs PyTorch: pip install 'lockstitch[neural]'")
+    return found
 
 
 def _skipped(entry: metadata.EntryPoint, error: Exception) -> str:

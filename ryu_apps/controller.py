@@ -12,13 +12,14 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from os_ken.base.app_manager import AppManager
 from os_ken.ofproto import ofproto_protocol, ofproto_v1_3
 
+from forecasting import MEMBERS, Calendar
 from ryu_apps.app import ask
 from ryu_apps.channel import Channel
 from ryu_apps.demand_history import CAPACITY, MOST_PAIRS, DemandHistory, pairs_of
@@ -52,7 +53,7 @@ class StartError(RuntimeError):
 
 @dataclass(frozen=True)
 class Settings:
-    """How a controller runs. Ports of 0 mean any free one; season_s is the length of the daily cycle."""
+    """How a controller runs. Ports of 0 mean any free one; `calendar` and `members` are those of the forecasts."""
 
     state: Path
     of_host: str = "127.0.0.1"
@@ -61,7 +62,8 @@ class Settings:
     rest_port: int = 8080
     period_s: float = 1.0
     trigger: Mode = Mode.PREDICTIVE
-    season_s: float = 86400.0
+    calendar: Calendar = field(default_factory=Calendar)
+    members: tuple[str, ...] = MEMBERS
     share: float = 0.9
     probability: float = 0.3
     hold_s: float = 30.0
@@ -135,8 +137,8 @@ def _start_apps(
         (Installer, {}),
         (Forwarding, {"store": state}),
         (Stitcher, {"store": state, "key": key, "policy": None if settings.trigger is Mode.OFF else policy}),
-        (Predictor, {"mode": settings.trigger, "season_s": settings.season_s, "period_s": settings.period_s,
-                     "history": _demands_before(history, settings.period_s)}),
+        (Predictor, {"mode": settings.trigger, "calendar": settings.calendar, "members": settings.members,
+                     "period_s": settings.period_s, "history": _demands_before(history, settings.period_s)}),
         (Recorder, {"state": state, "history": history}),
         (Telemetry, {"period_s": settings.period_s}),
         (Discovery, {"key": key, "remembered": state.network(), "capacities": state.capacities(),

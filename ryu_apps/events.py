@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+import numpy.typing as npt
+
 from forecasting import Forecast
 from ryu_apps.app import Event, Request
 from stitching.network import LinkKey, Network, PortId
@@ -158,6 +161,47 @@ class OutlookReady(Event):
 @dataclass
 class OutlookRequest(Request[Outlook | None]):
     """What was forecast last?"""
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """A sample that nobody would have expected, of demands or of loads, and how surprising it was."""
+
+    time_s: float
+    kind: str
+    name: str
+    bits: float
+
+
+@dataclass(frozen=True)
+class ForecastStatus:
+    """How forecasts of demands and of link loads did: the share that came true of each central interval, lately.
+
+    `demands` and `loads` are by the share an interval should hold, empty before the first outcome; the counts are
+    of all outcomes. workers_lost is how many processes died over it; waited for how many periods an answer is due;
+    alarms are the newest ones, oldest first.
+    """
+
+    demands: Mapping[float, float]
+    demand_outcomes: int
+    loads: Mapping[float, float]
+    load_outcomes: int
+    workers_lost: int = 0
+    waited: int = 0
+    alarms: tuple[Alarm, ...] = ()
+
+
+@dataclass
+class ForecastStatusRequest(Request[ForecastStatus]):
+    """Did the forecasts come true?"""
+
+
+@dataclass
+class RecentLoadsRequest(Request[npt.NDArray[np.float64]]):
+    """What would these links have carried lately, as traffic is routed now? (n_links, samples), NaN unknown."""
+
+    links: tuple[LinkKey, ...]
+    samples: int
 
 
 # recorder ------------------------------------------------------------------------------------------------

@@ -1,16 +1,16 @@
 """Turns measured demands into an outlook: every demand, and every link as traffic is routed now.
 
 Link loads are not read off port counters: the counters of a link that has just lost a stitch say nothing about the
-next minute. The demands are put on today's routes, back through the history, and that is forecast.
+next minute. The demands are put on today's routes, back through the history, and that is forecast. Forecasts and
+fits are made in two other processes; what those hold can be lost at any time and is given to the next one again.
 """
 
 from __future__ import annotations
 
 import math
-import multiprocessing
-import os
-import threading
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from enum import StrEnum
@@ -19,18 +19,26 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from forecasting import DEFAULT_LEVELS, Forecast, Forecaster, Panel, Parameters, fit_parameters
+from forecasting import MEMBERS, Calendar, Panel, Parameters
+from forecasting.members import chosen
 from ryu_apps.app import App, Event, handles
 from ryu_apps.demand_history import DemandHistory
 from ryu_apps.events import (
+    Alarm,
+    ForecastStatus,
+    ForecastStatusRequest,
     NetworkChanged,
     Outlook,
     OutlookReady,
     OutlookRequest,
     RatesMeasured,
+    RecentLoadsRequest,
     StitchesChanged,
     VnetsChanged,
 )
+from ryu_apps.forecast_worker import Feed, Foresight, Pool, Worker
+from ryu_apps.foresight import HORIZON, Question, constant, link_names, pair_names
+from ryu_apps.outcomes import Outcomes
 from stitching.network import LinkKey, Network
 from stitching.routes import CARRYING, Pair, Route, default_routes, link_loads, stitched_routes
 from stitching.stitch import Stitch
@@ -38,14 +46,22 @@ from stitching.vnet import Directory
 
 Floats = npt.NDArray[np.float64]
 
-HORIZON = 8
-MEMBERS = ("last", "ewma", "sarimax")
 FIRST_FIT = 40
 """Samples before the first fit: with fewer there is nothing to fit."""
 
 REFIT_GROWTH = 1.5
 REFIT_MOST = 900
 """A fit is renewed when the history has grown by half, and at the latest after so many samples."""
+
+LATE_PERIODS = 30
+"""A process that has not answered for so long is taken for dead."""
+
+ALARMS_KEPT = 20
+
+_FIT_NICE = 10
+"""A fit may take its time; packets and rules may not."""
+
+DEMANDS, LOADS = "demands", "loads"
 
 
 class Mode(StrEnum):
@@ -60,39 +76,62 @@ class Mode(StrEnum):
 class Fitted(Event):
     """A worker process is done with a fit, or failed."""
 
-    result: Future[tuple[Parameters, Parameters]]
+    result: Future[list[Parameters]]
+
+
+@dataclass
+class Foreseen(Event):
+    """A worker process has a forecast, or failed."""
+
+    asked: Question
+    result: Future[dict[str, Foresight]]
 
 
 class Predictor(App):
-    """Owns the demand history and the two forecasters. Fits run in a process of their own."""
+    """Owns the demand history and the outlook."""
 
     _EVENTS: ClassVar[list[type]] = [OutlookReady]
 
     def __init__(
-        self, *args: Any, mode: Mode, period_s: float, season_s: float, history: DemandHistory, **kwargs: Any
+        self,
+        *args: Any,
+        mode: Mode,
+        period_s: float,
+        calendar: Calendar,
+        history: DemandHistory,
+        members: Sequence[str] = MEMBERS,
+        **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self._mode = mode
-        self._season_s = season_s
+        self._pool = Pool(HORIZON, chosen(members), calendar)
         self._history = history
+        self._period_s = period_s
         self._network = Network()
         self._directory = Directory.of(())
         self._stitches: tuple[Stitch, ...] = ()
         self._routes: dict[Pair, Route] = {}
         self._links: tuple[LinkKey, ...] = ()
         self._stale_routes = True
-        self._demands = Forecaster(HORIZON, season_s=season_s, members=MEMBERS)
-        self._loads = Forecaster(HORIZON, season_s=season_s, members=MEMBERS)
         self._known: tuple[Pair, ...] = ()
-        self._pool: ProcessPoolExecutor | None = None
-        self._fit: Future[tuple[Parameters, Parameters]] | None = None
+        self._demands, self._loads = Feed(), Feed()
+        self._worker, self._fitter = Worker(), Worker(nice=_FIT_NICE)
+        self._asked: Question | None = None
+        self._asking: Future[dict[str, Foresight]] | None = None
+        self._waited = 0
+        self._lost_in_a_row = 0
+        self._workers_lost = 0
+        self._fit: Future[list[Parameters]] | None = None
         self._fit_at = FIRST_FIT
         self._outlook: Outlook | None = None
-        self._period_s = period_s
+        self._outlook_beat: int | None = None
+        self._alarms: deque[Alarm] = deque(maxlen=ALARMS_KEPT)
+        self._outcomes = {DEMANDS: Outcomes(), LOADS: Outcomes()}
 
     def stop(self) -> None:
-        """End the worker process too."""
-        self._end_worker()
+        """End the worker processes too."""
+        self._worker.end()
+        self._fitter.end()
         super().stop()
 
     # -- what the fabric looks like -------------------------------------------------------------------------
@@ -122,11 +161,37 @@ class Predictor(App):
         """Answer the newest outlook."""
         self.serve(request, lambda: self._outlook)
 
+    @handles(ForecastStatusRequest)
+    def on_status_request(self, request: ForecastStatusRequest) -> None:
+        """Answer how the forecasts did."""
+        self.serve(request, self._status)
+
+    def _status(self) -> ForecastStatus:
+        demands, loads = self._outcomes[DEMANDS], self._outcomes[LOADS]
+        return ForecastStatus(
+            demands.shares(),
+            demands.total,
+            loads.shares(),
+            loads.total,
+            self._workers_lost,
+            self._waited,
+            tuple(self._alarms),
+        )
+
+    @handles(RecentLoadsRequest)
+    def on_recent_request(self, request: RecentLoadsRequest) -> None:
+        """Answer what the links carried lately."""
+        self.serve(request, lambda: self._recent(request))
+
+    def _recent(self, request: RecentLoadsRequest) -> Floats:
+        _, values = self._history.matrix()
+        return link_loads(values[:, -request.samples :], self._history.pairs, request.links, self._routes)
+
     # -- round the ring -------------------------------------------------------------------------------------
 
     @handles(RatesMeasured)
     def on_rates(self, event: RatesMeasured) -> None:
-        """A period is over: take its demands in and say what is to come."""
+        """A period is over: take its demands in and have looked into what is to come."""
         rates = event.rates
         if self._history.append(rates.time_s, rates.beat, rates.demand_mbps):
             self.log.warning("clock=stepped next=the forecast starts over on the new time")
@@ -136,67 +201,146 @@ class Predictor(App):
         if self._stale_routes:
             shortest = default_routes(self._network, self._directory)
             self._routes = stitched_routes(shortest, self._stitches)
-        self._outlook = self._look_ahead(rates.time_s)
-        self._stale_routes = False
-        self.publish(OutlookReady(self._outlook))
-
-    def _look_ahead(self, time_s: float) -> Outlook:
+        self._count_outcomes(rates.beat)
         links = self._network.link_order
-        pairs = self._history.pairs
-        if self._mode is Mode.REACTIVE:
-            newest = self._history.newest()
-            loads = link_loads(newest, pairs, links, self._routes)
-            demands_ahead = _as_it_is(_pair_names(pairs), newest, self._period_s)
-            loads_ahead = _as_it_is(_link_names(links), loads, self._period_s)
-        else:
-            self._take_in(time_s, links)
-            self._start_fit()
-            demands_ahead, loads_ahead = self._demands.predict(), self._loads.predict()
+        if self._mode is not Mode.REACTIVE:
+            self._take_in(rates.time_s, links)
+        self._stale_routes = False
         carrying = frozenset((stitch.id, stitch.epoch) for stitch in self._stitches if stitch.state in CARRYING)
-        samples, left_out = self._history.samples, self._history.left_out
-        return Outlook(time_s, links, loads_ahead, pairs, demands_ahead, samples, carrying, left_out)
+        self._asked = Question(
+            rates.time_s,
+            rates.beat,
+            links,
+            self._history.pairs,
+            self._history.samples,
+            carrying,
+            self._history.left_out,
+        )
+        if self._mode is Mode.REACTIVE:
+            self._publish(self._asked, self._as_it_is(self._asked, cold=False))
+        else:
+            self._start_fit()
+            self._look_ahead()
 
     def _take_in(self, time_s: float, links: tuple[LinkKey, ...]) -> None:
-        """Move the forecasters on, or start them over where what they forecast has become something else."""
+        """Have the forecasts moved on, or begun anew where what they are about has become something else."""
         pairs = self._history.pairs
         newest = self._history.newest()
         if pairs != self._known:
             self._known = pairs
-            self._demands.load(self._panel())
+            self._demands.begin(self._panel())
             self._stale_routes = True
         else:
-            self._demands.update([time_s], newest)
+            self._demands.add(time_s, newest)
         if self._stale_routes or links != self._links:
             self._links = links
-            self._loads.load(self._load_panel())
+            self._loads.begin(self._load_panel())
         else:
-            self._loads.update([time_s], link_loads(newest, pairs, links, self._routes))
+            self._loads.add(time_s, link_loads(newest, pairs, links, self._routes))
 
     def _panel(self) -> Panel:
         times, values = self._history.matrix()
-        return Panel(times, values, _pair_names(self._history.pairs), self._period_s)
+        return Panel(times, values, pair_names(self._history.pairs), self._period_s)
 
     def _load_panel(self) -> Panel:
         times, values = self._history.matrix()
         loads = link_loads(values, self._history.pairs, self._links, self._routes)
-        return Panel(times, loads, _link_names(self._links), self._period_s)
+        return Panel(times, loads, link_names(self._links), self._period_s)
 
-    # -- fits, in another process ---------------------------------------------------------------------------
+    # -- forecasts, in another process ----------------------------------------------------------------------
+
+    def _look_ahead(self) -> None:
+        """Ask for a forecast; while one is being made, what is new waits for the next."""
+        if self._asking is not None:
+            self._waited += 1
+            if self._waited > LATE_PERIODS:
+                self._lose_worker(TimeoutError(f"no answer for {self._waited} periods"))
+            return
+        asked = self._asked
+        assert asked is not None
+        try:
+            asking = self._worker.look_ahead(
+                self._pool, {DEMANDS: self._demands.take(), LOADS: self._loads.take()}
+            )
+        except BrokenProcessPool as error:
+            self._lose_worker(error)
+            return
+        self._asking, self._waited = asking, 0
+        asking.add_done_callback(lambda result: self.post(Foreseen(asked, result)))
+
+    @handles(Foreseen)
+    def on_foreseen(self, event: Foreseen) -> None:
+        """Tell what is to come."""
+        if event.result is not self._asking:
+            return  # of a process that was given up since
+        self._asking = None
+        error = None if event.result.cancelled() else event.result.exception()
+        if error is not None or event.result.cancelled():
+            self._lose_worker(error or RuntimeError("cancelled"))
+            return
+        self._lost_in_a_row = 0
+        self._publish(event.asked, event.result.result())
+        if self._asked is not event.asked:
+            self._look_ahead()
+
+    def _lose_worker(self, error: BaseException) -> None:
+        """Give what is known to a new process, at once: the period is not lost. If that fails too, say what is."""
+        self._worker.end()
+        self._asking, self._waited = None, 0
+        self._workers_lost += 1
+        self._lost_in_a_row += 1
+        self.log.warning("forecast=failed error=%r next=another process", error)
+        self._demands.begin(self._panel())
+        self._loads.begin(self._load_panel())
+        if self._lost_in_a_row == 1:
+            self._look_ahead()
+        elif self._asked is not None:
+            self._lost_in_a_row = 0
+            self._publish(self._asked, self._as_it_is(self._asked, cold=True))
+
+    def _publish(self, asked: Question, seen: dict[str, Foresight]) -> None:
+        self._outlook = asked.outlook(seen[DEMANDS].forecast, seen[LOADS].forecast)
+        for kind, foresight in seen.items():
+            for name, bits in foresight.alarms.items():
+                self.log.warning("anomaly=%s series=%s surprise_bits=%.0f", kind, name, bits)
+                self._alarms.append(Alarm(asked.time_s, kind, name, bits))
+        self._outlook_beat = asked.beat
+        self.publish(OutlookReady(self._outlook))
+
+    def _as_it_is(self, asked: Question, *, cold: bool) -> dict[str, Foresight]:
+        """All stays as it was measured last: for certain, or, where it is cold, for want of a forecast."""
+        newest = self._history.newest()
+        loads = link_loads(newest, asked.pairs, asked.links, self._routes)
+        return {
+            DEMANDS: Foresight(constant(pair_names(asked.pairs), newest, self._period_s, cold=cold)),
+            LOADS: Foresight(constant(link_names(asked.links), loads, self._period_s, cold=cold)),
+        }
+
+    def _count_outcomes(self, beat: int) -> None:
+        """Compare what is measured now with what was forecast for it, where that was about the same."""
+        outlook = self._outlook
+        if outlook is None or self._outlook_beat is None or self._mode is Mode.REACTIVE:
+            return
+        step = beat - self._outlook_beat
+        if not 1 <= step <= HORIZON or outlook.pairs != self._history.pairs or outlook.pairs != self._known:
+            return
+        newest = self._history.newest()
+        self._outcomes[DEMANDS].count(outlook.demands, step, newest[:, 0])
+        if not self._stale_routes and outlook.link_keys == self._network.link_order:
+            loads = link_loads(newest, outlook.pairs, outlook.link_keys, self._routes)
+            self._outcomes[LOADS].count(outlook.links, step, loads[:, 0])
+
+    # -- fits, in yet another process -----------------------------------------------------------------------
 
     def _start_fit(self) -> None:
         samples = self._history.samples
         if self._fit is not None or self._history.length < FIRST_FIT or samples < self._fit_at or not self._links:
             return
         self._fit_at = min(math.ceil(samples * REFIT_GROWTH), samples + REFIT_MOST)
-        if self._pool is None:
-            # Spawned: a fork of a process with threads may copy a lock that nobody will ever open.
-            context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(1, context, initializer=_step_back)
-        panels = (self._panel(), self._load_panel())
         try:
-            self._fit = self._pool.submit(_fit_both, *panels, self._season_s)
+            self._fit = self._fitter.fit(self._pool, (self._panel(), self._load_panel()))
         except BrokenProcessPool as error:
-            self._give_up_worker(error)
+            self._give_up_fit(error)
             return
         self._fit.add_done_callback(lambda result: self.post(Fitted(result)))
 
@@ -208,60 +352,17 @@ class Predictor(App):
             return
         error = event.result.exception()
         if error is not None:
-            self._give_up_worker(error)
+            self._give_up_fit(error)
             return
         demands, loads = event.result.result()
         self.log.info(
             "fit=done samples=%d series=%d", self._history.samples, len(demands.names) + len(loads.names)
         )
-        self._demands.adopt(demands)
-        self._loads.adopt(loads)
+        self._demands.fitted(demands)
+        self._loads.fitted(loads)
 
-    def _give_up_worker(self, error: BaseException) -> None:
+    def _give_up_fit(self, error: BaseException) -> None:
         """It may have died while it had nothing to do: another one is tried soon, not at once."""
-        self.log.warning("fit=failed error=%r next=another worker after %d samples", error, FIRST_FIT)
-        self._end_worker()
+        self.log.warning("fit=failed error=%r next=another process after %d samples", error, FIRST_FIT)
+        self._fitter.end()
         self._fit_at = self._history.samples + FIRST_FIT
-
-    def _end_worker(self) -> None:
-        """A fit may take minutes, and the interpreter would wait for it before it ends."""
-        if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
-            for process in multiprocessing.active_children():
-                process.terminate()
-        self._pool = None
-
-
-def _fit_both(demands: Panel, loads: Panel, season_s: float) -> tuple[Parameters, Parameters]:
-    """What the worker process does."""
-    fitted = [fit_parameters(panel, season_s, HORIZON, MEMBERS) for panel in (demands, loads)]
-    return fitted[0], fitted[1]
-
-
-def _step_back() -> None:
-    """A fit may take its time; packets and rules may not. It ends with its controller, however that ends."""
-    os.nice(10)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """A worker waits for work for ever, also when nobody is left to give it any (kill -9)."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _as_it_is(names: tuple[str, ...], newest: Floats, step_s: float) -> Forecast:
-    """The reactive outlook: all stays as it was measured last, for certain."""
-    values = np.repeat(np.nan_to_num(newest), HORIZON, axis=1)
-    quantiles = np.repeat(values[:, :, None], len(DEFAULT_LEVELS), axis=2)
-    return Forecast(names, step_s, DEFAULT_LEVELS, values, quantiles, np.zeros(len(names), dtype=np.bool_))
-
-
-def _pair_names(pairs: tuple[Pair, ...]) -> tuple[str, ...]:
-    return tuple(f"{source}>{target}" for source, target in pairs)
-
-
-def _link_names(links: tuple[LinkKey, ...]) -> tuple[str, ...]:
-    return tuple(f"{a:016x}:{a_port}>{b:016x}:{b_port}" for a, a_port, b, b_port in links)

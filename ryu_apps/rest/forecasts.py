@@ -10,12 +10,24 @@ import numpy.typing as npt
 from fastapi import APIRouter, Query
 
 from forecasting import Forecast
-from ryu_apps.events import Outlook, OutlookRequest
+from ryu_apps.events import ForecastStatusRequest, Outlook, OutlookRequest, RecentLoadsRequest
+from ryu_apps.outcomes import INTERVALS
 from ryu_apps.rest.apps import PREDICTOR, AppsOf
 from ryu_apps.rest.fabric import Fabric, fabric_of
 from ryu_apps.rest.problems import Kind, Problem, documented
-from ryu_apps.rest.views import DemandForecastView, ForecastsView, LinkForecastView, QuantileView, moment
+from ryu_apps.rest.views import (
+    AlarmView,
+    CameTrueView,
+    DemandForecastView,
+    ForecastsView,
+    LinkForecastView,
+    QuantileView,
+    moment,
+)
 from stitching.network import LinkKey, node_name
+
+_RECENT = 60
+"""Periods of the past that go with the forecast of one link."""
 
 router = APIRouter(tags=["forecasts"])
 
@@ -30,22 +42,47 @@ def get_forecasts(
     """What each link and demand will carry, step by step, and how sure that is.
 
     With threshold_share, also how likely each link is above that share of its capacity. With link, that link
-    alone and no demands.
+    alone with what it carried lately, and no demands.
     """
     outlook = apps.ask(PREDICTOR, OutlookRequest())
     if outlook is None:
         return ForecastsView(
-            ready=False, made=None, step_s=None, samples=0, threshold_share=threshold_share, links=[], demands=[]
+            ready=False,
+            made=None,
+            step_s=None,
+            samples=0,
+            threshold_share=threshold_share,
+            came_true=[],
+            alarms=[],
+            outcomes=0,
+            links=[],
+            demands=[],
         )
     fabric = fabric_of(apps)
     rows = _rows(outlook, link)
+    status = apps.ask(PREDICTOR, ForecastStatusRequest())
+    views = _links(outlook, fabric, rows, threshold_share)
+    if link is not None:
+        keys = tuple(outlook.link_keys[row] for row in rows)
+        recent = apps.ask(PREDICTOR, RecentLoadsRequest(keys, _RECENT))
+        for view, loads in zip(views, recent, strict=True):
+            view.recent_mbps = _numbers(loads)
     return ForecastsView(
         ready=True,
         made=moment(outlook.time_s),
         step_s=outlook.links.step_s,
         samples=outlook.samples,
         threshold_share=threshold_share,
-        links=_links(outlook, fabric, rows, threshold_share),
+        came_true=[
+            CameTrueView(interval=level, demands=status.demands.get(level), links=status.loads.get(level))
+            for level in INTERVALS
+        ],
+        alarms=[
+            AlarmView(time=moment(alarm.time_s), series=alarm.name, surprise_bits=round(alarm.bits, 1))
+            for alarm in status.alarms
+        ],
+        outcomes=status.demand_outcomes + status.load_outcomes,
+        links=views,
         demands=_demands(outlook, fabric) if link is None else [],
     )
 

@@ -14,6 +14,8 @@ from fastapi.concurrency import run_in_threadpool
 
 from ryu_apps.app import Request
 from ryu_apps.events import (
+    ForecastStatus,
+    ForecastStatusRequest,
     InstallerStatus,
     InstallerStatusRequest,
     NetworkRequest,
@@ -83,9 +85,10 @@ async def get_health(apps: AppsOf) -> HealthView:
         probe.ask(STITCHER, StitchesRequest()),
         probe.ask(INSTALLER, InstallerStatusRequest()),
     )
-    unsaved, recorder = await asyncio.gather(
+    unsaved, recorder, forecasts = await asyncio.gather(
         probe.ask(STITCHER, UnsavedRequest()),
         probe.ask(RECORDER, RecorderStatusRequest()),
+        probe.ask(PREDICTOR, ForecastStatusRequest()),
     )
     now_s = apps.settings.clock()
     uptime_s = max(0.0, now_s - apps.started_s)
@@ -96,7 +99,7 @@ async def get_health(apps: AppsOf) -> HealthView:
         *_of_samples(network, rates, age_s, uptime_s, apps.settings.period_s),
         *_of_installer(network, status),
         *_of_stitches(stitches or ()),
-        *_of_outlook(outlook),
+        *_of_outlook(outlook, forecasts),
         *_of_stores(unsaved or 0, recorder or RecorderStatus()),
     ]
     depths = apps.settings.queue_depths
@@ -157,10 +160,13 @@ def _of_stitches(stitches: Iterable[Stitch]) -> list[str]:
     return [*shown, f"{len(wrong) - _NAMED} more stitches are not up"] if len(wrong) > _NAMED else shown
 
 
-def _of_outlook(outlook: Outlook | None) -> list[str]:
-    if outlook is None or not outlook.left_out:
-        return []
-    return [f"{outlook.left_out} demands are not forecast: only the {len(outlook.pairs)} largest are"]
+def _of_outlook(outlook: Outlook | None, status: ForecastStatus | None) -> list[str]:
+    reasons = []
+    if outlook is not None and outlook.left_out:
+        reasons.append(f"{outlook.left_out} demands are not forecast: only the {len(outlook.pairs)} largest are")
+    if status is not None and status.waited >= STALE_PERIODS:
+        reasons.append(f"the newest forecast is {status.waited} periods old: its process is too slow, or hangs")
+    return reasons
 
 
 def _of_stores(unsaved: int, recorder: RecorderStatus) -> list[str]:

@@ -114,11 +114,20 @@ def stitch(answer: Json) -> Table:
 
 def forecast(answer: Json) -> list[Table]:
     """Every step of every link and demand, with a low, a middle and a high quantile."""
-    return [
+    shown = [
         _forecast(title, answer[kind], answer["step_s"])
         for title, kind in (("Links", "links"), ("Demands", "demands"))
         if answer[kind]
     ]
+    if answer["alarms"]:
+        rows = [(one["time"], one["series"], f"{one['surprise_bits']:.0f}") for one in answer["alarms"]]
+        shown.append(_table("Not expected", "when", "series", "bits", rows=rows))
+    if answer["outcomes"]:
+        true = [
+            (f"{one['interval']:.0%}", _share(one["demands"]), _share(one["links"])) for one in answer["came_true"]
+        ]
+        shown.append(_table("How much came true of late", "interval", "demands", "links", rows=true))
+    return shown
 
 
 def health(answer: Json) -> Table:

@@ -157,7 +157,10 @@ class SeriesView(BaseModel):
 
 
 class LinkForecastView(SeriesView):
-    """The load of a link as traffic is routed now. Its name is dpid:port of its source."""
+    """The load of a link as traffic is routed now. Its name is dpid:port of its source.
+
+    recent_mbps are the periods up to `made`, oldest first, where one link was asked for.
+    """
 
     src_dpid: str
     src_port: int
@@ -167,6 +170,7 @@ class LinkForecastView(SeriesView):
     prob_above: list[float | None] | None = Field(
         description="For each step, how likely the load is above threshold_share of the capacity."
     )
+    recent_mbps: list[float | None] = Field(default_factory=list)
 
 
 class DemandForecastView(SeriesView):
@@ -174,6 +178,25 @@ class DemandForecastView(SeriesView):
 
     source: MemberView
     destination: MemberView
+
+
+class CameTrueView(BaseModel):
+    """How often what was measured lay in the interval forecast for it, the newest periods most.
+
+    Where the forecasts are right, `demands` and `links` are near `interval`. Null before the first outcome.
+    """
+
+    interval: float = Field(description="The share of outcomes that a central interval should hold.")
+    demands: float | None
+    links: float | None
+
+
+class AlarmView(BaseModel):
+    """Traffic that nobody would have expected, when it came."""
+
+    time: datetime
+    series: str = Field(description="What did it: a link by dpid:port of both ends, or a demand by its MACs.")
+    surprise_bits: float = Field(description="10 bits: that far off once in 1,000 times.")
 
 
 class ForecastsView(BaseModel):
@@ -184,6 +207,9 @@ class ForecastsView(BaseModel):
     step_s: float | None = Field(description="Seconds from one step to the next; the first is one after `made`.")
     samples: int = Field(description="How many samples it was made from; 0 before the first forecast.")
     threshold_share: float | None
+    came_true: list[CameTrueView]
+    alarms: list[AlarmView] = Field(description="The newest ones, oldest first.")
+    outcomes: int = Field(description="How many outcomes came_true is made from, since the start.")
     links: list[LinkForecastView]
     demands: list[DemandForecastView]
 

@@ -17,6 +17,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from forecasting import MEMBERS, Calendar, Event
 from ryu_apps import cli
 from ryu_apps.events import Rates
 from ryu_apps.rest.api import create_api
@@ -272,22 +273,42 @@ def test_the_controller_has_sensible_defaults(
         "rest_port": 8080,
         "period_s": 1.0,
         "trigger": Mode.PREDICTIVE,
-        "season_s": 86400.0,
+        "calendar": Calendar(),
+        "members": MEMBERS,
         "share": 0.9,
         "probability": 0.3,
     }
 
 
 def test_the_controller_takes_every_setting(lockstitch: Lockstitch, started: list[Any], tmp_path: Path) -> None:
+    events = tmp_path / "events.csv"
+    events.write_text("start_utc,end_utc,kind\n2001-09-09 01:46:40,2001-09-09 02:46:40,backup\n")
     lockstitch(
         "controller", "--state", str(tmp_path), "--of-host", "::1", "--of-port", "0", "--rest-host", "10.0.0.1",
         "--rest-port", "1", "--period", "0.5", "--trigger", "off", "--season", "60", "--share", "0.8",
-        "--probability", "0.4", "--verbose",
+        "--probability", "0.4", "--events", str(events), "--members", "sarimax,ewma", "--verbose",
     )  # fmt: skip
     assert vars(started[0]) == {
         "state": tmp_path, "of_host": "::1", "of_port": 0, "rest_host": "10.0.0.1", "rest_port": 1,
-        "period_s": 0.5, "trigger": Mode.OFF, "season_s": 60.0, "share": 0.8, "probability": 0.4,
+        "period_s": 0.5, "trigger": Mode.OFF, "share": 0.8, "probability": 0.4,
+        "calendar": Calendar(day_s=60.0, events=(Event(1e9, 1e9 + 3600, "backup"),)),
+        "members": ("last", "sarimax", "ewma"),
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "says"),
+    [
+        ("--members", "oracle", "choose from last, ewma"),
+        ("--members", "", "choose from"),
+        ("--events", "nowhere.csv", "nowhere.csv"),
+    ],
+)
+def test_a_forecast_that_cannot_be_made_is_refused_at_the_start(
+    lockstitch: Lockstitch, started: list[Any], option: str, value: str, says: str
+) -> None:
+    told = lockstitch("controller", option, value, code=1)
+    assert says in told and told.startswith("error:") and started == []
 
 
 @pytest.mark.parametrize("error", [StartError("the port is taken"), ServerError("the port is taken")])

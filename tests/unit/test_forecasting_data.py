@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from forecasting import MEMBERS, Forecaster, Panel
+from forecasting import MEMBERS, Calendar, Forecaster, Panel
 from forecasting.panel import FloatArray
 
 ABILENE = Path(__file__).parents[3] / "shared" / "data" / "abilene" / "abilene_tm_5min_20040301_14d.npz"
@@ -26,10 +26,9 @@ def busiest_flows(n: int) -> FloatArray:
 def test_a_week_of_training_gives_honest_intervals_in_the_next() -> None:
     flows = busiest_flows(12)
     times = STEP_S * np.arange(flows.shape[1], dtype=np.float64)
-    forecaster = Forecaster(12, season_s=DAY_S)
+    forecaster = Forecaster(12, calendar=Calendar(day_s=DAY_S))
     names = tuple(map(str, range(len(flows))))
     forecaster.fit(Panel(times[:WEEK], flows[:, :WEEK], names, STEP_S))
-    assert forecaster.parameters.fitted == len(flows)
     inside: dict[float, list[FloatArray]] = {0.8: [], 0.95: []}
     errors: list[FloatArray] = []
     last: list[FloatArray] = []

@@ -102,3 +102,40 @@ def test_arrays_that_do_not_fit_are_refused() -> None:
         Forecast(("a",), 1.0, DEFAULT_LEVELS, np.zeros((1, 2)), np.zeros((1, 2, 3)), np.zeros(1, dtype=np.bool_))
     with pytest.raises(SettingError, match="ascending"):
         Forecast(("a",), 1.0, (0.9, 0.1), np.zeros((1, 1)), np.zeros((1, 1, 2)), np.zeros(1, dtype=np.bool_))
+
+
+def test_futures_are_distributed_as_forecast_at_every_step() -> None:
+    quantiles = np.stack([norm.ppf(LEVELS, 10.0, step) for step in (1.0, 2.0, 3.0)])[None]
+    one = forecast(quantiles)
+    drawn = one.sample(20_000, seed=1)
+    assert drawn.shape == (20_000, 1, 3)
+    for level in (0.05, 0.3, 0.5, 0.9, 0.99):
+        below = (drawn[:, 0] < one.quantile(level)[0]).mean(axis=0)
+        assert below == pytest.approx(np.full(3, level), abs=0.01)
+    # Farther out than the outermost quantile as often as the tail says.
+    assert (drawn[:, 0, 0] > 13.5).mean() == pytest.approx(one.prob_above(13.5)[0, 0], abs=0.001)
+
+
+def test_the_steps_of_a_future_belong_together_and_series_do_not() -> None:
+    quantiles = np.broadcast_to(norm.ppf(LEVELS), (2, 4, LEVELS.size))
+    drawn = forecast(quantiles.copy()).sample(20_000)
+    assert np.corrcoef(drawn[:, 0, 0], drawn[:, 0, 3])[0, 1] == pytest.approx(0.5, abs=0.03)
+    assert np.corrcoef(drawn[:, 0, 2], drawn[:, 0, 3])[0, 1] == pytest.approx(np.sqrt(3 / 4), abs=0.03)
+    assert abs(np.corrcoef(drawn[:, 0, 3], drawn[:, 1, 3])[0, 1]) < 0.03
+
+
+def test_the_same_seed_draws_the_same_futures_and_another_others() -> None:
+    one = rising([1.0] * LEVELS.size)
+    assert np.array_equal(one.sample(5, seed=3), one.sample(5, seed=3))
+    assert not np.array_equal(one.sample(5, seed=3), one.sample(5, seed=4))
+    with pytest.raises(SettingError, match="1 or more"):
+        one.sample(0)
+
+
+@settings(max_examples=100, deadline=None)
+@given(MAYBE_GAPS, st.floats(0.0, 1e3))
+def test_a_series_that_never_is_negative_has_no_negative_future(gaps: list[float], start: float) -> None:
+    drawn = rising(gaps, start).sample(50)
+    assert np.isfinite(drawn).all() and (drawn >= 0).all()
+    if not any(gaps[1:]):
+        assert (drawn == start + gaps[0]).all()

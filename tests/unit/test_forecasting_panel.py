@@ -94,3 +94,17 @@ def test_samples_that_do_not_fit_the_history_are_refused(
 ) -> None:
     with pytest.raises(PanelError, match=says):
         History(panel([[1.0, 2.0]])).append(np.asarray(times), np.asarray(values))
+
+
+def test_columns_go_where_their_series_go() -> None:
+    columns = {"loss": np.arange(4.0), "latency": np.arange(8.0).reshape(2, 4)}
+    panel = Panel(np.arange(4.0), np.ones((2, 4)), ("a", "b"), 1.0, columns)
+    cut = panel.select(["b"]).tail(2)
+    assert cut.columns["loss"].tolist() == [2.0, 3.0] and cut.columns["latency"].tolist() == [[6.0, 7.0]]
+    assert panel.stacked_columns()[1].tolist() == [[0.0, 1.0, 2.0, 3.0], [4.0, 5.0, 6.0, 7.0]]
+
+
+@pytest.mark.parametrize("column", [np.zeros(3), np.zeros((4, 2)), np.array([0.0, 1.0, np.inf, 0.0])], ids=str)
+def test_a_column_that_does_not_fit_is_named(column: object) -> None:
+    with pytest.raises(PanelError, match="loss"):
+        Panel(np.arange(4.0), np.ones((2, 4)), ("a", "b"), 1.0, {"loss": np.asarray(column)})

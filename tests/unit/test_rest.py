@@ -245,7 +245,27 @@ def test_forecasts_of_one_link(call: Caller, controller: FakeController) -> None
     controller.outlook = outlook()
     answer = call("GET", f"/v1/forecasts?link={ONE}:10").json()
     assert ([link["name"] for link in answer["links"]], answer["demands"]) == ([f"{ONE}:10"], [])
+    assert answer["links"][0]["recent_mbps"] == [2.5] * 60
+    assert call("GET", "/v1/forecasts").json()["links"][0]["recent_mbps"] == []
     assert problem(call("GET", f"/v1/forecasts?link={ONE}:99"), 404)["field"] == "link"
+
+
+def test_forecasts_tell_how_many_came_true(call: Caller, controller: FakeController) -> None:
+    controller.outlook = outlook()
+    answer = call("GET", "/v1/forecasts").json()
+    assert answer["came_true"] == [
+        {"interval": 0.5, "demands": 0.51, "links": None},
+        {"interval": 0.8, "demands": 0.78, "links": None},
+        {"interval": 0.95, "demands": 0.94, "links": None},
+    ]
+    assert answer["outcomes"] == 120
+
+
+def test_health_tells_of_forecasts_that_are_late(call: Caller, controller: FakeController) -> None:
+    controller.forecasts = replace(controller.forecasts, waited=4)
+    assert not any("forecast" in reason for reason in call("GET", "/v1/health").json()["reasons"])
+    controller.forecasts = replace(controller.forecasts, waited=5)
+    assert any("forecast is 5 periods old" in reason for reason in call("GET", "/v1/health").json()["reasons"])
 
 
 def test_health_is_ok_when_every_part_works(call: Caller, controller: FakeController) -> None:

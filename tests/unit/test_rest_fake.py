@@ -21,6 +21,8 @@ from ryu_apps.events import (
     CreateStitch,
     DeleteStitch,
     DeleteVnet,
+    ForecastStatus,
+    ForecastStatusRequest,
     InstallerStatus,
     InstallerStatusRequest,
     NetworkRequest,
@@ -29,6 +31,7 @@ from ryu_apps.events import (
     PutVnet,
     Rates,
     RatesRequest,
+    RecentLoadsRequest,
     RecorderStatus,
     RecorderStatusRequest,
     SetCapacities,
@@ -82,6 +85,9 @@ class FakeController:
     rates: Rates | None = None
     outlook: Outlook | None = None
     stitches: dict[int, Stitch] = field(default_factory=dict)
+    forecasts: ForecastStatus = field(
+        default_factory=lambda: ForecastStatus({0.5: 0.51, 0.8: 0.78, 0.95: 0.94}, 120, {}, 0)
+    )
     unsaved: int = 0
     recorder: RecorderStatus = field(default_factory=RecorderStatus)
     status: InstallerStatus = field(
@@ -102,6 +108,8 @@ class FakeController:
             DeleteVnet: lambda r: self.vnets.pop(r.name, None) is not None,
             RatesRequest: lambda _: self.rates,
             OutlookRequest: lambda _: self.outlook,
+            ForecastStatusRequest: lambda _: self.forecasts,
+            RecentLoadsRequest: lambda request: np.full((len(request.links), request.samples), 2.5),
             StitchesRequest: lambda _: self._step(),
             UnsavedRequest: lambda _: self.unsaved,
             RecorderStatusRequest: lambda _: self.recorder,

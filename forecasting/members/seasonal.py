@@ -1,0 +1,61 @@
+"""Seasonal naive: what was at this time yesterday, or a week ago, comes again."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from forecasting.calendar import Calendar
+from forecasting.members.member import Member, Sample
+from forecasting.members.past import Past, same_time_before, season_steps
+from forecasting.panel import FloatArray, Panel
+from forecasting.settings import Settings
+
+DAY, WEEK = "day", "week"
+SHARED = False
+
+
+class Seasonal:
+    """The sample one season before (Hyndman and Athanasopoulos, ch. 5.2), or the last one where it is missing."""
+
+    def __init__(self, season: int, settings: Settings) -> None:
+        self._season = season
+        self._past = Past(season + 1, settings.step_s)
+        self._last = np.zeros(0)
+
+    def step(self, sample: Sample) -> None:
+        """Remember the samples."""
+        self._past.push(sample.time_s, sample.values)
+        known = np.isfinite(sample.values)
+        self._last = np.where(known, sample.values, self._last if self._last.size else np.nan)
+
+    def forecast(self, times: FloatArray) -> FloatArray:
+        """Repeat the last season."""
+        last = np.repeat(self._last[:, None], times.size, axis=1)
+        if self._season == 0:
+            return last
+        before = self._past.ago(same_time_before(np.arange(1, times.size + 1), self._season))
+        return np.where(np.isfinite(before), before, last)
+
+
+def needed(name: str, settings: Settings) -> int:
+    """Say how many samples it takes until the member `name` is what it will be: a season of them."""
+    return 1 + season_steps(_season_s(name, settings.calendar), settings.step_s)
+
+
+def fit(panel: Panel, settings: Settings) -> dict[str, np.ndarray]:  # noqa: ARG001
+    """Nothing is fitted."""
+    return {"nothing": np.zeros((len(panel.names), 0))}
+
+
+def start_day(arrays: dict[str, np.ndarray], settings: Settings) -> Member:  # noqa: ARG001
+    """Start "day": without days, or with steps that do not fit into one, it is last value."""
+    return Seasonal(season_steps(settings.calendar.day_s, settings.step_s), settings)
+
+
+def start_week(arrays: dict[str, np.ndarray], settings: Settings) -> Member:  # noqa: ARG001
+    """Start "week": without weeks it is last value."""
+    return Seasonal(season_steps(settings.calendar.week_s, settings.step_s), settings)
+
+
+def _season_s(name: str, calendar: Calendar) -> float | None:
+    return calendar.day_s if name == DAY else calendar.week_s

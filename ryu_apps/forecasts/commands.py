@@ -1,0 +1,230 @@
+"""`lockstitch backtest`: how good forecasts of the series in a file would have been."""
+
+from __future__ import annotations
+
+import json
+import math
+import multiprocessing
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+# What calculates is imported in the commands: numpy and scipy take longer than `lockstitch --help` may.
+if TYPE_CHECKING:
+    from forecasting.backtest import BacktestResult, Forecasts, RollingOrigin
+    from forecasting.calendar import Calendar
+    from forecasting.panel import Panel
+
+PICTURES = (".png", ".svg", ".pdf")
+MOST_BYTES = 6 * 2**30
+"""A back-test that would keep more than this is refused before it starts."""
+
+_UNITS_S = {"s": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_BYTES_A_FORECAST = 300
+_OTHERS_CPU = "CPU time is that of this process; what its workers spent is not in it"
+
+
+class BacktestFailed(Exception):
+    """There is no answer; the message says why and what would help."""
+
+
+commands = typer.Typer()
+
+
+@commands.command()
+def backtest(
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help=".npz of demand matrices, or CSV with a time column, gzipped or not."),
+    ],
+    column: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Only this column, or ORIGIN:DESTINATION; may be repeated."),
+    ] = None,
+    top: Annotated[int | None, typer.Option(min=1, help="Only so many of the largest series.")] = None,
+    train: Annotated[str, typer.Option(help="What to fit on: a share (0.5) or a time (7d, 36h).")] = "0.5",
+    horizon: Annotated[int, typer.Option(min=1, help="Steps to forecast.")] = 12,
+    every: Annotated[int, typer.Option(min=1, help="Steps from one forecast to the next.")] = 12,
+    members: Annotated[
+        str | None, typer.Option(metavar="A,B", help="Models of the pool; all that are there unless named.")
+    ] = None,
+    events: Annotated[
+        Path | None, typer.Option(help="Scheduled events: CSV with start_utc, end_utc and kind.")
+    ] = None,
+    season: Annotated[str, typer.Option(help="The daily cycle (1d, 288s), or none.")] = "1d",
+    seed: Annotated[int, typer.Option(help="For models that learn by chance.")] = 0,
+    output: Annotated[
+        Path | None, typer.Option("--json", metavar="OUT", help="Write all scores to this file.")
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="OUT", help="Draw forecasts and reliability: a .png, .svg or .pdf file.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes to fit in.")] = 1,
+) -> None:
+    """Forecast the past of a file as if it were then, beside last value, and score what came true."""
+    if plot is not None and plot.suffix.lower() not in PICTURES:
+        raise typer.BadParameter(f"{plot} ends in none of {', '.join(PICTURES)}", param_hint="--plot")
+    share, train_s = _training(train)
+    season_s = None if season == "none" else _seconds(season, "--season")
+    picture = _picture() if plot is not None else None
+    with _one_line(file):
+        from forecasting.backtest import RollingOrigin, train_steps
+        from forecasting.calendar import Calendar
+        from ryu_apps.forecasts import tables
+        from ryu_apps.forecasts.series import read_events, read_series
+        from ryu_apps.paths.outputs import require_writable, same
+
+        for option, target in (("--json", output), ("--plot", plot)):
+            if target is not None and any(other is not None and same(target, other) for other in (file, events)):
+                raise typer.BadParameter(f"{target} is read too and would be overwritten", param_hint=option)
+            require_writable(target)
+        calendar = Calendar(day_s=season_s, events=read_events(events) if events is not None else ())
+        pool = None if members is None else tuple(name.strip() for name in members.split(",") if name.strip())
+        forecaster = _forecaster(horizon, calendar, pool, seed)
+        with _progress(f"reading {file.name}"):
+            found = read_series(file, column or (), top)
+        panel = found.panel
+        plan = RollingOrigin(train_steps(panel, share=share, seconds=train_s), horizon, every)
+        _require_room(panel, plan)
+        result = _run(panel, forecaster, plan, season_s, workers)
+        notes = found.notes if workers == 1 else (*found.notes, _OTHERS_CPU)
+        if output is not None:
+            settings = {
+                "file": file.name,
+                "columns": list(column or ()),
+                "top": top,
+                "train": train,
+                "members": pool,
+                "events": len(calendar.events),
+                "season_s": season_s,
+                "seed": seed,
+            }
+            answer = tables.backtest_json(result, notes, settings)
+            output.write_text(json.dumps(answer, indent=2) + "\n")
+        if picture is not None and plot is not None:
+            picture.draw_backtest(plot, result, f"{file.name}: {tables.one_line(result)}")
+    console = Console()
+    for shown in tables.backtest(result, notes):
+        console.print(shown)
+
+
+def _forecaster(horizon: int, calendar: Calendar, members: Sequence[str] | None, seed: int) -> Forecasts:
+    """Make what is tested; what is wrong here is wrong with an option, not with the file."""
+    from forecasting import MEMBERS, Forecaster, ForecastingError
+    from forecasting.backtest import SCORED_LEVELS
+
+    try:
+        return Forecaster(horizon, calendar=calendar, levels=SCORED_LEVELS, members=members or MEMBERS, seed=seed)
+    except ForecastingError as error:
+        raise BacktestFailed(str(error)) from error
+
+
+def _run(
+    panel: Panel, forecaster: Forecasts, plan: RollingOrigin, season_s: float | None, workers: int
+) -> BacktestResult:
+    from forecasting.backtest import backtest as run
+
+    with _workers(workers) as executor, _progress(f"fitting {len(panel.names)} series") as (progress, task):
+
+        def told(done: int, of: int) -> None:
+            progress.update(task, completed=done, total=of, description="forecasting" if done else None)
+
+        return run(
+            panel,
+            forecaster,
+            plan,
+            day_s=season_s or 86400.0,
+            executor=executor,
+            progress=told,
+            cpu_clock=time.process_time,
+            wall_clock=time.perf_counter,
+        )
+
+
+def _workers(count: int) -> Any:
+    """A pool of fresh processes; a fork would take threads' locks along."""
+    context = multiprocessing.get_context("spawn")
+    pool: Any = ProcessPoolExecutor(count, mp_context=context) if count > 1 else nullcontext()
+    return pool
+
+
+def _training(text: str) -> tuple[float | None, float | None]:
+    """A share or seconds, whichever it is."""
+    try:
+        share = float(text)
+    except ValueError:
+        return None, _seconds(text, "--train")
+    if not 0.0 < share < 1.0:
+        raise typer.BadParameter(
+            f"{text} is no share between 0 and 1, and no time such as 7d", param_hint="--train"
+        )
+    return share, None
+
+
+def _seconds(text: str, option: str) -> float:
+    number = text.strip().rstrip("abcdefghijklmnopqrstuvwxyz")
+    unit_s = _UNITS_S.get(text.strip()[len(number) :])
+    try:
+        seconds = float(number) * (unit_s or math.nan)
+    except ValueError:
+        seconds = math.nan
+    if not (math.isfinite(seconds) and seconds > 0):
+        raise typer.BadParameter(f"{text!r} is no time; write it like 7d, 36h, 90min or 288s", param_hint=option)
+    return seconds
+
+
+def _require_room(panel: Panel, plan: RollingOrigin) -> None:
+    """Refuse what would not fit in memory, instead of being killed in the middle."""
+    forecasts = len(panel.names) * plan.origins(panel.times.size).size * plan.horizon
+    if forecasts * _BYTES_A_FORECAST > MOST_BYTES:
+        gigabytes = forecasts * _BYTES_A_FORECAST / 2**30
+        raise BacktestFailed(
+            f"{len(panel.names)} series would take {gigabytes:.0f} GiB; forecast less often (--every), or "
+            "fewer series (--top, --column)"
+        )
+
+
+def _picture() -> ModuleType:
+    """What draws, if it can be had."""
+    try:
+        from ryu_apps.forecasts import picture
+    except ImportError as error:
+        raise BacktestFailed(
+            f"--plot cannot draw ({error}); what it needs comes with: pip install 'lockstitch[plot]'"
+        ) from error
+    return picture
+
+
+@contextmanager
+def _one_line(file: Path) -> Iterator[None]:
+    """Turn what can go wrong with a file, a setting, a worker or a disk into one line."""
+    from forecasting import ForecastingError
+    from ryu_apps.forecasts.errors import BadSeries
+
+    try:
+        yield
+    except BadSeries as error:
+        raise BacktestFailed(str(error)) from error
+    except ForecastingError as error:
+        raise BacktestFailed(f"{file}: {error}") from error
+    except BrokenExecutor as error:
+        raise BacktestFailed(f"a worker process died ({error}); try again with fewer --workers") from error
+    except OSError as error:
+        raise BacktestFailed(str(error)) from error
+
+
+@contextmanager
+def _progress(what: str) -> Iterator[tuple[Progress, Any]]:
+    """Show how far it is, on the error stream so that answers can be piped."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        yield progress, progress.add_task(what, total=None)

@@ -1,0 +1,116 @@
+"""A forecaster that was stored forecasts on as if it never was; what is none is refused."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from forecasting import Calendar, Event, Forecaster, NoHistory, Panel, StoredError, dumps, loads
+
+MEMBERS = ("last", "ewma", "sarimax")
+
+
+def forecaster() -> Forecaster:
+    rng = np.random.default_rng(0)
+    values = 10 + rng.standard_normal((2, 200)).cumsum(axis=1)
+    values[0, :30] = np.nan
+    panel = Panel(np.arange(200.0) * 60, values, ("a", "b"), 60.0, {"loss": np.linspace(0, 1, 200)})
+    made = Forecaster(
+        3,
+        members=MEMBERS,
+        levels=(0.1, 0.5, 0.9),
+        calendar=Calendar(day_s=3000.0, holidays=(50.0,)),
+        events=(Event(600.0, 900.0, "backup"),),
+        seed=7,
+    )
+    made.fit(panel)
+    return made
+
+
+@pytest.fixture(scope="module")
+def stored() -> bytes:
+    return dumps(forecaster())
+
+
+def test_it_forecasts_on_as_if_it_had_never_been_stored(stored: bytes) -> None:
+    one, other = forecaster(), loads(stored)
+    for index in range(200, 230):
+        for either in (one, other):
+            either.update([index * 60.0], [[10.0 + index % 3], [np.nan]], {"loss": [0.5]})
+        assert np.array_equal(one.predict().quantiles, other.predict().quantiles)
+    assert (one.calendar, one.levels, one.members, one.seed) == (
+        *(other.calendar, other.levels, other.members, other.seed),
+    )
+
+
+def test_nothing_can_be_stored_before_there_is_any() -> None:
+    with pytest.raises(NoHistory):
+        dumps(Forecaster(3))
+
+
+def test_no_code_is_in_it(stored: bytes) -> None:
+    with np.load(io.BytesIO(stored), allow_pickle=False) as archive:
+        assert all(archive[name].dtype.kind in "fiub" for name in archive.files)
+
+
+def changed(stored: bytes, **fields: Any) -> bytes:
+    with np.load(io.BytesIO(stored)) as archive:
+        arrays = dict(archive)
+    header = json.loads(arrays["header"].tobytes()) | fields
+    arrays["header"] = np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def test_another_release_is_named(stored: bytes) -> None:
+    with pytest.raises(StoredError, match="format 2"):
+        loads(changed(stored, version=2))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"format": "a photograph"},
+        {"horizon": 0},
+        {"horizon": "three"},
+        {"levels": [0.9, 0.1]},
+        {"members": ["oracle"]},
+        {"members": ["last"]},
+        {"names": ["a"]},
+        {"step_s": 1.0},
+        {"calendar": {"day_s": -1.0}},
+        {"calendar": None},
+        {"fitted": ["sarimax", "no such"]},
+    ],
+    ids=str,
+)
+def test_what_cannot_be_is_refused(stored: bytes, fields: dict[str, Any]) -> None:
+    with pytest.raises(StoredError, match="fit again"):
+        loads(changed(stored, **fields))
+
+
+@given(st.binary(max_size=200))
+def test_bytes_that_are_no_forecaster_are_refused(data: bytes) -> None:
+    with pytest.raises(StoredError):
+        loads(data)
+
+
+@given(st.data())
+@settings(max_examples=150, deadline=None)
+def test_a_damaged_one_is_refused_or_forecasts_all_the_same(stored: bytes, data: st.DataObject) -> None:
+    damaged = bytearray(stored)
+    for _ in range(data.draw(st.integers(1, 4))):
+        damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+    cut = data.draw(st.integers(1, len(damaged)))
+    try:
+        made = loads(bytes(damaged[:cut]))
+    except StoredError:
+        return
+    assert np.isfinite(made.predict().quantiles).all()

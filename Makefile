@@ -7,11 +7,14 @@ export OPENBLAS_NUM_THREADS = 1
 
 VENV := .venv
 BIN := $(VENV)/bin
-READY := $(VENV)/.ready-$(shell sha256sum setup.cfg scripts/setup.sh | sha256sum | cut -c1-12)
+SETUP := $(shell sha256sum setup.cfg scripts/setup.sh | sha256sum | cut -c1-12)
+# The demo needs less than the tests do: PyTorch and Ray are large.
+READY_LAB := $(VENV)/.ready-lab-$(SETUP)
+READY := $(VENV)/.ready-dev-$(SETUP)
 
 .PHONY: demo test check bench clean
 
-demo: $(READY)
+demo: $(READY_LAB)
 	@$(BIN)/lockstitch demo $(ARGS)
 
 test: $(READY) check
@@ -24,9 +27,9 @@ check: $(READY)
 bench: $(READY)
 	@$(BIN)/python -m benchmarks $(ONLY)
 
-$(READY): setup.cfg scripts/setup.sh
-	@PYTHON=$(PYTHON) VENV=$(VENV) sh scripts/setup.sh
-	@touch $@
+$(VENV)/.ready-%-$(SETUP): setup.cfg scripts/setup.sh
+	@PYTHON=$(PYTHON) VENV=$(VENV) EXTRAS=$* sh scripts/setup.sh
+	@touch $@ $(READY_LAB)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -3,7 +3,7 @@
 # Run by make; does nothing that is done already.
 set -eu
 
-: "${PYTHON:=python3}" "${VENV:=.venv}"
+: "${PYTHON:=python3}" "${VENV:=.venv}" "${EXTRAS:=dev}"
 
 fail() {
     echo "lockstitch: $1" >&2
@@ -39,4 +39,4 @@ fi
 
 echo "making the Python environment in $VENV"
 "$PYTHON" -m venv "$VENV"
-"$VENV/bin/pip" install --quiet --disable-pip-version-check --editable '.[dev]' || fail "pip could not install the Python packages (see above)"
+"$VENV/bin/pip" install --quiet --disable-pip-version-check --editable ".[$EXTRAS]" || fail "pip could not install the Python packages (see above)"

@@ -1,8 +1,16 @@
-"""An option for machines on which every test can run."""
+"""An option for machines on which every test can run, and how long hypothesis may take: as long as it does.
+
+How fast a shared machine draws examples says nothing of the code; in a fresh clone the first draw of text alone
+takes a second, as hypothesis makes its tables of characters.
+"""
 
 from __future__ import annotations
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -129,7 +129,7 @@ class QuantileBlend:
     def trust(self) -> FloatArray:
         """Say how much of the blend is used beside last value, (n, K): 1 where it lost no more."""
         loss, last = self._loss
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             each = np.where(last > 0, np.log(np.maximum(loss, _TINY) / np.maximum(last, _TINY)), 0.0)
         worse = each.max(axis=0)
         sure = self._outcomes / (self._outcomes + _GUARD_OUTCOMES * np.sqrt(self._knots.steps))

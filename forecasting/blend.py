@@ -80,12 +80,8 @@ class QuantileBlend:
         self._spread = np.full((n_series, self._knots.count), _HUGE)
         self._said = np.full((n_members + len(own) + 1, n_series, self._knots.count), np.nan)
 
-    def record(self, values: FloatArray, optimism: FloatArray | None = None) -> None:
-        """Take in the samples (n,) of now, NaN where one is missing.
-
-        `optimism` (m, n), 1 or more, is by how much the losses of a member on samples that it was fitted to are
-        too small; None where nobody saw them.
-        """
+    def record(self, values: FloatArray) -> None:
+        """Take in the samples (n,) of now, NaN where one is missing."""
         due = self._pending.due()
         medians, blended, spread = due[: self._members], due[-3], due[-1]
         spreads = np.broadcast_to(spread, medians.shape)
@@ -105,8 +101,6 @@ class QuantileBlend:
             gain += slope * np.clip(quantile - (medians + side * spreads), -most, most)
         losses = np.stack([loss, last])
         losses = np.stack([losses, np.minimum(losses, _LARGEST_LOSS / 2.0 * spread)], axis=1)
-        if optimism is not None:
-            gain -= (optimism[:, :, None] - 1.0) * loss
         self._regret = np.where(known, self._memory * self._regret + gain, self._regret)
         self._noise = np.where(known, self._memory * self._noise + gain * gain, self._noise)
         self._loss = np.where(known, self._guard_memory * self._loss + losses, self._loss)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from stitching.rules import ETH_ARP, ETH_IPV6
 
-BROADCAST_MAC = b"\xff" * 6
 _ETHERNET = struct.Struct("!6s6sH")
 _ARP = struct.Struct("!HHBBH6s4s6s4s")
 _IPV6 = struct.Struct("!IHBB16s16s")

@@ -76,29 +76,13 @@ def _figures(traffic: Traffic, mean: float, p99: float) -> Iterator[Figure]:
             f"moved_mean={judged.moved.mean():.4f} moved_max={judged.moved.max():.4f}"
         )
     peer = "least maximum utilisation for the last matrix"
-    name = traffic.name
-    yield Figure(
-        f"{name}_next_mean",
-        "paths",
-        float(ours.ratio.mean()),
-        "",
-        Better.LESS,
-        mean,
-        peer,
-        float(last.ratio.mean()),
-    )
-    tails = (float(np.quantile(one.ratio, 0.99)) for one in (ours, last))
-    yield Figure(f"{name}_next_p99", "paths", next(tails), "", Better.LESS, p99, peer, next(tails))
-    yield Figure(
-        f"{name}_moved",
-        "paths",
-        float(ours.moved.max()),
-        "",
-        Better.LESS,
-        _MOVED_TARGET,
-        peer,
-        float(last.moved.max()),
-    )
+    for what, (value, of_peer), target in (
+        ("next_mean", (one.ratio.mean() for one in (ours, last)), mean),
+        ("next_p99", (np.quantile(one.ratio, 0.99) for one in (ours, last)), p99),
+        ("moved", (one.moved.max() for one in (ours, last)), _MOVED_TARGET),
+    ):
+        name = f"{traffic.name}_{what}"
+        yield Figure(name, "paths", float(value), "", Better.LESS, target, peer, float(of_peer))
 
 
 def _judge(traffic: Traffic, best: FloatArray, *, predictive: bool) -> Judged:

@@ -11,11 +11,7 @@ from forecasting.members.member import Member, Sample
 from forecasting.panel import FloatArray, Panel
 from forecasting.settings import Settings
 
-NAME = "ets"
 SHARED = False
-
-# A level that follows as slowly as the slowest candidate has forgotten its start by then.
-NEEDED = 100
 
 # Candidates: the weight of the newest sample in the level, in the trend as a share of that, and what is left of
 # the trend after a step. Finer ones forecast no better.

@@ -18,7 +18,6 @@ from forecasting.members.recurrent_inputs import Arrays, FloatArray32, Inputs, P
 from forecasting.panel import FloatArray, Panel
 from forecasting.settings import Settings
 
-NAMES = ("lstm", "gru")
 SHARED = True
 
 # Samples after which the state no longer depends on how it began, apart from the profile of the day.
@@ -47,11 +46,10 @@ _LARGEST_ANSWER = 20.0
 
 @dataclass(frozen=True)
 class Kind:
-    """A member by its name; NAME, SHARED, NEEDED, `fit` and `start` are those of a module of one member."""
+    """A member by its name; NAME, SHARED, `fit` and `start` are those of a module of one member."""
 
     NAME: str
     SHARED: bool = True
-    NEEDED: int = NEEDED
 
     def fit(self, panel: Panel, settings: Settings, threads: int = 1) -> Arrays:
         """Train one network for all series of `panel`; with too little data the arrays hold none.
@@ -109,8 +107,7 @@ def plan_for(points: int, columns: int, settings: Settings) -> Plan:
 
 def columns_of(panel: Panel, rows: npt.NDArray[np.int64], part: slice) -> FloatArray:
     """Give the columns of some series and times of a panel, (n, T, c), in the order they have there."""
-    columns: Mapping[str, FloatArray] = getattr(panel, "columns", {})
-    found = [np.broadcast_to(column, panel.values.shape)[rows, part] for column in columns.values()]
+    found = [np.broadcast_to(column, panel.values.shape)[rows, part] for column in panel.columns.values()]
     return np.stack(found, axis=-1) if found else np.zeros((*panel.values[rows, part].shape, 0))
 
 

@@ -11,15 +11,11 @@ from scipy.linalg import cho_factor, cho_solve
 from forecasting.members.calendar_columns import FIRST_EVENT, calendar_columns, usable_calendar_columns
 from forecasting.members.logs import Scale, filled_forward, find_scale
 from forecasting.members.member import Member, Sample
-from forecasting.members.ridge_columns import REACH, History, Now, Seasons
+from forecasting.members.ridge_columns import History, Now, Seasons
 from forecasting.panel import FloatArray, Panel
 from forecasting.settings import Settings
 
-NAME = "ridge"
 SHARED = False
-
-# Steps until all lags but those of a day and a week are known; `needed` counts those too.
-NEEDED = REACH
 
 # More points than this (two weeks of five minutes) cost time, and tell of another month.
 _MOST_POINTS = 4096
@@ -87,11 +83,6 @@ class Ridge:
             change[:, at] += ((share[at, None] * calendar[at]) @ coefficients).T
         limit = self._limit[:, None]
         return self._scale.backward(self._z[:, None] + np.clip(change, -limit, limit))
-
-
-def needed(settings: Settings) -> int:
-    """Say how many samples it takes until every lag is known: a week of them where there are weeks."""
-    return 1 + max(REACH, *Seasons.of(settings).known, 0)
 
 
 def start(arrays: dict[str, np.ndarray], settings: Settings) -> Member:

@@ -17,12 +17,8 @@ from forecasting.members.member import Member, Sample
 from forecasting.panel import BoolArray, FloatArray, Panel
 from forecasting.settings import Settings
 
-NAME = "sarimax"
 SHARED = False
 ORDER = (2, 1, 1)
-
-# The residuals of a moving average that hardly forgets need as many samples.
-NEEDED = 128
 
 # Fewer points than this and the three ARMA coefficients are noise.
 LEAST_POINTS = 32

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from forecasting.calendar import Calendar
 from forecasting.members.member import Member, Sample
 from forecasting.members.past import Past, same_time_before, season_steps
 from forecasting.panel import FloatArray, Panel
 from forecasting.settings import Settings
 
-DAY, WEEK = "day", "week"
 SHARED = False
 
 
@@ -37,25 +35,16 @@ class Seasonal:
         return np.where(np.isfinite(before), before, last)
 
 
-def needed(name: str, settings: Settings) -> int:
-    """Say how many samples it takes until the member `name` is what it will be: a season of them."""
-    return 1 + season_steps(_season_s(name, settings.calendar), settings.step_s)
-
-
 def fit(panel: Panel, settings: Settings) -> dict[str, np.ndarray]:  # noqa: ARG001
     """Nothing is fitted."""
     return {"nothing": np.zeros((len(panel.names), 0))}
 
 
 def start_day(arrays: dict[str, np.ndarray], settings: Settings) -> Member:  # noqa: ARG001
-    """Start "day": without days, or with steps that do not fit into one, it is last value."""
+    """Start the member of a day: without days, or with steps that do not fit into one, it is last value."""
     return Seasonal(season_steps(settings.calendar.day_s, settings.step_s), settings)
 
 
 def start_week(arrays: dict[str, np.ndarray], settings: Settings) -> Member:  # noqa: ARG001
-    """Start "week": without weeks it is last value."""
+    """Start the member of a week: without weeks it is last value."""
     return Seasonal(season_steps(settings.calendar.week_s, settings.step_s), settings)
-
-
-def _season_s(name: str, calendar: Calendar) -> float | None:
-    return calendar.day_s if name == DAY else calendar.week_s

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import multiprocessing
+import os
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
@@ -72,6 +73,8 @@ def backtest(
     """Forecast the past of a file as if it were then, beside last value, and score what came true."""
     if plot is not None and plot.suffix.lower() not in PICTURES:
         raise typer.BadParameter(f"{plot} ends in none of {', '.join(PICTURES)}", param_hint="--plot")
+    # Small matrices only: a second thread costs several times the CPU. Set before numpy is first imported.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     share, train_s = _training(train)
     season_s = None if season == "none" else _seconds(season, "--season")
     picture = _picture() if plot is not None else None

@@ -17,7 +17,7 @@ import pytest
 
 from forecasting import Forecaster, ForecastingError, Panel
 from forecasting.panel import FloatArray
-from forecasting.ray_executor import RayExecutor
+from ryu_apps.forecasts.ray_executor import RayExecutor
 
 ray = pytest.importorskip("ray", reason="the extra 'ray' is not installed")
 

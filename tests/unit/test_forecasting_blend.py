@@ -10,9 +10,7 @@ from forecasting.knots import Knots
 from forecasting.panel import FloatArray
 
 
-def played(
-    values: FloatArray, others: list[FloatArray], horizon: int, optimism: FloatArray | None = None
-) -> tuple[QuantileBlend, FloatArray]:
+def played(values: FloatArray, others: list[FloatArray], horizon: int) -> tuple[QuantileBlend, FloatArray]:
     """Blend last value with `others` (n, T, H); gives what was used, (n, T, H)."""
     n, points = values.shape
     blend = QuantileBlend(1 + len(others), n, horizon)
@@ -20,7 +18,7 @@ def played(
     # Half-widths of a walk with steps of this size, as the calibration would give them.
     spread = 1.5 * float(np.median(np.abs(np.diff(values)))) * np.sqrt(Knots(horizon).steps)
     for now in range(points):
-        blend.record(values[:, now], optimism)
+        blend.record(values[:, now])
         last = np.repeat(values[:, now, None], horizon, axis=1)
         used[:, now], _, _ = blend.combine(np.stack([last, *(other[:, now] for other in others)]))
         blend.issue(np.repeat(spread[None], n, axis=0))
@@ -96,15 +94,6 @@ def test_it_turns_when_a_member_turns_bad() -> None:
     _, used = played(values, [future], 4)
     assert ratio(values, used, 500, 4) > 0.0
     assert ratio(values, used, 1400, 4) < 1.05
-
-
-def test_optimism_takes_weight_from_a_member_that_knows_the_answers() -> None:
-    values = 100.0 + np.cumsum(np.random.default_rng(3).standard_normal((4, 400)), axis=1)
-    noisy = np.repeat(values[:, :, None], 2, axis=2) * 1.0
-    noisy[:, :-1, 0] += 0.1 * np.diff(values, axis=1)
-    plain, _ = played(values, [noisy], 2)
-    judged, _ = played(values, [noisy], 2, np.stack([np.ones(4), np.full(4, 1.5)]))
-    assert (judged.weights()[1, :, 0] < plain.weights()[1, :, 0]).all()
 
 
 def test_members_that_agree_share_and_a_constant_series_is_no_trouble() -> None:

@@ -85,8 +85,6 @@ def test_a_week_is_seven_days_of_the_calendar() -> None:
     weekly = np.tile(np.repeat([5.0, 5.0, 5.0, 5.0, 5.0, 1.0, 1.0], DAY), 2)
     forecasts = play(start("week", fit("week", make_panel(weekly))), make_panel(weekly), settled=7 * DAY)
     assert error(forecasts, weekly, 7 * DAY, 6) == 0.0
-    assert seasonal.needed("week", SETTINGS) == 7 * DAY + 1
-    assert seasonal.needed("day", SETTINGS) == DAY + 1
 
 
 @pytest.mark.parametrize("name", ["day", "week", "ridge", "sarimax", "ets"])

@@ -3,7 +3,6 @@
 import itertools
 import math
 import random
-from dataclasses import dataclass
 
 import networkx
 import numpy as np
@@ -14,22 +13,11 @@ from hypothesis import strategies as st
 from pathing import NoPath, Path, PathingError, Topology, UnknownNode
 from pathing.k_shortest import k_shortest_paths
 from pathing.shortest import shortest_path
+from tests.unit.multigraph import Multigraph
 
 
-@dataclass(frozen=True)
-class Graph:
-    """A multigraph as a value: links are (src, dst, weight, up)."""
-
-    names: tuple[str, ...]
-    links: tuple[tuple[str, str, float, bool], ...]
-
-    def topology(self, names: tuple[str, ...] | None = None) -> Topology:
-        topology = Topology()
-        for name in names or self.names:
-            topology.add_node(name)
-        for src, dst, weight, up in self.links:
-            topology.add_link(src, dst, capacity_mbps=1, latency_ms=weight, up=up)
-        return topology
+class Graph(Multigraph):
+    """A multigraph that knows all its paths."""
 
     def paths(self, at: str, dst: str, seen: tuple[str, ...] = ()) -> list[tuple[int, ...]]:
         """Every path without loops, as link ids."""

@@ -1,7 +1,6 @@
 """Shortest paths against brute force on random multigraphs, and ties that fall the same way every time."""
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -17,22 +16,11 @@ from pathing import (
     link_cost,
 )
 from pathing.shortest import all_pairs, shortest_path, shortest_paths_from, shortest_paths_to
+from tests.unit.multigraph import Multigraph
 
 
-@dataclass(frozen=True)
-class Graph:
-    """A multigraph as a value: links are (src, dst, weight, up)."""
-
-    names: tuple[str, ...]
-    links: tuple[tuple[str, str, float, bool], ...]
-
-    def topology(self, names: tuple[str, ...] | None = None) -> Topology:
-        topology = Topology()
-        for name in names or self.names:
-            topology.add_node(name)
-        for src, dst, weight, up in self.links:
-            topology.add_link(src, dst, capacity_mbps=1, latency_ms=weight, up=up)
-        return topology
+class Graph(Multigraph):
+    """A multigraph that knows its distances and paths."""
 
     def distances(self, root: str) -> dict[str, float]:
         """Bellman-Ford: as many rounds over all links as there are nodes."""

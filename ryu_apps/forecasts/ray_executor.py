@@ -10,7 +10,7 @@ from concurrent.futures import wait as wait_for
 from contextlib import suppress
 from typing import Any, ParamSpec, TypeVar
 
-from forecasting.errors import ForecastingError
+from forecasting import ForecastingError
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -1,5 +1,6 @@
 # make demo    set up what is missing and run the demo          (make demo ARGS="--demand FILE")
-# make test    set up what is missing, check types and style, run all tests
+# make test    set up what is missing, check types and style, run all tests; new random examples:
+#              make test ARGS=--hypothesis-profile=explore
 # make bench   run the benchmarks, one JSON line each           (make bench ONLY=controller)
 
 PYTHON ?= python3

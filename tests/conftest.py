@@ -1,7 +1,9 @@
-"""An option for machines on which every test can run, and how long hypothesis may take: as long as it does.
+"""An option for machines on which every test can run, and how hypothesis draws.
 
-How fast a shared machine draws examples says nothing of the code; in a fresh clone the first draw of text alone
-takes a second, as hypothesis makes its tables of characters.
+It may take as long as it does: how fast a shared machine draws says nothing of the code, and in a fresh clone the
+first draw of text alone takes a second, as hypothesis makes its tables of characters. The same code is shown the
+same examples, so that a red run is the fault of the change that it ran on; --hypothesis-profile=explore draws new
+ones each time.
 """
 
 from __future__ import annotations
@@ -9,8 +11,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import HealthCheck, settings
 
-settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("shared")
+settings.register_profile("same", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+settings.register_profile("explore", settings.get_profile("same"), derandomize=False, print_blob=True)
+settings.load_profile("same")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

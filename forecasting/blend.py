@@ -45,8 +45,9 @@ _LEAST_WEIGHT = 0.01
 # A blend that lost 1 % more than last value gets exp(-1) of the odds that an even one has.
 _GUARD_SHARPNESS = 100.0
 
-# It is compared twice: by all that was lost, and with no loss above this many half-widths, since one spike far off
-# outweighs days on which the blend was worse. The comparison that trusts it less counts.
+# It is compared twice: by all that was lost, and in units of the spread of the time, with no loss above this many
+# half-widths, since one spike far off outweighs days on which the blend was worse. The comparison that trusts it
+# less counts.
 _LARGEST_LOSS = 5.0
 _GUARD_OUTCOMES = 10.0
 
@@ -67,7 +68,7 @@ class QuantileBlend:
         self._knots, self._members, self._own = Knots(horizon), n_members, own
         shape = (n_members, n_series, self._knots.count)
         self._regret, self._noise = np.zeros(shape), np.zeros(shape)
-        # Of the blend and of last value, as they are and capped.
+        # Of the blend and of last value, as they are and in spreads.
         self._loss, self._outcomes = np.zeros((2, 2, *shape[1:])), np.zeros(shape[1:])
         # Medians, own spreads, then the blend's median and spread, and the calibrated spread.
         self._pending = Pending(self._knots, n_members + len(own) + 3, n_series)
@@ -100,7 +101,8 @@ class QuantileBlend:
             slope = weight * ((quantile >= y) - level)
             gain += slope * np.clip(quantile - (medians + side * spreads), -most, most)
         losses = np.stack([loss, last])
-        losses = np.stack([losses, np.minimum(losses, _LARGEST_LOSS / 2.0 * spread)], axis=1)
+        in_spreads = np.divide(losses, spread, out=np.zeros(losses.shape), where=spread > 0)
+        losses = np.stack([losses, np.minimum(in_spreads, _LARGEST_LOSS / 2.0)], axis=1)
         self._regret = np.where(known, self._memory * self._regret + gain, self._regret)
         self._noise = np.where(known, self._memory * self._noise + gain * gain, self._noise)
         self._loss = np.where(known, self._guard_memory * self._loss + losses, self._loss)

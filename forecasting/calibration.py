@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import stdtrit
+from scipy.special import ndtri, stdtrit
 
 from forecasting.anomalies import signed_bits
 from forecasting.calendar import Calendar
@@ -137,8 +137,27 @@ class Calibration:
         return (self._recent + _RECENT_PRIOR) / (self._recent_count + _RECENT_PRIOR)
 
     def _mixed(self) -> FloatArray:
-        trust = (self._count / (self._count + _OWN_FOR_HALF * self._root))[..., None]
+        trust = self._trust()
         return np.asarray(trust * self._own + (1.0 - trust) * self._pool)
+
+    def _trust(self) -> FloatArray:
+        return np.asarray(self._count / (self._count + _OWN_FOR_HALF * self._root))[..., None]
+
+    def _widening(self) -> FloatArray:
+        """Say how much wider quantiles are for being learnt from few outcomes, (n, K, levels).
+
+        Errors h steps ahead overlap, so of the outcomes a quantile is of every h-th tells something new; those of
+        other series count as the root of their number, since series rise together. A quantile that so many
+        independent outcomes gave is one of Student's t for the next one (Geisser, Predictive Inference, 1993), here
+        by the expansion of Abramowitz and Stegun, 26.7.5.
+        """
+        trust, steps = self._trust(), self._knots.steps[:, None]
+        own = np.minimum(self._count[..., None], self._kept)
+        pool = np.minimum(self._pool_count[:, None], _POOL_RATIO * self._kept) * np.sqrt(len(self._count))
+        degrees = _PRIOR_DEGREES + (trust * own + (1.0 - trust) * pool) / steps
+        squared = ndtri(self._levels) ** 2
+        first, second = (squared + 1.0) / 4.0, (5.0 * squared**2 + 16.0 * squared + 3.0) / 96.0
+        return np.asarray((1.0 + (first + second / degrees) / degrees) * np.sqrt(1.0 + 1.0 / degrees))
 
     def quantiles(self) -> FloatArray:
         """Give the quantiles of the forecast that was issued last, (n, H, levels), ascending in the level."""
@@ -154,7 +173,7 @@ class Calibration:
         factor = self._model.factor(rows, between(self._model.coefficients, axis=0))
         unsure = 1.0 + 1.0 / (1.0 + self._one_step)
         scale = self._moves.usual()[:, None] * between(self._root) * factor * unsure[:, None]
-        offsets = np.sort(between(self._mixed(), axis=1), axis=-1)
+        offsets = np.sort(between(self._mixed() * self._widening(), axis=1), axis=-1)
         return np.asarray(np.nan_to_num(self._said[0])[..., None] + scale[..., None] * offsets)
 
     @property

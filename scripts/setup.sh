@@ -39,4 +39,13 @@ fi
 
 echo "making the Python environment in $VENV"
 "$PYTHON" -m venv "$VENV"
+case "$EXTRAS" in
+*dev*)
+    # PyPI's PyTorch brings gigabytes of CUDA, which no test needs; its own index has one for the CPU alone. Where that
+    # is out of reach the next step takes what PyPI has.
+    torch=$(sed -n 's/^ *\(torch==[0-9.]*\)$/\1/p' setup.cfg | head -n 1)
+    "$VENV/bin/pip" install --quiet --disable-pip-version-check --no-deps --retries 1 --timeout 15 \
+        --index-url https://download.pytorch.org/whl/cpu "$torch" >/dev/null 2>&1 || true
+    ;;
+esac
 "$VENV/bin/pip" install --quiet --disable-pip-version-check --editable ".[$EXTRAS]" || fail "pip could not install the Python packages (see above)"

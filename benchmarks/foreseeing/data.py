@@ -101,7 +101,7 @@ NAB_OTHER = ("nab_ec2_request_latency_system_failure",)
 
 def nab(name: str) -> DataSet:
     """One of the series of the Numenta Anomaly Benchmark, a day ahead."""
-    return _series(name.removeprefix("nab_"), f"{name}.csv.gz", every=1 if name.endswith("taxi") else 3)
+    return _series(name.removeprefix("nab_"), f"{name}.csv.gz")
 
 
 def nab_windows(name: str) -> FloatArray:

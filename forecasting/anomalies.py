@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from scipy.special import ndtri
 
 from forecasting.calendar import Calendar
 from forecasting.knots import IntArray
 from forecasting.panel import BoolArray, FloatArray
+
+Rows = npt.NDArray[np.intp]
 
 # One alarm in this many seconds is what chance may cause in a series.
 FALSE_ALARM_S = 2 * 7 * 86400.0
@@ -52,8 +55,8 @@ _TAIL_SHAPE = 0.25
 class Verdict:
     """What is said of one sample of n series, all (n,).
 
-    `score` is the smoothed surprise in bits, `alarm` whether to call somebody, `changed` whether the series went
-    to another level and what was said from before is void.
+    `score` is the smoothed surprise in bits, and of an alarm at least how rare that is which raised it; `alarm` is
+    whether to call somebody, `changed` whether the series went to another level and what was said before is void.
     """
 
     score: FloatArray
@@ -86,6 +89,16 @@ class Tail:
     def beyond(self, share: float) -> FloatArray:
         """Give the score (n,) that a share of the samples is above."""
         return np.asarray(self._level + self._excess / self._peaks * np.log((1.0 - _TAIL_LEVEL) / share))
+
+    def bits(self, scores: FloatArray) -> FloatArray:
+        """Say how rare scores (n,) above the threshold are: -log2 of the share of samples beyond them."""
+        beyond = np.maximum(scores - self._level, 0.0) / (self._excess / self._peaks)
+        return np.asarray((beyond - np.log(1.0 - _TAIL_LEVEL)) / np.log(2.0))
+
+    def take_over(self, before: Tail, rows: Rows, old_rows: Rows) -> None:
+        """Know of `rows` what `before` knew of `old_rows`."""
+        for field in ("_level", "_excess", "_peaks", "_count"):
+            getattr(self, field)[rows] = getattr(before, field)[old_rows]
 
     def record(self, scores: FloatArray, most: FloatArray) -> None:
         """Take in scores (n,), NaN for none; they count as no more than `most`."""
@@ -140,20 +153,27 @@ class Anomalies:
         self._miss = np.where(np.isfinite(z), self._miss + self._slow * (z - self._miss), self._miss)
         self._samples += known
         self._quiet = np.maximum(self._quiet - 1.0, 0.0)
-        alarm = np.zeros(known.shape, dtype=np.bool_)
+        # How rare that is which raises an alarm, in bits; 0 where nothing does.
+        rare = np.zeros(known.shape)
         sudden, slow = self._tails
         for tail, score, seen in ((sudden, self._bits, known), (slow, np.abs(self._miss), np.isfinite(z))):
             threshold = tail.beyond(self._share)
-            alarm |= seen & (score > threshold)
+            rare = np.maximum(rare, np.where(seen & (score > threshold), tail.bits(score), 0.0))
             # An anomaly is not what normal is learnt from.
             tail.record(np.where(seen, score, np.nan), threshold)
-        changed = self._changed(signed)
-        alarm |= changed
-        alarm &= (self._samples >= _LEAST_SAMPLES) & (self._quiet <= 0.0)
+        changed, jump = self._changed(signed)
+        rare = np.minimum(np.maximum(rare, np.where(changed, jump, 0.0)), _LARGEST_BITS)
+        alarm = (rare > 0.0) & (self._samples >= _LEAST_SAMPLES) & (self._quiet <= 0.0)
         self._quiet = np.where(alarm, self._cool_down, self._quiet)
-        return Verdict(self._bits.copy(), np.asarray(alarm), changed)
+        return Verdict(np.where(alarm, np.maximum(self._bits, rare), self._bits), np.asarray(alarm), changed)
 
-    def _changed(self, signed: FloatArray) -> BoolArray:
+    def take_over(self, before: Anomalies, rows: Rows, old_rows: Rows) -> None:
+        """Know of `rows` what `before` knew of `old_rows`: what is usual, and what was called about already."""
+        for tail, old in zip(self._tails, before._tails, strict=True):
+            tail.take_over(old, rows, old_rows)
+        self._samples[rows], self._quiet[rows] = before._samples[old_rows], before._quiet[old_rows]
+
+    def _changed(self, signed: FloatArray) -> tuple[BoolArray, FloatArray]:
         self._recent = np.concatenate([self._recent[1:], np.nan_to_num(signed[None, :, : self._early])])
         # What was forecast just before the jump: one step ahead for the first sample after it, two for the next.
         missed = np.stack([self._recent[index - self._early, :, index] for index in range(self._early)])
@@ -162,7 +182,7 @@ class Anomalies:
         before = np.abs(self._recent[-self._early - 1, :, 0]) < _STAY_BITS
         changed = before & stays.all(axis=0) & (np.abs(missed[0]) >= _JUMP_BITS)
         self._recent[:, changed] = 0.0
-        return np.asarray(changed)
+        return np.asarray(changed), np.abs(missed[0])
 
 
 def signed_bits(levels: FloatArray, quantiles: FloatArray, at: FloatArray) -> FloatArray:

@@ -101,7 +101,8 @@ class QuantileBlend:
             slope = weight * ((quantile >= y) - level)
             gain += slope * np.clip(quantile - (medians + side * spreads), -most, most)
         losses = np.stack([loss, last])
-        in_spreads = np.divide(losses, spread, out=np.zeros(losses.shape), where=spread > 0)
+        with np.errstate(over="ignore"):
+            in_spreads = np.divide(losses, spread, out=np.zeros(losses.shape), where=spread > 0)
         losses = np.stack([losses, np.minimum(in_spreads, _LARGEST_LOSS / 2.0)], axis=1)
         self._regret = np.where(known, self._memory * self._regret + gain, self._regret)
         self._noise = np.where(known, self._memory * self._noise + gain * gain, self._noise)

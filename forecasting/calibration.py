@@ -148,8 +148,8 @@ class Calibration:
 
         Errors h steps ahead overlap, so of the outcomes a quantile is of every h-th tells something new; those of
         other series count as the root of their number, since series rise together. A quantile that so many
-        independent outcomes gave is one of Student's t for the next one (Geisser, Predictive Inference, 1993), here
-        by the expansion of Abramowitz and Stegun, 26.7.5.
+        independent outcomes gave is one of Student's t for the next one (Geisser, Predictive Inference, 1993),
+        here by the expansion of Abramowitz and Stegun, 26.7.5.
         """
         trust, steps = self._trust(), self._knots.steps[:, None]
         own = np.minimum(self._count[..., None], self._kept)

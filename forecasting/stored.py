@@ -20,7 +20,7 @@ from forecasting.panel import Panel
 from forecasting.parameters import Parameters
 
 FORMAT = "lockstitch forecaster"
-VERSION = 1
+VERSION = 2
 
 # Whatever a damaged archive makes numpy, zipfile or json raise, its bytes are at fault.
 _BROKEN = (
@@ -45,6 +45,7 @@ def dumps(forecaster: Forecaster) -> bytes:
         "levels": forecaster.levels,
         "members": forecaster.members,
         "seed": forecaster.seed,
+        "replayed": forecaster.replayed,
         "calendar": asdict(forecaster.calendar),
         "names": held.names,
         "step_s": held.step_s,
@@ -91,6 +92,7 @@ def _made(header: Mapping[str, Any], arrays: Mapping[str, Any]) -> Forecaster:
         members=header["members"],
         calendar=Calendar(**calendar),
         seed=header["seed"],
+        replayed=header["replayed"],
     )
     columns = {
         name.removeprefix("columns/"): array for name, array in arrays.items() if name.startswith("columns/")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from forecasting.anomalies import Anomalies, Verdict
@@ -35,11 +37,13 @@ class Stream:
         self._ever_seen, self._ever_negative = np.zeros(n, dtype=np.bool_), np.zeros(n, dtype=np.bool_)
         self._median = np.zeros((n, settings.horizon))
 
-    def play(self, panel: Panel, scored: int | None = None) -> Verdict:
+    def play(
+        self, panel: Panel, scored: int | None = None, progress: Callable[[float], None] | None = None
+    ) -> Verdict:
         """Take the samples of a panel, one time after the other; only the last `scored` are forecast and scored.
 
-        The first ones let members with a long memory find their state, which is cheap. Gives what is said of the
-        samples scored, each array (n, k).
+        The first ones let members with a long memory find their state, which is cheap. `progress` is told the
+        share that is done. Gives what is said of the samples scored, each array (n, k).
         """
         columns = panel.stacked_columns()
         first_scored = 0 if scored is None else max(0, panel.times.size - scored)
@@ -50,7 +54,18 @@ class Stream:
                 self._move_on(sample)
             else:
                 verdicts.append(self._step(sample))
+            if progress is not None:
+                progress((index + 1) / panel.times.size)
         return Verdict.stacked(verdicts)
+
+    def take_over_alarms(self, before: Stream) -> None:
+        """Go on calling about the series that `before` had too as it would have, with its thresholds and quiet."""
+        old = {name: row for row, name in enumerate(before._names)}
+        rows = [row for row, name in enumerate(self._names) if name in old]
+        old_rows = [old[self._names[row]] for row in rows]
+        self._anomalies.take_over(
+            before._anomalies, np.array(rows, dtype=np.intp), np.array(old_rows, dtype=np.intp)
+        )
 
     def _step(self, sample: Sample) -> Verdict:
         values = sample.values

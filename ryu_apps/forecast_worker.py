@@ -135,9 +135,11 @@ def _look_ahead(pool: Pool, news: Mapping[str, News]) -> dict[str, Foresight]:
 
 def _forecast(name: str, pool: Pool, news: News) -> Foresight:
     if news.history is not None:
-        _forecasters[name] = Forecaster(
-            pool.horizon, members=pool.members, calendar=pool.calendar, replayed=_REPLAYED
-        )
+        # One that is there already goes on quietly about what it raised an alarm for.
+        if name not in _forecasters:
+            _forecasters[name] = Forecaster(
+                pool.horizon, members=pool.members, calendar=pool.calendar, replayed=_REPLAYED
+            )
         _forecasters[name].load(news.history, news.parameters)
     elif news.parameters is not None:
         _forecasters[name].adopt(news.parameters)

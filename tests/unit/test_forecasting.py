@@ -235,3 +235,21 @@ def test_without_a_history_there_is_nothing_to_say() -> None:
             ask()
     with pytest.raises(SettingError, match="ascending"):
         Forecaster(3, levels=(0.5, 0.5))
+
+
+def test_nobody_is_called_again_after_a_refit_about_what_he_was_called_about() -> None:
+    noise: FloatArray = np.random.default_rng(5).normal(100.0, 1.0, (2, 700))
+    noise[0, [600, 612, 690]] += 40.0
+    one = Forecaster(3, members=("last", "ewma"))
+    one.fit(Panel(300.0 * np.arange(500), noise[:, :500], ("a", "b"), 300.0))
+    alarms = []
+    for index in range(500, 700):
+        verdict = one.update([300.0 * index], noise[:, index : index + 1])
+        alarms += [(index, int(row)) for row in np.flatnonzero(verdict.alarm)]
+        if index == 605:
+            # The series are in another order now, and one is new.
+            held = one.history()
+            noise = np.concatenate([noise[::-1], noise[1:] * 2.0]).astype(np.float64)
+            one.fit(Panel(held.times, noise[:, :606], ("b", "a", "c"), 300.0))
+    assert [where for where in alarms if where[0] in (600, 612)] == [(600, 0)]
+    assert (690, 1) in alarms, "six hours later it calls again"

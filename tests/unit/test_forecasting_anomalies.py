@@ -68,6 +68,15 @@ def test_a_new_level_is_a_change_and_a_spike_is_none() -> None:
     assert changed[:, 0].sum() == 1
 
 
+def test_an_alarm_says_how_rare_what_raised_it_is() -> None:
+    values = noise(2, 1200)
+    values[0, 1000:] += 40.0
+    values[1, 1000] += 60.0
+    scores, alarms, _ = watched(values)
+    assert (scores[alarms.astype(bool)] > 12.0).all(), "one in 4,032 is two weeks of samples"
+    assert alarms[1000:1006].any(axis=0).all()
+
+
 def test_gaps_score_nothing() -> None:
     values = noise(1, 800)
     values[0, 400:600] = np.nan

@@ -28,6 +28,7 @@ def forecaster() -> Forecaster:
         calendar=Calendar(day_s=3000.0, holidays=(50.0,)),
         events=(Event(600.0, 900.0, "backup"),),
         seed=7,
+        replayed=90,
     )
     made.fit(panel)
     return made
@@ -44,8 +45,8 @@ def test_it_forecasts_on_as_if_it_had_never_been_stored(stored: bytes) -> None:
         for either in (one, other):
             either.update([index * 60.0], [[10.0 + index % 3], [np.nan]], {"loss": [0.5]})
         assert np.array_equal(one.predict().quantiles, other.predict().quantiles)
-    assert (one.calendar, one.levels, one.members, one.seed) == (
-        *(other.calendar, other.levels, other.members, other.seed),
+    assert (one.calendar, one.levels, one.members, one.seed, one.replayed) == (
+        *(other.calendar, other.levels, other.members, other.seed, other.replayed),
     )
 
 
@@ -70,8 +71,8 @@ def changed(stored: bytes, **fields: Any) -> bytes:
 
 
 def test_another_release_is_named(stored: bytes) -> None:
-    with pytest.raises(StoredError, match="format 2"):
-        loads(changed(stored, version=2))
+    with pytest.raises(StoredError, match="format 3"):
+        loads(changed(stored, version=3))
 
 
 @pytest.mark.parametrize(

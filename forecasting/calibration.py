@@ -65,8 +65,8 @@ class Calibration:
         self._pool, self._pool_count = np.tile(prior, (steps.size, 1)), np.zeros(steps.size)
         self._count = np.zeros((n_series, steps.size))
         self._one_step = np.zeros(n_series, dtype=np.int64)
-        # The forecast, its scale, and the features.
-        self._pending = Pending(self._knots, 3 + FEATURES, n_series)
+        # The forecast, the unit of its errors, and the features.
+        self._pending = Pending(self._knots, 2 + FEATURES, n_series)
         self._recent, self._recent_count = np.zeros(self._count.shape), np.zeros(self._count.shape)
         self._recent_memory = 1.0 - (1.0 - _RECENT_MEMORY) / steps**_RECENT_EXPONENT
         self._time_s, self._last = 0.0, np.zeros(n_series)
@@ -84,8 +84,10 @@ class Calibration:
         is too small (`anomalies.signed_bits`); NaN where nothing was forecast or nothing came.
         """
         due = self._pending.due()
-        centre, scale, rows = due[0], due[1], np.moveaxis(due[3:], 0, -1)
+        centre, unit, rows = due[0], due[1], np.moveaxis(due[2:], 0, -1)
         errors = values[:, None] - centre
+        # By what is known now: with what was said h steps ago, one miss would be put right h times.
+        scale = unit * self._model.factor(rows, self._model.coefficients)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             scaled = np.where(scale > 0, errors / scale, np.sign(errors) * _MOST_SURPRISING)
         scaled = np.where(np.isfinite(errors), np.clip(scaled, -_MOST_SURPRISING, _MOST_SURPRISING), np.nan)
@@ -94,7 +96,7 @@ class Calibration:
         self._track(scaled)
         self._model.record(rows, np.abs(scaled))
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            size = np.minimum(np.abs(errors) / due[2], _LARGEST_RECENT)
+            size = np.minimum(np.abs(errors) / unit, _LARGEST_RECENT)
         known = np.isfinite(size)
         self._recent = np.where(known, self._recent_memory * self._recent + np.where(known, size, 0), self._recent)
         self._recent_count = np.where(known, self._recent_memory * self._recent_count + 1.0, self._recent_count)
@@ -128,7 +130,7 @@ class Calibration:
         rows = features(self._moves, self._time_s, times, said, self._last, self._of_late())
         unit = self._moves.usual()[:, None] * self._root
         scale = unit * self._model.factor(rows, self._model.coefficients)
-        self._pending.put(np.concatenate([said[:1], scale[None], unit[None], np.moveaxis(rows, -1, 0)]))
+        self._pending.put(np.concatenate([said[:1], unit[None], np.moveaxis(rows, -1, 0)]))
         mixed = self._mixed()
         low, high = (mixed[..., int(np.argmin(np.abs(self._levels - level)))] for level in (0.1, 0.9))
         return np.asarray(np.maximum(high - low, 1e-6) / 2.0 * scale)

@@ -181,6 +181,8 @@ class Anomalies:
         # The way back from a spike is no new level: forecasts made at the spike miss it all.
         before = np.abs(self._recent[-self._early - 1, :, 0]) < _STAY_BITS
         changed = before & stays.all(axis=0) & (np.abs(missed[0]) >= _JUMP_BITS)
+        # One miss alone may be a spike; a new level takes a second one.
+        changed &= self._early > 1
         self._recent[:, changed] = 0.0
         return np.asarray(changed), np.abs(missed[0])
 

@@ -33,6 +33,9 @@ _RECENT_MEMORY, _RECENT_EXPONENT, _RECENT_PRIOR, _LARGEST_RECENT = 0.99, 0.5, 10
 # In scales: no larger error is learnt from, and none is more surprising than the second.
 _LARGEST_SIZE, _MOST_SURPRISING = 30.0, 1e6
 
+# An error of less than this share of the level surprises by no more than so many bits.
+_NEGLIGIBLE, _NEGLIGIBLE_BITS = 0.002, 5.0
+
 # With fewer one-step errors than this the spread is mostly the prior's: the forecast says it is cold.
 COLD_BELOW = 8
 
@@ -92,6 +95,9 @@ class Calibration:
             scaled = np.where(scale > 0, errors / scale, np.sign(errors) * _MOST_SURPRISING)
         scaled = np.where(np.isfinite(errors), np.clip(scaled, -_MOST_SURPRISING, _MOST_SURPRISING), np.nan)
         surprise = signed_bits(self._levels, np.sort(self._mixed(), axis=-1), scaled)
+        # A series that hardly ever moves is not called about for a thousandth of its level.
+        small = np.abs(errors) < _NEGLIGIBLE * self._moves.level()[:, None]
+        surprise = np.where(small, np.clip(surprise, -_NEGLIGIBLE_BITS, _NEGLIGIBLE_BITS), surprise)
         scaled = np.clip(scaled, -_LARGEST_SIZE, _LARGEST_SIZE)
         self._track(scaled)
         self._model.record(rows, np.abs(scaled))

@@ -8,7 +8,7 @@ import numpy as np
 
 from forecasting.members.logs import Scale, find_scale
 from forecasting.members.member import Member, Sample
-from forecasting.panel import FloatArray, Panel
+from forecasting.panel import BoolArray, FloatArray, Panel
 from forecasting.settings import Settings
 
 SHARED = False
@@ -49,6 +49,10 @@ class Ets:
         z = self._scale.forward(sample.values)
         self._last = np.where(np.isnan(z), self._last, z)
         self._level, self._trend = _smooth(self._level, self._trend, z[:, None], *self._weights)
+
+    def forget(self, series: BoolArray) -> None:
+        """Begin anew with the next sample of `series` (n,), without a trend."""
+        self._level[series], self._trend[series] = np.nan, 0.0
 
     def forecast(self, times: FloatArray) -> FloatArray:
         """Follow the damped trends; no series leaves its last value by more than it ever ranged."""

@@ -5,7 +5,11 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from forecasting.panel import FloatArray
+from forecasting.panel import BoolArray, FloatArray
+
+# A season of more steps is none: of 4,096 points that are held little would be seen of it, and a ring of a week of
+# seconds takes 2.4 MB a series. This is a week of minutes.
+_LONGEST_SEASON = 10_080
 
 
 class Past:
@@ -17,12 +21,14 @@ class Past:
     def __init__(self, length: int, step_s: float) -> None:
         self._length, self._step_s = length, step_s
         self._ring: npt.NDArray[np.float32] = np.full((0, length), np.nan, dtype=np.float32)
+        self._level_since = np.zeros(0, dtype=np.int64)
         self._newest_s, self._tick = 0.0, -1
 
     def push(self, time_s: float, values: FloatArray) -> None:
         """Take the values (n,) of `time_s`, NaN where missing."""
         if self._tick < 0:
             self._ring = np.full((values.size, self._length), np.nan, dtype=np.float32)
+            self._level_since = np.zeros(values.size, dtype=np.int64)
             moved = 1
         else:
             moved = max(1, round((time_s - self._newest_s) / self._step_s))
@@ -33,6 +39,16 @@ class Past:
         self._newest_s = time_s
         self._ring[:, self._tick % self._length] = values
 
+    def forget(self, series: BoolArray) -> None:
+        """Take the samples of `series` (n,) so far as those of another level."""
+        self._level_since[series] = self._tick + 1
+
+    def level_ago(self, steps: npt.NDArray[np.int64]) -> FloatArray:
+        """Give the same as `ago`, NaN also where a series had another level then."""
+        found = self.ago(steps)
+        found[self._tick - steps < self._level_since[:, None]] = np.nan
+        return found
+
     def ago(self, steps: npt.NDArray[np.int64]) -> FloatArray:
         """Give what was `steps` (k,) ticks before the newest: (n, k), NaN where missing or out of reach."""
         found = self._ring[:, (self._tick - steps) % self._length].astype(np.float64)
@@ -41,8 +57,8 @@ class Past:
 
 
 def season_steps(season_s: float | None, step_s: float) -> int:
-    """Say how many steps a season has; 0 for none, and where steps are too long or do not fit it to the tick."""
-    if season_s is None:
+    """Say how many steps a season has; 0 for none, too few or too many, and where they do not fit to the tick."""
+    if season_s is None or season_s > (_LONGEST_SEASON + 0.5) * step_s:
         return 0
     steps = round(season_s / step_s)
     return steps if steps >= 2 and abs(steps * step_s - season_s) < 0.5 * step_s else 0

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from forecasting.members.member import Sample
 from forecasting.members.recurrent_inputs import Arrays, FloatArray32, Inputs, Plan, events_of, knots_of
-from forecasting.panel import FloatArray, Panel
+from forecasting.panel import BoolArray, FloatArray, Panel
 from forecasting.settings import Settings
 
 SHARED = True
@@ -139,6 +139,13 @@ class Recurrent:
         self._answer = None
         if nets:
             self._state = self._cell(self._seen, *self._state, self._weights)
+
+    def forget(self, series: BoolArray) -> None:
+        """Begin anew with the next sample of `series` (n,)."""
+        if self._inputs is not None:
+            self._inputs.forget(series)
+            hidden, cell = (np.where(series[:, None], np.float32(0.0), part) for part in self._state)
+            self._state = (hidden, cell)
 
     def forecast(self, times: FloatArray) -> FloatArray:
         """Give the medians (n, H)."""

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from forecasting.calendar import Calendar, harmonics
-from forecasting.panel import FloatArray
+from forecasting.panel import BoolArray, FloatArray
 from forecasting.settings import Settings
 
 # At most this many steps ahead are answered for; between them the answers are interpolated.
@@ -120,6 +120,13 @@ class Inputs:
         finite: FloatArray = np.clip(np.nan_to_num(np.concatenate(parts, axis=1)), -LARGEST_INPUT, LARGEST_INPUT)
         return finite
 
+    def forget(self, series: BoolArray) -> None:
+        """Know no level of `series` (n,) before the next sample; how much they move stays."""
+        for level in (self.base, self._fast, self._level):
+            level[series] = np.nan
+        if self._profile is not None:
+            self._profile.forget(series)
+
     def _step_series(self, values: FloatArray) -> FloatArray:
         missing = np.isnan(values)
         moved = ~(missing | np.isnan(self.base))
@@ -225,6 +232,10 @@ class _DayProfile:
         parts = [np.isfinite(here).astype(np.float64), 0.5 * np.arcsinh((base - here) / unit)]
         parts += [np.arcsinh((self._read(slot, ahead) - here) / unit) for ahead in self._ahead]
         return np.stack(parts, axis=1)
+
+    def forget(self, series: BoolArray) -> None:
+        """Know no day of `series` (n,)."""
+        self._ring[:, series] = np.nan
 
     def _read(self, slot: int, ahead: int) -> FloatArray:
         taps = slot - self._slots + ahead + np.arange(-self._smooth, self._smooth + 1)

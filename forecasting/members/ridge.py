@@ -12,7 +12,7 @@ from forecasting.members.calendar_columns import FIRST_EVENT, calendar_columns, 
 from forecasting.members.logs import Scale, filled_forward, find_scale
 from forecasting.members.member import Member, Sample
 from forecasting.members.ridge_columns import History, Now, Seasons
-from forecasting.panel import FloatArray, Panel
+from forecasting.panel import BoolArray, FloatArray, Panel
 from forecasting.settings import Settings
 
 SHARED = False
@@ -68,6 +68,10 @@ class Ridge:
         columns = self._extra.shape[1]
         scaled = (sample.columns[:, :columns] - self._column_mean) / self._column_size
         self._extra = np.where(np.isnan(scaled), self._extra, np.clip(scaled, -_LARGEST_COLUMN, _LARGEST_COLUMN))
+
+    def forget(self, series: BoolArray) -> None:
+        """Know of no change in `series` (n,) before the next sample."""
+        self._now.forget(series)
 
     def forecast(self, times: FloatArray) -> FloatArray:
         """Add up columns times coefficients; no series leaves its last value by more than it ever ranged."""

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from forecasting.members.past import Past, same_time_before, season_steps
-from forecasting.panel import FloatArray
+from forecasting.panel import BoolArray, FloatArray
 from forecasting.settings import Settings
 
 IntArray = npt.NDArray[np.int64]
@@ -77,11 +77,15 @@ class Now:
         """Take the newest z (n,), the last known one where it is missing."""
         self._past.push(time_s, z)
 
+    def forget(self, series: BoolArray) -> None:
+        """Take what was before of `series` (n,) as another level; how it went on a season ago is still known."""
+        self._past.forget(series)
+
     def near(self, z: FloatArray, extra: FloatArray) -> FloatArray:
         """Give the columns (n, p) that do not depend on the time asked for."""
-        recent = self._past.ago(np.arange(REACH))
+        recent = self._past.level_ago(np.arange(REACH))
         blocks = [recent[:, start:end].mean(axis=1) for start, end in _BLOCKS]
-        seasonal = self._past.ago(np.array(self._seasons.known, dtype=np.int64))
+        seasonal = self._past.level_ago(np.array(self._seasons.known, dtype=np.int64))
         lagged = np.column_stack([recent[:, 1 : LAGS + 1], *blocks, seasonal])
         return np.column_stack([np.nan_to_num(lagged - z[:, None]), extra, np.ones(z.size)])
 

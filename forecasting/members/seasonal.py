@@ -6,14 +6,17 @@ import numpy as np
 
 from forecasting.members.member import Member, Sample
 from forecasting.members.past import Past, same_time_before, season_steps
-from forecasting.panel import FloatArray, Panel
+from forecasting.panel import BoolArray, FloatArray, Panel
 from forecasting.settings import Settings
 
 SHARED = False
 
 
 class Seasonal:
-    """The sample one season before (Hyndman and Athanasopoulos, ch. 5.2), or the last one where it is missing."""
+    """The sample one season before (Hyndman and Athanasopoulos, ch. 5.2), or the last one where it is missing.
+
+    Where the series had another level then, it is the last sample and the change that came a season ago.
+    """
 
     def __init__(self, season: int, settings: Settings) -> None:
         self._season = season
@@ -26,12 +29,18 @@ class Seasonal:
         known = np.isfinite(sample.values)
         self._last = np.where(known, sample.values, self._last if self._last.size else np.nan)
 
+    def forget(self, series: BoolArray) -> None:
+        """Take what was before of `series` (n,) as another level."""
+        self._past.forget(series)
+
     def forecast(self, times: FloatArray) -> FloatArray:
         """Repeat the last season."""
         last = np.repeat(self._last[:, None], times.size, axis=1)
         if self._season == 0:
             return last
-        before = self._past.ago(same_time_before(np.arange(1, times.size + 1), self._season))
+        steps = same_time_before(np.arange(1, times.size + 1), self._season)
+        before, then = self._past.ago(steps), self._past.ago(np.array([self._season]))
+        before = np.where(np.isfinite(self._past.level_ago(steps)), before, last + before - then)
         return np.where(np.isfinite(before), before, last)
 
 

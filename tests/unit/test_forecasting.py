@@ -253,3 +253,42 @@ def test_nobody_is_called_again_after_a_refit_about_what_he_was_called_about() -
             one.fit(Panel(held.times, noise[:, :606], ("b", "a", "c"), 300.0))
     assert [where for where in alarms if where[0] in (600, 612)] == [(600, 0)]
     assert (690, 1) in alarms, "six hours later it calls again"
+
+
+@pytest.mark.parametrize("factor", [4.0, 0.25])
+def test_forecasts_far_ahead_are_at_a_new_level_too(factor: float) -> None:
+    noise = np.random.default_rng(3).standard_normal((20, 660))
+    values: FloatArray = 100.0 * np.exp(0.03 * noise)
+    values[:, 600:] *= factor
+    one = Forecaster(12, calendar=Calendar(day_s=150 * 300.0))
+    one.fit(Panel(np.arange(0.0, 500 * 300.0, 300.0), values[:, :500], tuple(map(str, range(20))), 300.0))
+    one.update(np.arange(500, 606) * 300.0, values[:, 500:606])
+    forecast = one.predict()
+    low, high = forecast.interval(0.95)
+    assert np.median(forecast.mean[:, -1]) == pytest.approx(100.0 * factor, rel=0.05)
+    assert ((low[:, -1] < 100 * factor) & (100 * factor < high[:, -1])).all()
+
+
+def test_one_step_ahead_a_spike_is_no_new_level() -> None:
+    values: FloatArray = np.random.default_rng(4).normal(100.0, 1.0, (1, 400))
+    values[0, 350] = 200.0
+    one = Forecaster(1, members=("last", "ewma"))
+    one.load(Panel(np.arange(0.0, 350 * 60.0, 60.0), values[:, :350], ("a",), 60.0))
+    verdict = one.update(np.arange(350, 400) * 60.0, values[:, 350:])
+    assert verdict.alarm[0].sum() == 1 and not verdict.changed.any()
+
+
+def test_far_intervals_neither_collapse_nor_burst_while_their_first_outcomes_come() -> None:
+    # What is learnt of step 40 arrives 40 steps late: put right again and again meanwhile, it would be overdone.
+    rng = np.random.default_rng(1)
+    values: FloatArray = 100.0 + np.cumsum(rng.standard_normal((40, 460)), axis=1)
+    one = Forecaster(40, members=("last", "ewma"), calendar=Calendar(day_s=None))
+    one.load(Panel(np.zeros(1), values[:, :1], tuple(map(str, range(40))), 300.0))
+    widths, held = [], []
+    for index in range(1, 420):
+        one.update([index * 300.0], values[:, index : index + 1])
+        low, high = one.predict().interval(0.95)
+        widths.append(float(np.median(high[:, -1] - low[:, -1])) / (2 * 1.96 * np.sqrt(40.0)))
+        held.append(float(((low[:, -1] <= values[:, index + 40]) & (values[:, index + 40] <= high[:, -1])).mean()))
+    assert min(widths[150:]) > 0.5 and max(widths[150:]) < 3.0
+    assert np.convolve(held, np.ones(40) / 40, "valid").min() > 0.75

@@ -77,6 +77,15 @@ def test_an_alarm_says_how_rare_what_raised_it_is() -> None:
     assert alarms[1000:1006].any(axis=0).all()
 
 
+def test_a_series_that_stands_still_is_not_called_about_for_next_to_nothing() -> None:
+    values = np.full((2, 1000), 100.0)
+    values[0, 600:] = 100.1
+    values[1, 600:] = 120.0
+    _, alarms, changed = watched(values)
+    assert not alarms[:, 0].any() and not changed[:, 0].any()
+    assert alarms[600:606, 1].any()
+
+
 def test_gaps_score_nothing() -> None:
     values = noise(1, 800)
     values[0, 400:600] = np.nan

@@ -11,7 +11,7 @@ import signal
 import sys
 
 from benchmarks.support import baseline
-from benchmarks.support.areas import Measurement, area_names, measurements
+from benchmarks.support.areas import Measurement, NoMeasurement, area_names, chosen
 from benchmarks.support.figure import Figure, MeasurementFailed, note
 from mininet_topos.emulator import RelayFailed
 from mininet_topos.lab import LabError
@@ -29,15 +29,18 @@ def main() -> int:
     if arguments.area is not None and arguments.area not in areas:
         print(f"benchmarks: no area {arguments.area!r}; there is {', '.join(areas)}", file=sys.stderr)
         return 1
+    try:
+        wanted = chosen([arguments.area] if arguments.area is not None else areas, arguments.only)
+    except NoMeasurement as error:
+        print(f"benchmarks: --only: {error}", file=sys.stderr)
+        return 1
     # A with block unwinds at SystemExit and at Ctrl-C, not at the bare signal.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     note(f"cores={os.cpu_count()}; other work on this machine changes the figures")
     taken: list[Figure] = []
     failed = 0
-    for area in [arguments.area] if arguments.area is not None else areas:
-        for name, measurement in measurements(area).items():
-            if arguments.only is None or arguments.only in name:
-                failed += not _take(area, name, measurement, taken)
+    for one in wanted:
+        failed += not _take(one.area, one.name, one.take, taken)
     if arguments.save_baseline:
         baseline.save(taken)
     return 1 if failed else 0
@@ -46,7 +49,9 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("area", nargs="?", help=f"one of: {', '.join(area_names())} (default: all)")
-    parser.add_argument("--only", metavar="PART", help="only measurements with this in their name")
+    parser.add_argument(
+        "--only", metavar="PART", help="only the measurement of this name, or those with it in theirs"
+    )
     parser.add_argument("--save-baseline", action="store_true", help="keep what is measured as the baseline")
     return parser.parse_args()
 

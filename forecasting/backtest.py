@@ -25,13 +25,13 @@ from forecasting.stopwatch import Clock, Spent, Stopwatch
 _LEAST_TRAINING = 2
 
 Progress = Callable[[int, int], None]
-"""Told how many of how many origins are done."""
+"""Told how many of how many parts are done."""
 
 
 class Forecasts(Protocol):
     """What is tested: the package's Forecaster, or anything like it."""
 
-    def fit(self, panel: Panel, executor: Executor | None = None) -> object:
+    def fit(self, panel: Panel, executor: Executor | None = None, progress: Progress | None = None) -> object:
         """Take `panel` as the history and fit to it."""
 
     def update(
@@ -81,8 +81,9 @@ class BacktestResult:
     """What came of a back-test.
 
     `actual` (n, O, H) is what came true after each of the origins, at `origins` (O,) among the times of the panel;
-    `issued` and `last_issued` are what was forecast, `scores` and `last_scores` how good that was. Time spent is
-    that of the caller's process (`cpu`) and what passed (`wall`).
+    `issued` and `last_issued` are what was forecast, `scores` and `last_scores` how good that was; their worst day
+    is one of `origins_a_day` origins. `fits` were made. Time spent is that of the caller's process (`cpu`) and
+    what passed (`wall`).
     """
 
     panel: Panel
@@ -93,6 +94,7 @@ class BacktestResult:
     last_issued: Issued
     scores: Scores
     last_scores: Scores
+    origins_a_day: int
     fits: int
     cpu: Spent
     wall: Spent
@@ -137,22 +139,25 @@ def backtest(
     day_s: float = 86400.0,
     executor: Executor | None = None,
     progress: Progress | None = None,
+    fit_progress: Progress | None = None,
     cpu_clock: Clock | None = None,
     wall_clock: Clock | None = None,
 ) -> BacktestResult:
     """Run `forecaster` through `panel` and score it and last value.
 
     Last value has the plainest intervals: the quantiles of its own changes over so many steps in training. `day_s`
-    is the time whose worst coverage is looked for. Takes about 300 bytes for each series, origin and step. Raises
-    SettingError where the plan does not fit the panel, the forecaster's horizon is shorter than the plan's or
-    nothing is known of any series in the training; and what the forecaster or the executor raises.
+    is the time whose worst coverage is looked for. `progress` is told of origins, `fit_progress` of each fit.
+    Takes about 300 bytes for each series, origin and step. Raises SettingError where the plan does not fit the
+    panel, the forecaster's horizon is shorter than the plan's or nothing is known of any series in the training;
+    and what the forecaster or the executor raises.
     """
     origins = plan.origins(panel.times.size)
     training = panel.values[:, : plan.train_steps]
     if not np.isfinite(training).any():
         raise SettingError(f"no series has a sample in the {plan.train_steps} steps of training; train on more")
     watch = Stopwatch(cpu_clock, wall_clock)
-    issued, fits = _run(panel, forecaster, plan, origins, executor, progress or _silent, watch)
+    fit = _Fit(forecaster, executor, fit_progress, watch)
+    issued = _run(panel, forecaster, plan, origins, fit, progress or _silent, watch)
     ahead = np.arange(1, plan.horizon + 1)
     actual = panel.values[:, origins[:, None] + ahead]
     last_issued = LastValueIntervals(training, plan.horizon).issue(panel.values, origins)
@@ -167,7 +172,8 @@ def backtest(
         last_issued,
         evaluate(actual, issued, training, window),
         evaluate(actual, last_issued, training, window),
-        fits,
+        window,
+        fit.count,
         cpu,
         wall,
     )
@@ -184,22 +190,20 @@ def _run(
     forecaster: Forecasts,
     plan: RollingOrigin,
     origins: npt.NDArray[np.int64],
-    executor: Executor | None,
+    fit: _Fit,
     progress: Progress,
     watch: Stopwatch,
-) -> tuple[Issued, int]:
-    """Fit, move on and forecast at every origin; how many fits it took."""
+) -> Issued:
+    """Fit, move on and forecast at every origin."""
     issued = Issued.empty(len(panel.names), origins.size, plan.horizon)
-    known, fitted, fits = plan.train_steps, plan.train_steps, 1
+    known = fitted = plan.train_steps
+    fit.to(cut(panel, 0, known))
     progress(0, origins.size)
-    with watch.on("fit"):
-        _fit(forecaster, cut(panel, 0, known), executor)
     for index, origin in enumerate(origins):
         now = int(origin) + 1
         if plan.refit_every is not None and now - fitted >= plan.refit_every:
-            with watch.on("fit"):
-                _fit(forecaster, cut(panel, 0, now), executor)
-            known, fitted, fits = now, now, fits + 1
+            fit.to(cut(panel, 0, now))
+            known = fitted = now
         if now > known:
             new = cut(panel, known, now)
             with watch.on("update", now - known):
@@ -210,7 +214,7 @@ def _run(
         _check(forecast, panel, plan.horizon)
         issued.put(index, forecast)
         progress(index + 1, origins.size)
-    return issued, fits
+    return issued
 
 
 def cut(panel: Panel, start: int, stop: int) -> Panel:
@@ -219,11 +223,19 @@ def cut(panel: Panel, start: int, stop: int) -> Panel:
     return replace(panel, times=panel.times[start:stop], values=panel.values[:, start:stop], columns=columns)
 
 
-def _fit(forecaster: Forecasts, panel: Panel, executor: Executor | None) -> None:
-    if executor is None:
-        forecaster.fit(panel)
-    else:
-        forecaster.fit(panel, executor=executor)
+class _Fit:
+    """Fits a forecaster, and counts how often."""
+
+    def __init__(
+        self, forecaster: Forecasts, executor: Executor | None, progress: Progress | None, watch: Stopwatch
+    ) -> None:
+        self._forecaster, self._executor, self._progress, self._watch = forecaster, executor, progress, watch
+        self.count = 0
+
+    def to(self, panel: Panel) -> None:
+        self.count += 1
+        with self._watch.on("fit"):
+            self._forecaster.fit(panel, executor=self._executor, progress=self._progress)
 
 
 def _check(forecast: Forecast, panel: Panel, horizon: int) -> None:

@@ -20,6 +20,13 @@ _FIRST_WEEKDAY, _SATURDAY, _WEEKDAYS = 3, 5, 7
 # An event is told apart in this many parts, where the step is short enough: a break in the middle shows.
 _PARTS = 8
 
+EVENT_FIELDS = ("start_utc", "end_utc", "kind")
+"""The columns of a table of events."""
+
+# Seconds until the year 2286; larger numbers count a smaller unit.
+_SECONDS_MAX = 1e10
+_DIGITS_OF_A_DAY = 8
+
 # Knots before the start and after the end, in parts: close ones first, where the change is fast. At the outermost
 # ones nothing is left, so an event reaches from one length before its start to two lengths behind its end.
 _BEFORE = (-8.0, -4.0, -2.0, -1.0)
@@ -50,7 +57,7 @@ class Event:
             raise SettingError(f"event {self} ends before it starts; swap the two times")
 
     def __str__(self) -> str:
-        return f"{self.kind!r} from {self.start_s!r} to {self.end_s!r}"
+        return f"{self.kind!r} from {_in_words(self.start_s)} to {_in_words(self.end_s)}"
 
 
 @dataclass(frozen=True)
@@ -178,32 +185,60 @@ def harmonics(phase: FloatArray, pairs: int) -> FloatArray:
 
 
 def events_from_rows(rows: Iterable[Mapping[str, str]]) -> tuple[Event, ...]:
-    """Make events of rows with `start_utc`, `end_utc` (ISO 8601, UTC unless they say otherwise) and `kind`.
+    """Make events of rows; raises SettingError, which names the row, counted from 1."""
+    events = []
+    for number, row in enumerate(rows, start=1):
+        try:
+            events.append(event_from_row(row))
+        except SettingError as error:
+            raise SettingError(f"row {number}: {error}") from None
+    return tuple(events)
 
-    Raises SettingError, which names the row, counted from 1.
+
+def event_from_row(row: Mapping[str, str]) -> Event:
+    """Make an event of a row with `start_utc`, `end_utc` and `kind`.
+
+    Times are ISO 8601, UTC unless they say otherwise, or counted since 1970 in seconds, milli-, micro- or
+    nanoseconds, whichever makes them times of this age. Raises SettingError.
     """
-    return tuple(_event_of(row, number) for number, row in enumerate(rows, start=1))
-
-
-def _event_of(row: Mapping[str, str], number: int) -> Event:
     fields = []
-    for name in ("start_utc", "end_utc", "kind"):
+    for name in EVENT_FIELDS:
         text = row.get(name) if isinstance(row, Mapping) else None
         if not isinstance(text, str) or not text.strip():
-            raise SettingError(f"row {number}: no {name}; each row has start_utc, end_utc and kind")
+            raise SettingError(f"no {name}; each row has {', '.join(EVENT_FIELDS[:-1])} and {EVENT_FIELDS[-1]}")
         fields.append(text.strip())
-    try:
-        return Event(_seconds(fields[0]), _seconds(fields[1]), fields[2])
-    except SettingError as error:
-        raise SettingError(f"row {number}: {error}") from None
+    return Event(_seconds(fields[0]), _seconds(fields[1]), fields[2])
 
 
 def _seconds(text: str) -> float:
+    # Eight digits are a day, as in 19980610.
+    counted = math.nan if len(text) == _DIGITS_OF_A_DAY else _counted(text)
+    if math.isfinite(counted):
+        return counted
     try:
         moment = datetime.fromisoformat(text)
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
-        raise SettingError(f"time {text!r} is not ISO 8601; write it like 1998-06-10 15:30:00") from None
+        raise SettingError(
+            f"time {text!r} is neither ISO 8601 nor counted since 1970; write it like 1998-06-10 15:30:00"
+        ) from None
+
+
+def _counted(text: str) -> float:
+    """Seconds since 1970 of a number; NaN for none, and for what is no time of this age in any unit."""
+    try:
+        number = float(text)
+    except ValueError:
+        return math.nan
+    return next((number / unit for unit in (1.0, 1e3, 1e6, 1e9) if abs(number) <= _SECONDS_MAX * unit), math.nan)
+
+
+def _in_words(time_s: object) -> str:
+    """A time as people write it, in UTC; what is none as it stands."""
+    try:
+        return f"{datetime.fromtimestamp(float(time_s), UTC):%Y-%m-%d %H:%M:%S} UTC"  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError, OSError):
+        return repr(time_s)
 
 
 def _is_number(value: object) -> bool:

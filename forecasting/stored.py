@@ -24,7 +24,7 @@ VERSION = 2
 
 # Whatever a damaged archive makes numpy, zipfile or json raise, its bytes are at fault.
 _BROKEN = (
-    *(ForecastingError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, NotImplementedError),
+    *(ValueError, TypeError, LookupError, AttributeError, ArithmeticError, NotImplementedError),
     *(OSError, EOFError, MemoryError, zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error),
 )
 
@@ -77,10 +77,13 @@ def loads(data: bytes) -> Forecaster:
                 f"stored by another release (format {header['version']!r}, this one reads {VERSION}); {_REMEDY}"
             )
         return _made(header, arrays)
-    except StoredError:
-        raise
-    except _BROKEN as error:
+    except ForecastingError as error:
+        if isinstance(error, StoredError):
+            raise
         raise StoredError(f"not a stored forecaster, or damaged: {error}; {_REMEDY}") from error
+    except _BROKEN as error:
+        # What NumPy says of such bytes may advise to open them as pickles, which run code.
+        raise StoredError(f"not a stored forecaster, or damaged ({type(error).__name__}); {_REMEDY}") from error
 
 
 def _made(header: Mapping[str, Any], arrays: Mapping[str, Any]) -> Forecaster:

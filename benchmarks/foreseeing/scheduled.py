@@ -1,6 +1,6 @@
 """What a calendar of scheduled events is worth: an hour ahead on the World Cup 98 site, 23 to 30 June.
 
-The forecaster is fitted anew every day, as a controller does. How events enter the models was chosen on 13 to 22
+The forecaster is fitted anew every day. How events enter the models was chosen on 13 to 22
 June; the days judged here were looked at when that was done.
 """
 

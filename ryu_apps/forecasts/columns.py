@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import TextIO
+from typing import Protocol, TextIO
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +31,16 @@ _COLUMNS_MAX = 20_000
 # Seconds until the year 2286. Larger numbers count milliseconds, then micro-, then nanoseconds.
 _SECONDS_MAX = 1e10
 _UNREADABLE = (OSError, EOFError, zlib.error, UnicodeError, csv.Error)
+
+
+class _Rows(Protocol):
+    """What csv.reader gives."""
+
+    line_num: int
+
+    def __iter__(self) -> Iterator[list[str]]: ...
+
+    def __next__(self) -> list[str]: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,21 +95,39 @@ def read_columns(path: Path, wanted: Sequence[str] = ()) -> Columns:
     )
 
 
-def read_rows(path: Path) -> list[dict[str, str]]:
-    """Read all rows of a small CSV file as they stand, by the names in its first line. Raises BadSeries."""
+def read_rows(path: Path, names: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
+    """Read the columns `names` of a small CSV file as they stand: a row each, and its line in the file.
+
+    Names in the first line may be written in any case. Raises BadSeries.
+    """
+    remedy = f"give a CSV file whose first line is {','.join(names)}"
     try:
         with _rows(path) as rows:
-            header = [name.strip() for name in next(rows, [])]
-            found = [dict(zip(header, row, strict=False)) for row in islice(rows, _ROWS_A_PIECE + 1) if any(row)]
+            header = [name.strip().casefold() for name in next(rows, [])]
+            _require_names(path, header, names, remedy)
+            found = [
+                (rows.line_num, dict(zip(header, row, strict=False)))
+                for row in islice(rows, _ROWS_A_PIECE + 1)
+                if any(row)
+            ]
     except _UNREADABLE as error:
-        raise BadSeries(path, f"cannot be read ({type(error).__name__}: {error})", "give a CSV file") from error
+        raise BadSeries(path, f"cannot be read ({type(error).__name__}: {error})", remedy) from error
     if len(found) > _ROWS_A_PIECE:
         raise BadSeries(path, f"has more than {_ROWS_A_PIECE} rows", "give fewer")
     return found
 
 
+def _require_names(path: Path, header: list[str], names: Sequence[str], remedy: str) -> None:
+    missing = [name for name in names if name not in header]
+    if not any(header) or not missing:
+        return
+    if any(_is_number(cell) or not np.isnan(_moment(cell)) for cell in header):
+        raise BadSeries(path, f"has no header: its first line starts with {header[0]!r}", remedy)
+    raise BadSeries(path, f"has no column {missing[0]}, only {', '.join(header[:12])}", remedy)
+
+
 @contextmanager
-def _rows(path: Path) -> Iterator[Iterator[list[str]]]:
+def _rows(path: Path) -> Iterator[_Rows]:
     with path.open("rb") as raw:
         packed = raw.read(2) == b"\x1f\x8b"
     # utf-8-sig: spreadsheets put a mark in front that would be taken for a part of the first name.
@@ -134,7 +162,9 @@ def _places(path: Path, header: list[str], wanted: Sequence[str]) -> tuple[int, 
         double = next(name for name in header if header.count(name) > 1)
         raise BadSeries(path, f"has two columns {double!r}", "give each column a name of its own")
     if _is_number(header[0]) or not np.isnan(_moment(header[0])):
-        raise BadSeries(path, f"its first line starts with {header[0]!r} and names no columns", FORMAT)
+        raise BadSeries(
+            path, f"has no header: its first line starts with {header[0]!r} and names no columns", FORMAT
+        )
     folded = [name.casefold() for name in header]
     time_at = next((folded.index(name) for name in _TIME_NAMES if name in folded), 0)
     values = [place for place in range(len(header)) if place != time_at]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import multiprocessing
 import os
 import time
@@ -16,7 +15,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from typer.core import TyperCommand
+
+from ryu_apps.forecasts import asking, options, showing
 
 # What calculates is imported in the commands: numpy and scipy take longer than `lockstitch --help` may.
 if TYPE_CHECKING:
@@ -24,11 +25,9 @@ if TYPE_CHECKING:
     from forecasting.calendar import Calendar
     from forecasting.panel import Panel
 
-PICTURES = (".png", ".svg", ".pdf")
 MOST_BYTES = 6 * 2**30
 """A back-test that would keep more than this is refused before it starts."""
 
-_UNITS_S = {"s": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _BYTES_A_FORECAST = 300
 _OTHERS_CPU = "CPU time is that of this process; what its workers spent is not in it"
 
@@ -37,10 +36,24 @@ class BacktestFailed(Exception):
     """There is no answer; the message says why and what would help."""
 
 
+class _NamesMembers(TyperCommand):
+    """Names the models of the pool where help is asked for: importing them takes longer than other help may."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        from forecasting import MEMBERS, NEURAL
+
+        for option in self.params:
+            if option.name == "members":
+                said = f"Models of the pool. Default: {','.join(MEMBERS)}; also {','.join(NEURAL)} (extra neural)."
+                option.help = said  # type: ignore[attr-defined]  # options have help, arguments need not
+        super().format_help(ctx, formatter)
+
+
 commands = typer.Typer()
+commands.add_typer(asking.commands)
 
 
-@commands.command()
+@commands.command(cls=_NamesMembers)
 def backtest(
     file: Annotated[
         Path,
@@ -51,14 +64,19 @@ def backtest(
         typer.Option(metavar="NAME", help="Only this column, or ORIGIN:DESTINATION; may be repeated."),
     ] = None,
     top: Annotated[int | None, typer.Option(min=1, help="Only so many of the largest series.")] = None,
-    train: Annotated[str, typer.Option(help="What to fit on: a share (0.5) or a time (7d, 36h).")] = "0.5",
+    train: Annotated[str, typer.Option(help="What to fit on: a share (0.5, 50%) or a time (7d, 36h).")] = "0.5",
+    refit: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Fit anew to all that is known after each such time (1d); else once."),
+    ] = None,
     horizon: Annotated[int, typer.Option(min=1, help="Steps to forecast.")] = 12,
     every: Annotated[int, typer.Option(min=1, help="Steps from one forecast to the next.")] = 12,
-    members: Annotated[
-        str | None, typer.Option(metavar="A,B", help="Models of the pool; all that are there unless named.")
-    ] = None,
+    members: Annotated[str | None, typer.Option(metavar="A,B", help="Models of the pool.")] = None,
     events: Annotated[
         Path | None, typer.Option(help="Scheduled events: CSV with start_utc, end_utc and kind.")
+    ] = None,
+    step: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Between the matrices of an .npz without times; else 5min.")
     ] = None,
     season: Annotated[str, typer.Option(help="The daily cycle (1d, 288s), or none.")] = "1d",
     seed: Annotated[int, typer.Option(help="For models that learn by chance.")] = 0,
@@ -71,18 +89,19 @@ def backtest(
     workers: Annotated[int, typer.Option(min=1, help="Processes to fit in.")] = 1,
 ) -> None:
     """Forecast the past of a file as if it were then, beside last value, and score what came true."""
-    if plot is not None and plot.suffix.lower() not in PICTURES:
-        raise typer.BadParameter(f"{plot} ends in none of {', '.join(PICTURES)}", param_hint="--plot")
+    options.require_picture(plot)
     # Small matrices only: a second thread costs several times the CPU. Set before numpy is first imported.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    share, train_s = _training(train)
-    season_s = None if season == "none" else _seconds(season, "--season")
+    share, train_s = options.training(train)
+    season_s = None if season == "none" else options.seconds(season, "--season")
+    refit_s = None if refit is None else options.seconds(refit, "--refit")
+    step_s = None if step is None else options.seconds(step, "--step")
     picture = _picture() if plot is not None else None
     with _one_line(file):
         from forecasting.backtest import RollingOrigin, train_steps
         from forecasting.calendar import Calendar
         from ryu_apps.forecasts import tables
-        from ryu_apps.forecasts.series import read_events, read_series
+        from ryu_apps.forecasts.series import events_within, read_events, read_series
         from ryu_apps.paths.outputs import require_writable, same
 
         for option, target in (("--json", output), ("--plot", plot)):
@@ -92,12 +111,14 @@ def backtest(
         calendar = Calendar(day_s=season_s, events=read_events(events) if events is not None else ())
         pool = None if members is None else tuple(name.strip() for name in members.split(",") if name.strip())
         forecaster = _forecaster(horizon, calendar, pool, seed)
-        with _progress(f"reading {file.name}"):
-            found = read_series(file, column or (), top)
+        with showing.busy(f"reading {file.name}"):
+            found = read_series(file, column or (), top, step_s)
         panel = found.panel
-        plan = RollingOrigin(train_steps(panel, share=share, seconds=train_s), horizon, every)
+        refit_every = None if refit_s is None else max(1, round(refit_s / panel.step_s))
+        plan = RollingOrigin(train_steps(panel, share=share, seconds=train_s), horizon, every, refit_every)
         _require_room(panel, plan)
         result = _run(panel, forecaster, plan, season_s, workers)
+        used = tables.Used(len(calendar.events), events_within(panel, calendar.events))
         notes = found.notes if workers == 1 else (*found.notes, _OTHERS_CPU)
         if output is not None:
             settings = {
@@ -106,16 +127,19 @@ def backtest(
                 "top": top,
                 "train": train,
                 "members": pool,
-                "events": len(calendar.events),
+                "refit": refit,
+                "events": used.events,
+                "events_within": used.within,
                 "season_s": season_s,
+                "step": step,
                 "seed": seed,
             }
-            answer = tables.backtest_json(result, notes, settings)
+            answer = tables.backtest_json(result, notes, settings, used)
             output.write_text(json.dumps(answer, indent=2) + "\n")
         if picture is not None and plot is not None:
             picture.draw_backtest(plot, result, f"{file.name}: {tables.one_line(result)}")
     console = Console()
-    for shown in tables.backtest(result, notes):
+    for shown in tables.backtest(result, notes, used):
         console.print(shown)
 
 
@@ -135,18 +159,16 @@ def _run(
 ) -> BacktestResult:
     from forecasting.backtest import backtest as run
 
-    with _workers(workers) as executor, _progress(f"fitting {len(panel.names)} series") as (progress, task):
-
-        def told(done: int, of: int) -> None:
-            progress.update(task, completed=done, total=of, description="forecasting" if done else None)
-
+    with _workers(workers) as executor, showing.phases() as phases:
+        phases.start(len(panel.names), plan.train_steps)
         return run(
             panel,
             forecaster,
             plan,
             day_s=season_s or 86400.0,
             executor=executor,
-            progress=told,
+            progress=phases.forecast,
+            fit_progress=phases.fitted,
             cpu_clock=time.process_time,
             wall_clock=time.perf_counter,
         )
@@ -157,31 +179,6 @@ def _workers(count: int) -> Any:
     context = multiprocessing.get_context("spawn")
     pool: Any = ProcessPoolExecutor(count, mp_context=context) if count > 1 else nullcontext()
     return pool
-
-
-def _training(text: str) -> tuple[float | None, float | None]:
-    """A share or seconds, whichever it is."""
-    try:
-        share = float(text)
-    except ValueError:
-        return None, _seconds(text, "--train")
-    if not 0.0 < share < 1.0:
-        raise typer.BadParameter(
-            f"{text} is no share between 0 and 1, and no time such as 7d", param_hint="--train"
-        )
-    return share, None
-
-
-def _seconds(text: str, option: str) -> float:
-    number = text.strip().rstrip("abcdefghijklmnopqrstuvwxyz")
-    unit_s = _UNITS_S.get(text.strip()[len(number) :])
-    try:
-        seconds = float(number) * (unit_s or math.nan)
-    except ValueError:
-        seconds = math.nan
-    if not (math.isfinite(seconds) and seconds > 0):
-        raise typer.BadParameter(f"{text!r} is no time; write it like 7d, 36h, 90min or 288s", param_hint=option)
-    return seconds
 
 
 def _require_room(panel: Panel, plan: RollingOrigin) -> None:
@@ -222,12 +219,3 @@ def _one_line(file: Path) -> Iterator[None]:
         raise BacktestFailed(f"a worker process died ({error}); try again with fewer --workers") from error
     except OSError as error:
         raise BacktestFailed(str(error)) from error
-
-
-@contextmanager
-def _progress(what: str) -> Iterator[tuple[Progress, Any]]:
-    """Show how far it is, on the error stream so that answers can be piped."""
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        yield progress, progress.add_task(what, total=None)

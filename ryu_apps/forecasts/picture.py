@@ -102,7 +102,7 @@ def _forecasts(axes: Axes, result: BacktestResult, row: int, title: str, *, labe
     start = np.datetime_as_string(np.datetime64(int(panel.times[first]), "s"))
     axes.yaxis.set_major_formatter(EngFormatter(sep=""))
     axes.margins(y=0.14)
-    _finish(axes, title, f"{unit} from {start}", "")
+    _finish(axes, title, f"{unit} from {start} UTC", "")
     if labelled:
         axes.legend(loc="upper left", fontsize=7.5, frameon=False, ncols=5)
 

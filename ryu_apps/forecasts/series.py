@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from forecasting import ForecastingError, Panel
-from forecasting.calendar import Event, events_from_rows
+from forecasting.calendar import EVENT_FIELDS, Event, event_from_row
 from forecasting.panel import FloatArray
 from ryu_apps.forecasts.archive import FORMAT as MATRICES
 from ryu_apps.forecasts.archive import read_matrices
@@ -21,7 +21,8 @@ from ryu_apps.forecasts.errors import BadSeries
 DEFAULT_STEP_S = 300.0
 """Between matrices whose file says no times."""
 
-_EVENTS = "give a CSV file with the columns start_utc, end_utc (ISO 8601) and kind"
+_EVENTS = "give a CSV file with the columns start_utc, end_utc (ISO 8601 or since 1970) and kind"
+_TIMED, _NO_STEP = "says its times itself", "leave --step out"
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,12 +33,15 @@ class SeriesFile:
     notes: tuple[str, ...]
 
 
-def read_series(path: Path, names: Sequence[str] = (), top: int | None = None) -> SeriesFile:
+def read_series(
+    path: Path, names: Sequence[str] = (), top: int | None = None, step_s: float | None = None
+) -> SeriesFile:
     """Read the series of an `.npz` of demand matrices or a CSV file; only `names`, only the `top` largest ones.
 
     Samples go to the nearest tick of an even clock, the last of several stays, gaps are NaN; negative and infinite
     values count as missing. Series of matrices are called ORIGIN:DESTINATION; those within a node and
-    those without any traffic are left out. The largest are those with the largest mean in the first half, which a
+    those without any traffic are left out. Matrices without times are `step_s` apart, else DEFAULT_STEP_S; for a
+    file with times it may not be given. The largest are those with the largest mean in the first half, which a
     back-test may know. Raises BadSeries.
     """
     try:
@@ -47,7 +51,12 @@ def read_series(path: Path, names: Sequence[str] = (), top: int | None = None) -
         raise BadSeries(path, f"cannot be read ({error.strerror})", f"{MATRICES}; or {TABLE}") from error
     if not start:
         raise BadSeries(path, "is empty", f"{MATRICES}; or {TABLE}")
-    times, values, labels, notes = _matrices(path, names) if start.startswith(b"PK") else _table(path, names)
+    if start.startswith(b"PK"):
+        times, values, labels, notes = _matrices(path, names, step_s)
+    elif step_s is not None:
+        raise BadSeries(path, _TIMED, _NO_STEP)
+    else:
+        times, values, labels, notes = _table(path, names)
     values = _repaired(values, notes)
     try:
         even = on_even_clock(times, values)
@@ -63,19 +72,28 @@ def read_series(path: Path, names: Sequence[str] = (), top: int | None = None) -
 
 def read_events(path: Path) -> tuple[Event, ...]:
     """Read scheduled events from a CSV file with start_utc, end_utc and kind. Raises BadSeries."""
-    rows = read_rows(path)
+    rows = read_rows(path, EVENT_FIELDS)
     if not rows:
         raise BadSeries(path, "has no events", _EVENTS)
-    try:
-        return events_from_rows(rows)
-    except ForecastingError as error:
-        raise BadSeries(path, str(error), _EVENTS) from error
+    events = []
+    for line, row in rows:
+        try:
+            events.append(event_from_row(row))
+        except ForecastingError as error:
+            raise BadSeries(path, f"line {line}: {error}", _EVENTS) from error
+    return tuple(events)
+
+
+def events_within(panel: Panel, events: Sequence[Event]) -> int:
+    """Count the events that are going on at some time between the first and the last sample."""
+    first, last = float(panel.times[0]), float(panel.times[-1])
+    return sum(event.start_s <= last and event.end_s >= first for event in events)
 
 
 _Raw = tuple[FloatArray, FloatArray, tuple[str, ...], list[str]]
 
 
-def _matrices(path: Path, wanted: Sequence[str]) -> _Raw:
+def _matrices(path: Path, wanted: Sequence[str], step_s: float | None) -> _Raw:
     found = read_matrices(path)
     steps, n = found.values.shape[:2]
     notes: list[str] = []
@@ -87,13 +105,20 @@ def _matrices(path: Path, wanted: Sequence[str]) -> _Raw:
     # Traffic that enters and leaves at one node crosses no link.
     chosen = tuple(dict.fromkeys(wanted)) or tuple(name for name, (i, j) in place.items() if i != j)
     chosen = chosen or tuple(place)
+    within = np.count_nonzero((np.nan_to_num(np.diagonal(found.values, axis1=1, axis2=2)) != 0).any(axis=0))
+    if within and n > 1 and not wanted:
+        notes.append(
+            f"{within} demands within a node were left out; --column {nodes[0]}:{nodes[0]} takes such a one"
+        )
     rows = np.array([place[name] for name in chosen])
     values = np.ascontiguousarray(found.values[:, rows[:, 0], rows[:, 1]].T)
-    times: FloatArray = DEFAULT_STEP_S * np.arange(steps, dtype=np.float64)
+    times: FloatArray = (step_s or DEFAULT_STEP_S) * np.arange(steps, dtype=np.float64)
     if found.times is not None:
+        if step_s is not None:
+            raise BadSeries(path, _TIMED, _NO_STEP)
         times = found.times
-    else:
-        notes.append(f"no times in it: taken as {DEFAULT_STEP_S:g} s apart")
+    elif step_s is None:
+        notes.append(f"no times in it: taken as {DEFAULT_STEP_S:g} s apart; --step says another time")
     dated = np.isfinite(times)
     if not dated.any():
         raise BadSeries(path, "no time in it is one", "give one a matrix, or none at all")

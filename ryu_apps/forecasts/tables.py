@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,17 @@ from rich.table import Table
 
 from forecasting import scores
 from forecasting.backtest import BacktestResult, Spent
+from forecasting.evaluation import Scores
 from ryu_apps.forecasts.clock import FloatArray
 
 MOST_NOTES = 6
 WORSE = 1.02
 """A mean absolute error this much above that of last value is worse, not as good."""
+LEAST_A_DAY = 20
+"""Of fewer outcomes the share inside an interval of 95 % says nothing of a day."""
 
 _UNKNOWN = "-"
+_RATIOS = "error / last value's: the median of each series' own ratio, not the ratio of the medians above it"
 _MANY = 100
 _ROWS = (
     ("mase", "MASE"),
@@ -35,12 +40,21 @@ _ROWS = (
 )
 
 
-def backtest(result: BacktestResult, notes: Sequence[str]) -> list[RenderableType]:
+@dataclass(frozen=True)
+class Used:
+    """How many scheduled events were given, and how many of them lie within the time of the file."""
+
+    events: int = 0
+    within: int = 0
+
+
+def backtest(result: BacktestResult, notes: Sequence[str], used: Used | None = None) -> list[RenderableType]:
     """Medians over series at the first and the last step, last value beside them; the time; notes on the file."""
+    used = used or Used()
     horizon, step_s = result.plan.horizon, result.panel.step_s
-    own, last = result.scores.medians(), result.last_scores.medians()
+    own, last = _medians(result, result.scores), _medians(result, result.last_scores)
     steps = [0] if horizon == 1 else [0, horizon - 1]
-    table = Table(title=escape(_title(result)), title_justify="left")
+    table = Table(title=escape(_title(result, used)), title_justify="left")
     table.add_column("median over series")
     for step in steps:
         table.add_column(f"{duration((step + 1) * step_s)} ahead", justify="right")
@@ -56,11 +70,15 @@ def backtest(result: BacktestResult, notes: Sequence[str]) -> list[RenderableTyp
         f"series worse by {100 * (WORSE - 1):.0f} %",
         *(cell for step in steps for cell in (f"{np.count_nonzero(ratio[:, step] > WORSE)}", "")),
     )
-    shown = [f"[dim]note: {escape(note)}[/]" for note in notes[:MOST_NOTES]]
+    if len(result.panel.names) > 1:
+        table.caption, table.caption_justify = _RATIOS, "left"
+    shown = [f"[dim]note: {escape(note)}[/]" for note in (*_own_notes(result, used), *notes[:MOST_NOTES])]
     return [table, _times(result), *shown]
 
 
-def backtest_json(result: BacktestResult, notes: Sequence[str], settings: dict[str, Any]) -> dict[str, Any]:
+def backtest_json(
+    result: BacktestResult, notes: Sequence[str], settings: dict[str, Any], used: Used | None = None
+) -> dict[str, Any]:
     """Everything that was measured, at every step; numbers that there are none for are null."""
     ratio = result.ratio_to_last()
     return {
@@ -72,9 +90,10 @@ def backtest_json(result: BacktestResult, notes: Sequence[str], settings: dict[s
         "horizon": result.plan.horizon,
         "every": result.plan.every,
         "origins": int(result.origins.size),
+        "fits": result.fits,
         "medians": {
-            "forecast": _lists(result.scores.medians()),
-            "last_value": _lists(result.last_scores.medians()),
+            "forecast": _lists(_medians(result, result.scores)),
+            "last_value": _lists(_medians(result, result.last_scores)),
             "ratio_to_last": _list(scores.median_over_series(ratio)),
         },
         "seconds": {
@@ -94,7 +113,7 @@ def backtest_json(result: BacktestResult, notes: Sequence[str], settings: dict[s
             }
             for row, name in enumerate(result.panel.names)
         ],
-        "notes": list(notes),
+        "notes": [*_own_notes(result, used or Used()), *notes],
     }  # fmt: skip
 
 
@@ -114,19 +133,46 @@ def duration(seconds: float) -> str:
     return f"{seconds / unit_s:.3g} {name}"
 
 
-def _title(result: BacktestResult) -> str:
+def _medians(result: BacktestResult, scored: Scores) -> dict[str, FloatArray]:
+    """Medians over series; unknown where days are of too few outcomes for a worst one."""
+    medians = scored.medians()
+    for key, a_day in (
+        ("worst_day", result.origins_a_day),
+        ("worst_day_pooled", result.origins_a_day * len(result.panel.names)),
+    ):
+        if a_day < LEAST_A_DAY:
+            medians[key] = np.full(result.plan.horizon, np.nan)
+    return medians
+
+
+def _own_notes(result: BacktestResult, used: Used) -> list[str]:
+    notes = []
+    if used.within < used.events:
+        notes.append(f"{used.within} of {used.events} events lie in the file's time")
+    if result.origins_a_day < LEAST_A_DAY:
+        notes.append(
+            f"a worst day takes {LEAST_A_DAY} forecasts a day, here are {result.origins_a_day}; "
+            "forecast more often (--every)"
+        )
+    return notes
+
+
+def _title(result: BacktestResult, used: Used | None = None) -> str:
     panel, plan = result.panel, result.plan
     trained = duration(plan.train_steps * panel.step_s)
     tested = duration((panel.times.size - plan.train_steps) * panel.step_s)
     names = panel.names[0] if len(panel.names) == 1 else f"{len(panel.names)} series"
-    return f"{names}, trained on {trained}, {result.origins.size} forecasts over {tested}"
+    refitted = f", refitted every {duration(plan.refit_every * panel.step_s)}" if plan.refit_every else ""
+    events = f", {used.within} events" if used is not None and used.events else ""
+    return f"{names}, trained on {trained}{refitted}, {result.origins.size} forecasts over {tested}{events}"
 
 
 def _times(result: BacktestResult) -> str:
     n = len(result.panel.names)
     cpu, wall = (_spent(spent, n) for spent in (result.cpu, result.wall))
+    fit = "Fit" if result.fits == 1 else f"{result.fits} fits"
     return (
-        f"Fit {cpu[0]} CPU a series ({wall[0]} passed); "
+        f"{fit} {cpu[0]} CPU a series ({wall[0]} passed); "
         f"update and predict {cpu[1]} CPU for all {n} ({wall[1]} passed)"
     )
 

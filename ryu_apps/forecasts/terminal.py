@@ -96,12 +96,12 @@ def _shown(values: FloatArray) -> Sequence[float]:
 
 
 def _ticks(first: float, last: float) -> list[float]:
-    """Round numbers from `first` to `last`, 0 among them."""
+    """Round numbers from `first` to `last`, 0 among them; one of them at least is after it."""
     rough = max(last - first, 1e-9) / _TICKS
     power = 10.0 ** math.floor(math.log10(rough))
     apart = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough)
     low, high = math.ceil(first / apart - 1e-9), math.floor(last / apart + 1e-9)
-    return [round(apart * place, 9) for place in range(low, high + 1)]
+    return [round(apart * place, 9) for place in range(low, high + 1)] + ([last] if high < 1 else [])
 
 
 def _legend(fan: Fan, unit: str) -> str:

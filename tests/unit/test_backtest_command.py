@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import re
@@ -10,11 +11,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
+from rich.progress import Progress
 from typer.testing import CliRunner
 
+from forecasting import MEMBERS, NEURAL
 from ryu_apps import cli
 from ryu_apps.forecasts import commands
 from ryu_apps.forecasts.fan import fan_of, time_unit
+from ryu_apps.forecasts.showing import Phases
 from ryu_apps.forecasts.tables import duration
 from ryu_apps.forecasts.terminal import fan_chart
 
@@ -73,6 +78,8 @@ def test_the_table_has_every_score_with_last_value_beside_it(series: Path) -> No
     assert "5 min ahead" in shown and "1 h ahead" in shown and shown.count("last value ") >= 2
     assert "2 series, trained on 16.7 h" in shown and "Fit " in shown and "update and predict" in shown
     assert "note: 1 negative values count as missing" in shown
+    assert "the median of each series' own ratio" in shown
+    assert "own ratio" not in lockstitch("backtest", series, *QUICK, "--column", "large")
 
 
 def test_json_has_every_step_of_every_series(series: Path) -> None:
@@ -114,6 +121,68 @@ def test_a_gap_at_the_end_a_constant_and_an_empty_series_are_scored_and_drawn(tm
     assert answer["by_series"][0]["mase"] == [None] * 12
 
 
+def test_each_phase_is_a_line_where_there_is_no_terminal(series: Path) -> None:
+    result = CliRunner().invoke(cli.app, ["backtest", str(series), *QUICK])
+    assert result.stderr == "fitting 2 series to 200 steps\nforecasting from 16 origins\n"
+    assert "fitting" not in result.stdout
+
+
+def test_bars_go_on_while_it_fits_and_while_it_forecasts() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=100)
+    with Progress(console=console, auto_refresh=False) as progress:
+        phases = Phases(progress)
+        phases.start(40, 200)
+        phases.fitted(3, 6)
+        assert [(task.description, task.completed, task.total) for task in progress.tasks] == [("fitting", 3, 6)]
+        phases.fitted(6, 6)
+        phases.forecast(0, 9)
+        phases.forecast(4, 9)
+        phases.fitted(1, 6)
+        assert [(task.completed, task.total) for task in progress.tasks] == [(1, 6), (4, 9)]
+
+
+def test_refits_are_as_often_as_asked_for(series: Path) -> None:
+    assert written(series)["fits"] == 1
+    answer = written(series, "--refit", "8h")
+    assert answer["fits"] == 2 and answer["settings"]["refit"] == "8h"
+    shown = lockstitch("backtest", series, *QUICK, "--refit", "8h")
+    assert "refitted every 8 h" in shown and "2 fits" in shown
+
+
+def test_a_share_may_be_a_percentage(series: Path) -> None:
+    assert written(series, "--train", "60%")["train_steps"] == written(series, "--train", "0.6")["train_steps"]
+
+
+def test_matrices_without_times_are_as_far_apart_as_said(tmp_path: Path) -> None:
+    file = tmp_path / "tm.npz"
+    np.savez(file, tm=np.random.default_rng(1).exponential(size=(60, 2, 2)))
+    assert written(file, "--step", "1min", "--every", "3")["step_s"] == 60.0
+
+
+def test_a_worst_day_takes_twenty_forecasts_a_day(series: Path) -> None:
+    few, many = (written(series, "--season", "1d", "--every", str(every)) for every in (24, 6))
+    medians = few["medians"]["forecast"]
+    assert medians["worst_day"] == [None] * 12 and medians["coverage_95"][0] is not None
+    assert any("20 forecasts a day" in note for note in few["notes"])
+    assert many["medians"]["forecast"]["worst_day"][0] is not None
+    assert not any("a day" in note for note in many["notes"])
+
+
+def test_events_outside_the_file_are_told(series: Path, tmp_path: Path) -> None:
+    events = tmp_path / "events.csv"
+    events.write_text("start_utc,end_utc,kind\n36000,39600,match\n2020-01-01,2020-01-02,match\n")
+    answer = written(series, "--events", events)
+    assert (answer["settings"]["events"], answer["settings"]["events_within"]) == (2, 1)
+    assert "1 of 2 events lie in the file's time" in answer["notes"]
+    shown = lockstitch("backtest", series, *QUICK, "--events", events)
+    assert ", 1 events" in shown and "note: 1 of 2 events lie" in shown
+
+
+def test_help_names_the_models_there_are() -> None:
+    shown = " ".join(re.sub(r"[│\n]", " ", lockstitch("backtest", "--help")).split())
+    assert f"Default: {','.join(MEMBERS)}; also {','.join(NEURAL)} (extra neural)." in shown
+
+
 def test_events_are_taken_from_their_file(series: Path, tmp_path: Path) -> None:
     events = tmp_path / "events.csv"
     events.write_text("start_utc,end_utc,kind\n1970-01-01 10:00,1970-01-01 11:00,match\n")
@@ -139,7 +208,10 @@ def test_what_cannot_be_done_is_one_line(series: Path, arguments: tuple[str, ...
     (("--train", "soon"), "write it like 7d"),
     (("--train", "1.5"), "no share between 0 and 1"),
     (("--train", "nan"), "no share between 0 and 1"),
+    (("--train", "150%"), "no share between 0 and 1"),
     (("--season", "0d"), "write it like 7d"),
+    (("--refit", "daily"), "write it like 7d"),
+    (("--step", "0s"), "write it like 7d"),
     (("--plot", "out.txt"), "ends in none of"),
     (("--horizon", "0"), "--horizon"),
 ])  # fmt: skip
@@ -189,6 +261,12 @@ def test_the_terminal_chart_is_eighty_columns_of_plain_text() -> None:
     assert all(mark in shown for mark in "·░▒━")
     assert lines[-1] == "Mbit/s by hours from now:  ▚ measured  ━ median  · 95%  ░ 80%  ▒ 50%"
     assert "\x1b[" in fan_chart(fan_of("", 300.0, history, LEVELS, quantiles()), colour=True)
+
+
+@pytest.mark.parametrize(("past", "steps"), [(16, 8), (60, 8), (16, 1), (0, 3)])
+def test_there_is_a_tick_after_now(past: int, steps: int) -> None:
+    shown = fan_chart(fan_of("", 1.0, np.arange(past), LEVELS, quantiles(steps)))
+    assert re.search(r"\+\d", shown.split("\n")[-2])
 
 
 @pytest.mark.parametrize("history", [[], [math.nan], [3.0], [0.0] * 50, [1.0, math.nan, 3.0], [1e300, 2.0]])

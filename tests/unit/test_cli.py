@@ -135,8 +135,10 @@ def test_a_forecast_is_a_table_of_quantiles(lockstitch: Lockstitch) -> None:
     assert "no forecast yet" in lockstitch("forecast")
     lockstitch.controller.outlook = outlook()
     shown = lockstitch("forecast")
-    assert "Links" in shown and "Demands" in shown and "+15" in shown and "h1 > h2" in shown
-    assert "Demands" not in lockstitch("forecast", "--link", f"{ONE}:10")
+    assert "Links in 15 s" in shown and "Demands in 15 s" in shown and "h1 > h2" in shown
+    assert "+5" in lockstitch("forecast", "--all")
+    one = lockstitch("forecast", "--link", "1:10")
+    assert "Demands" not in one and "+15" in one and "seconds from now" in one
     assert "error: link: " in lockstitch("forecast", "--link", f"{ONE}:99", code=1)
 
 

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from forecasting import Event
 from ryu_apps.forecasts.clock import UnevenClock, on_even_clock
 from ryu_apps.forecasts.errors import BadSeries
-from ryu_apps.forecasts.series import SeriesFile, read_events, read_series
+from ryu_apps.forecasts.series import SeriesFile, events_within, read_events, read_series
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 START_S = 1_700_000_000
@@ -88,9 +89,24 @@ def test_matrices_without_times_or_traffic(tmp_path: Path) -> None:
     matrices[:, 0, 1] = 0.0
     found = read_series(npz(tmp_path, tm=matrices))
     assert found.panel.names == ("0:2", "1:0", "1:2", "2:0", "2:1")
-    assert "300 s apart" in found.notes[0] and found.notes[1] == "1 demands without any traffic were left out"
+    assert found.notes == (
+        "3 demands within a node were left out; --column 0:0 takes such a one",
+        "no times in it: taken as 300 s apart; --step says another time",
+        "1 demands without any traffic were left out",
+    )
+    matrices[:, range(3), range(3)] = 0.0
+    assert len(read_series(npz(tmp_path, tm=matrices)).notes) == 2
     with pytest.raises(BadSeries, match="no traffic in it"):
         read_series(npz(tmp_path, tm=0 * matrices))
+
+
+def test_a_step_is_for_matrices_without_times(tmp_path: Path) -> None:
+    found = read_series(npz(tmp_path, tm=MATRICES), step_s=60.0)
+    assert found.panel.step_s == 60.0 and not any("apart" in note for note in found.notes)
+    timed = npz(tmp_path, tm=MATRICES, time=np.arange(4).astype("datetime64[h]"))
+    for path in (timed, csv_file(tmp_path, "time,a\n0,1\n60,2\n")):
+        with pytest.raises(BadSeries, match="says its times itself; leave --step out"):
+            read_series(path, step_s=60.0)
 
 
 # what is repaired ----------------------------------------------------------------------------------------
@@ -195,6 +211,17 @@ def test_archives_that_lie_or_hold_something_else(tmp_path: Path) -> None:
             read_series(npz(tmp_path, **wrong))
 
 
+def test_events_may_be_counted_since_1970_and_their_columns_in_any_case(tmp_path: Path) -> None:
+    path = csv_file(tmp_path, "Kind;START_UTC;End_utc\nmatch;897492600;897499500000\n")
+    assert read_events(path) == (Event(897492600.0, 897499500.0, "match"),)
+
+
+def test_events_outside_the_time_of_the_file_are_told_apart(tmp_path: Path) -> None:
+    panel = read(tmp_path, "time,a\n1000,1\n1060,1\n1120,2\n").panel
+    spans = ((0, 999), (0, 1000), (1050, 1051), (1120, 1200), (1121, 1200))
+    assert events_within(panel, [Event(start, end, "a") for start, end in spans]) == 3
+
+
 def test_events_are_read_and_broken_ones_refused(tmp_path: Path) -> None:
     good = "start_utc,end_utc,kind\n1998-06-10 15:30:00,1998-06-10 17:25:00,match\n"
     event = read_events(csv_file(tmp_path, good))[0]
@@ -202,10 +229,12 @@ def test_events_are_read_and_broken_ones_refused(tmp_path: Path) -> None:
     for text, said in (
         ("", "no events"),
         (good.splitlines()[0], "no events"),
-        (good + "1998-06-10 15:30:00,,match\n", "row 2: no end_utc"),
-        (good + "soon,1998-06-10 17:25:00,match\n", "row 2: time 'soon'"),
-        (good + "1998-06-11 15:30:00,1998-06-10 17:25:00,match\n", "row 2: .*ends before"),
-        ("time,value\n1,2\n", "no start_utc"),
+        (good + "1998-06-10 15:30:00,,match\n", "line 3: no end_utc"),
+        (good + "\n\nsoon,1998-06-10 17:25:00,match\n", "line 5: time 'soon'"),
+        (good + "1998-06-11 15:30:00,1998-06-10 17:25:00,match\n", "line 3: .*11 15:30:00 UTC to .*ends before"),
+        ("time,value\n1,2\n", "no column start_utc, only time, value"),
+        (good.splitlines()[1], "has no header: its first line starts with '1998-06-10 15:30:00'"),
+        ("match,897492600,897499500\n", "has no header"),
     ):
         with pytest.raises(BadSeries, match=said):
             read_events(csv_file(tmp_path, text))

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 
 from forecasting import Forecast, Panel, SettingError
-from forecasting.backtest import SCORED_LEVELS, RollingOrigin, backtest, train_steps
+from forecasting.backtest import SCORED_LEVELS, Progress, RollingOrigin, backtest, train_steps
 from forecasting.panel import FloatArray
 
 POINTS, HORIZON = 60, 4
@@ -27,7 +27,9 @@ class Repeats:
         self.fitted: list[int] = []
         self.executors: list[Executor | None] = []
 
-    def fit(self, panel: Panel, executor: Executor | None = None) -> None:
+    def fit(self, panel: Panel, executor: Executor | None = None, progress: Progress | None = None) -> None:
+        if progress is not None:
+            progress(1, 2)
         self.names, self.known = panel.names, panel.values.copy()
         self.fitted.append(panel.times.size)
         self.executors.append(executor)
@@ -90,6 +92,10 @@ def test_refits_are_to_all_that_is_known_by_then() -> None:
     assert forecaster.fitted == [20, 35, 50] and result.fits == 3
 
 
+def test_a_day_has_as_many_origins_as_it_has_room_for() -> None:
+    assert backtest(panel(), Repeats(), RollingOrigin(20, HORIZON, every=2), day_s=600.0).origins_a_day == 5
+
+
 def test_last_value_has_its_plain_intervals() -> None:
     rng = np.random.default_rng(3)
     noise = 100.0 + rng.normal(size=4000)
@@ -141,6 +147,7 @@ def test_time_is_told_for_each_kind_of_work() -> None:
 
 def test_progress_and_executor_are_passed_on() -> None:
     told: list[tuple[int, int]] = []
+    fits: list[tuple[int, int]] = []
     forecaster = Repeats()
     with ThreadPoolExecutor(1) as executor:
         backtest(
@@ -149,9 +156,10 @@ def test_progress_and_executor_are_passed_on() -> None:
             RollingOrigin(20, HORIZON, every=10),
             executor=executor,
             progress=lambda done, of: told.append((done, of)),
+            fit_progress=lambda done, of: fits.append((done, of)),
         )
         assert forecaster.executors == [executor]
-    assert told == [(done, 4) for done in range(5)]
+    assert told == [(done, 4) for done in range(5)] and fits == [(1, 2)]
 
 
 @pytest.mark.parametrize(

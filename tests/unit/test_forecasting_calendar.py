@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forecasting.calendar import Calendar, Event, events_from_rows, harmonics
+from forecasting.calendar import Calendar, Event, event_from_row, events_from_rows, harmonics
 from forecasting.errors import SettingError
 from forecasting.settings import Settings
 
@@ -176,6 +177,21 @@ def test_rows_become_events() -> None:
     ]
     first, second = events_from_rows(rows)
     assert first == second == Event(at("1998-06-10 15:30"), at("1998-06-10 17:25"), "match")
+
+
+@pytest.mark.parametrize("start", ["897492600", "897492600.0", "897492600000", "897492600000000", "8.974926e8"])
+def test_times_of_events_may_be_counted_since_1970(start: str) -> None:
+    event = event_from_row({"start_utc": start, "end_utc": "19980611", "kind": "match"})
+    assert event == Event(at("1998-06-10 15:30"), at("1998-06-11"), "match")
+
+
+def test_an_event_is_said_in_utc() -> None:
+    event = Event(at("1998-06-10 15:30"), at("1998-06-10 17:25"), "match")
+    assert str(event) == "'match' from 1998-06-10 15:30:00 UTC to 1998-06-10 17:25:00 UTC"
+    with pytest.raises(SettingError, match=r"from 1970-01-01 00:01:00 UTC to 1970-01-01 00:00:00 UTC ends before"):
+        Event(60.0, 0.0, "backup")
+    with pytest.raises(SettingError, match=r"'a' from nan to 1e\+300: give its start"):
+        Event(math.nan, 1e300, "a")
 
 
 GOOD = {"start_utc": "2026-01-01", "end_utc": "2026-01-02", "kind": "a"}

@@ -103,6 +103,15 @@ def test_bytes_that_are_no_forecaster_are_refused(data: bytes) -> None:
         loads(data)
 
 
+def test_nobody_is_advised_to_open_pickles() -> None:
+    objects = io.BytesIO()
+    np.savez(objects, header=np.array([{}], dtype=object))
+    for data in (b"junk", b"\x80\x04K\x01.", objects.getvalue(), b"\x93NUMPY", b""):
+        with pytest.raises(StoredError, match=r"not a stored forecaster, or damaged \(\w+\); fit again") as caught:
+            loads(data)
+        assert "pickle" not in str(caught.value)
+
+
 @given(st.data())
 @settings(max_examples=150, deadline=None)
 def test_a_damaged_one_is_refused_or_forecasts_all_the_same(stored: bytes, data: st.DataObject) -> None:

@@ -1,0 +1,103 @@
+"""What a running controller forecasts, as tables: what will be fullest first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rich.console import RenderableType
+from rich.markup import escape
+from rich.table import Table
+
+Json = Mapping[str, Any]
+
+MOST_ROWS = 20
+"""Series in a table, unless all are asked for."""
+
+_SHOWN_LEVELS = (0.05, 0.5, 0.95)
+_UNKNOWN = "-"
+
+
+def tables(answer: Json, *, every_step: bool) -> list[RenderableType]:
+    """Links and demands with a low, a middle and a high quantile, alarms, and how much came true.
+
+    The fullest at the last step first, MOST_ROWS of them; with `every_step` all of them and all their steps.
+    """
+    shown: list[RenderableType] = []
+    for title, kind in (("Links", "links"), ("Demands", "demands")):
+        if series := answer[kind]:
+            in_order = sorted(series, key=_fullness, reverse=True)
+            made = _every_step if every_step else _last_step
+            shown.extend(made(title, in_order, answer["step_s"], _share(answer["threshold_share"])))
+    if answer["alarms"]:
+        rows = [(one["time"], one["series"], f"{one['surprise_bits']:.0f}") for one in answer["alarms"]]
+        shown.append(_table("Not expected", "when", "series", "bits", rows=rows))
+    if answer["outcomes"]:
+        true = [
+            (f"{one['interval']:.0%}", _share(one["demands"]), _share(one["links"])) for one in answer["came_true"]
+        ]
+        shown.append(_table("How much came true of late", "interval", "demands", "links", rows=true))
+    return shown
+
+
+def _last_step(title: str, series: Sequence[Json], step_s: float, threshold: str) -> list[RenderableType]:
+    steps = len(series[0]["mean_mbps"])
+    rows = [(one["name"], *_at(one, steps - 1), _share(_filled(one))) for one in series[:MOST_ROWS]]
+    columns = ("name", *_columns(threshold), "of capacity")
+    shown: list[RenderableType] = [
+        _table(f"{title} in {steps * step_s:g} s, Mbit/s", *columns, rows=rows)
+    ]  # fmt: skip
+    if left := len(series) - len(rows):
+        shown.append(f"and {left} more that will be less full; --all shows every one at every step")
+    return shown
+
+
+def _every_step(title: str, series: Sequence[Json], step_s: float, threshold: str) -> list[RenderableType]:
+    rows = [
+        (one["name"] if step == 0 else "", f"+{(step + 1) * step_s:g}", *_at(one, step))
+        for one in series
+        for step in range(len(one["mean_mbps"]))
+    ]
+    return [_table(f"{title}, Mbit/s", "name", "s", *_columns(threshold), rows=rows)]
+
+
+def _columns(threshold: str) -> tuple[str, ...]:
+    return ("mean", *(f"{level:.0%}" for level in _SHOWN_LEVELS), f"chance of > {threshold}")
+
+
+def _at(one: Json, step: int) -> tuple[str, ...]:
+    levels = {quantile["level"]: quantile["mbps"] for quantile in one["quantiles"]}
+    values = [one["mean_mbps"][step], *(levels[_nearest(level, levels)][step] for level in _SHOWN_LEVELS)]
+    return (*(_number(value) for value in values), _share((one.get("prob_above") or {step: None})[step]))
+
+
+def _fullness(one: Json) -> tuple[float, float]:
+    """How full a link will be at the last step; of one whose capacity nobody knows, and of a demand, how much."""
+    return _filled(one) or 0.0, one["mean_mbps"][-1] or 0.0
+
+
+def _filled(one: Json) -> float | None:
+    mbps, capacity_mbps = one["mean_mbps"][-1], one.get("capacity_mbps")
+    return mbps / capacity_mbps if mbps is not None and capacity_mbps else None
+
+
+def _nearest(wanted: float, levels: Iterable[float]) -> float:
+    return min(levels, key=lambda level: abs(level - wanted))
+
+
+def _table(title: str, *columns: str, rows: Iterable[tuple[object, ...]]) -> Table:
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        # Folded, not cut: what stands in a table can be copied from it.
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(escape(str(cell)) for cell in row))
+    return table
+
+
+def _number(value: float | None) -> str:
+    return _UNKNOWN if value is None else f"{value:.4g}"
+
+
+def _share(value: float | None) -> str:
+    return _UNKNOWN if value is None else f"{value:.0%}"

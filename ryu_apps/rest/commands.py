@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -72,64 +71,6 @@ def health(state: State, url: Url = LOCAL, as_json: AsJson = False) -> None:
     """Show how the controller is doing."""
     answer = call(url, state, "GET", "/health")
     _show(answer, as_json, tables.health(answer))
-
-
-@commands.command()
-def forecast(
-    state: State,
-    url: Url = LOCAL,
-    link: Annotated[str | None, typer.Option("--link", help="Only this link: dpid:port of its source.")] = None,
-    share: Annotated[float, typer.Option("--share", help="'above' is the chance of more than this share.")] = 0.9,
-    plot: Annotated[
-        Path | None, typer.Option(metavar="OUT", help="Draw the link to this file (.png, .svg or .pdf).")
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Show what links and demands will carry, and how sure that is; with --link also as a fan chart."""
-    if plot is not None and link is None:
-        raise typer.BadParameter("name one link to draw with --link", param_hint="--plot")
-    query: dict[str, str | float] = {"threshold_share": share}
-    if link is not None:
-        query["link"] = link
-    answer = call(url, state, "GET", "/forecasts", query=query)
-    if not as_json and not answer["ready"]:
-        typer.echo("there is no forecast yet: it takes a few samples; see `lockstitch health`")
-        return
-    _show(answer, as_json, *tables.forecast(answer))
-    for one in answer["links"] if link is not None else ():
-        _draw(one, answer["step_s"], plot, in_terminal=not as_json)
-
-
-def _draw(series: dict[str, Any], step_s: float, plot: Path | None, *, in_terminal: bool) -> None:
-    """A fan chart, in the terminal and as a picture. What draws takes longer to import than a table to show."""
-    from ryu_apps.forecasts.fan import fan_of
-
-    def known(values: list[float | None]) -> list[float]:
-        return [math.nan if value is None else value for value in values]
-
-    fan = fan_of(
-        f"{series['name']} to {series['dst_dpid']}:{series['dst_port']}",
-        step_s,
-        known(series["recent_mbps"]),
-        [quantile["level"] for quantile in series["quantiles"]],
-        [known(quantile["mbps"]) for quantile in series["quantiles"]],
-        unit="Mbit/s",
-    )
-    if in_terminal:
-        from ryu_apps.forecasts.terminal import fan_chart
-
-        typer.echo(fan_chart(fan, colour=sys.stdout.isatty()))
-    if plot is not None:
-        try:
-            from ryu_apps.forecasts.picture import fan_picture
-        except ImportError as error:
-            raise CallFailed(
-                f"--plot cannot draw ({error}); get what it needs: pip install 'lockstitch[plot]'"
-            ) from error
-        try:
-            fan_picture(plot, fan)
-        except (OSError, ValueError) as error:
-            raise CallFailed(f"{plot} cannot be written: {error}") from error
 
 
 @links.command("list")

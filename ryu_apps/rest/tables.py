@@ -10,7 +10,6 @@ from rich.table import Table
 
 Json = Mapping[str, Any]
 
-_SHOWN_LEVELS = (0.05, 0.5, 0.95)
 _UNKNOWN = "-"
 
 
@@ -112,24 +111,6 @@ def stitch(answer: Json) -> Table:
     ))  # fmt: skip
 
 
-def forecast(answer: Json) -> list[Table]:
-    """Every step of every link and demand, with a low, a middle and a high quantile."""
-    shown = [
-        _forecast(title, answer[kind], answer["step_s"])
-        for title, kind in (("Links", "links"), ("Demands", "demands"))
-        if answer[kind]
-    ]
-    if answer["alarms"]:
-        rows = [(one["time"], one["series"], f"{one['surprise_bits']:.0f}") for one in answer["alarms"]]
-        shown.append(_table("Not expected", "when", "series", "bits", rows=rows))
-    if answer["outcomes"]:
-        true = [
-            (f"{one['interval']:.0%}", _share(one["demands"]), _share(one["links"])) for one in answer["came_true"]
-        ]
-        shown.append(_table("How much came true of late", "interval", "demands", "links", rows=true))
-    return shown
-
-
 def health(answer: Json) -> Table:
     """How the controller is."""
     installer = answer["installer"] or {}
@@ -151,29 +132,6 @@ def health(answer: Json) -> Table:
 def path(hops: Iterable[Json]) -> str:
     """A path in one line: in_port dpid out_port, switch by switch."""
     return " > ".join(f"{hop['in_port']}@{hop['dpid']}@{hop['out_port']}" for hop in hops)
-
-
-def _forecast(title: str, series: Iterable[Json], step_s: float) -> Table:
-    rows: list[tuple[object, ...]] = []
-    for one in series:
-        levels = {quantile["level"]: quantile["mbps"] for quantile in one["quantiles"]}
-        shown = [levels[_nearest(level, levels)] for level in _SHOWN_LEVELS]
-        rows.extend(
-            (
-                one["name"] if step == 0 else "",
-                f"+{(step + 1) * step_s:g}",
-                _number(mean),
-                *(_number(quantile[step]) for quantile in shown),
-                _share((one.get("prob_above") or {step: None})[step]),
-            )
-            for step, mean in enumerate(one["mean_mbps"])
-        )
-    columns = ("name", "s", "mean Mbit/s", *(f"{level:.0%}" for level in _SHOWN_LEVELS), "above")
-    return _table(title, *columns, rows=rows)
-
-
-def _nearest(wanted: float, levels: Iterable[float]) -> float:
-    return min(levels, key=lambda level: abs(level - wanted))
 
 
 def _table(title: str, *columns: str, rows: Iterable[tuple[object, ...]]) -> Table:

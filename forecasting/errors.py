@@ -34,3 +34,7 @@ class UnknownSeries(ForecastingError, LookupError):
         self.close = tuple(get_close_matches(str(name), list(known), n=3))
         hint = f" (did you mean {', '.join(repr(close) for close in self.close)}?)" if self.close else ""
         super().__init__(f"unknown series {name!r}{hint}; `names` lists those there are")
+
+    def __reduce__(self) -> tuple[type[UnknownSeries], tuple[str, tuple[str, ...]]]:
+        """From one process to another: as it was made."""
+        return type(self), (self.name, self.close)

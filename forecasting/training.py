@@ -67,6 +67,10 @@ class NeuralMissing(ForecastingError, ImportError):
             "or leave these members out"
         )
 
+    def __reduce__(self) -> tuple[type[NeuralMissing], tuple[()]]:
+        """From one process to another: it takes no arguments."""
+        return type(self), ()
+
 
 @dataclass(frozen=True, eq=False)
 class Lessons:

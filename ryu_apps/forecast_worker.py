@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -105,13 +106,21 @@ class Worker:
         """Fit panels. Raises BrokenProcessPool likewise."""
         return self._started().submit(_fit, pool, list(panels))
 
+    @property
+    def pids(self) -> list[int]:
+        """The ids of its process, if there is one now."""
+        if self._pool is None:
+            return []
+        return list(self._pool._processes or {})  # noqa: SLF001  # there is no other way to them
+
     def end(self) -> None:
         """End the process: what it does may take minutes, and the interpreter would wait for it before it ends."""
         if self._pool is not None:
             processes = list((self._pool._processes or {}).values())  # noqa: SLF001  # there is no other way to them
             self._pool.shutdown(wait=False, cancel_futures=True)
             for process in processes:
-                process.terminate()
+                # Not asked to: one that hangs would not hear it, and the interpreter would wait for it.
+                process.kill()
         self._pool = None
 
     def _started(self) -> ProcessPoolExecutor:
@@ -160,6 +169,8 @@ def _fit(pool: Pool, panels: Sequence[Panel]) -> list[Parameters]:
 
 def _begin(nice: int) -> None:
     """Give way to packets and rules, and end with the controller, however that ends."""
+    # Ctrl-C in a terminal reaches all its processes; this one is ended by the controller.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(nice)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

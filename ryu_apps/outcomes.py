@@ -29,6 +29,9 @@ class Outcomes:
         """Take in what was measured, (n,) with NaN where missing, `step` steps (from 1) after a forecast."""
         low, high = forecast.interval(INTERVALS[-1])
         known = np.isfinite(values) & ~forecast.cold & (high[:, step - 1] > low[:, step - 1])
+        if not known.any():
+            # What was counted before does not become less true while nothing is.
+            return
         self._inside *= _MEMORY
         self._counted = _MEMORY * self._counted + int(known.sum())
         self.total += int(known.sum())

@@ -79,7 +79,7 @@ def backtest(
         str | None, typer.Option(metavar="TIME", help="Between the matrices of an .npz without times; else 5min.")
     ] = None,
     season: Annotated[str, typer.Option(help="The daily cycle (1d, 288s), or none.")] = "1d",
-    seed: Annotated[int, typer.Option(help="For models that learn by chance.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="For models that learn by chance.")] = 0,
     output: Annotated[
         Path | None, typer.Option("--json", metavar="OUT", help="Write all scores to this file.")
     ] = None,

@@ -11,6 +11,8 @@ import typer
 PICTURES = (".png", ".svg", ".pdf")
 
 _UNITS_S = {"s": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+# A century; sums of longer times lose their seconds.
+_LONGEST_S = 100 * 365.25 * 86400.0
 _LINK = re.compile(r"([0-9a-fA-F]{1,16}):([0-9]{1,10})")
 # The API knows no larger one.
 _SHARE_MAX = 10.0
@@ -30,7 +32,7 @@ def seconds(text: str, option: str) -> float:
         found = float(number) * (unit_s or math.nan)
     except ValueError:
         found = math.nan
-    if not (math.isfinite(found) and found > 0):
+    if not 0 < found <= _LONGEST_S:
         raise typer.BadParameter(f"{text!r} is no time; write it like 7d, 36h, 90min or 288s", param_hint=option)
     return found
 

@@ -241,7 +241,7 @@ def test_nobody_is_called_again_after_a_refit_about_what_he_was_called_about() -
     noise: FloatArray = np.random.default_rng(5).normal(100.0, 1.0, (2, 700))
     noise[0, [600, 612, 690]] += 40.0
     one = Forecaster(3, members=("last", "ewma"))
-    one.fit(Panel(300.0 * np.arange(500), np.asarray(noise[:, :500], dtype=np.float64), ("a", "b"), 300.0))
+    one.fit(Panel(np.arange(0.0, 150_000.0, 300.0), noise[:, :500], ("a", "b"), 300.0))
     alarms = []
     for index in range(500, 700):
         verdict = one.update([300.0 * index], noise[:, index : index + 1])

@@ -83,12 +83,13 @@ def forecast(
     plot: Annotated[
         Path | None, typer.Option(metavar="OUT", help="Draw the link to this file (.png, .svg or .pdf).")
     ] = None,
+    day: Annotated[bool, typer.Option("--day", help="A day ahead, not a few periods.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show what links and demands will carry, and how sure that is; with --link also as a fan chart."""
     if plot is not None and link is None:
         raise typer.BadParameter("name one link to draw with --link", param_hint="--plot")
-    query: dict[str, str | float] = {"threshold_share": share}
+    query: dict[str, str | float] = {"threshold_share": share, "ahead": "day" if day else "periods"}
     if link is not None:
         query["link"] = link
     answer = call(url, state, "GET", "/forecasts", query=query)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.markup import escape
@@ -115,7 +115,7 @@ def stitch(answer: Json) -> Table:
 def forecast(answer: Json) -> list[Table]:
     """Every step of every link and demand, with a low, a middle and a high quantile."""
     shown = [
-        _forecast(title, answer[kind], answer["step_s"])
+        _forecast(title, answer[kind], [step * answer["step_s"] for step in answer["steps"]])
         for title, kind in (("Links", "links"), ("Demands", "demands"))
         if answer[kind]
     ]
@@ -153,7 +153,7 @@ def path(hops: Iterable[Json]) -> str:
     return " > ".join(f"{hop['in_port']}@{hop['dpid']}@{hop['out_port']}" for hop in hops)
 
 
-def _forecast(title: str, series: Iterable[Json], step_s: float) -> Table:
+def _forecast(title: str, series: Iterable[Json], ahead_s: Sequence[float]) -> Table:
     rows: list[tuple[object, ...]] = []
     for one in series:
         levels = {quantile["level"]: quantile["mbps"] for quantile in one["quantiles"]}
@@ -161,7 +161,7 @@ def _forecast(title: str, series: Iterable[Json], step_s: float) -> Table:
         rows.extend(
             (
                 one["name"] if step == 0 else "",
-                f"+{(step + 1) * step_s:g}",
+                f"+{ahead_s[step]:g}",
                 _number(mean),
                 *(_number(quantile[step]) for quantile in shown),
                 _share((one.get("prob_above") or {step: None})[step]),

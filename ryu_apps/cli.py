@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import StrEnum
 from importlib import metadata
 from importlib.util import find_spec
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 PLUGINS = "lockstitch.commands"
 """The entry-point group of plug-ins: each is a typer.Typer whose commands are added at the top."""
+
+
+_DAY_S = 86400.0
 
 
 class CannotStart(Exception):
@@ -154,10 +158,20 @@ def controller(
     ] = Trigger.PREDICTIVE,
     season: Annotated[
         float, typer.Option(min=1, help="Seconds in the daily cycle of the traffic, for the forecast.")
-    ] = 86400.0,
+    ] = _DAY_S,
     events: Annotated[
         Path | None, typer.Option(help="Scheduled events to expect: CSV with start_utc, end_utc and kind.")
     ] = None,
+    holidays: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATE,DATE", help="Local days to expect traffic of a day off on: 2026-12-25,2027-01-01."
+        ),
+    ] = None,
+    utc_offset: Annotated[
+        float,
+        typer.Option(min=-12, max=14, metavar="HOURS", help="Local time less UTC: when days and weeks begin."),
+    ] = 0.0,
     members: Annotated[
         str | None,
         typer.Option(metavar="A,B", help="Models to forecast with; else all without extras."),
@@ -188,7 +202,7 @@ def controller(
         rest_port=rest_port,
         period_s=period,
         trigger=Mode(trigger.value),
-        calendar=_calendar(season, events),
+        calendar=_calendar(season, events, holidays, utc_offset),
         members=_members(members),
         share=share,
         probability=probability,
@@ -204,15 +218,31 @@ def main() -> None:
     app()
 
 
-def _calendar(season_s: float, events: Path | None) -> Calendar:
+def _calendar(season_s: float, events: Path | None, holidays: str | None, utc_offset_h: float) -> Calendar:
     from forecasting import Calendar
     from ryu_apps.forecasts.errors import BadSeries
     from ryu_apps.forecasts.series import read_events
 
+    if holidays is not None and season_s != _DAY_S:
+        raise CannotStart("--holidays are days of 24 hours; leave --season out, or --holidays")
+    offset_s = 3600.0 * utc_offset_h
+    days_off = tuple(_noon_s(date) - offset_s for date in holidays.split(",")) if holidays is not None else ()
     try:
-        return Calendar(day_s=season_s, events=() if events is None else read_events(events))
+        scheduled = () if events is None else read_events(events)
+        return Calendar(day_s=season_s, utc_offset_s=offset_s, holidays=days_off, events=scheduled)
     except (BadSeries, OSError) as error:
         raise CannotStart(str(error)) from error
+
+
+def _noon_s(date: str) -> float:
+    """Noon of a day, as if it were in UTC."""
+    try:
+        midnight = datetime.strptime(date.strip(), "%Y-%m-%d").replace(tzinfo=UTC)
+    except ValueError:
+        raise CannotStart(
+            f"--holidays: {date.strip()!r} is no date; write them like 2026-12-25,2027-01-01"
+        ) from None
+    return midnight.timestamp() + _DAY_S / 2
 
 
 def _members(names: str | None) -> tuple[str, ...]:

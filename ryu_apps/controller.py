@@ -22,7 +22,8 @@ from os_ken.ofproto import ofproto_protocol, ofproto_v1_3
 from forecasting import MEMBERS, Calendar
 from ryu_apps.app import ask
 from ryu_apps.channel import Channel
-from ryu_apps.demand_history import CAPACITY, MOST_PAIRS, DemandHistory, pairs_of
+from ryu_apps.day_predictor import DayPredictor
+from ryu_apps.demand_history import DemandHistory, pairs_of
 from ryu_apps.discovery import Discovery
 from ryu_apps.events import InstallerStatusRequest, NetworkRequest, StitchesRequest, VnetsRequest
 from ryu_apps.forwarding import Forwarding
@@ -33,6 +34,7 @@ from ryu_apps.rest.api import create_api
 from ryu_apps.rest.apps import ApiSettings
 from ryu_apps.rest.server import RestServer
 from ryu_apps.rest.token import load_or_make_token
+from ryu_apps.scope import LEAST_STEP_S, LEAST_STEPS_A_DAY, Ahead, Scope, day_ahead, periods_ahead, unlearnt
 from ryu_apps.stitcher import Stitcher
 from ryu_apps.store import HistoryStore, SeriesKind, StateStore
 from ryu_apps.telemetry import Telemetry
@@ -68,6 +70,16 @@ class Settings:
     probability: float = 0.3
     hold_s: float = 30.0
 
+    @property
+    def store_url(self) -> str:
+        """Where everything is kept."""
+        return f"sqlite:///{self.state / 'lockstitch.db'}"
+
+    @property
+    def day(self) -> Scope | None:
+        """The outlook over a day; None where nothing is forecast, or days are too short for one."""
+        return None if self.trigger is Mode.REACTIVE else day_ahead(self.period_s, self.calendar.day_s)
+
 
 def run(settings: Settings) -> None:
     """Run until SIGTERM or SIGINT. Raises StartError."""
@@ -90,9 +102,9 @@ def started(settings: Settings) -> Iterator[tuple[int, int]]:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     with contextlib.ExitStack() as stack:
         stack.enter_context(_alone(settings.state))
-        state = StateStore(f"sqlite:///{settings.state / 'lockstitch.db'}")
+        state = StateStore(settings.store_url)
         stack.callback(state.close)
-        history = HistoryStore(f"sqlite:///{settings.state / 'lockstitch.db'}")
+        history = HistoryStore(settings.store_url)
         stack.callback(history.close)
         token = load_or_make_token(settings.state)
         channel = _start_apps(settings, state, history, stack)
@@ -100,7 +112,9 @@ def started(settings: Settings) -> Iterator[tuple[int, int]]:
             ask,
             token=token,
             started_s=time.time(),
-            settings=ApiSettings(period_s=settings.period_s, queue_depths=_queue_depths),
+            settings=ApiSettings(
+                period_s=settings.period_s, queue_depths=_queue_depths, day_ahead=settings.day is not None
+            ),
         )
         server = RestServer(api, settings.rest_host, settings.rest_port)
         server.start()
@@ -132,18 +146,26 @@ def _start_apps(
         hold_s=settings.hold_s,
     )
     key = _probe_key(settings.state)
+    # Not one from the future: the clock may have been ahead for a while.
+    newest_s = history.newest_s(time.time() + settings.period_s)
+    _tell_outlooks(settings)
+    scope = periods_ahead(settings.period_s)
+    foreseeing = {"calendar": settings.calendar, "members": settings.members}
     apps: list[tuple[type, dict[str, Any]]] = [
         (Channel, {"host": settings.of_host, "port": settings.of_port}),
         (Installer, {}),
         (Forwarding, {"store": state}),
         (Stitcher, {"store": state, "key": key, "policy": None if settings.trigger is Mode.OFF else policy}),
-        (Predictor, {"mode": settings.trigger, "calendar": settings.calendar, "members": settings.members,
-                     "period_s": settings.period_s, "history": _demands_before(history, settings.period_s)}),
+        (Predictor, {"mode": settings.trigger, "scope": scope, **foreseeing,
+                     "history": _demands_before(history, newest_s, scope)}),
         (Recorder, {"state": state, "history": history}),
         (Telemetry, {"period_s": settings.period_s}),
         (Discovery, {"key": key, "remembered": state.network(), "capacities": state.capacities(),
                      "keep": state.save_capacities}),
     ]  # fmt: skip
+    if settings.day is not None:
+        stored = settings.store_url if _is_known(newest_s, settings.day) else None
+        apps.append((DayPredictor, {"scope": settings.day, "stored": stored, **foreseeing}))
     manager = AppManager.get_instance()
     running = []
     for app_class, arguments in apps:
@@ -156,17 +178,39 @@ def _start_apps(
     return running[0]  # type: ignore[no-any-return]  # os-ken ships no types
 
 
-def _demands_before(history: HistoryStore, period_s: float) -> DemandHistory:
+def _demands_before(history: HistoryStore, newest_s: float | None, scope: Scope) -> DemandHistory:
     """The newest demands that were stored before a restart: the forecast goes on with them."""
-    demands = DemandHistory(period_s)
-    # Not one from the future: the clock may have been ahead for a while.
-    newest_s = history.newest_s(time.time() + period_s)
-    if newest_s is not None and time.time() - newest_s < CAPACITY * period_s:
-        since_s = newest_s - CAPACITY * period_s
-        _, keys, values = history.read_panel(SeriesKind.DEMAND, since_s, period_s, newest_s, MOST_PAIRS)
+    demands = DemandHistory(scope.step_s, scope.kept, scope.most_pairs)
+    if newest_s is not None and _is_known(newest_s, scope):
+        since_s = newest_s - scope.kept_s
+        _, keys, values = history.read_panel(SeriesKind.DEMAND, since_s, scope.step_s, newest_s, scope.most_pairs)
         if keys:
             demands.remember(newest_s, pairs_of(keys), values)
     return demands
+
+
+def _is_known(newest_s: float | None, scope: Scope) -> bool:
+    """Whether an outlook keeps samples of that time."""
+    return newest_s is not None and time.time() - newest_s < scope.kept_s
+
+
+def _tell_outlooks(settings: Settings) -> None:
+    """Say what each outlook can know, and what of the calendar none will."""
+    if settings.trigger is Mode.REACTIVE:
+        log.info("outlook=none reason=the reactive trigger forecasts nothing, whatever the calendar says")
+        return
+    scopes = tuple(scope for scope in (periods_ahead(settings.period_s), settings.day) if scope is not None)
+    for scope in scopes:
+        log.info(
+            "outlook=%s step_s=%g horizon_s=%.15g kept_s=%.15g learns=%s",
+            scope.ahead, scope.step_s, scope.horizon * scope.step_s, scope.kept_s,
+            ",".join(scope.learns(settings.calendar)) or "none",
+        )  # fmt: skip
+    if settings.day is None:
+        steps = f"{LEAST_STEPS_A_DAY} steps of {LEAST_STEP_S:g} s or more"
+        log.info("outlook=%s made=no reason=a season has less than %s", Ahead.DAY, steps)
+    for reason in unlearnt(scopes, settings.calendar):
+        log.warning("calendar=not learnt reason=%s", reason)
 
 
 def _queue_depths() -> dict[str, int]:

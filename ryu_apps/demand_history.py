@@ -12,12 +12,6 @@ from stitching.routes import Pair
 
 Floats = npt.NDArray[np.float64]
 
-CAPACITY = 2048
-"""Samples kept: enough to fit on, little enough to keep for every demand."""
-
-MOST_PAIRS = 2000
-"""Demands kept: the largest. A step of their forecasts takes a few hundredths of a second, their samples 60 MB."""
-
 CHOOSE_EVERY = 64
 """So many samples lie between two choices of the largest: each starts the forecast over."""
 
@@ -28,21 +22,22 @@ def pairs_of(keys: Iterable[SeriesKey]) -> tuple[Pair, ...]:
 
 
 class DemandHistory:
-    """A ring of samples, one row a demand, one column a tick of step_s seconds.
+    """A ring of `capacity` samples, one row a demand, one column a tick of step_s seconds; most_pairs have one.
 
     A demand that was not known yet at a tick was 0 then: what has no rule to count it cannot send. One that was
     known and not measured is NaN.
     """
 
-    def __init__(self, step_s: float, most_pairs: int = MOST_PAIRS) -> None:
+    def __init__(self, step_s: float, capacity: int, most_pairs: int) -> None:
         self.step_s = step_s
+        self._capacity = capacity
         self.samples = 0
         self.left_out = 0
         self.pairs: tuple[Pair, ...] = ()
         self._most_pairs = most_pairs
         self._rows: dict[Pair, int] = {}
-        # Twice the room, so that the samples have to be moved to the front only once in CAPACITY ticks.
-        self._ring: Floats = np.zeros((0, 2 * CAPACITY))
+        # Twice the room, so that the samples have to be moved to the front only once in `capacity` ticks.
+        self._ring: Floats = np.zeros((0, 2 * capacity))
         self._end = 0
         self._last_s = 0.0
         self._last_beat: int | None = None
@@ -51,7 +46,7 @@ class DemandHistory:
     @property
     def length(self) -> int:
         """How many ticks are kept."""
-        return min(self._end, CAPACITY)
+        return min(self._end, self._capacity)
 
     def remember(self, last_s: float, pairs: tuple[Pair, ...], values: Floats) -> None:
         """Begin with what was measured before a restart: values (n, T), the last column of the time last_s."""
@@ -60,7 +55,7 @@ class DemandHistory:
         values, unknown = values[:, began:], unknown[:, began:]
         measured = ~unknown.all(axis=0)
         # Before its first sample a demand was not known, as far as anything was measured at all.
-        values = np.where(np.logical_and.accumulate(unknown, axis=1) & measured, 0.0, values)[:, -CAPACITY:]
+        values = np.where(np.logical_and.accumulate(unknown, axis=1) & measured, 0.0, values)[:, -self._capacity :]
         largest = np.argsort(-np.nan_to_num(values).sum(axis=1), kind="stable")[: self._most_pairs]
         self._set_rows([pairs[row] for row in largest])
         self._ring[:, : values.shape[1]] = values[largest]
@@ -77,7 +72,7 @@ class DemandHistory:
         self._make_rows(demand_mbps)
         by_clock = round((time_s - self._last_s) / self.step_s) if self._end else 1
         passed = by_clock if self._last_beat is None else beat - self._last_beat
-        missing = min(max(passed - 1, 0), CAPACITY - 1)
+        missing = min(max(passed - 1, 0), self._capacity - 1)
         self._make_room(missing + 1)
         self._ring[:, self._end : self._end + missing + 1] = np.nan
         self._end += missing + 1
@@ -125,7 +120,7 @@ class DemandHistory:
 
     def _set_rows(self, pairs: list[Pair]) -> None:
         """Keep these demands: with their samples where they have any."""
-        ring = np.zeros((len(pairs), 2 * CAPACITY))
+        ring = np.zeros((len(pairs), 2 * self._capacity))
         for row, pair in enumerate(pairs):
             if pair in self._rows:
                 ring[row, : self._end] = self._ring[self._rows[pair], : self._end]

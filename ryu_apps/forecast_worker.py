@@ -18,6 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from forecasting import Calendar, Forecast, Forecaster, Panel, Parameters, fit_parameters
+from ryu_apps.recall import Past, recall
+from ryu_apps.scope import Scope
 
 Floats = npt.NDArray[np.float64]
 
@@ -112,6 +114,10 @@ class Worker:
         if self._pool is None:
             return []
         return list(self._pool._processes or {})  # noqa: SLF001  # there is no other way to them
+
+    def recall(self, url: str, scope: Scope, now_s: float) -> Future[Past | None]:
+        """Read demands back: see ryu_apps.recall. Raises BrokenProcessPool likewise."""
+        return self._started().submit(recall, url, scope, now_s)
 
     def end(self) -> None:
         """End the process: what it does may take minutes, and the interpreter would wait for it before it ends."""

@@ -14,9 +14,6 @@ from stitching.routes import Pair
 
 Floats = npt.NDArray[np.float64]
 
-HORIZON = 8
-"""Steps ahead, each a period."""
-
 
 @dataclass(frozen=True)
 class Question:
@@ -37,9 +34,9 @@ class Question:
         )
 
 
-def constant(names: tuple[str, ...], newest: Floats, step_s: float, *, cold: bool) -> Forecast:
-    """All stays as it was measured last, `newest` (n, 1)."""
-    values = np.repeat(np.nan_to_num(newest), HORIZON, axis=1)
+def constant(names: tuple[str, ...], newest: Floats, step_s: float, horizon: int, *, cold: bool) -> Forecast:
+    """All stays as it was measured last, `newest` (n, 1), for `horizon` steps."""
+    values = np.repeat(np.nan_to_num(newest), horizon, axis=1)
     quantiles = np.repeat(values[:, :, None], len(DEFAULT_LEVELS), axis=2)
     return Forecast(names, step_s, DEFAULT_LEVELS, values, quantiles, np.full(len(names), cold))
 

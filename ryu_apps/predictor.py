@@ -8,7 +8,6 @@ fits are made in two other processes; what those hold can be lost at any time an
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
@@ -24,8 +23,6 @@ from forecasting.members import chosen
 from ryu_apps.app import App, Event, handles
 from ryu_apps.demand_history import DemandHistory
 from ryu_apps.events import (
-    Alarm,
-    ForecastStatus,
     ForecastStatusRequest,
     NetworkChanged,
     Outlook,
@@ -37,12 +34,13 @@ from ryu_apps.events import (
     VnetsChanged,
 )
 from ryu_apps.forecast_worker import Feed, Foresight, Pool, Worker
-from ryu_apps.foresight import HORIZON, Question, constant, link_names, pair_names
-from ryu_apps.outcomes import Outcomes
-from stitching.network import LinkKey, Network
-from stitching.routes import CARRYING, Pair, Route, default_routes, link_loads, stitched_routes
-from stitching.stitch import Stitch
-from stitching.vnet import Directory
+from ryu_apps.foresight import Question, constant, link_names, pair_names
+from ryu_apps.scope import Scope
+from ryu_apps.step_means import Step
+from ryu_apps.todays_routes import TodaysRoutes
+from ryu_apps.track_record import DEMANDS, LOADS, TrackRecord
+from stitching.network import LinkKey
+from stitching.routes import Pair
 
 Floats = npt.NDArray[np.float64]
 
@@ -50,18 +48,10 @@ FIRST_FIT = 40
 """Samples before the first fit: with fewer there is nothing to fit."""
 
 REFIT_GROWTH = 1.5
-REFIT_MOST = 900
-"""A fit is renewed when the history has grown by half, and at the latest after so many samples."""
+"""A fit is renewed when the history has grown by half, and at the latest when its scope says."""
 
-LATE_PERIODS = 30
-"""A process that has not answered for so long is taken for dead."""
-
-ALARMS_KEPT = 20
-
-_FIT_NICE = 10
+PATIENT_NICE = 10
 """A fit may take its time; packets and rules may not."""
-
-DEMANDS, LOADS = "demands", "loads"
 
 
 class Mode(StrEnum):
@@ -88,7 +78,7 @@ class Foreseen(Event):
 
 
 class Predictor(App):
-    """Owns the demand history and the outlook."""
+    """Owns the demand history and the outlook, of which each step is as long as its scope says."""
 
     _EVENTS: ClassVar[list[type]] = [OutlookReady]
 
@@ -96,7 +86,7 @@ class Predictor(App):
         self,
         *args: Any,
         mode: Mode,
-        period_s: float,
+        scope: Scope,
         calendar: Calendar,
         history: DemandHistory,
         members: Sequence[str] = MEMBERS,
@@ -104,29 +94,26 @@ class Predictor(App):
     ) -> None:
         super().__init__(*args, **kwargs)
         self._mode = mode
-        self._pool = Pool(HORIZON, chosen(members), calendar)
+        self._scope = scope
+        self._pool = Pool(scope.horizon, chosen(members), calendar)
         self._history = history
-        self._period_s = period_s
-        self._network = Network()
-        self._directory = Directory.of(())
-        self._stitches: tuple[Stitch, ...] = ()
-        self._routes: dict[Pair, Route] = {}
+        self._routes = TodaysRoutes()
         self._links: tuple[LinkKey, ...] = ()
-        self._stale_routes = True
         self._known: tuple[Pair, ...] = ()
         self._demands, self._loads = Feed(), Feed()
-        self._worker, self._fitter = Worker(), Worker(nice=_FIT_NICE)
+        self._worker, self._fitter = self._workers()
         self._asked: Question | None = None
         self._asking: Future[dict[str, Foresight]] | None = None
         self._waited = 0
         self._lost_in_a_row = 0
-        self._workers_lost = 0
         self._fit: Future[list[Parameters]] | None = None
         self._fit_at = FIRST_FIT
-        self._outlook: Outlook | None = None
-        self._outlook_beat: int | None = None
-        self._alarms: deque[Alarm] = deque(maxlen=ALARMS_KEPT)
-        self._outcomes = {DEMANDS: Outcomes(), LOADS: Outcomes()}
+        self._record = TrackRecord()
+
+    @staticmethod
+    def _workers() -> tuple[Worker, Worker]:
+        """What forecasts and what fits."""
+        return Worker(), Worker(nice=PATIENT_NICE)
 
     def stop(self) -> None:
         """End the worker processes too."""
@@ -139,44 +126,27 @@ class Predictor(App):
     @handles(NetworkChanged)
     def on_network(self, event: NetworkChanged) -> None:
         """Routes may be others now."""
-        self._network = event.network
-        self._stale_routes = True
+        self._routes.on_network(event.network)
 
     @handles(VnetsChanged)
     def on_vnets(self, event: VnetsChanged) -> None:
         """Who may talk to whom decides which routes there are."""
-        self._directory = Directory.of(event.vnets)
-        self._stale_routes = True
+        self._routes.on_vnets(event.vnets)
 
     @handles(StitchesChanged)
     def on_stitches(self, event: StitchesChanged) -> None:
         """A demand with a stitch is on the path of the stitch."""
-        before = {(s.id, s.epoch) for s in self._stitches if s.state in CARRYING}
-        now = {(s.id, s.epoch) for s in event.stitches if s.state in CARRYING}
-        self._stitches = event.stitches
-        self._stale_routes |= before != now
+        self._routes.on_stitches(event.stitches)
 
     @handles(OutlookRequest)
     def on_request(self, request: OutlookRequest) -> None:
         """Answer the newest outlook."""
-        self.serve(request, lambda: self._outlook)
+        self.serve(request, lambda: self._record.outlook)
 
     @handles(ForecastStatusRequest)
     def on_status_request(self, request: ForecastStatusRequest) -> None:
         """Answer how the forecasts did."""
-        self.serve(request, self._status)
-
-    def _status(self) -> ForecastStatus:
-        demands, loads = self._outcomes[DEMANDS], self._outcomes[LOADS]
-        return ForecastStatus(
-            demands.shares(),
-            demands.total,
-            loads.shares(),
-            loads.total,
-            self._workers_lost,
-            self._waited,
-            tuple(self._alarms),
-        )
+        self.serve(request, lambda: self._record.status(self._waited))
 
     @handles(RecentLoadsRequest)
     def on_recent_request(self, request: RecentLoadsRequest) -> None:
@@ -185,42 +155,46 @@ class Predictor(App):
 
     def _recent(self, request: RecentLoadsRequest) -> Floats:
         _, values = self._history.matrix()
-        return link_loads(values[:, -request.samples :], self._history.pairs, request.links, self._routes)
+        return self._routes.loads(values[:, -request.samples :], self._history.pairs, request.links)
 
     # -- round the ring -------------------------------------------------------------------------------------
 
     @handles(RatesMeasured)
     def on_rates(self, event: RatesMeasured) -> None:
-        """A period is over: take its demands in and have looked into what is to come."""
+        """A period is over: that is a step."""
         rates = event.rates
-        if self._history.append(rates.time_s, rates.beat, rates.demand_mbps):
+        self._step_over(Step(rates.time_s, rates.beat, rates.demand_mbps))
+
+    def _step_over(self, step: Step) -> None:
+        """Take the demands of a step in and have looked into what is to come."""
+        if self._history.append(step.time_s, step.beat, step.demand_mbps):
             self.log.warning("clock=stepped next=the forecast starts over on the new time")
             self._known, self._links = (), ()
-        if not self._history.pairs:
-            return
-        if self._stale_routes:
-            shortest = default_routes(self._network, self._directory)
-            self._routes = stitched_routes(shortest, self._stitches)
-        self._count_outcomes(rates.beat)
-        links = self._network.link_order
+        if self._history.pairs:
+            self._foresee(step.time_s, step.beat)
+
+    def _foresee(self, time_s: float, beat: int) -> None:
+        """Have looked into what comes after the newest sample, which is of this time and beat."""
+        self._routes.refresh()
+        self._count_outcomes(beat)
+        links = self._routes.links
         if self._mode is not Mode.REACTIVE:
-            self._take_in(rates.time_s, links)
-        self._stale_routes = False
-        carrying = frozenset((stitch.id, stitch.epoch) for stitch in self._stitches if stitch.state in CARRYING)
+            self._take_in(time_s, links)
+        self._routes.changed = False
         self._asked = Question(
-            rates.time_s,
-            rates.beat,
+            time_s,
+            beat,
             links,
             self._history.pairs,
             self._history.samples,
-            carrying,
+            self._routes.carrying,
             self._history.left_out,
         )
         if self._mode is Mode.REACTIVE:
             self._publish(self._asked, self._as_it_is(self._asked, cold=False))
         else:
-            self._start_fit()
             self._look_ahead()
+            self._start_fit()
 
     def _take_in(self, time_s: float, links: tuple[LinkKey, ...]) -> None:
         """Have the forecasts moved on, or begun anew where what they are about has become something else."""
@@ -229,23 +203,23 @@ class Predictor(App):
         if pairs != self._known:
             self._known = pairs
             self._demands.begin(self._panel())
-            self._stale_routes = True
+            self._routes.changed = True
         else:
             self._demands.add(time_s, newest)
-        if self._stale_routes or links != self._links:
+        if self._routes.changed or links != self._links:
             self._links = links
             self._loads.begin(self._load_panel())
         else:
-            self._loads.add(time_s, link_loads(newest, pairs, links, self._routes))
+            self._loads.add(time_s, self._routes.loads(newest, pairs, links))
 
     def _panel(self) -> Panel:
         times, values = self._history.matrix()
-        return Panel(times, values, pair_names(self._history.pairs), self._period_s)
+        return Panel(times, values, pair_names(self._history.pairs), self._scope.step_s)
 
     def _load_panel(self) -> Panel:
         times, values = self._history.matrix()
-        loads = link_loads(values, self._history.pairs, self._links, self._routes)
-        return Panel(times, loads, link_names(self._links), self._period_s)
+        loads = self._routes.loads(values, self._history.pairs, self._links)
+        return Panel(times, loads, link_names(self._links), self._scope.step_s)
 
     # -- forecasts, in another process ----------------------------------------------------------------------
 
@@ -253,8 +227,8 @@ class Predictor(App):
         """Ask for a forecast; while one is being made, what is new waits for the next."""
         if self._asking is not None:
             self._waited += 1
-            if self._waited > LATE_PERIODS:
-                self._lose_worker(TimeoutError(f"no answer for {self._waited} periods"))
+            if self._waited > self._scope.late_steps:
+                self._lose_worker(TimeoutError(f"no answer for {self._waited * self._scope.step_s:g} s"))
             return
         asked = self._asked
         assert asked is not None
@@ -287,7 +261,9 @@ class Predictor(App):
         """Give what is known to a new process, at once: the period is not lost. If that fails too, say what is."""
         self._worker.end()
         self._asking, self._waited = None, 0
-        self._workers_lost += 1
+        if self._fit is not None and self._fitter is self._worker:
+            self._fit_again_soon()
+        self._record.workers_lost += 1
         self._lost_in_a_row += 1
         self.log.warning("forecast=failed error=%r next=another process", error)
         self._demands.begin(self._panel())
@@ -299,36 +275,39 @@ class Predictor(App):
             self._publish(self._asked, self._as_it_is(self._asked, cold=True))
 
     def _publish(self, asked: Question, seen: dict[str, Foresight]) -> None:
-        self._outlook = asked.outlook(seen[DEMANDS].forecast, seen[LOADS].forecast)
+        outlook = asked.outlook(seen[DEMANDS].forecast, seen[LOADS].forecast)
         for kind, foresight in seen.items():
             for name, bits in foresight.alarms.items():
                 self.log.warning("anomaly=%s series=%s surprise_bits=%.0f", kind, name, bits)
-                self._alarms.append(Alarm(asked.time_s, kind, name, bits))
-        self._outlook_beat = asked.beat
-        self.publish(OutlookReady(self._outlook))
+            self._record.alarm(asked.time_s, kind, foresight.alarms)
+        self._record.expect(outlook, asked.beat)
+        self._tell(outlook)
+
+    def _tell(self, outlook: Outlook) -> None:
+        self.publish(OutlookReady(outlook))
 
     def _as_it_is(self, asked: Question, *, cold: bool) -> dict[str, Foresight]:
         """All stays as it was measured last: for certain, or, where it is cold, for want of a forecast."""
         newest = self._history.newest()
-        loads = link_loads(newest, asked.pairs, asked.links, self._routes)
+        loads = self._routes.loads(newest, asked.pairs, asked.links)
+        step_s, horizon = self._scope.step_s, self._scope.horizon
         return {
-            DEMANDS: Foresight(constant(pair_names(asked.pairs), newest, self._period_s, cold=cold)),
-            LOADS: Foresight(constant(link_names(asked.links), loads, self._period_s, cold=cold)),
+            DEMANDS: Foresight(constant(pair_names(asked.pairs), newest, step_s, horizon, cold=cold)),
+            LOADS: Foresight(constant(link_names(asked.links), loads, step_s, horizon, cold=cold)),
         }
 
     def _count_outcomes(self, beat: int) -> None:
         """Compare what is measured now with what was forecast for it, where that was about the same."""
-        outlook = self._outlook
-        if outlook is None or self._outlook_beat is None or self._mode is Mode.REACTIVE:
+        step, outlook = self._record.steps_since(beat), self._record.outlook
+        if step is None or outlook is None or self._mode is Mode.REACTIVE:
             return
-        step = beat - self._outlook_beat
-        if not 1 <= step <= HORIZON or outlook.pairs != self._history.pairs or outlook.pairs != self._known:
+        if outlook.pairs != self._history.pairs or outlook.pairs != self._known:
             return
         newest = self._history.newest()
-        self._outcomes[DEMANDS].count(outlook.demands, step, newest[:, 0])
-        if not self._stale_routes and outlook.link_keys == self._network.link_order:
-            loads = link_loads(newest, outlook.pairs, outlook.link_keys, self._routes)
-            self._outcomes[LOADS].count(outlook.links, step, loads[:, 0])
+        self._record.count(DEMANDS, step, newest[:, 0])
+        if not self._routes.changed and outlook.link_keys == self._routes.links:
+            loads = self._routes.loads(newest, outlook.pairs, outlook.link_keys)
+            self._record.count(LOADS, step, loads[:, 0])
 
     # -- fits, in yet another process -----------------------------------------------------------------------
 
@@ -336,7 +315,7 @@ class Predictor(App):
         samples = self._history.samples
         if self._fit is not None or self._history.length < FIRST_FIT or samples < self._fit_at or not self._links:
             return
-        self._fit_at = min(math.ceil(samples * REFIT_GROWTH), samples + REFIT_MOST)
+        self._fit_at = min(math.ceil(samples * REFIT_GROWTH), samples + self._scope.refit_most)
         try:
             self._fit = self._fitter.fit(self._pool, (self._panel(), self._load_panel()))
         except BrokenProcessPool as error:
@@ -347,6 +326,8 @@ class Predictor(App):
     @handles(Fitted)
     def on_fitted(self, event: Fitted) -> None:
         """Forecast with the new parameters from now on."""
+        if event.result is not self._fit:
+            return  # of a process that was given up since
         self._fit = None
         if event.result.cancelled():
             return
@@ -364,5 +345,12 @@ class Predictor(App):
     def _give_up_fit(self, error: BaseException) -> None:
         """It may have died while it had nothing to do: another one is tried soon, not at once."""
         self.log.warning("fit=failed error=%r next=another process after %d samples", error, FIRST_FIT)
-        self._fitter.end()
-        self._fit_at = self._history.samples + FIRST_FIT
+        self._fit_again_soon()
+        if self._fitter is not self._worker:
+            self._fitter.end()
+        elif isinstance(error, BrokenProcessPool):
+            # What forecast has died with it.
+            self._lose_worker(error)
+
+    def _fit_again_soon(self) -> None:
+        self._fit, self._fit_at = None, self._history.samples + FIRST_FIT

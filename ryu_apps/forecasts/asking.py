@@ -29,6 +29,7 @@ def forecast(
         str | None,
         typer.Option(metavar="DPID:PORT", help="Only this link, by its source: every step, and a fan chart."),
     ] = None,
+    day: Annotated[bool, typer.Option("--day", help="A day ahead, not a few periods.")] = False,
     every: Annotated[bool, typer.Option("--all", help="Every link and demand, at every step.")] = False,
     share: Annotated[
         str, typer.Option(help="Give the chance of more than this share of a link's capacity.")
@@ -42,14 +43,18 @@ def forecast(
     options.require_picture(plot)
     if plot is not None and link is None:
         raise typer.BadParameter("name one link to draw with --link", param_hint="--plot")
-    query: dict[str, str | float] = {"threshold_share": options.share_of_capacity(share)}
+    query: dict[str, str | float] = {
+        "threshold_share": options.share_of_capacity(share),
+        "ahead": "day" if day else "periods",
+    }
     if link is not None:
         query["link"] = options.link(link)
     answer = call(url, state, "GET", "/forecasts", query=query)
     if as_json:
         typer.echo(json.dumps(answer, indent=2))
     elif not answer["ready"]:
-        typer.echo("there is no forecast yet: it takes a few samples; see `lockstitch health`")
+        needed = "an hour or two of samples" if day else "a few samples"
+        typer.echo(f"there is no forecast yet: it takes {needed}; see `lockstitch health`")
     else:
         console = Console()
         for shown in outlook.tables(answer, every_step=every or link is not None):

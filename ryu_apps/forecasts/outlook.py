@@ -21,14 +21,15 @@ _UNKNOWN = "-"
 def tables(answer: Json, *, every_step: bool) -> list[RenderableType]:
     """Links and demands with a low, a middle and a high quantile, alarms, and how much came true.
 
-    The fullest at the last step first, MOST_ROWS of them; with `every_step` all of them and all their steps.
+    Each when it may be fullest, MOST_ROWS of them; with `every_step` all of them and all their steps.
     """
     shown: list[RenderableType] = []
     for title, kind in (("Links", "links"), ("Demands", "demands")):
         if series := answer[kind]:
             in_order = sorted(series, key=_fullness, reverse=True)
-            made = _every_step if every_step else _last_step
-            shown.extend(made(title, in_order, answer["step_s"], _share(answer["threshold_share"])))
+            made = _every_step if every_step else _fullest_step
+            ahead_s = [step * answer["step_s"] for step in answer["steps"]]
+            shown.extend(made(title, in_order, ahead_s, _share(answer["threshold_share"])))
     if answer["alarms"]:
         rows = [(one["time"], one["series"], f"{one['surprise_bits']:.0f}") for one in answer["alarms"]]
         shown.append(_table("Not expected", "when", "series", "bits", rows=rows))
@@ -40,23 +41,29 @@ def tables(answer: Json, *, every_step: bool) -> list[RenderableType]:
     return shown
 
 
-def _last_step(title: str, series: Sequence[Json], step_s: float, threshold: str) -> list[RenderableType]:
-    steps = len(series[0]["mean_mbps"])
-    rows = [(one["name"], *_at(one, steps - 1), _share(_filled(one))) for one in series[:MOST_ROWS]]
-    columns = ("name", *_columns(threshold), "of capacity")
+def _fullest_step(
+    title: str, series: Sequence[Json], ahead_s: Sequence[float], threshold: str
+) -> list[RenderableType]:
+    rows = []
+    for one in series[:MOST_ROWS]:
+        step = _fullest(one)
+        rows.append((one["name"], _time(ahead_s[step]), *_at(one, step), _share(_filled(one))))
+    columns = ("name", "in", *_columns(threshold), "of capacity")
     shown: list[RenderableType] = [
-        _table(f"{title} in {steps * step_s:g} s, Mbit/s", *columns, rows=rows)
+        _table(f"{title} at their fullest in the next {_time(ahead_s[-1])}, Mbit/s", *columns, rows=rows)
     ]  # fmt: skip
     if left := len(series) - len(rows):
         shown.append(f"and {left} more that will be less full; --all shows every one at every step")
     return shown
 
 
-def _every_step(title: str, series: Sequence[Json], step_s: float, threshold: str) -> list[RenderableType]:
+def _every_step(
+    title: str, series: Sequence[Json], ahead_s: Sequence[float], threshold: str
+) -> list[RenderableType]:
     rows = [
-        (one["name"] if step == 0 else "", f"+{(step + 1) * step_s:g}", *_at(one, step))
+        (one["name"] if step == 0 else "", f"+{seconds:g}", *_at(one, step))
         for one in series
-        for step in range(len(one["mean_mbps"]))
+        for step, seconds in enumerate(ahead_s)
     ]
     return [_table(f"{title}, Mbit/s", "name", "s", *_columns(threshold), rows=rows)]
 
@@ -71,13 +78,20 @@ def _at(one: Json, step: int) -> tuple[str, ...]:
     return (*(_number(value) for value in values), _share((one.get("prob_above") or {step: None})[step]))
 
 
+def _fullest(one: Json) -> int:
+    """The step at which its highest shown quantile is highest, the last one of several."""
+    levels = {quantile["level"]: quantile["mbps"] for quantile in one["quantiles"]}
+    upper = levels[_nearest(_SHOWN_LEVELS[-1], levels)]
+    return max(range(len(upper)), key=lambda step: (upper[step] or 0.0, step))
+
+
 def _fullness(one: Json) -> tuple[float, float]:
-    """How full a link will be at the last step; of one whose capacity nobody knows, and of a demand, how much."""
-    return _filled(one) or 0.0, one["mean_mbps"][-1] or 0.0
+    """How full a link will be at its fullest; of a demand, or where no capacity is known, how much that is."""
+    return _filled(one) or 0.0, one["mean_mbps"][_fullest(one)] or 0.0
 
 
 def _filled(one: Json) -> float | None:
-    mbps, capacity_mbps = one["mean_mbps"][-1], one.get("capacity_mbps")
+    mbps, capacity_mbps = one["mean_mbps"][_fullest(one)], one.get("capacity_mbps")
     return mbps / capacity_mbps if mbps is not None and capacity_mbps else None
 
 
@@ -93,6 +107,14 @@ def _table(title: str, *columns: str, rows: Iterable[tuple[object, ...]]) -> Tab
     for row in rows:
         table.add_row(*(escape(str(cell)) for cell in row))
     return table
+
+
+def _time(seconds: float) -> str:
+    """A time in the unit that people would say it in."""
+    for unit_s, unit in ((3600.0, "h"), (60.0, "min")):
+        if seconds >= 2 * unit_s:
+            return f"{seconds / unit_s:.3g} {unit}"
+    return f"{seconds:g} s"
 
 
 def _number(value: float | None) -> str:

@@ -18,6 +18,7 @@ DISCOVERY = "Discovery"
 FORWARDING = "Forwarding"
 TELEMETRY = "Telemetry"
 PREDICTOR = "Predictor"
+DAY_PREDICTOR = "DayPredictor"
 STITCHER = "Stitcher"
 INSTALLER = "Installer"
 RECORDER = "Recorder"
@@ -39,13 +40,15 @@ class ApiSettings:
     """period_s is the polling period of the telemetry: five of them without a sample are worth a warning.
 
     ask_timeout_s is how long an app may take to answer. queue_depths, where given, tells how many events
-    wait in the queue of each app. clock gives seconds since the epoch.
+    wait in the queue of each app. clock gives seconds since the epoch. day_ahead: whether there is an outlook over
+    the next day.
     """
 
     period_s: float = 1.0
     ask_timeout_s: float = 5.0
     queue_depths: Callable[[], Mapping[str, int]] | None = None
     clock: Callable[[], float] = time.time
+    day_ahead: bool = True
 
 
 @dataclass(frozen=True, slots=True)

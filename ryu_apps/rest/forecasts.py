@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from fastapi import APIRouter, Query
 from forecasting import Forecast
 from ryu_apps.events import ForecastStatusRequest, Outlook, OutlookRequest, RecentLoadsRequest
 from ryu_apps.outcomes import INTERVALS
-from ryu_apps.rest.apps import PREDICTOR, AppsOf
+from ryu_apps.rest.apps import DAY_PREDICTOR, PREDICTOR, AppsOf
 from ryu_apps.rest.fabric import Fabric, fabric_of
 from ryu_apps.rest.problems import Kind, Problem, documented
 from ryu_apps.rest.views import (
@@ -24,10 +24,14 @@ from ryu_apps.rest.views import (
     QuantileView,
     moment,
 )
+from ryu_apps.scope import Ahead
 from stitching.network import LinkKey, node_name
 
-_RECENT = 60
-"""Periods of the past that go with the forecast of one link."""
+_RECENT = {Ahead.PERIODS: 60, Ahead.DAY: 288}
+"""Steps of the past that go with the forecast of one link."""
+
+_SHOWN_OF_A_DAY = 12
+"""Of all links and demands every so manieth step of a day is given: all steps of hundreds would be megabytes."""
 
 router = APIRouter(tags=["forecasts"])
 
@@ -37,19 +41,25 @@ LinkName = Annotated[str, Query(pattern=r"^[0-9a-fA-F]{16}:[0-9]{1,10}$", descri
 
 @router.get("/forecasts", responses=documented(Kind.UNKNOWN_LINK))
 def get_forecasts(
-    apps: AppsOf, threshold_share: Share | None = None, link: LinkName | None = None
+    apps: AppsOf,
+    threshold_share: Share | None = None,
+    link: LinkName | None = None,
+    ahead: Annotated[Ahead, Query(description="How far to look: a few periods, or a day.")] = Ahead.PERIODS,
 ) -> ForecastsView:
     """What each link and demand will carry, step by step, and how sure that is.
 
     With threshold_share, also how likely each link is above that share of its capacity. With link, that link
-    alone with what it carried lately, and no demands.
+    alone with what it carried lately, and no demands. A day ahead has many steps: without link some are left out.
     """
-    outlook = apps.ask(PREDICTOR, OutlookRequest())
+    predictor = DAY_PREDICTOR if ahead is Ahead.DAY else PREDICTOR
+    is_made = ahead is Ahead.PERIODS or apps.settings.day_ahead
+    outlook = apps.ask(predictor, OutlookRequest()) if is_made else None
     if outlook is None:
         return ForecastsView(
             ready=False,
             made=None,
             step_s=None,
+            steps=[],
             samples=0,
             threshold_share=threshold_share,
             came_true=[],
@@ -60,17 +70,20 @@ def get_forecasts(
         )
     fabric = fabric_of(apps)
     rows = _rows(outlook, link)
-    status = apps.ask(PREDICTOR, ForecastStatusRequest())
-    views = _links(outlook, fabric, rows, threshold_share)
+    status = apps.ask(predictor, ForecastStatusRequest())
+    apart = _SHOWN_OF_A_DAY if ahead is Ahead.DAY and link is None else 1
+    steps = range(apart, outlook.links.horizon + 1, apart)
+    views = _links(outlook, fabric, rows, threshold_share, steps)
     if link is not None:
         keys = tuple(outlook.link_keys[row] for row in rows)
-        recent = apps.ask(PREDICTOR, RecentLoadsRequest(keys, _RECENT))
+        recent = apps.ask(predictor, RecentLoadsRequest(keys, _RECENT[ahead]))
         for view, loads in zip(views, recent, strict=True):
             view.recent_mbps = _numbers(loads)
     return ForecastsView(
         ready=True,
         made=moment(outlook.time_s),
         step_s=outlook.links.step_s,
+        steps=list(steps),
         samples=outlook.samples,
         threshold_share=threshold_share,
         came_true=[
@@ -83,7 +96,7 @@ def get_forecasts(
         ],
         outcomes=status.demand_outcomes + status.load_outcomes,
         links=views,
-        demands=_demands(outlook, fabric) if link is None else [],
+        demands=_demands(outlook, fabric, steps) if link is None else [],
     )
 
 
@@ -105,7 +118,7 @@ def _rows(outlook: Outlook, link: str | None) -> list[int]:
 
 
 def _links(
-    outlook: Outlook, fabric: Fabric, rows: Iterable[int], threshold_share: float | None
+    outlook: Outlook, fabric: Fabric, rows: Iterable[int], threshold_share: float | None, steps: Sequence[int]
 ) -> list[LinkForecastView]:
     forecast = outlook.links
     capacities = [_capacity_mbps(fabric, key) for key in outlook.link_keys]
@@ -117,26 +130,30 @@ def _links(
         key, capacity_mbps = outlook.link_keys[row], capacities[row]
         views.append(
             LinkForecastView(
-                **_series(forecast, row),
+                **_series(forecast, row, steps),
                 name=f"{node_name(key[0])}:{key[1]}",
                 src_dpid=node_name(key[0]),
                 src_port=key[1],
                 dst_dpid=node_name(key[2]),
                 dst_port=key[3],
                 capacity_mbps=capacity_mbps,
-                prob_above=_numbers(above[row]) if above is not None and capacity_mbps is not None else None,
+                prob_above=(
+                    _numbers(above[row, _places(steps)])
+                    if above is not None and capacity_mbps is not None
+                    else None
+                ),
             )
         )
     return views
 
 
-def _demands(outlook: Outlook, fabric: Fabric) -> list[DemandForecastView]:
+def _demands(outlook: Outlook, fabric: Fabric, steps: Sequence[int]) -> list[DemandForecastView]:
     views = []
     for row, (source_mac, target_mac) in enumerate(outlook.pairs):
         source, destination = fabric.member(source_mac), fabric.member(target_mac)
         views.append(
             DemandForecastView(
-                **_series(outlook.demands, row),
+                **_series(outlook.demands, row, steps),
                 name=f"{source.name} > {destination.name}",
                 source=source,
                 destination=destination,
@@ -145,12 +162,18 @@ def _demands(outlook: Outlook, fabric: Fabric) -> list[DemandForecastView]:
     return views
 
 
-def _series(forecast: Forecast, row: int) -> dict[str, Any]:
+def _series(forecast: Forecast, row: int, steps: Sequence[int]) -> dict[str, Any]:
+    places = _places(steps)
     quantiles = [
-        QuantileView(level=level, mbps=_numbers(forecast.quantiles[row, :, column]))
+        QuantileView(level=level, mbps=_numbers(forecast.quantiles[row, places, column]))
         for column, level in enumerate(forecast.levels)
     ]
-    return {"mean_mbps": _numbers(forecast.mean[row]), "quantiles": quantiles}
+    return {"mean_mbps": _numbers(forecast.mean[row, places]), "quantiles": quantiles}
+
+
+def _places(steps: Sequence[int]) -> npt.NDArray[np.intp]:
+    """Where steps, counted from 1, are in the arrays of a forecast."""
+    return np.array(steps, dtype=np.intp) - 1
 
 
 def _capacity_mbps(fabric: Fabric, key: LinkKey) -> float | None:

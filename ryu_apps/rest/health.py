@@ -30,6 +30,7 @@ from ryu_apps.events import (
     VnetsRequest,
 )
 from ryu_apps.rest.apps import (
+    DAY_PREDICTOR,
     DISCOVERY,
     FORWARDING,
     INSTALLER,
@@ -72,6 +73,10 @@ class _Probe:
             self.reasons.append(f"{name} fails to answer ({type(error).__name__}); its log says why")
         return None
 
+    async def of_day(self, request: Request[Answer]) -> Answer | None:
+        """The answer of who looks a day ahead; None without a reason where nobody does."""
+        return await self.ask(DAY_PREDICTOR, request) if self.apps.settings.day_ahead else None
+
 
 @router.get("/health")
 async def get_health(apps: AppsOf) -> HealthView:
@@ -85,10 +90,11 @@ async def get_health(apps: AppsOf) -> HealthView:
         probe.ask(STITCHER, StitchesRequest()),
         probe.ask(INSTALLER, InstallerStatusRequest()),
     )
-    unsaved, recorder, forecasts = await asyncio.gather(
+    unsaved, recorder, forecasts, day = await asyncio.gather(
         probe.ask(STITCHER, UnsavedRequest()),
         probe.ask(RECORDER, RecorderStatusRequest()),
         probe.ask(PREDICTOR, ForecastStatusRequest()),
+        probe.of_day(ForecastStatusRequest()),
     )
     now_s = apps.settings.clock()
     uptime_s = max(0.0, now_s - apps.started_s)
@@ -100,6 +106,7 @@ async def get_health(apps: AppsOf) -> HealthView:
         *_of_installer(network, status),
         *_of_stitches(stitches or ()),
         *_of_outlook(outlook, forecasts),
+        *_of_day(day),
         *_of_stores(unsaved or 0, recorder or RecorderStatus()),
     ]
     depths = apps.settings.queue_depths
@@ -167,6 +174,12 @@ def _of_outlook(outlook: Outlook | None, status: ForecastStatus | None) -> list[
     if status is not None and status.waited >= STALE_PERIODS:
         reasons.append(f"the newest forecast is {status.waited} periods old: its process is too slow, or hangs")
     return reasons
+
+
+def _of_day(status: ForecastStatus | None) -> list[str]:
+    if status is None or status.waited < STALE_PERIODS:
+        return []
+    return [f"the newest outlook over a day is {status.waited} steps old: its process is too slow, or hangs"]
 
 
 def _of_stores(unsaved: int, recorder: RecorderStatus) -> list[str]:

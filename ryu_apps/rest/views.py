@@ -159,7 +159,7 @@ class SeriesView(BaseModel):
 class LinkForecastView(SeriesView):
     """The load of a link as traffic is routed now. Its name is dpid:port of its source.
 
-    recent_mbps are the periods up to `made`, oldest first, where one link was asked for.
+    recent_mbps are the samples step_s apart up to `made`, oldest first, where one link was asked for.
     """
 
     src_dpid: str
@@ -205,6 +205,9 @@ class ForecastsView(BaseModel):
     ready: bool
     made: datetime | None
     step_s: float | None = Field(description="Seconds from one step to the next; the first is one after `made`.")
+    steps: list[int] = Field(
+        description="Which steps after `made` all lists of the forecast are of, in their order."
+    )
     samples: int = Field(description="How many samples it was made from; 0 before the first forecast.")
     threshold_share: float | None
     came_true: list[CameTrueView]

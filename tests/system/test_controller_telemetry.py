@@ -82,3 +82,22 @@ def test_the_process_that_fits_does_not_outlive_a_killed_controller(fabric: Fabr
     finally:
         controller.kill_session()
         controller.restart()
+
+
+def test_after_a_restart_a_day_ahead_is_forecast_from_what_was_stored(fabric: Fabric) -> None:
+    controller = fabric.controller
+    assert fabric.lab.ping("hs1", "hs3")
+    controller.stop()
+    controller.restart()
+    day = wait_until(lambda: ready_day(fabric), 40.0, lambda: controller.log_tail())
+    assert (day["step_s"], day["steps"]) == (300.0, list(range(12, 289, 12)))
+    assert {link["name"] for link in day["links"]} == {
+        f"{ends[0]}:{ends[1]}" for ends in controller.links()
+    } and day["demands"]
+    assert "outlook=day step_s=300 horizon_s=86400" in controller.log()
+
+
+def ready_day(fabric: Fabric) -> dict[str, Any] | None:
+    """The outlook over a day, once there is one."""
+    found: dict[str, Any] = fabric.controller.get("/forecasts?ahead=day")
+    return found if found["ready"] and found["links"] else None

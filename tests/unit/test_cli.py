@@ -7,12 +7,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import typer
 from typer.testing import CliRunner
@@ -25,7 +27,7 @@ from ryu_apps.rest.commands import default_state
 from ryu_apps.rest.server import RestServer, ServerError
 from ryu_apps.rest.token import load_or_make_token
 from stitching.stitch import State
-from tests.unit.test_rest_fake import MACS, NOW_S, FakeController, outlook, red_and_blue
+from tests.unit.test_rest_fake import MACS, NOW_S, FakeController, day_outlook, outlook, red_and_blue
 
 ONE = "0000000000000001"
 
@@ -135,11 +137,22 @@ def test_a_forecast_is_a_table_of_quantiles(lockstitch: Lockstitch) -> None:
     assert "no forecast yet" in lockstitch("forecast")
     lockstitch.controller.outlook = outlook()
     shown = lockstitch("forecast")
-    assert "Links in 15 s" in shown and "Demands in 15 s" in shown and "h1 > h2" in shown
+    assert "Links at their fullest in the next 15 s" in shown and "Demands in 15 s" in shown and "h1 > h2" in shown
     assert "+5" in lockstitch("forecast", "--all")
     one = lockstitch("forecast", "--link", "1:10")
     assert "Demands" not in one and "+15" in one and "seconds from now" in one
     assert "error: link: " in lockstitch("forecast", "--link", f"{ONE}:99", code=1)
+
+
+def test_a_day_ahead_is_every_hour_of_all_links_and_every_step_of_one(lockstitch: Lockstitch) -> None:
+    lockstitch.controller.outlook = outlook()
+    assert "no forecast yet" in lockstitch("forecast", "--day")
+    lockstitch.controller.day_outlook = day_outlook()
+    assert "in the next 24 h" in lockstitch("forecast", "--day")
+    shown = lockstitch("forecast", "--day", "--all")
+    assert "+3600" in shown and "+86400" in shown and "+300 " not in shown
+    shown = lockstitch("forecast", "--day", "--link", f"{ONE}:10")
+    assert "+300 " in shown and "hours from now" in shown
 
 
 def test_health_gives_its_reasons(lockstitch: Lockstitch) -> None:
@@ -288,12 +301,13 @@ def test_the_controller_takes_every_setting(lockstitch: Lockstitch, started: lis
     lockstitch(
         "controller", "--state", str(tmp_path), "--of-host", "::1", "--of-port", "0", "--rest-host", "10.0.0.1",
         "--rest-port", "1", "--period", "0.5", "--trigger", "off", "--season", "60", "--share", "0.8",
-        "--probability", "0.4", "--events", str(events), "--members", "sarimax,ewma", "--verbose",
+        "--probability", "0.4", "--events", str(events), "--members", "sarimax,ewma", "--utc-offset", "-3.5",
+        "--verbose",
     )  # fmt: skip
     assert vars(started[0]) == {
         "state": tmp_path, "of_host": "::1", "of_port": 0, "rest_host": "10.0.0.1", "rest_port": 1,
         "period_s": 0.5, "trigger": Mode.OFF, "share": 0.8, "probability": 0.4,
-        "calendar": Calendar(day_s=60.0, events=(Event(1e9, 1e9 + 3600, "backup"),)),
+        "calendar": Calendar(day_s=60.0, utc_offset_s=-12600.0, events=(Event(1e9, 1e9 + 3600, "backup"),)),
         "members": ("last", "sarimax", "ewma"),
     }  # fmt: skip
 
@@ -304,6 +318,7 @@ def test_the_controller_takes_every_setting(lockstitch: Lockstitch, started: lis
         ("--members", "oracle", "choose from last, ewma"),
         ("--members", "", "choose from"),
         ("--events", "nowhere.csv", "nowhere.csv"),
+        ("--holidays", "2026-12-25,Easter", "'Easter' is no date; write them like"),
     ],
 )
 def test_a_forecast_that_cannot_be_made_is_refused_at_the_start(
@@ -311,6 +326,19 @@ def test_a_forecast_that_cannot_be_made_is_refused_at_the_start(
 ) -> None:
     told = lockstitch("controller", option, value, code=1)
     assert says in told and told.startswith("error:") and started == []
+
+
+def test_a_holiday_is_a_whole_local_day(lockstitch: Lockstitch, started: list[Any]) -> None:
+    lockstitch("controller", "--holidays", "1998-06-10, 1998-07-14", "--utc-offset", "2")
+    calendar = started[0].calendar
+    for midnight in (datetime(1998, 6, 9, 22, tzinfo=UTC), datetime(1998, 7, 13, 22, tzinfo=UTC)):
+        times = midnight.timestamp() + np.array([-1.0, 0.0, 86399.0, 86400.0])
+        assert calendar.is_holiday(times).tolist() == [False, True, True, False]
+
+
+def test_holidays_are_of_real_days(lockstitch: Lockstitch, started: list[Any]) -> None:
+    told = lockstitch("controller", "--holidays", "2026-12-25", "--season", "300", code=1)
+    assert "leave --season out" in told and started == []
 
 
 @pytest.mark.parametrize("error", [StartError("the port is taken"), ServerError("the port is taken")])

@@ -9,15 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ryu_apps.demand_history import CAPACITY, CHOOSE_EVERY, DemandHistory, pairs_of
+from ryu_apps.demand_history import CHOOSE_EVERY, DemandHistory, pairs_of
 from ryu_apps.events import Rates
 from ryu_apps.store import HistoryStore, SeriesKind
 
 A, B, C = ("a", "b"), ("b", "a"), ("a", "c")
+CAPACITY, MOST_PAIRS = 2048, 2000
 
 
 def filled(*samples: dict[tuple[str, str], float], step_s: float = 1.0) -> DemandHistory:
-    history = DemandHistory(step_s)
+    history = DemandHistory(step_s, CAPACITY, MOST_PAIRS)
     for beat, sample in enumerate(samples, 1):
         assert not history.append(100.0 + beat * step_s, beat, sample)
     return history
@@ -50,7 +51,7 @@ def test_a_step_of_the_wall_clock_leaves_no_gap_and_is_told(step_s: float) -> No
 
 @given(st.lists(st.integers(1, 3 * CAPACITY), min_size=1, max_size=12))
 def test_it_holds_the_newest_ticks_and_no_more(gaps: list[int]) -> None:
-    history = DemandHistory(1.0)
+    history = DemandHistory(1.0, CAPACITY, MOST_PAIRS)
     expected: list[float] = []
     beat = 0
     for number, gap in enumerate(gaps, 1):
@@ -62,7 +63,7 @@ def test_it_holds_the_newest_ticks_and_no_more(gaps: list[int]) -> None:
 
 
 def test_of_too_many_demands_the_largest_are_kept() -> None:
-    history = DemandHistory(1.0, most_pairs=2)
+    history = DemandHistory(1.0, CAPACITY, most_pairs=2)
     history.append(1.0, 1, {A: 1.0, B: 5.0})
     for beat in range(2, CHOOSE_EVERY + 3):
         history.append(float(beat), beat, {A: 1.0, B: 5.0, C: 3.0})
@@ -85,7 +86,7 @@ def test_after_a_restart_it_goes_on_with_what_was_stored(tmp_path: Path) -> None
     _, only, _ = store.read_panel(SeriesKind.DEMAND, newest_s - CAPACITY, 1.0, newest_s, 1)
     store.close()
     assert only == (A,), "the largest"
-    history = DemandHistory(1.0)
+    history = DemandHistory(1.0, CAPACITY, MOST_PAIRS)
     history.remember(newest_s, pairs_of(keys), values)
     assert (history.length, history.samples) == (130, 129), "nothing is remembered of the time before the first"
     assert not history.append(6133.0, 1, {A: 9.0})

@@ -34,6 +34,7 @@ def answer(*links: dict[str, Any], demands: int = 0) -> dict[str, Any]:
     return {
         "ready": True,
         "step_s": 1.0,
+        "steps": list(range(1, STEPS + 1)),
         "threshold_share": 0.9,
         "links": list(links),
         "demands": [series(f"d{at}", float(at)) for at in range(demands)],
@@ -92,7 +93,9 @@ def test_the_fullest_links_come_first_and_those_of_unknown_capacity_last() -> No
         )
     )
     assert names(shown) == ["small", "large", "unknown", "gone"]
-    assert "Links in 8 s, Mbit/s" in shown[0] and "90%" in next(line for line in shown if "small" in line)
+    assert "Links at their fullest in the next 8 s" in shown[0] and "90%" in next(
+        line for line in shown if "small" in line
+    )
 
 
 def test_a_table_fits_a_screen_and_says_how_many_more_there_are() -> None:
@@ -111,7 +114,7 @@ def test_a_link_has_its_short_name_and_a_chart_of_two_horizons_of_the_past(
     lockstitch: Lockstitch, asked: list[dict[str, Any]]
 ) -> None:
     shown = lockstitch("--link", "a:4", "--share", "80%")
-    assert asked == [{"threshold_share": 0.8, "link": "000000000000000a:4"}]
+    assert asked == [{"threshold_share": 0.8, "ahead": "periods", "link": "000000000000000a:4"}]
     assert shown.count("+8") >= 1 and "-15" in shown and "-20" not in shown and "+5" in shown.splitlines()[-2]
 
 

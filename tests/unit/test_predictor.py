@@ -14,14 +14,16 @@ import pytest
 
 from forecasting import Calendar
 from ryu_apps.app import Event
-from ryu_apps.demand_history import CAPACITY, DemandHistory
+from ryu_apps.demand_history import DemandHistory
 from ryu_apps.events import NetworkChanged, Outlook, OutlookReady, Rates, RatesMeasured
 from ryu_apps.forecast_worker import Worker
-from ryu_apps.foresight import HORIZON
-from ryu_apps.predictor import FIRST_FIT, LATE_PERIODS, Fitted, Foreseen, Mode, Predictor
+from ryu_apps.predictor import FIRST_FIT, Fitted, Foreseen, Mode, Predictor
+from ryu_apps.scope import HORIZON, periods_ahead
 from stitching.network import Host, Link, Network
 
 A, B = "02:00:00:00:00:0a", "02:00:00:00:00:0b"
+SCOPE = periods_ahead(1.0)
+LATE_PERIODS = SCOPE.late_steps
 ANSWER_S = 60.0
 """A process needs a second or two to start; a busy machine more."""
 
@@ -32,7 +34,8 @@ class Bench(Predictor):
     def __init__(self, mode: Mode = Mode.PREDICTIVE) -> None:
         self.told: list[Event] = []
         self.posted: queue.Queue[Event] = queue.Queue()
-        super().__init__(mode=mode, period_s=1.0, calendar=Calendar(), history=DemandHistory(1.0))
+        history = DemandHistory(1.0, SCOPE.kept, SCOPE.most_pairs)
+        super().__init__(mode=mode, scope=SCOPE, calendar=Calendar(), history=history)
 
     def publish(self, occurred: Event) -> None:
         self.told.append(occurred)
@@ -136,7 +139,7 @@ def test_a_process_that_dies_over_a_forecast_is_replaced_and_the_period_is_not_l
     outlook = bench.outlook()
     assert outlook.time_s == 1030.0 and outlook.demands.mean == pytest.approx(alone.demands.mean)
     assert not outlook.demands.cold.any(), "the new process was given the history"
-    assert bench._workers_lost == 1
+    assert bench._record.workers_lost == 1
 
 
 def test_when_no_process_lives_long_enough_it_says_what_is_and_is_not_sure_of_it(
@@ -163,11 +166,11 @@ def test_a_process_that_never_answers_is_given_up(bench: Bench, monkeypatch: pyt
     monkeypatch.setattr(bench._worker, "look_ahead", lambda *_: Future())
     for beat in range(1, LATE_PERIODS + 2):
         bench.measure(beat)
-    assert bench._workers_lost == 0 and bench._status().waited == LATE_PERIODS
+    assert bench._record.workers_lost == 0 and bench._record.status(bench._waited).waited == LATE_PERIODS
     monkeypatch.undo()
     bench.measure(LATE_PERIODS + 2)
     bench.answered()
-    assert bench._workers_lost == 1 and bench.outlook().samples == LATE_PERIODS + 2
+    assert bench._record.workers_lost == 1 and bench.outlook().samples == LATE_PERIODS + 2
 
 
 def test_forecasts_are_compared_with_what_came(bench: Bench) -> None:
@@ -175,7 +178,7 @@ def test_forecasts_are_compared_with_what_came(bench: Bench) -> None:
     for beat, mbps in enumerate(10 + rng.standard_normal(150), 1):
         bench.measure(beat, mbps)
         bench.answered()
-    status = bench._status()
+    status = bench._record.status(bench._waited)
     assert 130 < status.demand_outcomes < 150, "not while it is cold"
     assert status.demands[0.5] < status.demands[0.8] < status.demands[0.95]
     assert 0.65 < status.demands[0.8] < 0.95
@@ -194,7 +197,7 @@ def test_fits_grow_rare_as_samples_grow_many_also_after_a_restart(
 
     monkeypatch.setattr(bench._fitter, "fit", fit)
     monkeypatch.setattr(bench, "_look_ahead", lambda: None)
-    stored = np.full((1, CAPACITY), np.nan)
+    stored = np.full((1, SCOPE.kept), np.nan)
     stored[0, -30:] = 5.0
     bench._history.remember(1000.0, ((A, B),), stored)
     for beat in range(1, 1200):

@@ -22,6 +22,7 @@ from tests.unit.test_rest_fake import (
     FakeController,
     a_difference,
     api_of,
+    day_outlook,
     outlook,
     problem,
     red_and_blue,
@@ -248,6 +249,60 @@ def test_forecasts_of_one_link(call: Caller, controller: FakeController) -> None
     assert answer["links"][0]["recent_mbps"] == [2.5] * 60
     assert call("GET", "/v1/forecasts").json()["links"][0]["recent_mbps"] == []
     assert problem(call("GET", f"/v1/forecasts?link={ONE}:99"), 404)["field"] == "link"
+
+
+def test_a_day_ahead_of_all_links_is_given_at_every_twelfth_step(call: Caller, controller: FakeController) -> None:
+    controller.outlook, controller.day_outlook = outlook(), day_outlook()
+    answer = call("GET", "/v1/forecasts?ahead=day&threshold_share=0.5").json()
+    assert (answer["ready"], answer["step_s"], answer["samples"]) == (True, 300.0, 4000)
+    assert answer["steps"] == list(range(12, 289, 12))
+    first = answer["links"][0]
+    assert first["mean_mbps"] == answer["demands"][0]["mean_mbps"] == answer["steps"]
+    assert [len(quantile["mbps"]) for quantile in first["quantiles"]] == [24, 24, 24]
+    assert len(first["prob_above"]) == 24
+
+
+def test_a_day_ahead_of_one_link_is_given_at_every_step(call: Caller, controller: FakeController) -> None:
+    controller.day_outlook = day_outlook()
+    answer = call("GET", f"/v1/forecasts?ahead=day&link={ONE}:10").json()
+    (link,) = answer["links"]
+    assert answer["steps"] == link["mean_mbps"] == list(range(1, 289))
+    assert link["recent_mbps"] == [2.5] * 288
+
+
+def test_the_outlook_by_periods_has_all_its_steps_and_is_the_one_unless_asked(
+    call: Caller, controller: FakeController
+) -> None:
+    controller.outlook, controller.day_outlook = outlook(), day_outlook()
+    assert call("GET", "/v1/forecasts").json() == call("GET", "/v1/forecasts?ahead=periods").json()
+    assert call("GET", "/v1/forecasts").json()["steps"] == [1, 2, 3]
+
+
+def test_a_day_ahead_is_not_ready_before_the_first_and_where_none_is_made(
+    controller: FakeController,
+) -> None:
+    controller.outlook = outlook()
+    answer = Caller(api_of(controller))("GET", "/v1/forecasts?ahead=day").json()
+    assert (answer["ready"], answer["steps"], answer["links"]) == (False, [], [])
+    controller.broken = {"DayPredictor": LookupError("no app 'DayPredictor' is running")}
+    call = Caller(api_of(controller, ApiSettings(day_ahead=False)))
+    assert call("GET", "/v1/forecasts?ahead=day").json() == answer
+    assert not any("Day" in reason for reason in call("GET", "/v1/health").json()["reasons"])
+
+
+def test_how_far_to_look_is_a_choice_of_two(call: Caller) -> None:
+    assert problem(call("GET", "/v1/forecasts?ahead=week"), 422)["errors"][0]["field"] == "ahead"
+    served = call("GET", "/v1/openapi.json").json()
+    (parameter,) = (p for p in served["paths"]["/v1/forecasts"]["get"]["parameters"] if p["name"] == "ahead")
+    assert (parameter["schema"]["default"], served["components"]["schemas"]["Ahead"]["enum"]) == (
+        "periods", ["periods", "day"],
+    )  # fmt: skip
+
+
+def test_health_tells_of_a_day_ahead_that_is_late(call: Caller, controller: FakeController) -> None:
+    controller.day_forecasts = replace(controller.day_forecasts, waited=5)
+    reasons = call("GET", "/v1/health").json()["reasons"]
+    assert any("over a day is 5 steps old" in reason for reason in reasons)
 
 
 def test_forecasts_tell_how_many_came_true(call: Caller, controller: FakeController) -> None:

@@ -40,7 +40,7 @@ from ryu_apps.events import (
     VnetsRequest,
 )
 from ryu_apps.rest.api import create_api
-from ryu_apps.rest.apps import ApiSettings
+from ryu_apps.rest.apps import DAY_PREDICTOR, ApiSettings
 from stitching.network import Host, Link, LinkKey, Network, Port
 from stitching.plan import NotPossible, Situation, links_to_reserve, plan_path
 from stitching.rules import Difference, FlowRule, Match
@@ -76,6 +76,15 @@ def outlook() -> Outlook:
     return Outlook(NOW_S, keys, links, ((MACS[0], MACS[1]),), demands, samples=42)
 
 
+def day_outlook() -> Outlook:
+    """The same links and demand over a day of 288 steps; the mean of the first link at a step is its number."""
+    rising = np.arange(1.0, 289.0)
+    quantiles = np.repeat(np.stack([rising, rising + 1000.0])[:, :, None], 3, axis=2) + np.array([-1.0, 0.0, 1.0])
+    links = Forecast(("a", "b"), 300.0, (0.1, 0.5, 0.9), quantiles[:, :, 1], quantiles, np.zeros(2, np.bool_))
+    demands = Forecast(("d",), 300.0, (0.1, 0.5, 0.9), quantiles[:1, :, 1], quantiles[:1], np.zeros(1, np.bool_))
+    return replace(outlook(), links=links, demands=demands, samples=4000)
+
+
 @dataclass
 class FakeController:
     """Stands for all apps. `broken`: what asking an app raises; `after_create`: what the newest stitch becomes."""
@@ -84,10 +93,12 @@ class FakeController:
     vnets: dict[str, VNet] = field(default_factory=dict)
     rates: Rates | None = None
     outlook: Outlook | None = None
+    day_outlook: Outlook | None = None
     stitches: dict[int, Stitch] = field(default_factory=dict)
     forecasts: ForecastStatus = field(
         default_factory=lambda: ForecastStatus({0.5: 0.51, 0.8: 0.78, 0.95: 0.94}, 120, {}, 0)
     )
+    day_forecasts: ForecastStatus = field(default_factory=lambda: ForecastStatus({}, 0, {}, 0))
     unsaved: int = 0
     recorder: RecorderStatus = field(default_factory=RecorderStatus)
     status: InstallerStatus = field(
@@ -124,6 +135,10 @@ class FakeController:
         self.asked.append(request)
         if name in self.broken:
             raise self.broken[name]
+        if name == DAY_PREDICTOR and isinstance(request, OutlookRequest):
+            return self.day_outlook
+        if name == DAY_PREDICTOR and isinstance(request, ForecastStatusRequest):
+            return self.day_forecasts
         return self._answers[type(request)](request)
 
     def add(self, stitch: Stitch) -> Stitch:

@@ -137,7 +137,11 @@ def test_a_forecast_is_a_table_of_quantiles(lockstitch: Lockstitch) -> None:
     assert "no forecast yet" in lockstitch("forecast")
     lockstitch.controller.outlook = outlook()
     shown = lockstitch("forecast")
-    assert "Links at their fullest in the next 15 s" in shown and "Demands in 15 s" in shown and "h1 > h2" in shown
+    assert (
+        "Links at their fullest in the next 15 s" in shown
+        and "Demands at their fullest" in shown
+        and "h1 > h2" in shown
+    )
     assert "+5" in lockstitch("forecast", "--all")
     one = lockstitch("forecast", "--link", "1:10")
     assert "Demands" not in one and "+15" in one and "seconds from now" in one

@@ -11,11 +11,15 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from forecasting.checks import is_number, is_time, is_whole
 from forecasting.errors import SettingError
 from forecasting.panel import BoolArray, FloatArray
 
 # 1970-01-01 was a Thursday; with weeks of seven days weekday 0 is then Monday.
 _FIRST_WEEKDAY, _SATURDAY, _WEEKDAYS = 3, 5, 7
+
+# No season is longer than a year, and none so short that the time of the day drowns in rounding.
+_LONGEST_SEASON_S, _SHORTEST_DAY_S = 366 * 86400.0, 1e-3
 
 # An event is told apart in this many parts, where the step is short enough: a break in the middle shows.
 _PARTS = 8
@@ -47,14 +51,12 @@ class Event:
     def __post_init__(self) -> None:
         if not (isinstance(self.kind, str) and self.kind.isprintable() and self.kind.strip()):
             raise SettingError(f"event {self.kind!r}: give its kind as a name, like 'match' or 'backup'")
-        try:
-            known = math.isfinite(self.start_s) and math.isfinite(self.end_s)
-        except (TypeError, OverflowError):
-            known = False
-        if not known:
+        if not (is_time(self.start_s) and is_time(self.end_s)):
             raise SettingError(f"event {self}: give its start and its end in seconds")
         if self.end_s < self.start_s:
             raise SettingError(f"event {self} ends before it starts; swap the two times")
+        object.__setattr__(self, "start_s", float(self.start_s))
+        object.__setattr__(self, "end_s", float(self.end_s))
 
     def __str__(self) -> str:
         return f"{self.kind!r} from {_in_words(self.start_s)} to {_in_words(self.end_s)}"
@@ -76,22 +78,41 @@ class Calendar:
     events: tuple[Event, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.day_s is not None and not (_is_number(self.day_s) and self.day_s > 0):
-            raise SettingError(
-                f"day_s is {self.day_s}; give the length of a day in seconds, or None for no season"
-            )
-        if not isinstance(self.days_a_week, int) or self.days_a_week < 1:
-            raise SettingError(f"days_a_week is {self.days_a_week}; give a whole number of days, 1 for no weeks")
-        if not _is_number(self.utc_offset_s):
-            raise SettingError(f"utc_offset_s is {self.utc_offset_s}; give seconds")
-        object.__setattr__(self, "holidays", tuple(self.holidays))
+        self._check_seasons()
+        if not is_time(self.utc_offset_s):
+            raise SettingError(f"utc_offset_s is {self.utc_offset_s!r}; give seconds")
+        object.__setattr__(self, "utc_offset_s", float(self.utc_offset_s))
         for holiday in self.holidays:
-            if not _is_number(holiday):
+            if not is_time(holiday):
                 raise SettingError(f"holiday {holiday!r}: give a time in seconds on the day that is one")
+        object.__setattr__(self, "holidays", tuple(float(holiday) for holiday in self.holidays))
         object.__setattr__(self, "events", tuple(self.events))
         for event in self.events:
             if not isinstance(event, Event):
                 raise SettingError(f"event {event!r}: give an Event")
+        if len(self.kinds) > _MOST_KINDS:
+            raise SettingError(
+                f"the events are of {len(self.kinds)} kinds, {_MOST_KINDS} at most; those of one kind are thought to "
+                "act alike, so give few kinds and not a name to each event"
+            )
+
+    def _check_seasons(self) -> None:
+        if not is_whole(self.days_a_week) or self.days_a_week < 1:
+            raise SettingError(f"days_a_week is {self.days_a_week!r}; give a whole number of days, 1 for no weeks")
+        object.__setattr__(self, "days_a_week", int(self.days_a_week))
+        if self.day_s is None:
+            return
+        if not (is_number(self.day_s) and self.day_s >= _SHORTEST_DAY_S):
+            raise SettingError(
+                f"day_s is {self.day_s!r}; give the length of a day in seconds, {_SHORTEST_DAY_S} or more, or "
+                "None for no season"
+            )
+        object.__setattr__(self, "day_s", float(self.day_s))
+        if self.day_s * self.days_a_week > _LONGEST_SEASON_S:
+            raise SettingError(
+                f"a day of {self.day_s:g} s and a week of {self.days_a_week} days; a week lasts "
+                f"{_LONGEST_SEASON_S:g} s at most"
+            )
 
     @property
     def week_s(self) -> float | None:
@@ -138,7 +159,7 @@ class Calendar:
     def _kind_columns(self, times: FloatArray, kind: str, step_s: float) -> FloatArray:
         starts, ends = self._spans[kind]
         length = float(np.median(ends - starts))
-        count = max(1, min(_PARTS, int(length / step_s)))
+        count = max(1, int(min(_PARTS, length / step_s)))
         part = max(length / count, step_s)
         knots = np.array([*_BEFORE, *range(count + 1), *(count + after for after in _AFTER)])
         columns = np.zeros((times.size, knots.size))
@@ -239,7 +260,3 @@ def _in_words(time_s: object) -> str:
         return f"{datetime.fromtimestamp(float(time_s), UTC):%Y-%m-%d %H:%M:%S} UTC"  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError, OSError):
         return repr(time_s)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float | np.floating) and not isinstance(value, bool) and math.isfinite(value)

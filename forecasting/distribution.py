@@ -1,4 +1,8 @@
-"""Quantile functions given at a few levels: read at any level, and inverted."""
+"""Quantile functions given at a few levels: read at any level, and inverted.
+
+Between the levels they are linear, beyond the outermost ones they have exponential tails that go on with the
+density of the outermost pair. What is not below 0 at its least level never is.
+"""
 
 from __future__ import annotations
 
@@ -14,51 +18,39 @@ _LEAST_TAIL_SHARE = 0.05
 
 
 def quantile_at(levels: tuple[float, ...], quantiles: FloatArray, level: float) -> FloatArray:
-    """Read quantile functions at one level, linear between the levels, clamped to the outermost ones.
+    """Read quantile functions at one level between 0 and 1.
 
     `quantiles` is (..., len(levels)), ascending; the answer has its shape without the last axis.
     """
-    upper = int(np.clip(np.searchsorted(levels, level), 1, len(levels) - 1))
-    low, high = levels[upper - 1], levels[upper]
-    share = float(np.clip((level - low) / (high - low), 0.0, 1.0))
-    answer: FloatArray = (1.0 - share) * quantiles[..., upper - 1] + share * quantiles[..., upper]
-    return answer
+    if levels[0] <= level <= levels[-1]:
+        # The same as below for all at once, which is what forecasts are asked for most.
+        upper = max(1, int(np.searchsorted(levels, level)))
+        low, high = quantiles[..., upper - 1], quantiles[..., upper]
+        return _between(low, high, (level - levels[upper - 1]) / (levels[upper] - levels[upper - 1]))
+    return quantiles_at(levels, quantiles, np.full(quantiles.shape[:-1], level))
 
 
 def quantiles_at(levels: tuple[float, ...], quantiles: FloatArray, at: FloatArray) -> FloatArray:
-    """Read each quantile function at a level of its own, with the tails of `probability_above`.
+    """Read each quantile function at a level of its own.
 
     `quantiles` is (..., len(levels)), ascending; `at` (...) is between 0 and 1, as is not either of them.
     """
     known = np.asarray(levels)
     upper = np.clip(np.searchsorted(known, at), 1, known.size - 1)
     low, high = (np.take_along_axis(quantiles, (upper - side)[..., None], axis=-1)[..., 0] for side in (1, 0))
-    share = np.clip((at - known[upper - 1]) / (known[upper] - known[upper - 1]), 0.0, 1.0)
+    inside = _between(low, high, (at - known[upper - 1]) / (known[upper] - known[upper - 1]))
     low_tail, high_tail = _tails(known, quantiles)
     under = low_tail * np.log(np.minimum(at / known[0], 1.0))
     over = high_tail * np.log(np.minimum((1.0 - at) / (1.0 - known[-1]), 1.0))
-    answer: FloatArray = low + share * (high - low) + under - over
+    answer: FloatArray = np.maximum(inside + under - over, _floor(quantiles))
     return answer
 
 
-def _tails(known: FloatArray, quantiles: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """The lengths of the exponential tails beyond the outermost levels."""
-    bottom, top = quantiles[..., 0], quantiles[..., -1]
-    mean_gap = (top - bottom) / (known[-1] - known[0])
-    low_gap = (quantiles[..., 1] - bottom) / (known[1] - known[0])
-    high_gap = (top - quantiles[..., -2]) / (known[-1] - known[-2])
-    return (
-        known[0] * np.maximum(low_gap, _LEAST_TAIL_SHARE * mean_gap),
-        (1.0 - known[-1]) * np.maximum(high_gap, _LEAST_TAIL_SHARE * mean_gap),
-    )
-
-
 def probability_above(levels: tuple[float, ...], quantiles: FloatArray, threshold: FloatArray) -> FloatArray:
-    """Give P(X > threshold), the inverse of `quantile_at`, with exponential tails beyond the outermost levels.
+    """Give P(X > threshold), the inverse of `quantile_at`.
 
-    `quantiles` is (n, H, len(levels)), ascending; `threshold` broadcasts to (n, H). The tails go on with the
-    density of the outermost pair of levels. Where the quantiles differ the answer is strictly inside (0, 1);
-    where they are all the same it is 1 or 0.
+    `quantiles` is (n, H, len(levels)), ascending; `threshold` broadcasts to (n, H). Where the quantiles differ the
+    answer is strictly inside (0, 1), where they are all the same it is 1 or 0, and it is 1 below a floor of 0.
     """
     at = np.broadcast_to(threshold, quantiles.shape[:-1])
     known = np.asarray(levels)
@@ -78,4 +70,29 @@ def probability_above(levels: tuple[float, ...], quantiles: FloatArray, threshol
         over = 1.0 - (1.0 - known[-1]) * np.exp(-(at - top) / high_tail)
     cumulative = np.where(below == 0, under, np.where(below > last, over, inside))
     answer = 1.0 - np.clip(cumulative, _LEAST_PROBABILITY, 1.0 - _LEAST_PROBABILITY)
-    return np.where(spread > 0, answer, (bottom > at).astype(np.float64))
+    answer = np.where(spread > 0, answer, (bottom > at).astype(np.float64))
+    return np.where(at < _floor(quantiles), 1.0, answer)
+
+
+def _between(low: FloatArray, high: FloatArray, share: float | FloatArray) -> FloatArray:
+    """Go a `share` of the way, clipped to 0 and 1, without ever passing the end by a rounding error."""
+    share = np.clip(share, 0.0, 1.0)
+    answer: FloatArray = np.where(share < 1.0, np.minimum(low + share * (high - low), high), high)
+    return answer
+
+
+def _floor(quantiles: FloatArray) -> FloatArray:
+    """What a series is never below: 0 where it is not even at the least level."""
+    return np.where(quantiles[..., 0] >= 0.0, 0.0, -np.inf)
+
+
+def _tails(known: FloatArray, quantiles: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """The lengths of the exponential tails beyond the outermost levels."""
+    bottom, top = quantiles[..., 0], quantiles[..., -1]
+    mean_gap = (top - bottom) / (known[-1] - known[0])
+    low_gap = (quantiles[..., 1] - bottom) / (known[1] - known[0])
+    high_gap = (top - quantiles[..., -2]) / (known[-1] - known[-2])
+    return (
+        known[0] * np.maximum(low_gap, _LEAST_TAIL_SHARE * mean_gap),
+        (1.0 - known[-1]) * np.maximum(high_gap, _LEAST_TAIL_SHARE * mean_gap),
+    )

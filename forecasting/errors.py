@@ -31,7 +31,7 @@ class UnknownSeries(ForecastingError, LookupError):
 
     def __init__(self, name: str, known: Iterable[str]) -> None:
         self.name = name
-        self.close = tuple(get_close_matches(str(name), list(known), n=3))
+        self.close = tuple(get_close_matches(str(name), [str(one) for one in known], n=3))
         hint = f" (did you mean {', '.join(repr(close) for close in self.close)}?)" if self.close else ""
         super().__init__(f"unknown series {name!r}{hint}; `names` lists those there are")
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from forecasting.anomalies import Verdict
 from forecasting.calendar import Calendar, Event
+from forecasting.checks import as_floats, is_whole
 from forecasting.errors import NoHistory, SettingError
-from forecasting.forecast import DEFAULT_LEVELS, Forecast, check_levels
+from forecasting.forecast import DEFAULT_LEVELS, Forecast, as_levels
 from forecasting.history import KEPT_POINTS, History
 from forecasting.members import MEMBERS, chosen
 from forecasting.panel import Panel
@@ -53,14 +54,13 @@ class Forecaster:
         seed: int = 0,
         replayed: int = REPLAYED,
     ) -> None:
-        if replayed < 1:
-            raise SettingError(f"replayed is {replayed}; give the number of points to play back, 1 or more")
-        self.horizon, self.seed, self.replayed = horizon, seed, replayed
-        self.levels, self.members = tuple(float(level) for level in levels), chosen(members)
-        check_levels(self.levels)
+        if not (is_whole(replayed) and replayed >= 1):
+            raise SettingError(f"replayed is {replayed!r}; give the number of points to play back, 1 or more")
         known = calendar or Calendar()
-        self.calendar = replace(known, events=(*known.events, *events))
-        Settings(horizon, 1.0)  # refuses a horizon that is none
+        checked = Settings(horizon, 1.0, replace(known, events=(*known.events, *events)), seed)
+        self.horizon, self.calendar, self.seed = checked.horizon, checked.calendar, checked.seed
+        self.replayed = int(replayed)
+        self.levels, self.members = as_levels(levels), chosen(members)
         self._history: History | None = None
         self._parameters: Parameters | None = None
         self._stream: Stream | None = None
@@ -83,12 +83,16 @@ class Forecaster:
     def load(self, panel: Panel, parameters: Parameters | None = None) -> None:
         """Take `panel` as the history without a fit, with `parameters` that were found before.
 
-        Without them those in use stay with their series, by name.
+        Without them those in use stay with their series, by name; where the step is another now, none do. Columns
+        are matched by name too. Raises SettingError for parameters that were fitted for other settings, members or
+        columns.
         """
         settings = self.settings(panel.step_s)
-        kept = parameters or self._parameters
-        if kept is None or kept.settings != settings:
-            kept = unfitted(panel.names, settings, self.members)
+        kept = parameters
+        if kept is None and self._parameters is not None and self._parameters.settings == settings:
+            kept = self._parameters
+        if kept is None:
+            kept = unfitted(panel.names, settings, self.members, panel.columns)
         self._adopt(History(panel), kept)
 
     def fit(self, panel: Panel, executor: Executor | None = None, progress: Progress | None = None) -> None:
@@ -96,7 +100,8 @@ class Forecaster:
 
         With an `executor` the fits run there in chunks of series, and this waits for them; with a spawned process
         pool that gives the same result as without. `progress(done, total)` is called after every chunk, and while
-        the history is played back. Raises what the executor raises when its workers die.
+        the history is played back. Raises what the executor raises when its workers die. After an error all is as
+        it was before.
         """
         told = _Told(progress)
         parameters = fit_parameters(panel, self.settings(panel.step_s), self.members, executor, told.fitted)
@@ -105,7 +110,7 @@ class Forecaster:
     def adopt(self, parameters: Parameters) -> None:
         """Use parameters that `fit_parameters` found elsewhere, and play the history held back through them.
 
-        Series are matched by name. Raises NoHistory.
+        Series and columns are matched by name. Raises NoHistory, and SettingError as `load` does.
         """
         self._adopt(self._known(), parameters)
 
@@ -117,21 +122,31 @@ class Forecaster:
     ) -> Verdict:
         """Move on by samples: `times` (k,) in seconds, `values` (n, k), rows as in the panel, NaN where missing.
 
-        `columns` are (k,) or (n, k), as in the panel. A sample belongs to the nearest tick of the clock. Ticks
-        that were jumped over count as missing; a sample for a tick that was taken already is dropped. Raises
-        PanelError for a wrong shape or infinities, NoHistory.
+        `columns` are (k,) or (n, k), as in the panel. A sample belongs to the nearest tick of the clock, which
+        follows the samples slowly. Ticks that were jumped over count as missing; a sample for a tick that was
+        taken already is dropped. Raises NoHistory, and PanelError for a wrong shape, for infinities, and after
+        twelve updates in a row of which all samples were dropped.
 
-        Gives how surprising the samples of each tick were, arrays of (n, ticks).
+        Gives how surprising the samples of each tick were, arrays of (n, ticks). After a leap of more than
+        `replayed` ticks the history is played back anew, and only ticks that got a sample here and were scored in
+        that are told of.
         """
-        history = self._known()
-        new = history.append(
-            np.atleast_1d(np.asarray(times, dtype=np.float64)),
-            np.asarray(values, dtype=np.float64),
-            {name: np.asarray(column, dtype=np.float64) for name, column in (columns or {}).items()},
+        history, parameters, stream = self._known(), self.parameters, self._stream
+        taken = history.append(
+            np.atleast_1d(as_floats(times, "update: times")),
+            as_floats(values, "update: values"),
+            {name: as_floats(column, f"update: column {name!r}") for name, column in (columns or {}).items()},
         )
-        if new and self._stream is not None and new <= self.replayed:
-            return self._stream.play(history.tail(new))
-        return self._adopt(history, self.parameters) if new else Verdict.stacked(())
+        if stream is None or taken.new > min(self.replayed, KEPT_POINTS):
+            replay = self._adopt(history, parameters)
+            places = replay.score.shape[1] - 1 - (taken.new - taken.ticks)
+            return _put_together(replay, which=places[places >= 0])
+        nothing = np.zeros((len(parameters.names), 0))
+        verdicts = [Verdict(nothing, nothing.astype(np.bool_), nothing.astype(np.bool_))]
+        if taken.new:
+            new = history.tail(taken.new).with_columns(parameters.columns)
+            verdicts += [stream.play(part) for part in taken.parts(new)]
+        return _put_together(*verdicts)
 
     def predict(self) -> Forecast:
         """Forecast the `horizon` steps after the newest sample; raises NoHistory."""
@@ -147,17 +162,29 @@ class Forecaster:
     def _adopt(
         self, history: History, parameters: Parameters, progress: Callable[[float], None] | None = None
     ) -> Verdict:
+        # All is made before any of it is kept: after an error the forecaster is as it was.
         held = history.tail(KEPT_POINTS)
-        before = self._stream
-        self._history, self._parameters = history, parameters.aligned(held.names)
-        self._stream = Stream(self._parameters, self.levels)
+        parameters.check(self.settings(held.step_s), self.members, held.columns)
+        parameters = parameters.aligned(held.names)
+        stream = Stream(parameters, self.levels)
         most = max(self.replayed, _HORIZONS_REPLAYED * self.horizon)
         scored = min(most, max(_LEAST_REPLAYED, most * _REPLAYED_SERIES // max(1, len(held.names))))
-        verdict = self._stream.play(held, scored, progress)
-        if before is not None:
+        verdict = stream.play(held.with_columns(parameters.columns), scored, progress)
+        if self._stream is not None:
             # Nobody is called again about what was called about before a refit.
-            self._stream.take_over_alarms(before)
+            stream.take_over_alarms(self._stream)
+        self._history, self._parameters, self._stream = history, parameters, stream
         return verdict
+
+
+def _put_together(*verdicts: Verdict, which: npt.NDArray[np.int64] | slice = slice(None)) -> Verdict:
+    """Give verdicts (n, k) of times that follow each other as one, of the times `which` among them."""
+    return Verdict(
+        *(
+            np.concatenate([getattr(verdict, field.name) for verdict in verdicts], axis=1)[:, which]
+            for field in fields(Verdict)
+        )
+    )
 
 
 class _Told:

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from forecasting.checks import as_floats, check_times, check_values, is_number
 from forecasting.errors import PanelError, UnknownSeries
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
-# How far a sample may lie from its place on the clock, as a share of the step.
+# How far a sample may lie from its place on an even clock, as a share of the step.
 CLOCK_TOLERANCE = 0.01
 
 
@@ -24,7 +25,8 @@ class Panel:
     `times` (T,) are seconds, `step_s` apart; `values` (n_series, T) in any unit, NaN where a sample is missing
     (a series that began later starts with NaN); `names` one for each row, all different. `columns` are what else
     was measured, by name: (T,) for all series or (n_series, T) for each, NaN where missing (the latency or the
-    loss of a link, the response time of an application). Raises PanelError.
+    loss of a link, the response time of an application). Values are at most 1e150 in size, times 1e12. Raises
+    PanelError.
     """
 
     times: FloatArray
@@ -35,16 +37,17 @@ class Panel:
 
     def __post_init__(self) -> None:
         # Copies are only made where the type is another: a panel is made once per fit, not per sample.
-        object.__setattr__(self, "times", np.asarray(self.times, dtype=np.float64))
-        object.__setattr__(self, "values", np.asarray(self.values, dtype=np.float64))
+        object.__setattr__(self, "times", as_floats(self.times, "times"))
+        object.__setattr__(self, "values", as_floats(self.values, "values"))
         object.__setattr__(self, "names", tuple(self.names))
-        as_arrays = {name: np.asarray(column, dtype=np.float64) for name, column in self.columns.items()}
+        as_arrays = {name: as_floats(column, f"column {name!r}") for name, column in self.columns.items()}
         object.__setattr__(self, "columns", as_arrays)
         self._check()
+        object.__setattr__(self, "step_s", float(self.step_s))
 
     def _check(self) -> None:
-        if not (np.isfinite(self.step_s) and self.step_s > 0):
-            raise PanelError(f"step_s is {self.step_s}; give the seconds between two samples, above 0")
+        if not (is_number(self.step_s) and self.step_s > 0):
+            raise PanelError(f"step_s is {self.step_s!r}; give the seconds between two samples, above 0")
         if self.times.ndim != 1 or self.times.size == 0:
             raise PanelError(f"times has shape {self.times.shape}; give a vector of at least one time in seconds")
         if self.values.shape != (len(self.names), self.times.size):
@@ -56,17 +59,22 @@ class Panel:
             raise PanelError("two series have the same name; make the names different")
         check_values(self.values)
         for name, column in self.columns.items():
+            if not isinstance(name, str) or "\0" in name:
+                raise PanelError(f"column {name!r}: give its name as text without NUL")
             if column.shape not in (self.times.shape, self.values.shape):
                 raise PanelError(
                     f"column {name!r} has shape {column.shape}; give {self.times.shape} for all series or "
                     f"{self.values.shape} for each"
                 )
             check_values(column, f"column {name!r}")
-        gaps = np.diff(self.times)
-        if gaps.size and not np.all(np.abs(gaps - self.step_s) <= CLOCK_TOLERANCE * self.step_s):
+        check_times(self.times, "times")
+        # The gaps alone would not do: an error of each by a little adds up.
+        off = self.times - self.step_s * np.arange(self.times.size)
+        if np.ptp(off) > 2 * CLOCK_TOLERANCE * self.step_s:
+            gaps = np.diff(self.times)
             raise PanelError(
-                f"times are not {self.step_s} s apart (gaps from {gaps.min():g} to {gaps.max():g} s); "
-                "put the samples on an even clock and mark missing ones with NaN"
+                f"times are not {self.step_s} s apart (gaps from {gaps.min():.9g} to {gaps.max():.9g} s, places "
+                f"up to {np.ptp(off):.3g} s off); put the samples on an even clock and mark missing ones with NaN"
             )
 
     def tail(self, n: int) -> Panel:
@@ -86,18 +94,19 @@ class Panel:
         columns = {name: column[which] if column.ndim == 2 else column for name, column in self.columns.items()}
         return Panel(self.times, self.values[which], names, self.step_s, columns)
 
+    def with_columns(self, names: tuple[str, ...]) -> Panel:
+        """Give the panel with its columns in the order of `names`."""
+        if names == tuple(self.columns):
+            return self
+        columns = {name: self.columns[name] for name in names}
+        return Panel(self.times, self.values, self.names, self.step_s, columns)
+
     def stacked_columns(self) -> FloatArray:
         """Give the columns of every series, (n_series, n_columns, T), in the order of their names in `columns`."""
         stacked = np.empty((len(self.names), len(self.columns), self.times.size))
         for index, column in enumerate(self.columns.values()):
             stacked[:, index] = column
         return stacked
-
-
-def check_values(values: FloatArray, what: str = "values") -> None:
-    """Raise PanelError when a value is infinite."""
-    if np.isinf(values).any():
-        raise PanelError(f"{what} holds infinities; mark samples that are not known with NaN")
 
 
 def rows_of(wanted: tuple[str, ...], names: tuple[str, ...]) -> list[int]:

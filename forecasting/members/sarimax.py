@@ -109,15 +109,15 @@ def fit(panel: Panel, settings: Settings) -> dict[str, np.ndarray]:
     Series Analysis by State Space Methods). The columns are found by generalised least squares with a prior,
     before and after the ARMA coefficients: as exogenous columns in one likelihood they made the fit several times
     slower.
-    Series that cannot be fitted get zeros, that is, last value; `fitted` (n,) is 1 for the others.
+    Series that cannot be fitted get zeros, that is, last value.
     """
     times, values = panel.times[-_MOST_POINTS:], panel.values[:, -_MOST_POINTS:]
     calendar = calendar_columns(times, settings)
     scale = find_scale(values)
     z = scale.forward(values)
-    fits = [_fit_one(times, row, calendar, settings) for row in z]
-    done = [fit or (np.zeros(2), 0.0, np.zeros(calendar.shape[1]), 0.0) for fit in fits]
-    n, columns = len(done), calendar.shape[1]
+    n, columns = len(z), calendar.shape[1]
+    unknown = (np.zeros(2), 0.0, np.zeros(columns), 0.0)
+    done = [_fit_one(times, row, calendar, settings) or unknown for row in z]
     return {
         "ar": np.array([ar for ar, _, _, _ in done]).reshape(n, 2),
         "ma": np.array([ma for _, ma, _, _ in done]),
@@ -125,7 +125,6 @@ def fit(panel: Panel, settings: Settings) -> dict[str, np.ndarray]:
         "limit": np.array([limit for _, _, _, limit in done]),
         "unit": scale.unit,
         "offset": scale.offset,
-        "fitted": np.array([float(fit is not None) for fit in fits]),
     }
 
 

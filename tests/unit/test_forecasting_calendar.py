@@ -81,6 +81,8 @@ def test_harmonics_come_pair_by_pair() -> None:
         (0.0, 5.0, 7, "kind"),
         ("0", 5.0, "backup", "seconds"),
         (10**400, 10**400, "backup", "seconds"),
+        (-1e308, 1e308, "backup", "seconds"),
+        (True, 5.0, "backup", "seconds"),
     ],
 )
 def test_a_broken_event_is_named(start: float, end: float, kind: str, says: str) -> None:
@@ -93,6 +95,12 @@ def test_a_broken_event_is_named(start: float, end: float, kind: str, says: str)
     [
         {"day_s": 0.0},
         {"day_s": float("nan")},
+        {"day_s": 1e300},
+        {"day_s": 1e-300},
+        {"day_s": 86400.0, "days_a_week": 10**9},
+        {"days_a_week": True},
+        {"utc_offset_s": 1e300},
+        {"holidays": (1e300,)},
         {"days_a_week": 0},
         {"days_a_week": 6.5},
         {"utc_offset_s": float("inf")},
@@ -106,7 +114,18 @@ def test_a_broken_calendar_is_an_error(broken: dict[str, object]) -> None:
         Calendar(**broken)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("settings", [(0, 1.0), (1, 0.0), (1, float("nan"))])
+def test_numbers_of_numpy_are_numbers() -> None:
+    made = Calendar(np.int64(86400), np.int64(7), np.int32(0), (np.int64(5),))  # type: ignore[arg-type]
+    assert made == Calendar(holidays=(5.0,))
+    assert type(made.days_a_week) is int and type(made.day_s) is type(made.holidays[0]) is float
+
+
+def test_the_longest_event_there_may_be_has_columns() -> None:
+    columns = Calendar(events=(Event(-1e12, 1e12, "age"),)).event_columns(np.arange(3.0), 1e-9)
+    assert columns.sum(axis=1) == pytest.approx(np.ones(3))
+
+
+@pytest.mark.parametrize("settings", [(0, 1.0), (1, 0.0), (1, float("nan")), (1.0, 1.0), (1, "1")])
 def test_settings_that_no_forecast_can_be_made_with(settings: tuple[int, float]) -> None:
     with pytest.raises(SettingError):
         Settings(*settings)

@@ -210,7 +210,7 @@ ODD = {
     "late": np.where(np.arange(400) > 300, daily(5)[:400], np.nan),
     "gap": np.where((np.arange(400) > 100) & (np.arange(400) < 300), np.nan, daily(5)[:400]),
     "negative": daily(5)[:400] - 30.0,
-    "huge": daily(5)[:400] * 1e300,
+    "huge": daily(5)[:400] * 1e147,
     "tiny": daily(5)[:400] * 1e-300,
     "bursts": np.where(np.arange(400) % 50 == 0, 1e9, 0.0),
     "step": np.where(np.arange(400) < 200, 1.0, 1e6),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pickle
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from multiprocessing import get_context
+from typing import Any
 
 import numpy as np
 import pytest
@@ -80,6 +82,44 @@ def test_what_was_adopted_is_told_by_name_and_who_was_not_fitted_is_last_value()
 def test_a_panel_without_series_is_fitted_too() -> None:
     fitted = fit_parameters(Panel(np.zeros(1), np.zeros((0, 1)), (), 1.0), SETTINGS, MEMBERS)
     assert fitted.names == () and fitted.members == MEMBERS
+
+
+@pytest.mark.parametrize("members", [("x",), ("last", "x"), ()])
+def test_members_that_there_are_not_are_not_fitted(members: tuple[str, ...]) -> None:
+    with pytest.raises(SettingError, match="choose from last, ewma"):
+        fit_parameters(panel(), SETTINGS, members)
+
+
+def test_last_value_is_always_fitted_and_first() -> None:
+    assert fit_parameters(panel(), SETTINGS, ("ewma",)).members == ("last", "ewma")
+
+
+class Queue(Executor):
+    """Does only the first `done` of its tasks, and takes no more than `taken`."""
+
+    def __init__(self, done: int, taken: int) -> None:
+        self.futures: list[Future[Any]] = []
+        self._done, self._taken = done, taken
+
+    def submit(self, call: Callable[..., Any], /, *given: Any, **named: Any) -> Future[Any]:
+        if len(self.futures) == self._taken:
+            raise RuntimeError("no more")
+        future: Future[Any] = Future()
+        self.futures.append(future)
+        if len(self.futures) <= self._done:
+            future.set_result(call(*given, **named))
+        return future
+
+
+@pytest.mark.parametrize(("done", "taken"), [(1, 3), (0, 1)])
+def test_when_a_fit_fails_no_task_is_left_in_the_queue(done: int, taken: int) -> None:
+    def progress(_done: int, _parts: int) -> None:
+        raise KeyError("progress")
+
+    queue = Queue(done, taken)
+    with pytest.raises((KeyError, RuntimeError)):
+        fit_parameters(panel(n=40, points=30), SETTINGS, ("last",), queue, progress)
+    assert len(queue.futures) == taken and all(future.cancelled() for future in queue.futures[done:])
 
 
 @pytest.mark.parametrize(

@@ -235,7 +235,7 @@ def odd_series() -> FloatArray:
     rows[3] = np.where(np.arange(700) == 10, 4.0, np.nan)
     rows[4] = 1e12 * random.random(700)
     rows[5] = 1e-9 * random.random(700)
-    rows[6] = np.where(np.arange(700) == 650, 1e300, 0.0)
+    rows[6] = np.where(np.arange(700) == 650, 1e150, 0.0)
     rows[7] = np.where(random.random(700) < 0.5, np.nan, -random.random(700))
     rows[8] = np.where(np.arange(700) < 690, np.nan, 1.0)
     return rows

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import struct
+import zipfile
 from typing import Any
 
 import numpy as np
@@ -71,8 +73,8 @@ def changed(stored: bytes, **fields: Any) -> bytes:
 
 
 def test_another_release_is_named(stored: bytes) -> None:
-    with pytest.raises(StoredError, match="format 3"):
-        loads(changed(stored, version=3))
+    with pytest.raises(StoredError, match="format 99"):
+        loads(changed(stored, version=99))
 
 
 @pytest.mark.parametrize(
@@ -88,13 +90,106 @@ def test_another_release_is_named(stored: bytes) -> None:
         {"step_s": 1.0},
         {"calendar": {"day_s": -1.0}},
         {"calendar": None},
-        {"fitted": ["sarimax", "no such"]},
+        {"fitted": ["sarimax"]},
+        {"fitted": {"no such": []}},
+        {"fitted": {"last": []}},
+        {"fitted": {"last": ["no such"]}},
+        {"columns": []},
+        {"columns": ["loss", "no such"]},
+        {"fitted_columns": []},
     ],
     ids=str,
 )
 def test_what_cannot_be_is_refused(stored: bytes, fields: dict[str, Any]) -> None:
     with pytest.raises(StoredError, match="fit again"):
         loads(changed(stored, **fields))
+
+
+def archive(**members: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, content in members.items():
+            file.writestr(f"{name}.npy", content)
+    return buffer.getvalue()
+
+
+def npy(text: bytes) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, np.frombuffer(text, dtype=np.uint8))
+    return buffer.getvalue()
+
+
+def npy_with(header: bytes) -> bytes:
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        archive(header=npy(b"[" * 100_000)),
+        archive(header=npy_with(b"{'descr': (((\n")),
+        archive(header=npy_with(b"  {\n 1\n")),
+        archive(header=npy_with(b"{'descr': '|u1', 'fortran_order': False, 'shape': (%d,)}\n" % 10**15)),
+        archive(),
+    ],
+    ids=["deep JSON", "unended header", "indented header", "huge shape", "nothing in it"],
+)
+def test_whatever_reading_raises_is_an_error_of_this_package(data: bytes) -> None:
+    with pytest.raises(StoredError, match="fit again"):
+        loads(data)
+
+
+def test_one_said_to_be_encrypted_is_refused(stored: bytes) -> None:
+    marked = bytearray(stored)
+    for start, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        marked[marked.index(start) + flags] |= 1
+    with pytest.raises(StoredError, match="damaged"):
+        loads(bytes(marked))
+
+
+def test_what_unpacks_to_too_much_is_refused_and_what_is_not_asked_for_is_not_read(stored: bytes) -> None:
+    bomb = io.BytesIO(stored)
+    with zipfile.ZipFile(bomb, "a") as file:
+        file.writestr("stranger.npy", b"no array")
+    assert np.isfinite(loads(bomb.getvalue()).predict().mean).all()
+    marked = bytearray(bomb.getvalue())
+    last = marked.rindex(b"PK\x01\x02")
+    marked[last + 24 : last + 28] = struct.pack("<I", 2**31)
+    with pytest.raises(StoredError, match="unpacks to more than"):
+        loads(bytes(marked))
+
+
+def test_numbers_of_numpy_are_stored_as_well() -> None:
+    made = Forecaster(
+        np.int64(3),  # type: ignore[arg-type]
+        members=("last",),
+        levels=np.array([0.1, 0.9], dtype=np.float32),  # type: ignore[arg-type]
+        calendar=Calendar(np.int64(3000), np.int64(5), np.float32(0), (np.int64(50),)),  # type: ignore[arg-type]
+        events=(Event(np.int64(5), np.float32(9), "backup"),),  # type: ignore[arg-type]
+        seed=np.int64(7),  # type: ignore[arg-type]
+        replayed=np.int64(90),  # type: ignore[arg-type]
+    )
+    made.fit(Panel(np.arange(5.0), np.ones((1, 5)), ("a",), np.int64(1)))  # type: ignore[arg-type]
+    again = loads(dumps(made))
+    assert (again.seed, again.horizon, again.calendar) == (7, 3, made.calendar)
+
+
+@pytest.mark.parametrize("name", [("a", "b"), np.int64(3), None])
+def test_a_name_that_could_not_be_read_again_is_not_stored(name: str) -> None:
+    made = Forecaster(3, members=("last",))
+    made.fit(Panel(np.zeros(1), np.ones((1, 1)), (name,), 1.0))
+    with pytest.raises(StoredError, match="name series by strings"):
+        dumps(made)
+
+
+def test_columns_may_have_any_names_and_keep_them() -> None:
+    names = ("x", "x.npy", "a/b", "../c", "\\", "header", "ü")
+    columns = {name: np.full(5, float(index)) for index, name in enumerate(names)}
+    made = Forecaster(3, members=("last", "ridge"))
+    made.fit(Panel(np.arange(5.0), np.ones((1, 5)), ("a",), 1.0, columns))
+    again = loads(dumps(made))
+    assert tuple(again.history().columns) == again.parameters.columns == names
+    assert all(again.history().columns[name].tolist() == column.tolist() for name, column in columns.items())
 
 
 @given(st.binary(max_size=200))

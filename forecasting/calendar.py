@@ -36,6 +36,9 @@ _DIGITS_OF_A_DAY = 8
 _BEFORE = (-8.0, -4.0, -2.0, -1.0)
 _AFTER = (1.0, 2.0, 4.0, 8.0, 16.0)
 
+# A model learns columns of its own for every kind, at a cost that grows with the square of their number.
+_MOST_KINDS = 64
+
 
 @dataclass(frozen=True)
 class Event:
@@ -92,8 +95,8 @@ class Calendar:
                 raise SettingError(f"event {event!r}: give an Event")
         if len(self.kinds) > _MOST_KINDS:
             raise SettingError(
-                f"the events are of {len(self.kinds)} kinds, {_MOST_KINDS} at most; those of one kind are thought to "
-                "act alike, so give few kinds and not a name to each event"
+                f"the events are of {len(self.kinds)} kinds, {_MOST_KINDS} at most; those of one kind are thought "
+                "to act alike, so give few kinds and not a name to each event"
             )
 
     def _check_seasons(self) -> None:

@@ -247,3 +247,9 @@ def test_any_rows_are_events_or_an_error_that_names_one(rows: list[dict[str, str
             events_from_rows(rows)
     columns = Calendar(events=good).event_columns(np.arange(0.0, 3600.0, 300.0), 300.0)
     assert np.isfinite(columns).all()
+
+
+def test_a_name_for_each_event_is_no_kind() -> None:
+    with pytest.raises(SettingError, match="65 kinds, 64 at most"):
+        Calendar(events=tuple(Event(float(at), at + 1.0, f"backup {at}") for at in range(65)))
+    assert len(Calendar(events=tuple(Event(float(at), at + 1.0, "backup") for at in range(65))).kinds) == 1

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from enum import StrEnum
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,7 +16,9 @@ from rich.markup import escape
 from typer.core import TyperGroup
 
 from ryu_apps.forecasts import commands as forecasts
+from ryu_apps.forecasts import options
 from ryu_apps.forecasts.commands import BacktestFailed
+from ryu_apps.mode import Mode
 from ryu_apps.paths import commands as paths
 from ryu_apps.paths.commands import PathCommandFailed
 from ryu_apps.rest import commands as asking
@@ -31,6 +33,7 @@ PLUGINS = "lockstitch.commands"
 
 
 _DAY_S = 86400.0
+_LONGEST_SEASON_S = 366 * _DAY_S
 
 
 class CannotStart(Exception):
@@ -39,14 +42,6 @@ class CannotStart(Exception):
 
 KNOWN_ERRORS = (BacktestFailed, CallFailed, CannotStart, PathCommandFailed, TokenError)
 """What is told in one line. Anything else is a fault of ours and keeps its traceback."""
-
-
-class Trigger(StrEnum):
-    """What makes stitches by itself: the forecast, a link that is full already, or nothing."""
-
-    PREDICTIVE = "predictive"
-    REACTIVE = "reactive"
-    OFF = "off"
 
 
 @dataclass(frozen=True)
@@ -127,6 +122,13 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _a_number(value: float) -> float:
+    """Raise BadParameter for nan, which is within any bounds."""
+    if math.isnan(value):
+        raise typer.BadParameter("nan is no number")
+    return value
+
+
 @app.callback()
 def lockstitch(
     _version: Annotated[
@@ -152,12 +154,20 @@ def controller(
     of_port: Annotated[int, typer.Option(min=0, max=65535)] = 6653,
     rest_host: Annotated[str, typer.Option(help="Where REST is served.")] = "127.0.0.1",
     rest_port: Annotated[int, typer.Option(min=0, max=65535)] = 8080,
-    period: Annotated[float, typer.Option(min=0.1, max=3600, help="Seconds between two polls of counters.")] = 1.0,
+    period: Annotated[
+        float, typer.Option(min=0.1, max=3600, callback=_a_number, help="Seconds between two polls of counters.")
+    ] = 1.0,
     trigger: Annotated[
-        Trigger, typer.Option(help="What makes stitches by itself: the forecast, a full link, or nothing.")
-    ] = Trigger.PREDICTIVE,
+        Mode, typer.Option(help="What makes stitches by itself: the forecast, a full link, or nothing.")
+    ] = Mode.PREDICTIVE,
     season: Annotated[
-        float, typer.Option(min=1, help="Seconds in the daily cycle of the traffic, for the forecast.")
+        float,
+        typer.Option(
+            min=1,
+            max=_LONGEST_SEASON_S,
+            callback=_a_number,
+            help="Seconds in the daily cycle of the traffic, for the forecast.",
+        ),
     ] = _DAY_S,
     events: Annotated[
         Path | None, typer.Option(help="Scheduled events to expect: CSV with start_utc, end_utc and kind.")
@@ -170,17 +180,26 @@ def controller(
     ] = None,
     utc_offset: Annotated[
         float,
-        typer.Option(min=-12, max=14, metavar="HOURS", help="Local time less UTC: when days and weeks begin."),
+        typer.Option(
+            min=-12,
+            max=14,
+            callback=_a_number,
+            metavar="HOURS",
+            help="Local time less UTC: when days and weeks begin.",
+        ),
     ] = 0.0,
     members: Annotated[
         str | None,
         typer.Option(metavar="A,B", help="Models to forecast with; else all without extras."),
     ] = None,
     share: Annotated[
-        float, typer.Option(min=0.01, max=1.0, help="A link is hot above this share of its capacity ...")
+        float,
+        typer.Option(
+            min=0.01, max=1.0, callback=_a_number, help="A link is hot above this share of its capacity ..."
+        ),
     ] = 0.9,
     probability: Annotated[
-        float, typer.Option(min=0.01, max=0.99, help="... when that is likelier than this.")
+        float, typer.Option(min=0.01, max=0.99, callback=_a_number, help="... when that is likelier than this.")
     ] = 0.3,
     verbose: Annotated[bool, typer.Option("--verbose", help="Log every detail.")] = False,
 ) -> None:
@@ -191,7 +210,6 @@ def controller(
     )
     # Here and not above: it brings in os-ken, FastAPI and the forecaster.
     from ryu_apps.controller import Settings, StartError, run
-    from ryu_apps.predictor import Mode
     from ryu_apps.rest.server import ServerError
 
     settings = Settings(
@@ -201,7 +219,7 @@ def controller(
         rest_host=rest_host,
         rest_port=rest_port,
         period_s=period,
-        trigger=Mode(trigger.value),
+        trigger=trigger,
         calendar=_calendar(season, events, holidays, utc_offset),
         members=_members(members),
         share=share,
@@ -252,7 +270,7 @@ def _members(names: str | None) -> tuple[str, ...]:
     if names is None:
         return MEMBERS
     try:
-        found = chosen(name.strip() for name in names.split(","))
+        found = chosen(options.names(names))
     except SettingError as error:
         raise CannotStart(f"--members: {error}") from error
     neural = [name for name in found if name in NEURAL]

@@ -28,7 +28,8 @@ from ryu_apps.discovery import Discovery
 from ryu_apps.events import InstallerStatusRequest, NetworkRequest, StitchesRequest, VnetsRequest
 from ryu_apps.forwarding import Forwarding
 from ryu_apps.installer import Installer
-from ryu_apps.predictor import Mode, Predictor
+from ryu_apps.mode import Mode
+from ryu_apps.predictor import Predictor
 from ryu_apps.recorder import Recorder
 from ryu_apps.rest.api import create_api
 from ryu_apps.rest.apps import ApiSettings

@@ -14,7 +14,8 @@ from ryu_apps.app import Event, handles
 from ryu_apps.demand_history import DemandHistory
 from ryu_apps.events import Outlook, RatesMeasured
 from ryu_apps.forecast_worker import Worker
-from ryu_apps.predictor import PATIENT_NICE, Mode, Predictor
+from ryu_apps.mode import Mode
+from ryu_apps.predictor import PATIENT_NICE, Predictor
 from ryu_apps.recall import Past
 from ryu_apps.scope import Scope
 from ryu_apps.step_means import Step, StepMeans
@@ -96,7 +97,7 @@ class DayPredictor(Predictor):
         self._take_held()
 
     def _go_on_without(self, error: BaseException) -> None:
-        self.log.warning("history=not read error=%r next=the day is learnt anew", error)
+        self.log.warning("history=not read why=%s next=the day is learnt anew", self._worker.why(error))
         self._worker.end()
         self._reading = None
         self._take_held()

@@ -69,6 +69,8 @@ class DemandHistory:
         beat counts the ticks of this process, so that a step of the wall clock leaves no gap. Answers whether
         the clock of the samples before was moved by one.
         """
+        if self.samples % CHOOSE_EVERY == 0:
+            self._drop_departed(demand_mbps)
         self._make_rows(demand_mbps)
         by_clock = round((time_s - self._last_s) / self.step_s) if self._end else 1
         passed = by_clock if self._last_beat is None else beat - self._last_beat
@@ -87,6 +89,14 @@ class DemandHistory:
     def newest(self) -> Floats:
         """The last sample, (n, 1)."""
         return self._kept()[:, -1:].copy()
+
+    def last_known(self) -> Floats:
+        """The last sample of each demand that was measured, (n, 1)."""
+        kept = self._kept()
+        known = np.isfinite(kept)
+        newest = kept.shape[1] - 1 - np.argmax(known[:, ::-1], axis=1)
+        values: Floats = np.nan_to_num(kept[np.arange(len(kept)), newest])
+        return values[:, None]
 
     def matrix(self) -> tuple[Floats, Floats]:
         """Times (T,) in seconds and values (n, T) in Mbit/s."""
@@ -117,6 +127,14 @@ class DemandHistory:
             largest = sorted(mbps, key=lambda pair: (-mbps[pair], pair))[: self._most_pairs]
             if set(largest) != set(self._rows):
                 self._set_rows(sorted(largest))
+
+    def _drop_departed(self, demand_mbps: Mapping[Pair, float]) -> None:
+        """Forget demands of which no sample is left, and none has come."""
+        known = set(np.flatnonzero(np.isfinite(self._kept()).any(axis=1)).tolist())
+        here = [pair for pair, row in self._rows.items() if pair in demand_mbps or row in known]
+        # Where all are gone nobody would tell that: who looks ahead needs something to look at.
+        if here and len(here) < len(self._rows):
+            self._set_rows(here)
 
     def _set_rows(self, pairs: list[Pair]) -> None:
         """Keep these demands: with their samples where they have any."""

@@ -178,8 +178,9 @@ class ForecastStatus:
     """How forecasts of demands and of link loads did: the share that came true of each central interval, lately.
 
     `demands` and `loads` are by the share an interval should hold, empty before the first outcome; the counts are
-    of all outcomes. workers_lost is how many processes died over it; waited for how many periods an answer is due;
-    alarms are the newest ones, oldest first.
+    of all outcomes. workers_lost is how many processes died over it or were given up; waited for how many steps an
+    answer is due, other processes that were tried included; failures and fit_failures how many forecasts and fits
+    came to nothing in a row; alarms are the newest ones, oldest first.
     """
 
     demands: Mapping[float, float]
@@ -188,6 +189,8 @@ class ForecastStatus:
     load_outcomes: int
     workers_lost: int = 0
     waited: int = 0
+    failures: int = 0
+    fit_failures: int = 0
     alarms: tuple[Alarm, ...] = ()
 
 
@@ -198,10 +201,14 @@ class ForecastStatusRequest(Request[ForecastStatus]):
 
 @dataclass
 class RecentLoadsRequest(Request[npt.NDArray[np.float64]]):
-    """What would these links have carried lately, as traffic is routed now? (n_links, samples), NaN unknown."""
+    """What would these links have carried up to until_s, as traffic is routed now?
+
+    (n_links, samples) or fewer, NaN unknown.
+    """
 
     links: tuple[LinkKey, ...]
     samples: int
+    until_s: float
 
 
 # recorder ------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import signal
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -53,11 +54,15 @@ class Feed:
     _times: list[float] = field(default_factory=list)
     _values: list[Floats] = field(default_factory=list)
 
-    def begin(self, history: Panel) -> None:
-        """It is about these samples now."""
-        self._history, self._fitted = history, False
+    def begin(self, history: Panel, *, judge_newest: bool = False) -> None:
+        """It is about these samples now. The newest may still be judged by what was expected of it."""
+        self._fitted = False
         self._times.clear()
         self._values.clear()
+        if judge_newest and history.times.size > 1:
+            self.add(float(history.times[-1]), history.values[:, -1:])
+            history = Panel(history.times[:-1], history.values[:, :-1], history.names, history.step_s)
+        self._history = history
 
     def add(self, time_s: float, values: Floats) -> None:
         """One more sample, (n, 1)."""
@@ -83,11 +88,20 @@ class Feed:
 
 
 @dataclass(frozen=True)
+class Surprise:
+    """A sample of a series that nobody would have expected: 10 bits is as far out as one in 1,000."""
+
+    time_s: float
+    name: str
+    bits: float
+
+
+@dataclass(frozen=True)
 class Foresight:
-    """What a set of series will do, and which of its newest samples nobody would have expected (score in bits)."""
+    """What a set of series will do, and which of its newest samples nobody would have expected."""
 
     forecast: Forecast
-    alarms: Mapping[str, float] = field(default_factory=dict)
+    surprises: tuple[Surprise, ...] = ()
 
 
 class Worker:
@@ -119,6 +133,15 @@ class Worker:
         """Read demands back: see ryu_apps.recall. Raises BrokenProcessPool likewise."""
         return self._started().submit(recall, url, scope, now_s)
 
+    def why(self, error: BaseException) -> str:
+        """Say what `error` means; of a process that is gone, how it ended. To be asked before `end`."""
+        if not isinstance(error, BrokenProcessPool) or self._pool is None:
+            return repr(error)
+        processes = list((self._pool._processes or {}).values())  # noqa: SLF001  # there is no other way to them
+        for process in processes:
+            process.join(_ENDS_IN_S)
+        return "; ".join(_ended(process.exitcode) for process in processes) or repr(error)
+
     def end(self) -> None:
         """End the process: what it does may take minutes, and the interpreter would wait for it before it ends."""
         if self._pool is not None:
@@ -140,6 +163,9 @@ class Worker:
 _REPLAYED = 256
 """Points played back when routes have changed: half a second's work, and somebody waits for the outlook."""
 
+_ENDS_IN_S = 1.0
+"""A process whose pipe is closed is as good as gone."""
+
 _forecasters: dict[str, Forecaster] = {}
 """What a process holds, by the name of the set of series."""
 
@@ -158,19 +184,33 @@ def _forecast(name: str, pool: Pool, news: News) -> Foresight:
         _forecasters[name].load(news.history, news.parameters)
     elif news.parameters is not None:
         _forecasters[name].adopt(news.parameters)
-    alarms: dict[str, float] = {}
-    forecaster = _forecasters[name]
-    if news.times:
-        verdict = forecaster.update(news.times, news.values)
-        alarmed = np.flatnonzero(verdict.alarm.any(axis=1)).tolist()
-        names = forecaster.parameters.names
-        alarms = {names[row]: float(np.nanmax(verdict.score[row])) for row in alarmed}
-    return Foresight(forecaster.predict(), alarms)
+    if not news.times:
+        return Foresight(_forecasters[name].predict())
+    verdict = _forecasters[name].update(news.times, news.values)
+    forecast = _forecasters[name].predict()
+    # Ticks that were left out have a place in a verdict too: its last one is that of the newest sample.
+    times = news.times[-1] - forecast.step_s * np.arange(verdict.alarm.shape[1] - 1, -1, -1)
+    surprises = (
+        Surprise(float(times[tick]), forecast.names[row], float(verdict.score[row, tick]))
+        for row, tick in np.argwhere(verdict.alarm)
+    )
+    return Foresight(forecast, tuple(surprises))
 
 
 def _fit(pool: Pool, panels: Sequence[Panel]) -> list[Parameters]:
     forecaster = Forecaster(pool.horizon, members=pool.members, calendar=pool.calendar)
     return [fit_parameters(panel, forecaster.settings(panel.step_s), forecaster.members) for panel in panels]
+
+
+def _ended(exitcode: int | None) -> str:
+    """Say how a process ended."""
+    if exitcode is None:
+        return "its process does not answer"
+    if exitcode == -signal.SIGKILL:
+        return "its process was killed (SIGKILL): out of memory?"
+    if exitcode < 0:
+        return f"its process was ended by signal {-exitcode} ({signal.strsignal(-exitcode)})"
+    return f"its process ended with exit code {exitcode}"
 
 
 def _begin(nice: int) -> None:

@@ -34,9 +34,9 @@ class Question:
         )
 
 
-def constant(names: tuple[str, ...], newest: Floats, step_s: float, horizon: int, *, cold: bool) -> Forecast:
-    """All stays as it was measured last, `newest` (n, 1), for `horizon` steps."""
-    values = np.repeat(np.nan_to_num(newest), horizon, axis=1)
+def constant(names: tuple[str, ...], known: Floats, step_s: float, horizon: int, *, cold: bool) -> Forecast:
+    """All stays as it was measured last, `known` (n, 1), for `horizon` steps."""
+    values = np.repeat(known, horizon, axis=1)
     quantiles = np.repeat(values[:, :, None], len(DEFAULT_LEVELS), axis=2)
     return Forecast(names, step_s, DEFAULT_LEVELS, values, quantiles, np.full(len(names), cold))
 

@@ -12,13 +12,12 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from forecasting import MEMBERS, Calendar, Panel, Parameters
+from forecasting import MEMBERS, Calendar, Parameters
 from forecasting.members import chosen
 from ryu_apps.app import App, Event, handles
 from ryu_apps.demand_history import DemandHistory
@@ -33,14 +32,15 @@ from ryu_apps.events import (
     StitchesChanged,
     VnetsChanged,
 )
-from ryu_apps.forecast_worker import Feed, Foresight, Pool, Worker
+from ryu_apps.feeding import Feeding
+from ryu_apps.forecast_worker import Foresight, Pool, Worker
 from ryu_apps.foresight import Question, constant, link_names, pair_names
+from ryu_apps.mode import Mode
 from ryu_apps.scope import Scope
+from ryu_apps.setbacks import Setbacks
 from ryu_apps.step_means import Step
 from ryu_apps.todays_routes import TodaysRoutes
 from ryu_apps.track_record import DEMANDS, LOADS, TrackRecord
-from stitching.network import LinkKey
-from stitching.routes import Pair
 
 Floats = npt.NDArray[np.float64]
 
@@ -52,14 +52,6 @@ REFIT_GROWTH = 1.5
 
 PATIENT_NICE = 10
 """A fit may take its time; packets and rules may not."""
-
-
-class Mode(StrEnum):
-    """What stitches are made on: a forecast, links that are full already, or nothing."""
-
-    PREDICTIVE = "predictive"
-    REACTIVE = "reactive"
-    OFF = "off"
 
 
 @dataclass
@@ -98,16 +90,17 @@ class Predictor(App):
         self._pool = Pool(scope.horizon, chosen(members), calendar)
         self._history = history
         self._routes = TodaysRoutes()
-        self._links: tuple[LinkKey, ...] = ()
-        self._known: tuple[Pair, ...] = ()
-        self._demands, self._loads = Feed(), Feed()
+        self._feeding = Feeding(history, self._routes, scope.step_s)
         self._worker, self._fitter = self._workers()
         self._asked: Question | None = None
         self._asking: Future[dict[str, Foresight]] | None = None
+        self._asking_steps = 0
         self._waited = 0
-        self._lost_in_a_row = 0
+        self._setbacks = Setbacks()
         self._fit: Future[list[Parameters]] | None = None
         self._fit_at = FIRST_FIT
+        self._fit_steps = 0
+        self._fit_setbacks = Setbacks()
         self._record = TrackRecord()
 
     @staticmethod
@@ -146,7 +139,8 @@ class Predictor(App):
     @handles(ForecastStatusRequest)
     def on_status_request(self, request: ForecastStatusRequest) -> None:
         """Answer how the forecasts did."""
-        self.serve(request, lambda: self._record.status(self._waited))
+        failures = self._setbacks.in_a_row, self._fit_setbacks.in_a_row
+        self.serve(request, lambda: self._record.status(self._waited, *failures))
 
     @handles(RecentLoadsRequest)
     def on_recent_request(self, request: RecentLoadsRequest) -> None:
@@ -154,8 +148,12 @@ class Predictor(App):
         self.serve(request, lambda: self._recent(request))
 
     def _recent(self, request: RecentLoadsRequest) -> Floats:
-        _, values = self._history.matrix()
-        return self._routes.loads(values[:, -request.samples :], self._history.pairs, request.links)
+        times, values = self._history.matrix()
+        # What was measured since the outlook asked about is its future.
+        end = int(np.searchsorted(times, request.until_s + self._scope.step_s / 2))
+        return self._routes.loads(
+            values[:, max(0, end - request.samples) : end], self._history.pairs, request.links
+        )
 
     # -- round the ring -------------------------------------------------------------------------------------
 
@@ -169,7 +167,7 @@ class Predictor(App):
         """Take the demands of a step in and have looked into what is to come."""
         if self._history.append(step.time_s, step.beat, step.demand_mbps):
             self.log.warning("clock=stepped next=the forecast starts over on the new time")
-            self._known, self._links = (), ()
+            self._feeding.forget()
         if self._history.pairs:
             self._foresee(step.time_s, step.beat)
 
@@ -177,69 +175,48 @@ class Predictor(App):
         """Have looked into what comes after the newest sample, which is of this time and beat."""
         self._routes.refresh()
         self._count_outcomes(beat)
-        links = self._routes.links
         if self._mode is not Mode.REACTIVE:
-            self._take_in(time_s, links)
+            self._feeding.take_in(time_s)
         self._routes.changed = False
         self._asked = Question(
             time_s,
             beat,
-            links,
+            self._routes.links,
             self._history.pairs,
             self._history.samples,
             self._routes.carrying,
             self._history.left_out,
         )
         if self._mode is Mode.REACTIVE:
-            self._publish(self._asked, self._as_it_is(self._asked, cold=False))
+            self._say_what_is(self._asked, cold=False)
         else:
-            self._look_ahead()
-            self._start_fit()
-
-    def _take_in(self, time_s: float, links: tuple[LinkKey, ...]) -> None:
-        """Have the forecasts moved on, or begun anew where what they are about has become something else."""
-        pairs = self._history.pairs
-        newest = self._history.newest()
-        if pairs != self._known:
-            self._known = pairs
-            self._demands.begin(self._panel())
-            self._routes.changed = True
-        else:
-            self._demands.add(time_s, newest)
-        if self._routes.changed or links != self._links:
-            self._links = links
-            self._loads.begin(self._load_panel())
-        else:
-            self._loads.add(time_s, self._routes.loads(newest, pairs, links))
-
-    def _panel(self) -> Panel:
-        times, values = self._history.matrix()
-        return Panel(times, values, pair_names(self._history.pairs), self._scope.step_s)
-
-    def _load_panel(self) -> Panel:
-        times, values = self._history.matrix()
-        loads = self._routes.loads(values, self._history.pairs, self._links)
-        return Panel(times, loads, link_names(self._links), self._scope.step_s)
+            self._next_forecast(self._asked)
+            self._next_fit()
 
     # -- forecasts, in another process ----------------------------------------------------------------------
 
-    def _look_ahead(self) -> None:
-        """Ask for a forecast; while one is being made, what is new waits for the next."""
+    def _next_forecast(self, asked: Question) -> None:
+        """A step is over: ask for a forecast; while one is being made, what is new waits for the next."""
         if self._asking is not None:
             self._waited += 1
-            if self._waited > self._scope.late_steps:
-                self._lose_worker(TimeoutError(f"no answer for {self._waited * self._scope.step_s:g} s"))
+            self._asking_steps += 1
+            if self._asking_steps > self._scope.late_steps:
+                self._lose_worker(TimeoutError(f"no answer for {self._asking_steps * self._scope.step_s:g} s"))
             return
-        asked = self._asked
-        assert asked is not None
+        if self._setbacks.in_a_row:
+            self._waited += 1
+        if self._setbacks.still_rests():
+            self._say_what_is(asked, cold=True)
+        else:
+            self._look_ahead(asked)
+
+    def _look_ahead(self, asked: Question) -> None:
         try:
-            asking = self._worker.look_ahead(
-                self._pool, {DEMANDS: self._demands.take(), LOADS: self._loads.take()}
-            )
+            asking = self._worker.look_ahead(self._pool, self._feeding.news())
         except BrokenProcessPool as error:
             self._lose_worker(error)
             return
-        self._asking, self._waited = asking, 0
+        self._asking, self._asking_steps = asking, 0
         asking.add_done_callback(lambda result: self.post(Foreseen(asked, result)))
 
     @handles(Foreseen)
@@ -252,56 +229,64 @@ class Predictor(App):
         if error is not None or event.result.cancelled():
             self._lose_worker(error or RuntimeError("cancelled"))
             return
-        self._lost_in_a_row = 0
+        self._waited = 0
+        if (failures := self._setbacks.over()) > 1:
+            self.log.info("forecast=back failures=%d", failures)
         self._publish(event.asked, event.result.result())
-        if self._asked is not event.asked:
-            self._look_ahead()
+        if self._asked is not None and self._asked is not event.asked:
+            self._look_ahead(self._asked)
 
     def _lose_worker(self, error: BaseException) -> None:
         """Give what is known to a new process, at once: the period is not lost. If that fails too, say what is."""
+        why = self._worker.why(error)
         self._worker.end()
-        self._asking, self._waited = None, 0
+        self._asking = None
         if self._fit is not None and self._fitter is self._worker:
+            self._fit_setbacks.add(why)
             self._fit_again_soon()
         self._record.workers_lost += 1
-        self._lost_in_a_row += 1
-        self.log.warning("forecast=failed error=%r next=another process", error)
-        self._demands.begin(self._panel())
-        self._loads.begin(self._load_panel())
-        if self._lost_in_a_row == 1:
-            self._look_ahead()
-        elif self._asked is not None:
-            self._lost_in_a_row = 0
-            self._publish(self._asked, self._as_it_is(self._asked, cold=True))
+        if self._setbacks.add(why):
+            tried = "at once" if self._setbacks.in_a_row == 1 else "ever more rarely, all is said to stay as it is"
+            self.log.warning(
+                "forecast=failed in_a_row=%d why=%s next=another process %s", self._setbacks.in_a_row, why, tried
+            )
+        self._feeding.begin_anew()
+        if self._asked is None:
+            return
+        if self._setbacks.in_a_row == 1:
+            self._look_ahead(self._asked)
+        else:
+            self._say_what_is(self._asked, cold=True)
 
     def _publish(self, asked: Question, seen: dict[str, Foresight]) -> None:
         outlook = asked.outlook(seen[DEMANDS].forecast, seen[LOADS].forecast)
         for kind, foresight in seen.items():
-            for name, bits in foresight.alarms.items():
-                self.log.warning("anomaly=%s series=%s surprise_bits=%.0f", kind, name, bits)
-            self._record.alarm(asked.time_s, kind, foresight.alarms)
+            for surprise in foresight.surprises:
+                self.log.warning("anomaly=%s series=%s surprise_bits=%.0f", kind, surprise.name, surprise.bits)
+            self._record.alarm(kind, foresight.surprises)
         self._record.expect(outlook, asked.beat)
         self._tell(outlook)
 
     def _tell(self, outlook: Outlook) -> None:
         self.publish(OutlookReady(outlook))
 
-    def _as_it_is(self, asked: Question, *, cold: bool) -> dict[str, Foresight]:
+    def _say_what_is(self, asked: Question, *, cold: bool) -> None:
         """All stays as it was measured last: for certain, or, where it is cold, for want of a forecast."""
-        newest = self._history.newest()
-        loads = self._routes.loads(newest, asked.pairs, asked.links)
+        known = self._history.last_known()
+        loads = self._routes.loads(known, asked.pairs, asked.links)
         step_s, horizon = self._scope.step_s, self._scope.horizon
-        return {
-            DEMANDS: Foresight(constant(pair_names(asked.pairs), newest, step_s, horizon, cold=cold)),
+        said = {
+            DEMANDS: Foresight(constant(pair_names(asked.pairs), known, step_s, horizon, cold=cold)),
             LOADS: Foresight(constant(link_names(asked.links), loads, step_s, horizon, cold=cold)),
         }
+        self._publish(asked, said)
 
     def _count_outcomes(self, beat: int) -> None:
         """Compare what is measured now with what was forecast for it, where that was about the same."""
         step, outlook = self._record.steps_since(beat), self._record.outlook
         if step is None or outlook is None or self._mode is Mode.REACTIVE:
             return
-        if outlook.pairs != self._history.pairs or outlook.pairs != self._known:
+        if outlook.pairs != self._history.pairs or outlook.pairs != self._feeding.pairs:
             return
         newest = self._history.newest()
         self._record.count(DEMANDS, step, newest[:, 0])
@@ -311,13 +296,21 @@ class Predictor(App):
 
     # -- fits, in yet another process -----------------------------------------------------------------------
 
-    def _start_fit(self) -> None:
-        samples = self._history.samples
-        if self._fit is not None or self._history.length < FIRST_FIT or samples < self._fit_at or not self._links:
+    def _next_fit(self) -> None:
+        """A step is over: give a fit up that takes too long, or begin one when it is time for it."""
+        if self._fit is not None:
+            self._fit_steps += 1
+            if self._fit_steps > self._scope.late_fit_steps:
+                self._give_up_fit(TimeoutError(f"not done in {self._fit_steps * self._scope.step_s:g} s"))
             return
+        samples = self._history.samples
+        is_due = self._history.length >= FIRST_FIT and samples >= self._fit_at
+        if not is_due or (panels := self._feeding.panels()) is None:
+            return
+        self._fit_steps = 0
         self._fit_at = min(math.ceil(samples * REFIT_GROWTH), samples + self._scope.refit_most)
         try:
-            self._fit = self._fitter.fit(self._pool, (self._panel(), self._load_panel()))
+            self._fit = self._fitter.fit(self._pool, panels)
         except BrokenProcessPool as error:
             self._give_up_fit(error)
             return
@@ -335,21 +328,23 @@ class Predictor(App):
         if error is not None:
             self._give_up_fit(error)
             return
+        self._fit_setbacks.over()
         demands, loads = event.result.result()
         self.log.info(
             "fit=done samples=%d series=%d", self._history.samples, len(demands.names) + len(loads.names)
         )
-        self._demands.fitted(demands)
-        self._loads.fitted(loads)
+        self._feeding.fitted(demands, loads)
 
     def _give_up_fit(self, error: BaseException) -> None:
         """It may have died while it had nothing to do: another one is tried soon, not at once."""
-        self.log.warning("fit=failed error=%r next=another process after %d samples", error, FIRST_FIT)
+        why = self._fitter.why(error)
+        if self._fit_setbacks.add(why):
+            self.log.warning("fit=failed why=%s next=another process after %d samples", why, FIRST_FIT)
         self._fit_again_soon()
         if self._fitter is not self._worker:
             self._fitter.end()
-        elif isinstance(error, BrokenProcessPool):
-            # What forecast has died with it.
+        elif isinstance(error, BrokenProcessPool | TimeoutError):
+            # What forecast has died with it, or hangs.
             self._lose_worker(error)
 
     def _fit_again_soon(self) -> None:

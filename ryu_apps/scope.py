@@ -23,6 +23,9 @@ LEAST_STEP_S = 60.0
 _SEASONS_NEEDED = 2.0
 """A day or week is learnt once so many of them are known; see forecasting/members/calendar_columns.py."""
 
+_LATE_FIT_S = 600.0
+"""A fit of 2,000 demands and 1,000 links takes 5 minutes of CPU time, 0.1 s each. What takes twice that hangs."""
+
 _LATE_DAY_S = 1800.0
 
 
@@ -38,7 +41,8 @@ class Scope:
     """An outlook of `horizon` steps of step_s seconds, each `periods` polling periods.
 
     kept: samples kept of each demand; most_pairs: demands forecast, the largest. Whoever has not answered for
-    late_steps is taken for dead. A fit is renewed after refit_most samples at the latest.
+    late_steps is taken for dead, and a fit that is not done in late_fit_steps. It is renewed after refit_most
+    samples at the latest.
     """
 
     ahead: Ahead
@@ -48,6 +52,7 @@ class Scope:
     kept: int
     most_pairs: int
     late_steps: int
+    late_fit_steps: int
     refit_most: int
 
     @property
@@ -66,7 +71,11 @@ def periods_ahead(period_s: float) -> Scope:
     """The outlook that stitches are made on."""
     # Enough to fit on, little enough to keep for every demand: a step of the forecasts of 2,000 demands takes a
     # few hundredths of a second, their samples 60 MB.
-    return Scope(Ahead.PERIODS, period_s, 1, HORIZON, kept=2048, most_pairs=2000, late_steps=30, refit_most=900)
+    late_fit_steps = max(2, math.ceil(_LATE_FIT_S / period_s))
+    return Scope(
+        Ahead.PERIODS, period_s, 1, HORIZON, kept=2048, most_pairs=2000,
+        late_steps=30, late_fit_steps=late_fit_steps, refit_most=900,
+    )  # fmt: skip
 
 
 def day_ahead(period_s: float, day_s: float | None) -> Scope | None:
@@ -84,8 +93,9 @@ def day_ahead(period_s: float, day_s: float | None) -> Scope | None:
     # it gives way to everybody.
     late_steps = max(2, math.ceil(_LATE_DAY_S / step_s))
     return Scope(
-        Ahead.DAY, step_s, periods, horizon, kept, most_pairs=500, late_steps=late_steps, refit_most=horizon
-    )
+        Ahead.DAY, step_s, periods, horizon, kept, most_pairs=500,
+        late_steps=late_steps, late_fit_steps=late_steps, refit_most=horizon,
+    )  # fmt: skip
 
 
 def unlearnt(scopes: tuple[Scope, ...], calendar: Calendar) -> list[str]:

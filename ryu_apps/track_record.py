@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
 
 from ryu_apps.events import Alarm, ForecastStatus, Outlook
+from ryu_apps.forecast_worker import Surprise
 from ryu_apps.outcomes import Outcomes
 
 DEMANDS, LOADS = "demands", "loads"
@@ -30,9 +31,9 @@ class TrackRecord:
         """From now on outcomes are of this outlook, which was made at `beat`."""
         self.outlook, self._beat = outlook, beat
 
-    def alarm(self, time_s: float, kind: str, surprises: Mapping[str, float]) -> None:
-        """Note samples that nobody would have expected, in bits by the name of their series."""
-        self._alarms.extend(Alarm(time_s, kind, name, bits) for name, bits in surprises.items())
+    def alarm(self, kind: str, surprises: Iterable[Surprise]) -> None:
+        """Note samples that nobody would have expected."""
+        self._alarms.extend(Alarm(one.time_s, kind, one.name, one.bits) for one in surprises)
 
     def steps_since(self, beat: int) -> int | None:
         """How many steps after the outlook `beat` is; None where it says nothing of that."""
@@ -47,8 +48,8 @@ class TrackRecord:
         forecast = self.outlook.demands if kind == DEMANDS else self.outlook.links
         self._outcomes[kind].count(forecast, step, values)
 
-    def status(self, waited: int) -> ForecastStatus:
-        """Sum it up; an answer is due for `waited` steps."""
+    def status(self, waited: int, failures: int, fit_failures: int) -> ForecastStatus:
+        """Sum it up; see ForecastStatus."""
         demands, loads = self._outcomes[DEMANDS], self._outcomes[LOADS]
         return ForecastStatus(
             demands.shares(),
@@ -57,5 +58,7 @@ class TrackRecord:
             loads.total,
             self.workers_lost,
             waited,
+            failures,
+            fit_failures,
             tuple(self._alarms),
         )

@@ -109,7 +109,7 @@ def backtest(
                 raise typer.BadParameter(f"{target} is read too and would be overwritten", param_hint=option)
             require_writable(target)
         calendar = Calendar(day_s=season_s, events=read_events(events) if events is not None else ())
-        pool = None if members is None else tuple(name.strip() for name in members.split(",") if name.strip())
+        pool = None if members is None else options.names(members)
         forecaster = _forecaster(horizon, calendar, pool, seed)
         with showing.busy(f"reading {file.name}"):
             found = read_series(file, column or (), top, step_s)
@@ -145,11 +145,16 @@ def backtest(
 
 def _forecaster(horizon: int, calendar: Calendar, members: Sequence[str] | None, seed: int) -> Forecasts:
     """Make what is tested; what is wrong here is wrong with an option, not with the file."""
-    from forecasting import MEMBERS, Forecaster, ForecastingError
+    from forecasting import MEMBERS, Forecaster, ForecastingError, SettingError
     from forecasting.backtest import SCORED_LEVELS
+    from forecasting.members import chosen
 
     try:
-        return Forecaster(horizon, calendar=calendar, levels=SCORED_LEVELS, members=members or MEMBERS, seed=seed)
+        pool = MEMBERS if members is None else chosen(members)
+    except SettingError as error:
+        raise BacktestFailed(f"--members: {error}") from error
+    try:
+        return Forecaster(horizon, calendar=calendar, levels=SCORED_LEVELS, members=pool, seed=seed)
     except ForecastingError as error:
         raise BacktestFailed(str(error)) from error
 

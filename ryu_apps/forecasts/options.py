@@ -72,6 +72,11 @@ def link(text: str) -> str:
     return f"{int(found[1], 16):016x}:{int(found[2])}"
 
 
+def names(text: str) -> tuple[str, ...]:
+    """Take A,B apart. An empty name stays one: whoever looks it up says that there is none of it."""
+    return tuple(name.strip() for name in text.split(","))
+
+
 def _number(text: str) -> float | None:
     """A number, or a percentage as a share; None for neither."""
     bare = text.strip().removesuffix("%")

@@ -16,20 +16,27 @@ MOST_ROWS = 20
 
 _SHOWN_LEVELS = (0.05, 0.5, 0.95)
 _UNKNOWN = "-"
+_COLD = "?"
 
 
 def tables(answer: Json, *, every_step: bool) -> list[RenderableType]:
-    """Links and demands with a low, a middle and a high quantile, alarms, and how much came true.
+    """When it was made; links and demands with a low, a middle and a high quantile, alarms, how much came true.
 
     Each when it may be fullest, MOST_ROWS of them; with `every_step` all of them and all their steps.
     """
-    shown: list[RenderableType] = []
+    shown: list[RenderableType] = [
+        f"made {_time(round(answer['age_s']))} ago, at {answer['made']}, of {answer['samples']} samples"
+    ]
     for title, kind in (("Links", "links"), ("Demands", "demands")):
         if series := answer[kind]:
             in_order = sorted(series, key=_fullness, reverse=True)
             made = _every_step if every_step else _fullest_step
             ahead_s = [step * answer["step_s"] for step in answer["steps"]]
             shown.extend(made(title, in_order, ahead_s, _share(answer["threshold_share"])))
+    if any(one["cold"] for kind in ("links", "demands") for one in answer[kind]):
+        shown.append(
+            f"{_COLD} a guess: there are too few samples, or no forecast could be made; see `lockstitch health`"
+        )
     if answer["alarms"]:
         rows = [(one["time"], one["series"], f"{one['surprise_bits']:.0f}") for one in answer["alarms"]]
         shown.append(_table("Not expected", "when", "series", "bits", rows=rows))
@@ -47,7 +54,7 @@ def _fullest_step(
     rows = []
     for one in series[:MOST_ROWS]:
         step = _fullest(one)
-        rows.append((one["name"], _time(ahead_s[step]), *_at(one, step), _share(_filled(one))))
+        rows.append((_name(one), _time(ahead_s[step]), *_at(one, step), _share(_filled(one))))
     columns = ("name", "in", *_columns(threshold), "of capacity")
     shown: list[RenderableType] = [
         _table(f"{title} at their fullest in the next {_time(ahead_s[-1])}, Mbit/s", *columns, rows=rows)
@@ -61,11 +68,15 @@ def _every_step(
     title: str, series: Sequence[Json], ahead_s: Sequence[float], threshold: str
 ) -> list[RenderableType]:
     rows = [
-        (one["name"] if step == 0 else "", f"+{seconds:g}", *_at(one, step))
+        (_name(one) if step == 0 else "", f"+{seconds:g}", *_at(one, step))
         for one in series
         for step, seconds in enumerate(ahead_s)
     ]
     return [_table(f"{title}, Mbit/s", "name", "s", *_columns(threshold), rows=rows)]
+
+
+def _name(one: Json) -> str:
+    return f"{one['name']} {_COLD}" if one["cold"] else str(one["name"])
 
 
 def _columns(threshold: str) -> tuple[str, ...]:

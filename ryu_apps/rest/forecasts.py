@@ -58,6 +58,7 @@ def get_forecasts(
         return ForecastsView(
             ready=False,
             made=None,
+            age_s=None,
             step_s=None,
             steps=[],
             samples=0,
@@ -65,6 +66,7 @@ def get_forecasts(
             came_true=[],
             alarms=[],
             outcomes=0,
+            workers_lost=0,
             links=[],
             demands=[],
         )
@@ -76,12 +78,13 @@ def get_forecasts(
     views = _links(outlook, fabric, rows, threshold_share, steps)
     if link is not None:
         keys = tuple(outlook.link_keys[row] for row in rows)
-        recent = apps.ask(predictor, RecentLoadsRequest(keys, _RECENT[ahead]))
+        recent = apps.ask(predictor, RecentLoadsRequest(keys, _RECENT[ahead], outlook.time_s))
         for view, loads in zip(views, recent, strict=True):
             view.recent_mbps = _numbers(loads)
     return ForecastsView(
         ready=True,
         made=moment(outlook.time_s),
+        age_s=max(0.0, apps.settings.clock() - outlook.time_s),
         step_s=outlook.links.step_s,
         steps=list(steps),
         samples=outlook.samples,
@@ -95,6 +98,7 @@ def get_forecasts(
             for alarm in status.alarms
         ],
         outcomes=status.demand_outcomes + status.load_outcomes,
+        workers_lost=status.workers_lost,
         links=views,
         demands=_demands(outlook, fabric, steps) if link is None else [],
     )
@@ -168,7 +172,11 @@ def _series(forecast: Forecast, row: int, steps: Sequence[int]) -> dict[str, Any
         QuantileView(level=level, mbps=_numbers(forecast.quantiles[row, places, column]))
         for column, level in enumerate(forecast.levels)
     ]
-    return {"mean_mbps": _numbers(forecast.mean[row, places]), "quantiles": quantiles}
+    return {
+        "mean_mbps": _numbers(forecast.mean[row, places]),
+        "quantiles": quantiles,
+        "cold": bool(forecast.cold[row]),
+    }
 
 
 def _places(steps: Sequence[int]) -> npt.NDArray[np.intp]:

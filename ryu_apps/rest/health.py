@@ -53,6 +53,9 @@ router = APIRouter(tags=["health"])
 STALE_PERIODS = 5
 """So many polling periods without a sample, and something is wrong."""
 
+_FAILURES = 2
+"""The first is made good at once by another process."""
+
 _NAMED = 5
 
 
@@ -90,10 +93,11 @@ async def get_health(apps: AppsOf) -> HealthView:
         probe.ask(STITCHER, StitchesRequest()),
         probe.ask(INSTALLER, InstallerStatusRequest()),
     )
-    unsaved, recorder, forecasts, day = await asyncio.gather(
+    unsaved, recorder, forecasts, day_outlook, day = await asyncio.gather(
         probe.ask(STITCHER, UnsavedRequest()),
         probe.ask(RECORDER, RecorderStatusRequest()),
         probe.ask(PREDICTOR, ForecastStatusRequest()),
+        probe.of_day(OutlookRequest()),
         probe.of_day(ForecastStatusRequest()),
     )
     now_s = apps.settings.clock()
@@ -105,8 +109,8 @@ async def get_health(apps: AppsOf) -> HealthView:
         *_of_samples(network, rates, age_s, uptime_s, apps.settings.period_s),
         *_of_installer(network, status),
         *_of_stitches(stitches or ()),
-        *_of_outlook(outlook, forecasts),
-        *_of_day(day),
+        *_of_outlook("forecast", "periods", outlook, forecasts),
+        *_of_outlook("outlook over a day", "steps", day_outlook, day),
         *_of_stores(unsaved or 0, recorder or RecorderStatus()),
     ]
     depths = apps.settings.queue_depths
@@ -167,19 +171,25 @@ def _of_stitches(stitches: Iterable[Stitch]) -> list[str]:
     return [*shown, f"{len(wrong) - _NAMED} more stitches are not up"] if len(wrong) > _NAMED else shown
 
 
-def _of_outlook(outlook: Outlook | None, status: ForecastStatus | None) -> list[str]:
+def _of_outlook(name: str, steps: str, outlook: Outlook | None, status: ForecastStatus | None) -> list[str]:
     reasons = []
     if outlook is not None and outlook.left_out:
-        reasons.append(f"{outlook.left_out} demands are not forecast: only the {len(outlook.pairs)} largest are")
-    if status is not None and status.waited >= STALE_PERIODS:
-        reasons.append(f"the newest forecast is {status.waited} periods old: its process is too slow, or hangs")
+        reasons.append(
+            f"{outlook.left_out} demands are not in the {name}: only the {len(outlook.pairs)} largest are"
+        )
+    if status is None:
+        return reasons
+    if status.failures >= _FAILURES:
+        reasons.append(
+            f"the {name} failed {status.failures} times in a row, all is said to stay as it is; the log says why"
+        )
+    elif status.waited >= STALE_PERIODS:
+        reasons.append(f"the newest {name} is {status.waited} {steps} old: its process is too slow, or hangs")
+    if status.fit_failures:
+        reasons.append(
+            f"the newest fit of the {name} is overdue: {status.fit_failures} in a row failed; the log says why"
+        )
     return reasons
-
-
-def _of_day(status: ForecastStatus | None) -> list[str]:
-    if status is None or status.waited < STALE_PERIODS:
-        return []
-    return [f"the newest outlook over a day is {status.waited} steps old: its process is too slow, or hangs"]
 
 
 def _of_stores(unsaved: int, recorder: RecorderStatus) -> list[str]:

@@ -154,6 +154,9 @@ class SeriesView(BaseModel):
     name: str
     mean_mbps: list[float | None]
     quantiles: list[QuantileView]
+    cold: bool = Field(
+        description="Its spread is a guess: there are too few samples, or no forecast could be made."
+    )
 
 
 class LinkForecastView(SeriesView):
@@ -203,7 +206,8 @@ class ForecastsView(BaseModel):
     """The newest forecast. Not ready: there is none yet, and the lists are empty."""
 
     ready: bool
-    made: datetime | None
+    made: datetime | None = Field(description="The time of the newest sample it was made from.")
+    age_s: float | None = Field(description="How long that is ago, by the clock of the controller.")
     step_s: float | None = Field(description="Seconds from one step to the next; the first is one after `made`.")
     steps: list[int] = Field(
         description="Which steps after `made` all lists of the forecast are of, in their order."
@@ -213,6 +217,9 @@ class ForecastsView(BaseModel):
     came_true: list[CameTrueView]
     alarms: list[AlarmView] = Field(description="The newest ones, oldest first.")
     outcomes: int = Field(description="How many outcomes came_true is made from, since the start.")
+    workers_lost: int = Field(
+        description="How many processes died over a forecast or were given up, since the start."
+    )
     links: list[LinkForecastView]
     demands: list[DemandForecastView]
 

@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.progress import Progress
 from typer.testing import CliRunner
 
-from forecasting import MEMBERS, NEURAL
+import forecasting
+from forecasting import MEMBERS, NEURAL, Forecaster
 from ryu_apps import cli
 from ryu_apps.forecasts import commands
 from ryu_apps.forecasts.fan import fan_of, time_unit
@@ -191,8 +192,22 @@ def test_events_are_taken_from_their_file(series: Path, tmp_path: Path) -> None:
     assert "ends before it starts" in failed(series, "--events", events)
 
 
+def test_seed_and_season_are_those_of_the_forecaster(series: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Forecaster] = []
+
+    def forecaster(*arguments: Any, **options: Any) -> Forecaster:
+        made.append(Forecaster(*arguments, **options))
+        return made[-1]
+
+    monkeypatch.setattr(forecasting, "Forecaster", forecaster)
+    lockstitch("backtest", series, "--members", "last,ewma", "--seed", "7", "--season", "2h")
+    assert [(one.seed, one.calendar.day_s, one.members) for one in made] == [(7, 7200.0, ("last", "ewma"))]
+
+
 @pytest.mark.parametrize(("arguments", "said"), [
-    (("--members", "last,oracle"), "choose from"),
+    (("--members", "last,oracle"), "--members: members ('last', 'oracle'): choose from"),
+    (("--members", ""), "--members: members ('',): choose from"),
+    (("--members", ","), "--members: members ('',): choose from"),
     (("--horizon", "300"), "choose a shorter horizon"),
     (("--train", "60d"), "train on fewer"),
     (("--train", "0.001"), "train on more"),

@@ -142,6 +142,7 @@ def test_a_forecast_is_a_table_of_quantiles(lockstitch: Lockstitch) -> None:
         and "Demands at their fullest" in shown
         and "h1 > h2" in shown
     )
+    assert "ago, at 2026-09-21T14:13:20Z, of 42 samples" in shown and "a guess" not in shown
     assert "+5" in lockstitch("forecast", "--all")
     one = lockstitch("forecast", "--link", "1:10")
     assert "Demands" not in one and "+15" in one and "seconds from now" in one
@@ -320,7 +321,8 @@ def test_the_controller_takes_every_setting(lockstitch: Lockstitch, started: lis
     ("option", "value", "says"),
     [
         ("--members", "oracle", "choose from last, ewma"),
-        ("--members", "", "choose from"),
+        ("--members", "", "--members: members ('',): choose from"),
+        ("--members", ",", "--members: members ('',): choose from"),
         ("--events", "nowhere.csv", "nowhere.csv"),
         ("--holidays", "2026-12-25,Easter", "'Easter' is no date; write them like"),
     ],
@@ -330,6 +332,23 @@ def test_a_forecast_that_cannot_be_made_is_refused_at_the_start(
 ) -> None:
     told = lockstitch("controller", option, value, code=1)
     assert says in told and told.startswith("error:") and started == []
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--season", "inf"),
+        ("--season", "1e300"),
+        ("--season", "31622401"),
+        ("--season", "0"),
+        *((option, "nan") for option in ("--season", "--period", "--utc-offset", "--share", "--probability")),
+        ("--utc-offset", "1e300"),
+    ],
+)
+def test_a_number_out_of_bounds_is_refused_at_the_start(
+    lockstitch: Lockstitch, started: list[Any], option: str, value: str
+) -> None:
+    assert f"Invalid value for '{option}'" in lockstitch("controller", option, value, code=2) and started == []
 
 
 def test_a_holiday_is_a_whole_local_day(lockstitch: Lockstitch, started: list[Any]) -> None:

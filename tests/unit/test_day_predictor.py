@@ -18,7 +18,7 @@ from ryu_apps.predictor import FIRST_FIT, Fitted, Foreseen, Predictor
 from ryu_apps.scope import day_ahead
 from ryu_apps.store import HistoryStore
 from stitching.network import Host, Link, Network
-from tests.unit.test_predictor import kill
+from tests.unit.test_predictor import kill, status_of
 
 A, B = "02:00:00:00:00:0a", "02:00:00:00:00:0b"
 ANSWER_S = 60.0
@@ -118,9 +118,9 @@ def test_one_process_forecasts_and_fits(bench: Bench) -> None:
         if beat % SCOPE.periods == 0:
             bench.answered(Foreseen)
     bench.answered(Fitted)
-    assert bench._demands.parameters is not None
+    assert bench._feeding.demands.parameters is not None
     assert bench._fitter is bench._worker
-    status = bench._record.status(bench._waited)
+    status = status_of(bench)
     assert (status.workers_lost, status.alarms) == (0, ())
 
 
@@ -182,7 +182,7 @@ def test_a_past_that_cannot_be_read_is_done_without(tmp_path: Path) -> None:
 def test_a_past_that_takes_too_long_is_done_without(monkeypatch: pytest.MonkeyPatch) -> None:
     bench = made("sqlite:///slow.db")
     monkeypatch.setattr(bench._worker, "recall", lambda *_: Future())
-    monkeypatch.setattr(bench, "_look_ahead", lambda: None)
+    monkeypatch.setattr(bench, "_look_ahead", lambda _: None)
     for beat in range(1, 5):
         bench.measure(beat, 9.0)
     assert bench._history.length == 2

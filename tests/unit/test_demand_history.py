@@ -105,3 +105,26 @@ def test_one_sample_of_a_clock_that_was_ahead_does_not_hide_the_others(tmp_path:
     assert store.flush()
     assert (store.newest_s(), store.newest_s(6003.0)) == (9999999.0, 6002.0)
     store.close()
+
+
+def test_a_demand_that_is_gone_is_kept_as_long_as_a_sample_of_it_is() -> None:
+    history = DemandHistory(1.0, capacity=100, most_pairs=10)
+    history.append(1.0, 1, {A: 1.0, B: 2.0})
+    for beat in range(2, 101):
+        history.append(float(beat), beat, {A: 1.0})
+    assert list(history.pairs) == [A, B]
+    for beat in range(101, 102 + CHOOSE_EVERY):
+        history.append(float(beat), beat, {A: 1.0})
+    assert list(history.pairs) == [A] and np.isfinite(history.matrix()[1]).all()
+
+
+def test_where_all_demands_are_gone_the_last_ones_stay() -> None:
+    history = DemandHistory(1.0, capacity=100, most_pairs=10)
+    history.append(1.0, 1, {A: 1.0})
+    for beat in range(2, 300):
+        history.append(float(beat), beat, {})
+    assert history.pairs == (A,) and history.last_known().tolist() == [[0.0]]
+
+
+def test_what_was_known_last_is_the_newest_sample_that_there_is() -> None:
+    assert filled({A: 1.0, B: 4.0}, {A: 2.0, B: 3.0}, {B: 5.0}).last_known().tolist() == [[2.0], [5.0]]

@@ -26,6 +26,7 @@ def series(name: str, mbps: float | None, **fields: Any) -> dict[str, Any]:
         "dst_port": 1,
         "recent_mbps": [float(at) for at in range(60)],
         "prob_above": [0.25] * STEPS,
+        "cold": False,
         **fields,
     }
 
@@ -33,6 +34,9 @@ def series(name: str, mbps: float | None, **fields: Any) -> dict[str, Any]:
 def answer(*links: dict[str, Any], demands: int = 0) -> dict[str, Any]:
     return {
         "ready": True,
+        "made": "2026-09-21T14:13:20Z",
+        "age_s": 3.2,
+        "samples": 42,
         "step_s": 1.0,
         "steps": list(range(1, STEPS + 1)),
         "threshold_share": 0.9,
@@ -93,14 +97,39 @@ def test_the_fullest_links_come_first_and_those_of_unknown_capacity_last() -> No
         )
     )
     assert names(shown) == ["small", "large", "unknown", "gone"]
-    assert "Links at their fullest in the next 8 s" in shown[0] and "90%" in next(
+    assert "Links at their fullest in the next 8 s" in shown[1] and "90%" in next(
         line for line in shown if "small" in line
     )
 
 
+def test_it_is_said_when_it_was_made_and_what_of_it_is_a_guess() -> None:
+    sure, guess = series("sure", 5.0), series("guess", 9.0, cold=True)
+    shown = lines(answer(sure, guess))
+    assert shown[0] == "made 3 s ago, at 2026-09-21T14:13:20Z, of 42 samples"
+    assert any(line.startswith("│ guess ? ") for line in shown) and any(
+        line.startswith("│ sure  ") for line in shown
+    )
+    assert "? a guess: there are too few samples" in "\n".join(shown)
+    assert any(line.startswith("│ guess ? ") for line in lines(answer(guess), every_step=True))
+    assert "guess" not in "\n".join(lines(answer(sure)))
+
+
+def test_alarms_and_what_came_true_are_tables() -> None:
+    shown = lines(
+        answer(series("busy", 5.0))
+        | {
+            "alarms": [{"time": "2026-09-21T14:13:20Z", "series": "a>b", "surprise_bits": 33.4}],
+            "outcomes": 9,
+            "came_true": [{"interval": 0.8, "demands": 0.79, "links": 0.61}],
+        }
+    )
+    rows = [re.findall(r"[^│ ]+", line) for line in shown]
+    assert ["2026-09-21T14:13:20Z", "a>b", "33"] in rows and ["80%", "79%", "61%"] in rows
+
+
 def test_a_table_fits_a_screen_and_says_how_many_more_there_are() -> None:
     shown = lines(answer(demands=28))
-    assert names(shown)[:2] == ["d27", "d26"] and len(names(shown)) == outlook.MOST_ROWS and len(shown) < 30
+    assert names(shown)[:2] == ["d27", "d26"] and len(names(shown)) == outlook.MOST_ROWS and len(shown) < 31
     assert shown[-1] == "and 8 more that will be less full; --all shows every one at every step"
     assert not any("more" in line for line in lines(answer(demands=20)))
 
@@ -139,3 +168,6 @@ def test_the_picture_of_a_link_is_drawn(lockstitch: Lockstitch, tmp_path: Path) 
     pytest.importorskip("matplotlib")
     lockstitch("--link", "1:1", "--plot", tmp_path / "link.png")
     assert (tmp_path / "link.png").read_bytes().startswith(b"\x89PNG")
+    lockstitch("--link", "1:1", "--plot", tmp_path / "link.svg")
+    drawn = (tmp_path / "link.svg").read_text()
+    assert "FillBetweenPolyCollection" in drawn and drawn.count('id="line2d_') > 10, "bands, lines and ticks"

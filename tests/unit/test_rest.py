@@ -6,9 +6,18 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import pytest
 
-from ryu_apps.events import CreateStitch, Rates, RecorderStatus, SetCapacities
+from ryu_apps.events import (
+    Alarm,
+    CreateStitch,
+    ForecastStatus,
+    Rates,
+    RecentLoadsRequest,
+    RecorderStatus,
+    SetCapacities,
+)
 from ryu_apps.rest.api import create_api
 from ryu_apps.rest.apps import ApiSettings
 from ryu_apps.store import StoreError
@@ -222,6 +231,7 @@ def test_forecasts_say_that_there_is_none_yet(call: Caller) -> None:
 
 def test_forecasts_have_quantiles_per_step(call: Caller, controller: FakeController) -> None:
     controller.outlook = outlook()
+    controller.forecasts = replace(controller.forecasts, workers_lost=3)
     answer = call("GET", "/v1/forecasts").json()
     assert (answer["ready"], answer["samples"], answer["step_s"]) == (True, 42, 5.0)
     link = answer["links"][0]
@@ -229,6 +239,7 @@ def test_forecasts_have_quantiles_per_step(call: Caller, controller: FakeControl
     assert [quantile["level"] for quantile in link["quantiles"]] == [0.1, 0.5, 0.9]
     assert link["quantiles"][0]["mbps"][0] == 1.0
     assert link["mean_mbps"] == link["quantiles"][1]["mbps"]
+    assert (answer["made"], answer["age_s"], answer["workers_lost"]) == ("2026-09-21T14:13:20Z", 60.0, 3)
     demand = answer["demands"][0]
     assert (demand["name"], demand["source"]["mac"]) == ("h1 > h2", MACS[0])
     assert demand["mean_mbps"] == [1.0, None, 3.0]
@@ -249,6 +260,42 @@ def test_forecasts_of_one_link(call: Caller, controller: FakeController) -> None
     assert answer["links"][0]["recent_mbps"] == [2.5] * 60
     assert call("GET", "/v1/forecasts").json()["links"][0]["recent_mbps"] == []
     assert problem(call("GET", f"/v1/forecasts?link={ONE}:99"), 404)["field"] == "link"
+
+
+def test_recent_loads_end_where_the_forecast_begins(call: Caller, controller: FakeController) -> None:
+    controller.outlook = outlook()
+    call("GET", f"/v1/forecasts?link={ONE}:10")
+    (recent,) = (request for request in controller.asked if isinstance(request, RecentLoadsRequest))
+    assert recent.until_s == NOW_S
+
+
+def test_forecasts_say_which_of_them_are_a_guess(call: Caller, controller: FakeController) -> None:
+    known = outlook()
+    controller.outlook = replace(known, links=replace(known.links, cold=np.array([False, True])))
+    answer = call("GET", "/v1/forecasts").json()
+    assert [one["cold"] for one in (*answer["links"], *answer["demands"])] == [False, True, False]
+
+
+def test_forecasts_tell_what_nobody_would_have_expected(call: Caller, controller: FakeController) -> None:
+    controller.outlook = outlook()
+    controller.forecasts = replace(controller.forecasts, alarms=(Alarm(NOW_S, "loads", "a>b", 20.04),))
+    assert call("GET", "/v1/forecasts").json()["alarms"] == [
+        {"time": "2026-09-21T14:13:20Z", "series": "a>b", "surprise_bits": 20.0}
+    ]
+
+
+@pytest.mark.parametrize("which", ["forecasts", "day_forecasts"])
+def test_health_tells_of_forecasts_and_fits_that_fail(
+    call: Caller, controller: FakeController, which: str
+) -> None:
+    def reasons(*, failures: int = 0, waited: int = 0, fit_failures: int = 0) -> str:
+        status = ForecastStatus({}, 0, {}, 0, waited=waited, failures=failures, fit_failures=fit_failures)
+        setattr(controller, which, status)
+        return "\n".join(call("GET", "/v1/health").json()["reasons"])
+
+    assert "row" not in reasons(failures=1), "another process makes it good"
+    assert "failed 2 times in a row, all is said to stay as it is" in reasons(failures=2, waited=9)
+    assert "is overdue: 1 in a row failed" in reasons(fit_failures=1)
 
 
 def test_a_day_ahead_of_all_links_is_given_at_every_twelfth_step(call: Caller, controller: FakeController) -> None:
@@ -385,7 +432,11 @@ def test_what_could_not_be_stored_is_a_problem_with_its_remedy(call: Caller, con
 
 def test_health_says_when_there_are_too_many_demands(call: Caller, controller: FakeController) -> None:
     controller.outlook = replace(outlook(), left_out=7)
-    assert any("7 demands are not forecast" in reason for reason in call("GET", "/v1/health").json()["reasons"])
+    controller.day_outlook = replace(outlook(), left_out=8)
+    reasons = "\n".join(call("GET", "/v1/health").json()["reasons"])
+    assert (
+        "7 demands are not in the forecast" in reasons and "8 demands are not in the outlook over a day" in reasons
+    )
 
 
 def test_the_description_names_every_path_and_its_problems(call: Caller) -> None:

@@ -39,12 +39,12 @@ CEILING_MBPS = POLICY.share * CAPACITY_MBPS
 Loads = npt.NDArray[np.float64]
 
 
-def forecast(names: tuple[object, ...], mean: Loads, deviation: float) -> Forecast:
+def forecast(names: tuple[object, ...], mean: Loads, deviation: float, *, cold: bool = False) -> Forecast:
     """One step ahead, normal around the mean."""
     steps = np.asarray(mean, dtype=np.float64).reshape(len(names), 1)
     around = np.array([NormalDist().inv_cdf(level) for level in LEVELS]) * deviation
     quantiles = np.maximum(steps[:, :, None] + around, 0.0)
-    return Forecast(tuple(map(str, names)), 1.0, LEVELS, steps, quantiles, np.zeros(len(names), dtype=np.bool_))
+    return Forecast(tuple(map(str, names)), 1.0, LEVELS, steps, quantiles, np.full(len(names), cold))
 
 
 @dataclass
@@ -54,6 +54,7 @@ class World:
     network: Network
     directory: Directory
     deviation: float = 0.0
+    cold: bool = False
     trigger: Trigger = field(default_factory=lambda: Trigger(POLICY))
     stitches: dict[int, Stitch] = field(default_factory=dict)
     resources: Resources[LinkKey] = field(default_factory=Resources)
@@ -71,7 +72,11 @@ class World:
         matrix = np.array([demands[pair] for pair in pairs], dtype=np.float64).reshape(-1, 1)
         routed = stitched_routes(self.routes, self.stitches.values())
         loads = link_loads(matrix, pairs, self.links, routed)
-        return pairs, forecast(self.links, loads, self.deviation), forecast(pairs, matrix, self.deviation)
+        return (
+            pairs,
+            forecast(self.links, loads, self.deviation, cold=self.cold),
+            forecast(pairs, matrix, self.deviation, cold=self.cold),
+        )
 
     def decide(self, now_s: float, demands: Mapping[Pair, float]) -> list[Decision]:
         pairs, of_links, of_demands = self.forecasts(demands)
@@ -182,6 +187,15 @@ def test_a_link_that_is_only_likely_to_be_full_is_relieved_before_it_is() -> Non
     assert decision.probability == pytest.approx(1 - NormalDist(8.8, 1.0).cdf(9.0), abs=0.03)
     wary = replace(lab.world, trigger=Trigger(replace(POLICY, probability=0.5)))
     assert wary.decide(0.0, demands) == []
+
+
+def test_on_a_guess_only_what_is_expected_counts_not_its_spread() -> None:
+    lab = triangle(deviation=1.0)
+    lab.world.cold = True
+    assert lab.world.decide(0.0, lab.demands(2.2, 2.2, 2.2, 2.2)) == []
+    (decision,) = lab.world.decide(1.0, lab.demands(0.5, 1.5, 4.1, 4.0))
+    assert isinstance(decision, Establish)
+    assert decision.request.bandwidth_mbps == 4.1, "not what it might be at the most"
 
 
 def test_nothing_is_stitched_over_the_link_that_is_to_be_relieved_even_where_it_has_a_little_room() -> None:

@@ -18,8 +18,10 @@ from mininet_topos.ovs import vsctl
 from mininet_topos.topology import line
 from tests.system.conftest import eventually
 
+# A shell that runs the tests in the background has its children ignore Ctrl-C.
 OWNER = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from mininet_topos.lab import Lab
 from mininet_topos.topology import line
 with Lab(line(2), controller=None) as lab:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import fcntl
 import logging
 import os
@@ -48,6 +49,10 @@ FULL_SHARE = 0.98
 
 RELEASE_RATIO = 0.7
 """A stitch is let go when the shortest way would stay under this part of the share at which links are relieved."""
+
+
+_M_ARENA_MAX = -8
+"""Of mallopt(3)."""
 
 
 class StartError(RuntimeError):
@@ -96,6 +101,7 @@ def run(settings: Settings) -> None:
 @contextlib.contextmanager
 def started(settings: Settings) -> Iterator[tuple[int, int]]:
     """A running controller; gives the ports it listens on. Raises StartError."""
+    _share_arenas()
     settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
     # Threads hand small pieces of work to each other all the time: waiting 5 ms for the interpreter would add up.
     sys.setswitchinterval(0.0005)
@@ -217,6 +223,12 @@ def _tell_outlooks(settings: Settings) -> None:
 def _queue_depths() -> dict[str, int]:
     """How many events wait for each app."""
     return {name: app.events.qsize() for name, app in AppManager.get_instance().applications.items()}
+
+
+def _share_arenas() -> None:
+    """Have all threads share two arenas of memory: with one for each, what is freed is lost to the others."""
+    with contextlib.suppress(AttributeError):  # not glibc
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
 
 
 @contextlib.contextmanager

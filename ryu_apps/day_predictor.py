@@ -21,6 +21,10 @@ from ryu_apps.scope import Scope
 from ryu_apps.step_means import Step, StepMeans
 
 
+WAIT_S = 15.0
+"""After the start nothing is read for so long: links are measured and switches compared, and tomorrow can wait."""
+
+
 @dataclass
 class Recalled(Event):
     """The stored demands have been read, or could not be."""
@@ -33,12 +37,15 @@ class DayPredictor(Predictor):
 
     _EVENTS: ClassVar[list[type]] = []
 
-    def __init__(self, *args: Any, scope: Scope, stored: str | None = None, **kwargs: Any) -> None:
-        """`stored` is the URL of a database with demands of the time that the scope keeps."""
+    def __init__(
+        self, *args: Any, scope: Scope, stored: str | None = None, wait_s: float = WAIT_S, **kwargs: Any
+    ) -> None:
+        """`stored` is the URL of a database with demands of the time that the scope keeps, read after wait_s."""
         history = DemandHistory(scope.step_s, scope.kept, scope.most_pairs)
         super().__init__(*args, mode=Mode.PREDICTIVE, scope=scope, history=history, **kwargs)
         self._means = StepMeans(scope.periods)
-        self._stored = stored
+        self._stored, self._wait_s = stored, wait_s
+        self._first_s: float | None = None
         self._reading: Future[Past | None] | None = None
         self._held: list[Step] = []
         self._now_s = 0.0
@@ -56,11 +63,13 @@ class DayPredictor(Predictor):
     def on_rates(self, event: RatesMeasured) -> None:
         """A period is over: add its demands up, and look ahead when a step is over too."""
         self._now_s = event.rates.time_s
-        if self._stored is not None:
+        if self._first_s is None:
+            self._first_s = self._now_s
+        if self._stored is not None and not 0 <= self._now_s - self._first_s < self._wait_s:
             self._read(self._stored)
             self._stored = None
         for step in self._means.add(event.rates):
-            if self._reading is None:
+            if self._reading is None and self._stored is None:
                 self._step_over(step)
             else:
                 self._held.append(step)

@@ -89,7 +89,7 @@ def test_after_a_restart_a_day_ahead_is_forecast_from_what_was_stored(fabric: Fa
     assert fabric.lab.ping("hs1", "hs3")
     controller.stop()
     controller.restart()
-    day = wait_until(lambda: ready_day(fabric), 40.0, lambda: controller.log_tail())
+    day = wait_until(lambda: ready_day(fabric), 60.0, lambda: controller.log_tail())
     assert (day["step_s"], day["steps"]) == (300.0, list(range(12, 289, 12)))
     assert {link["name"] for link in day["links"]} == {
         f"{ends[0]}:{ends[1]}" for ends in controller.links()

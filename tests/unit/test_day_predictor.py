@@ -35,10 +35,11 @@ SCOPE = _SCOPE
 class Bench(DayPredictor):
     """One on the test's own thread: events to itself wait until the test hands them in."""
 
-    def __init__(self, stored: str | None = None) -> None:
+    def __init__(self, stored: str | None = None, wait_s: float = 0.0) -> None:
         self.told: list[Event] = []
         self.posted: queue.Queue[Event] = queue.Queue()
-        super().__init__(scope=SCOPE, calendar=Calendar(day_s=DAY_S), members=("last", "ewma"), stored=stored)
+        calendar, members = Calendar(day_s=DAY_S), ("last", "ewma")
+        super().__init__(scope=SCOPE, calendar=calendar, members=members, stored=stored, wait_s=wait_s)
 
     def publish(self, occurred: Event) -> None:
         self.told.append(occurred)
@@ -69,8 +70,8 @@ class Bench(DayPredictor):
         return request.future.result(0)
 
 
-def made(stored: str | None = None) -> Bench:
-    bench = Bench(stored)
+def made(stored: str | None = None, wait_s: float = 0.0) -> Bench:
+    bench = Bench(stored, wait_s)
     links = {key: Link(key, 10.0, 1.0) for key in ((1, 2, 2, 1), (2, 1, 1, 2))}
     bench.on_network(NetworkChanged(Network({1: {}, 2: {}}, links, {A: Host(A, 1, 10), B: Host(B, 2, 10)})))
     return bench
@@ -162,6 +163,19 @@ def test_steps_that_end_while_the_past_is_read_are_not_lost(stored: str) -> None
         assert bench._history.length == 0
         bench.answered(Recalled)
         assert (bench._history.length, bench._history.newest().tolist()) == (22, [[9.0]])
+    finally:
+        bench._worker.end()
+
+
+def test_it_does_not_read_while_the_controller_starts_and_loses_no_step_over_that(stored: str) -> None:
+    bench = made(stored, wait_s=2.5 * PERIOD_S)
+    try:
+        for beat in (1, 2, 3):
+            bench.measure(beat, 9.0)
+            assert not bench._worker.pids and bench._history.length == 0
+        bench.measure(4, 9.0)
+        bench.answered(Recalled)
+        assert bench._history.length > 21 and bench._history.newest().tolist() == [[9.0]]
     finally:
         bench._worker.end()
 

@@ -20,7 +20,6 @@ from ryu_apps.recall import Past
 from ryu_apps.scope import Scope
 from ryu_apps.step_means import Step, StepMeans
 
-
 WAIT_S = 15.0
 """After the start nothing is read for so long: links are measured and switches compared, and tomorrow can wait."""
 

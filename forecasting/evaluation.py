@@ -10,6 +10,7 @@ import numpy.typing as npt
 from forecasting import scores
 from forecasting.errors import SettingError
 from forecasting.forecast import Forecast
+from forecasting.members.logs import filled_forward
 from forecasting.panel import BoolArray, FloatArray
 
 INTERVALS = (0.5, 0.8, 0.9, 0.95)
@@ -122,7 +123,8 @@ class LastValueIntervals:
 
     def issue(self, values: FloatArray, origins: npt.NDArray[np.int64]) -> Issued:
         """Give what last value forecasts of `values` (n, T) at `origins` (O,)."""
-        last = _filled(values)[:, origins]
+        # Before its first sample a series is forecast as 0.
+        last = np.nan_to_num(filled_forward(values))[:, origins]
         mean = np.repeat(last[:, :, None], self._horizon, axis=2)
         quantiles = mean[..., None] + self._offsets[:, None]
         quantiles = np.where(self._negative[:, None, None, None], quantiles, np.maximum(quantiles, 0.0))
@@ -140,10 +142,3 @@ def _quantiles_of_sorted(ordered: FloatArray) -> FloatArray:
     mixed = (1.0 - share) * np.take_along_axis(ordered, low, axis=1)
     mixed += share * np.take_along_axis(ordered, high, axis=1)
     return np.where(known > 0, mixed, 0.0)
-
-
-def _filled(values: FloatArray) -> FloatArray:
-    """Each gap filled with the last sample before it; NaN before the first, which forecasts call 0."""
-    place = np.where(np.isfinite(values), np.arange(values.shape[1]), 0)
-    np.maximum.accumulate(place, axis=1, out=place)
-    return np.nan_to_num(np.take_along_axis(values, place, axis=1))

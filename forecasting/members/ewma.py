@@ -28,7 +28,7 @@ def fit(panel: Panel, settings: Settings) -> Arrays:
     levels = np.empty((points, n, _CANDIDATES.size))
     level = np.full((n, _CANDIDATES.size), np.nan)
     for index in range(points):
-        level = _moved(level, rows[:, index, None], _CANDIDATES)
+        level = follow(level, rows[:, index, None], _CANDIDATES)
         levels[index] = level
     total = np.zeros((n, _CANDIDATES.size))
     for ahead in {1, settings.horizon}:
@@ -53,7 +53,7 @@ class Ewma:
 
     def step(self, sample: Sample) -> None:
         """Move the averages on."""
-        self._level = _moved(self._level, sample.values, self._weight)
+        self._level = follow(self._level, sample.values, self._weight)
 
     def forget(self, series: BoolArray) -> None:
         """Begin anew with the next sample of `series` (n,)."""
@@ -64,7 +64,7 @@ class Ewma:
         return np.repeat(self._level[:, None], times.size, axis=1)
 
 
-def _moved(level: FloatArray, values: FloatArray, weight: FloatArray) -> FloatArray:
+def follow(level: FloatArray, values: FloatArray, weight: FloatArray | float) -> FloatArray:
     """Move averages on by one sample: NaN leaves them, the first sample is the average."""
     moved = np.where(np.isnan(level), values, level + weight * (values - level))
     return np.where(np.isnan(values), level, moved)

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from forecasting.calendar import Calendar, harmonics
+from forecasting.members.ewma import follow
 from forecasting.panel import BoolArray, FloatArray
 from forecasting.settings import Settings
 
@@ -139,8 +140,8 @@ class Inputs:
         self._slow_weight = np.where(moved, _SLOW_MEMORY * self._slow_weight + 1.0, self._slow_weight)
         self._age = np.where(missing, self._age + 1.0, 0.0)
         self.base = np.where(missing, self.base, values)
-        self._fast = _follow(self._fast, values, _FAST)
-        self._level = _follow(self._level, values, _SLOW)
+        self._fast = follow(self._fast, values, _FAST)
+        self._level = follow(self._level, values, _SLOW)
         level = np.abs(np.nan_to_num(self._level))
         slow = (_PRIOR_MOVE * level + self._slow_move) / (1.0 + self._slow_weight)
         recent = (2.0 * slow + self._move) / (2.0 + self._weight)
@@ -171,9 +172,9 @@ class Inputs:
         given = np.full(wanted, np.nan)
         shared = min(wanted[1], columns.shape[1])
         given[:, :shared] = columns[:, :shared]
-        self._column_mean = _follow(self._column_mean, given, _SLOW)
+        self._column_mean = follow(self._column_mean, given, _SLOW)
         away = given - self._column_mean
-        self._column_move = np.nan_to_num(_follow(self._column_move, np.abs(away), _SLOW))
+        self._column_move = np.nan_to_num(follow(self._column_move, np.abs(away), _SLOW))
         known = np.isfinite(given) & (self._column_move > 0.0)
         unit = np.where(known, self._column_move, 1.0)
         return np.concatenate([np.where(known, np.arcsinh(away / unit), 0.0), np.isfinite(given)], axis=1)
@@ -224,9 +225,9 @@ class _DayProfile:
         length = len(self._ring)
         if slot != self._slot:
             yesterday = self._ring[(slot - self._slots) % length]
-            self._ring[slot % length] = _follow(yesterday, values, _NEWEST_DAY)
+            self._ring[slot % length] = follow(yesterday, values, _NEWEST_DAY)
         else:
-            self._ring[slot % length] = _follow(self._ring[slot % length], values, self._weight)
+            self._ring[slot % length] = follow(self._ring[slot % length], values, self._weight)
         self._slot = slot
         here = self._read(slot, 0)
         parts = [np.isfinite(here).astype(np.float64), 0.5 * np.arcsinh((base - here) / unit)]
@@ -249,8 +250,3 @@ def events_of(calendar: Calendar, kind: str, times: FloatArray, step_s: float) -
     return Calendar(calendar.day_s, calendar.days_a_week, calendar.utc_offset_s, events=found).event_columns(
         times, step_s
     )
-
-
-def _follow(level: FloatArray, values: FloatArray, weight: float) -> FloatArray:
-    moved = np.where(np.isnan(level), values, level + weight * (values - level))
-    return np.where(np.isnan(values), level, moved)

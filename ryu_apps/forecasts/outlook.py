@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.console import RenderableType
-from rich.markup import escape
-from rich.table import Table
+
+from ryu_apps.shown import number, share, table
 
 Json = Mapping[str, Any]
 
@@ -15,7 +15,6 @@ MOST_ROWS = 20
 """Series in a table, unless all are asked for."""
 
 _SHOWN_LEVELS = (0.05, 0.5, 0.95)
-_UNKNOWN = "-"
 _COLD = "?"
 
 
@@ -32,19 +31,19 @@ def tables(answer: Json, *, every_step: bool) -> list[RenderableType]:
             in_order = sorted(series, key=_fullness, reverse=True)
             made = _every_step if every_step else _fullest_step
             ahead_s = [step * answer["step_s"] for step in answer["steps"]]
-            shown.extend(made(title, in_order, ahead_s, _share(answer["threshold_share"])))
+            shown.extend(made(title, in_order, ahead_s, share(answer["threshold_share"])))
     if any(one["cold"] for kind in ("links", "demands") for one in answer[kind]):
         shown.append(
             f"{_COLD} a guess: there are too few samples, or no forecast could be made; see `lockstitch health`"
         )
     if answer["alarms"]:
         rows = [(one["time"], one["series"], f"{one['surprise_bits']:.0f}") for one in answer["alarms"]]
-        shown.append(_table("Not expected", "when", "series", "bits", rows=rows))
+        shown.append(table("Not expected", "when", "series", "bits", rows=rows))
     if answer["outcomes"]:
         true = [
-            (f"{one['interval']:.0%}", _share(one["demands"]), _share(one["links"])) for one in answer["came_true"]
+            (f"{one['interval']:.0%}", share(one["demands"]), share(one["links"])) for one in answer["came_true"]
         ]
-        shown.append(_table("How much came true of late", "interval", "demands", "links", rows=true))
+        shown.append(table("How much came true of late", "interval", "demands", "links", rows=true))
     return shown
 
 
@@ -54,10 +53,10 @@ def _fullest_step(
     rows = []
     for one in series[:MOST_ROWS]:
         step = _fullest(one)
-        rows.append((_name(one), _time(ahead_s[step]), *_at(one, step), _share(_filled(one))))
+        rows.append((_name(one), _time(ahead_s[step]), *_at(one, step), share(_filled(one))))
     columns = ("name", "in", *_columns(threshold), "of capacity")
     shown: list[RenderableType] = [
-        _table(f"{title} at their fullest in the next {_time(ahead_s[-1])}, Mbit/s", *columns, rows=rows)
+        table(f"{title} at their fullest in the next {_time(ahead_s[-1])}, Mbit/s", *columns, rows=rows)
     ]  # fmt: skip
     if left := len(series) - len(rows):
         shown.append(f"and {left} more that will be less full; --all shows every one at every step")
@@ -72,7 +71,7 @@ def _every_step(
         for one in series
         for step, seconds in enumerate(ahead_s)
     ]
-    return [_table(f"{title}, Mbit/s", "name", "s", *_columns(threshold), rows=rows)]
+    return [table(f"{title}, Mbit/s", "name", "s", *_columns(threshold), rows=rows)]
 
 
 def _name(one: Json) -> str:
@@ -86,7 +85,7 @@ def _columns(threshold: str) -> tuple[str, ...]:
 def _at(one: Json, step: int) -> tuple[str, ...]:
     levels = {quantile["level"]: quantile["mbps"] for quantile in one["quantiles"]}
     values = [one["mean_mbps"][step], *(levels[_nearest(level, levels)][step] for level in _SHOWN_LEVELS)]
-    return (*(_number(value) for value in values), _share((one.get("prob_above") or {step: None})[step]))
+    return (*(number(value) for value in values), share((one.get("prob_above") or {step: None})[step]))
 
 
 def _fullest(one: Json) -> int:
@@ -110,27 +109,9 @@ def _nearest(wanted: float, levels: Iterable[float]) -> float:
     return min(levels, key=lambda level: abs(level - wanted))
 
 
-def _table(title: str, *columns: str, rows: Iterable[tuple[object, ...]]) -> Table:
-    table = Table(title=title, title_justify="left")
-    for column in columns:
-        # Folded, not cut: what stands in a table can be copied from it.
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(escape(str(cell)) for cell in row))
-    return table
-
-
 def _time(seconds: float) -> str:
     """A time in the unit that people would say it in."""
     for unit_s, unit in ((3600.0, "h"), (60.0, "min")):
         if seconds >= 2 * unit_s:
             return f"{seconds / unit_s:.3g} {unit}"
     return f"{seconds:g} s"
-
-
-def _number(value: float | None) -> str:
-    return _UNKNOWN if value is None else f"{value:.4g}"
-
-
-def _share(value: float | None) -> str:
-    return _UNKNOWN if value is None else f"{value:.0%}"

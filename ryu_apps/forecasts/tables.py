@@ -15,15 +15,14 @@ from rich.table import Table
 from forecasting import scores
 from forecasting.backtest import BacktestResult, Spent
 from forecasting.evaluation import Scores
+from ryu_apps import shown
 from ryu_apps.forecasts.clock import FloatArray
 
-MOST_NOTES = 6
 WORSE = 1.02
 """A mean absolute error this much above that of last value is worse, not as good."""
 LEAST_A_DAY = 20
 """Of fewer outcomes the share inside an interval of 95 % says nothing of a day."""
 
-_UNKNOWN = "-"
 _RATIOS = "error / last value's: the median of each series' own ratio, not the ratio of the medians above it"
 _MANY = 100
 _ROWS = (
@@ -72,8 +71,7 @@ def backtest(result: BacktestResult, notes: Sequence[str], used: Used | None = N
     )
     if len(result.panel.names) > 1:
         table.caption, table.caption_justify = _RATIOS, "left"
-    shown = [f"[dim]note: {escape(note)}[/]" for note in (*_own_notes(result, used), *notes[:MOST_NOTES])]
-    return [table, _times(result), *shown]
+    return [table, _times(result), *shown.notes((*_own_notes(result, used), *notes))]
 
 
 def backtest_json(
@@ -186,7 +184,7 @@ def _at(values: FloatArray, step: int) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:.3f}" if math.isfinite(value) else _UNKNOWN
+    return f"{value:.3f}" if math.isfinite(value) else shown.UNKNOWN
 
 
 def _lists(by_name: dict[str, FloatArray]) -> dict[str, list[float | None]]:

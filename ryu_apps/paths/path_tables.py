@@ -17,7 +17,8 @@ from pathing.disjoint import DisjointPaths
 from pathing.path import Path
 from pathing.topology import Topology
 from ryu_apps.paths.numbers import chain, counted, digits, mbps
-from ryu_apps.paths.shown import notes, table
+from ryu_apps.paths.shown import table
+from ryu_apps.shown import notes
 
 _NEGLIGIBLE = 1e-9
 _WEIGHT_DIGITS = 6

@@ -15,8 +15,9 @@ from pathing.dataset import Dataset
 from pathing.routing.plan import PlanPaths, RoutingPlan
 from pathing.topology import Topology
 from ryu_apps.paths.numbers import UNKNOWN, counted, mbps, percent
-from ryu_apps.paths.shown import notes, table
+from ryu_apps.paths.shown import table
 from ryu_apps.paths.worth import OnShortestPaths
+from ryu_apps.shown import notes
 
 FULLEST = 10
 MOST_ROWS = 10

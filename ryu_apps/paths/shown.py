@@ -11,7 +11,6 @@ from rich.table import Table
 
 from ryu_apps.paths.numbers import folded
 
-MOST_NOTES = 6
 _LEAST_NAME = 8
 
 Kind = Literal["text", "name", "number"]
@@ -44,10 +43,3 @@ def _name_width(columns: Sequence[tuple[str, Kind]], rows: Sequence[Sequence[str
     )
     borders = 3 * len(columns) + 1
     return max(_LEAST_NAME, (Console().width - others - borders) // max(1, names))
-
-
-def notes(said: Sequence[str]) -> list[str]:
-    """What was assumed or left out when the files were read."""
-    lines = [f"[dim]note: {escape(note)}[/]" for note in said[:MOST_NOTES]]
-    more = len(said) - len(lines)
-    return [*lines, f"[dim]note: and {more} more like these[/]"] if more > 0 else lines

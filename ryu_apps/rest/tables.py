@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from rich.markup import escape
 from rich.table import Table
 
-Json = Mapping[str, Any]
+from ryu_apps.shown import UNKNOWN, number, share, table
 
-_UNKNOWN = "-"
+Json = Mapping[str, Any]
 
 
 def topology(answer: Json) -> list[Table]:
     """Switches, links and hosts."""
-    switches = _table("Switches", "dpid", "connected", "ports up", rows=(
+    switches = table("Switches", "dpid", "connected", "ports up", rows=(
         (switch["dpid"], "yes" if switch["connected"] else "no", sum(port["up"] for port in switch["ports"]))
         for switch in answer["switches"]
     ))  # fmt: skip
@@ -24,14 +23,14 @@ def topology(answer: Json) -> list[Table]:
 
 def links(answer: Iterable[Json]) -> Table:
     """Links, each way on a line of its own."""
-    return _table("Links", "from", "to", "latency ms", "capacity Mbit/s", "load Mbit/s", "used", rows=(
+    return table("Links", "from", "to", "latency ms", "capacity Mbit/s", "load Mbit/s", "used", rows=(
         (
             f"{link['src_dpid']}:{link['src_port']}",
             f"{link['dst_dpid']}:{link['dst_port']}",
-            _number(link["latency_ms"]),
-            _number(link["capacity_mbps"]),
-            _number(link["load_mbps"]),
-            _share(link["utilisation"]),
+            number(link["latency_ms"]),
+            number(link["capacity_mbps"]),
+            number(link["load_mbps"]),
+            share(link["utilisation"]),
         )
         for link in answer
     ))  # fmt: skip
@@ -39,7 +38,7 @@ def links(answer: Iterable[Json]) -> Table:
 
 def hosts(answer: Iterable[Json]) -> Table:
     """Hosts and where they are."""
-    return _table("Hosts", "name", "MAC", "addresses", "at", "virtual network", rows=(
+    return table("Hosts", "name", "MAC", "addresses", "at", "virtual network", rows=(
         (host["name"], host["mac"], ", ".join(host["ips"]), f"{host['dpid']}:{host['port']}", host["vnet"])
         for host in answer
     ))  # fmt: skip
@@ -47,7 +46,7 @@ def hosts(answer: Iterable[Json]) -> Table:
 
 def vnets(answer: Iterable[Json]) -> Table:
     """Virtual networks and who is in them."""
-    return _table("Virtual networks", "name", "hosts", "subnets", rows=(
+    return table("Virtual networks", "name", "hosts", "subnets", rows=(
         (vnet["name"], ", ".join(host["name"] for host in vnet["hosts"]), ", ".join(vnet["subnets"]))
         for vnet in answer
     ))  # fmt: skip
@@ -67,7 +66,7 @@ def stitches(answer: Iterable[Json]) -> Table:
         "origin",
         "reason",
     )
-    return _table(
+    return table(
         "Stitches",
         *columns,
         rows=(
@@ -76,10 +75,10 @@ def stitches(answer: Iterable[Json]) -> Table:
                 stitch["state"],
                 stitch["source"]["name"],
                 stitch["destination"]["name"],
-                _number(stitch["bandwidth_mbps"]),
-                _number(stitch["load_mbps"]),
-                _number(stitch["probe_ms"]),
-                len(stitch["path"]) if stitch["path"] else _UNKNOWN,
+                number(stitch["bandwidth_mbps"]),
+                number(stitch["load_mbps"]),
+                number(stitch["probe_ms"]),
+                len(stitch["path"]) if stitch["path"] else UNKNOWN,
                 stitch["origin"],
                 stitch["reason"] or "",
             )
@@ -91,23 +90,23 @@ def stitches(answer: Iterable[Json]) -> Table:
 def stitch(answer: Json) -> Table:
     """All that is known of one stitch."""
     source, destination = answer["source"], answer["destination"]
-    return _table(f"Stitch {answer['id']}", "what", "value", rows=(
+    return table(f"Stitch {answer['id']}", "what", "value", rows=(
         ("state", answer["state"]),
         ("reason", answer["reason"] or ""),
         ("source", f"{source['name']} ({source['mac']})"),
         ("destination", f"{destination['name']} ({destination['mac']})"),
         ("both ways", "yes" if answer["both_ways"] else "no"),
-        ("bandwidth Mbit/s", _number(answer["bandwidth_mbps"])),
+        ("bandwidth Mbit/s", number(answer["bandwidth_mbps"])),
         ("enforced by", answer["enforced"]),
-        ("most latency ms", _number(answer["max_latency_ms"])),
-        ("latency planned ms", _number(answer["latency_ms"])),
-        ("latency probed ms", _number(answer["probe_ms"])),
-        ("load Mbit/s", _number(answer["load_mbps"])),
+        ("most latency ms", number(answer["max_latency_ms"])),
+        ("latency planned ms", number(answer["latency_ms"])),
+        ("latency probed ms", number(answer["probe_ms"])),
+        ("load Mbit/s", number(answer["load_mbps"])),
         ("path", path(answer["path"] or ())),
         ("origin", answer["origin"]),
         ("created", answer["created"]),
         ("changed", answer["changed"]),
-        ("up since", answer["up_since"] or _UNKNOWN),
+        ("up since", answer["up_since"] or UNKNOWN),
     ))  # fmt: skip
 
 
@@ -120,13 +119,13 @@ def health(answer: Json) -> Table:
         ("version", answer["version"]),
         ("up for s", f"{answer['uptime_s']:.0f}"),
         ("switches connected", _whole(answer["switches_connected"])),
-        ("newest samples s ago", _number(answer["samples_age_s"])),
+        ("newest samples s ago", number(answer["samples_age_s"])),
         *((f"stitches {state}", str(count)) for state, count in sorted((answer["stitches"] or {}).items())),
         *((key.replace("_", " "), _whole(installer[key])) for key in ("rules_added", "rules_removed", "rules_kept")
           if installer),
         *((f"queue of {name}", str(depth)) for name, depth in sorted((answer["queue_depths"] or {}).items())),
     ]  # fmt: skip
-    return _table("Controller", "what", "value", rows=rows)
+    return table("Controller", "what", "value", rows=rows)
 
 
 def path(hops: Iterable[Json]) -> str:
@@ -134,23 +133,5 @@ def path(hops: Iterable[Json]) -> str:
     return " > ".join(f"{hop['in_port']}@{hop['dpid']}@{hop['out_port']}" for hop in hops)
 
 
-def _table(title: str, *columns: str, rows: Iterable[tuple[object, ...]]) -> Table:
-    table = Table(title=title, title_justify="left")
-    for column in columns:
-        # Folded, not cut: what stands in a table can be copied from it.
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(escape(str(cell)) for cell in row))
-    return table
-
-
-def _number(value: float | None) -> str:
-    return _UNKNOWN if value is None else f"{value:.4g}"
-
-
 def _whole(value: int | None) -> str:
-    return _UNKNOWN if value is None else str(value)
-
-
-def _share(value: float | None) -> str:
-    return _UNKNOWN if value is None else f"{value:.0%}"
+    return UNKNOWN if value is None else str(value)

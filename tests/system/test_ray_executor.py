@@ -7,7 +7,7 @@ import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor, wait
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import pytest
 from forecasting import Forecaster, ForecastingError, Panel
 from forecasting.panel import FloatArray
 from ryu_apps.forecasts.ray_executor import RayExecutor
+from tests.system.waiting import wait_until
 
 ray = pytest.importorskip("ray", reason="the extra 'ray' is not installed")
 
@@ -84,15 +85,6 @@ def linger(marker: str) -> None:
     time.sleep(60)
 
 
-def until(condition: Callable[[], object]) -> bool:
-    give_up_s = time.monotonic() + WITHIN_S
-    while not condition():
-        if time.monotonic() > give_up_s:
-            return False
-        time.sleep(0.01)
-    return True
-
-
 def test_a_fit_on_two_workers_is_the_fit_without(executor: RayExecutor) -> None:
     rng = np.random.default_rng(1)
     values: FloatArray = np.asarray(rng.exponential(size=(40, 200)).cumsum(axis=1), dtype=np.float64)
@@ -130,10 +122,14 @@ def test_a_worker_that_dies_is_replaced_and_one_that_always_dies_is_told(
 
 def test_what_has_ended_leaves_nothing_behind(executor: RayExecutor) -> None:
     wait([executor.submit(doubled, np.zeros(100_000)) for _ in range(8)], timeout=WITHIN_S)
-    assert until(lambda: not executor._pending)
+    wait_until(lambda: not executor._pending, WITHIN_S, "Ray did not get there")
     free = ray.available_resources
-    assert until(lambda: free().get("CPU") == 2.0)
-    assert until(lambda: free().get("object_store_memory") == ray.cluster_resources()["object_store_memory"])
+    wait_until(lambda: free().get("CPU") == 2.0, WITHIN_S, "Ray did not get there")
+    wait_until(
+        lambda: free().get("object_store_memory") == ray.cluster_resources()["object_store_memory"],
+        WITHIN_S,
+        "Ray did not get there",
+    )
 
 
 def test_shutdown_waits_or_cancels_and_leaves_ray_alone(cluster: None, tmp_path: Path) -> None:  # noqa: ARG001
@@ -145,10 +141,10 @@ def test_shutdown_waits_or_cancels_and_leaves_ray_alone(cluster: None, tmp_path:
         waiting.submit(power, 5)
     cancelling = RayExecutor()
     endless = cancelling.submit(linger, str(tmp_path / "runs"))
-    assert until((tmp_path / "runs").exists)
+    wait_until((tmp_path / "runs").exists, WITHIN_S, "Ray did not get there")
     cancelling.shutdown(cancel_futures=True)
     assert endless.cancelled()
-    assert until(lambda: ray.available_resources().get("CPU") == 2.0)
+    wait_until(lambda: ray.available_resources().get("CPU") == 2.0, WITHIN_S, "Ray did not get there")
 
 
 def test_without_a_cluster_it_says_what_to_do() -> None:

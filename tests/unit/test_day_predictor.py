@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import queue
 from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
@@ -11,17 +10,14 @@ import numpy as np
 import pytest
 
 from forecasting import Calendar
-from ryu_apps.app import Event
 from ryu_apps.day_predictor import DayPredictor, Recalled
-from ryu_apps.events import NetworkChanged, Outlook, OutlookReady, OutlookRequest, Rates, RatesMeasured
+from ryu_apps.events import Outlook, OutlookReady, OutlookRequest, Rates, RatesMeasured
 from ryu_apps.predictor import FIRST_FIT, Fitted, Foreseen, Predictor
 from ryu_apps.scope import day_ahead
 from ryu_apps.store import HistoryStore
-from stitching.network import Host, Link, Network
+from tests.unit.predictor_bench import FABRIC, A, B, OwnThread
 from tests.unit.test_predictor import kill, status_of
 
-A, B = "02:00:00:00:00:0a", "02:00:00:00:00:0b"
-ANSWER_S = 60.0
 START_S = 1_700_000_100.0
 """On a whole minute."""
 
@@ -32,37 +28,14 @@ assert _SCOPE is not None
 SCOPE = _SCOPE
 
 
-class Bench(DayPredictor):
-    """One on the test's own thread: events to itself wait until the test hands them in."""
-
+class Bench(OwnThread, DayPredictor):
     def __init__(self, stored: str | None = None, wait_s: float = 0.0) -> None:
-        self.told: list[Event] = []
-        self.posted: queue.Queue[Event] = queue.Queue()
         calendar, members = Calendar(day_s=DAY_S), ("last", "ewma")
         super().__init__(scope=SCOPE, calendar=calendar, members=members, stored=stored, wait_s=wait_s)
-
-    def publish(self, occurred: Event) -> None:
-        self.told.append(occurred)
-
-    def post(self, occurred: Event) -> None:
-        self.posted.put(occurred)
 
     def measure(self, beat: int, mbps: float) -> None:
         time_s = START_S + PERIOD_S * beat
         self.on_rates(RatesMeasured(Rates(time_s, PERIOD_S, demand_mbps={(A, B): mbps}, beat=beat)))
-
-    def answered(self, kind: type[Event]) -> None:
-        """Hand in what the process says, up to the next event of this kind."""
-        while True:
-            event = self.posted.get(timeout=ANSWER_S)
-            if isinstance(event, Foreseen):
-                self.on_foreseen(event)
-            elif isinstance(event, Fitted):
-                self.on_fitted(event)
-            elif isinstance(event, Recalled):
-                self.on_recalled(event)
-            if isinstance(event, kind):
-                return
 
     def outlook(self) -> Outlook | None:
         request = OutlookRequest()
@@ -72,8 +45,7 @@ class Bench(DayPredictor):
 
 def made(stored: str | None = None, wait_s: float = 0.0) -> Bench:
     bench = Bench(stored, wait_s)
-    links = {key: Link(key, 10.0, 1.0) for key in ((1, 2, 2, 1), (2, 1, 1, 2))}
-    bench.on_network(NetworkChanged(Network({1: {}, 2: {}}, links, {A: Host(A, 1, 10), B: Host(B, 2, 10)})))
+    bench.on_network(FABRIC)
     return bench
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pickle
 import signal
-import time
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from ryu_apps import forecast_worker
 from ryu_apps.forecast_worker import News, Pool, Worker
 from ryu_apps.forecasts.errors import BadSeries
 from ryu_apps.outcomes import Outcomes
+from tests.system.waiting import wait_until
 
 POOL = Pool(2, ("last",), Calendar(day_s=None))
 HISTORY = News(history=Panel(np.arange(5.0), np.ones((1, 5)), ("a",), 1.0))
@@ -38,10 +38,7 @@ def test_a_process_that_hangs_ends_when_it_is_ended() -> None:
     (pid,) = worker.pids
     os.kill(pid, signal.SIGSTOP)
     worker.end()
-    deadline = time.monotonic() + 10
-    while not gone(pid):
-        assert time.monotonic() < deadline, "it still hangs"
-        time.sleep(0.01)
+    wait_until(lambda: gone(pid), 10.0, "it still hangs")
 
 
 def test_control_c_in_the_terminal_is_not_for_it() -> None:

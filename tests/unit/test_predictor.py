@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import queue
 import signal
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -14,7 +13,6 @@ import numpy as np
 import pytest
 
 from forecasting import Calendar
-from ryu_apps.app import Event
 from ryu_apps.demand_history import DemandHistory
 from ryu_apps.events import (
     Alarm,
@@ -32,45 +30,21 @@ from ryu_apps.mode import Mode
 from ryu_apps.predictor import FIRST_FIT, PATIENT_NICE, Fitted, Foreseen, Predictor
 from ryu_apps.scope import HORIZON, periods_ahead
 from ryu_apps.track_record import DEMANDS, LOADS
-from stitching.network import Host, Link, Network
+from tests.unit.predictor_bench import ANSWER_S, FABRIC, A, B, OwnThread
 
-A, B = "02:00:00:00:00:0a", "02:00:00:00:00:0b"
 SCOPE = periods_ahead(1.0)
 LATE_PERIODS = SCOPE.late_steps
-ANSWER_S = 60.0
-"""A process needs a second or two to start; a busy machine more."""
 
 
-class Bench(Predictor):
-    """A predictor on the test's own thread: events to itself wait until the test hands them in."""
-
+class Bench(OwnThread):
     def __init__(self, mode: Mode = Mode.PREDICTIVE) -> None:
-        self.told: list[Event] = []
-        self.posted: queue.Queue[Event] = queue.Queue()
         history = DemandHistory(1.0, SCOPE.kept, SCOPE.most_pairs)
         super().__init__(mode=mode, scope=SCOPE, calendar=Calendar(), history=history)
-
-    def publish(self, occurred: Event) -> None:
-        self.told.append(occurred)
-
-    def post(self, occurred: Event) -> None:
-        self.posted.put(occurred)
 
     def measure(self, beat: int, mbps: float | None = 5.0, clock_s: float = 0.0) -> None:
         """A period is over; None is a switch that answers late."""
         demands = {} if mbps is None else {(A, B): mbps}
         self.on_rates(RatesMeasured(Rates(1000.0 + beat + clock_s, 1.0, demand_mbps=demands, beat=beat)))
-
-    def answered(self, kind: type[Event] = Foreseen) -> None:
-        """Hand in what the processes say, up to the next event of this kind."""
-        while True:
-            event = self.posted.get(timeout=ANSWER_S)
-            if isinstance(event, Foreseen):
-                self.on_foreseen(event)
-            elif isinstance(event, Fitted):
-                self.on_fitted(event)
-            if isinstance(event, kind):
-                return
 
     def outlook(self) -> Outlook:
         told = self.told[-1]
@@ -80,8 +54,7 @@ class Bench(Predictor):
 
 def made(mode: Mode = Mode.PREDICTIVE) -> Bench:
     bench = Bench(mode)
-    links = {key: Link(key, 10.0, 1.0) for key in ((1, 2, 2, 1), (2, 1, 1, 2))}
-    bench.on_network(NetworkChanged(Network({1: {}, 2: {}}, links, {A: Host(A, 1, 10), B: Host(B, 2, 10)})))
+    bench.on_network(FABRIC)
     return bench
 
 

@@ -20,9 +20,6 @@ from forecasting.settings import Settings
 
 SHARED = True
 
-# Samples after which the state no longer depends on how it began, apart from the profile of the day.
-NEEDED = 96
-
 # The quantiles the network is trained on; the median and those of `spread` by their place.
 LEVELS = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)
 MEDIAN, LOW, HIGH = 3, 1, 5

@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -138,8 +139,11 @@ class Worker:
         if not isinstance(error, BrokenProcessPool) or self._pool is None:
             return repr(error)
         processes = list((self._pool._processes or {}).values())  # noqa: SLF001  # there is no other way to them
+        until_s = time.monotonic() + _ENDS_IN_S
         for process in processes:
-            process.join(_ENDS_IN_S)
+            # The pool waits for it too: whoever comes second learns nothing until the first has written it down.
+            while process.exitcode is None and time.monotonic() < until_s:
+                process.join(0.01)
         return "; ".join(_ended(process.exitcode) for process in processes) or repr(error)
 
     def end(self) -> None:

@@ -10,8 +10,9 @@ import numpy.typing as npt
 
 from forecasting import Forecast
 from ryu_apps.app import Event, Request
+from stitching.difference import Difference, Stage
 from stitching.network import LinkKey, Network, PortId
-from stitching.rules import Difference, RuleSet, Stage
+from stitching.rules import RuleSet
 from stitching.stitch import Stitch, StitchPath, StitchRequest
 from stitching.vnet import VNet
 

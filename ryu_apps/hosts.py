@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from stitching.match import ETH_ARP, ETH_IPV6, ETH_LLDP, ETH_PROBE
 from stitching.network import Host, PortId
-from stitching.rules import ETH_ARP, ETH_IPV6, ETH_LLDP, ETH_PROBE
 
 _ETHERNET = struct.Struct("!6s6sH")
 _ARP = struct.Struct("!HHBBH6s4s")

@@ -28,7 +28,8 @@ from ryu_apps.events import (
     WantRules,
 )
 from stitching.cookie import is_ours
-from stitching.rules import Change, Difference, FlowRule, RuleKey, RuleSet, Stage, diff
+from stitching.difference import Change, Difference, Stage, diff
+from stitching.rules import FlowRule, RuleKey, RuleSet
 
 FORWARDING = "forwarding"
 """The owner of the default rules. Until it has spoken for a switch, nothing on that switch is touched."""
@@ -67,7 +68,7 @@ class _Batch:
 
     @property
     def entries(self) -> set[tuple[int, RuleKey]]:
-        return {(change.dpid, change.rule.key) for stage in self.request.stages for change in stage}
+        return {(change.dpid, change.entry.key) for stage in self.request.stages for change in stage}
 
 
 @dataclass
@@ -259,8 +260,8 @@ class Installer(App):
         for dpid, changes in per_switch.items():
             has = self._switches[dpid].has
             for change in changes:
-                before = has.get(change.rule.key)
-                undo = Change(dpid, before) if before is not None else Change(dpid, change.rule, remove=True)
+                before = has.get(change.entry.key)
+                undo = Change(dpid, before) if before is not None else Change(dpid, change.entry, remove=True)
                 batch.undo.append(undo)
             batch.written += len(changes)
             batch.waiting[dpid] = self._send(dpid, changes, batch.request.owner)
@@ -298,14 +299,14 @@ class Installer(App):
         parts, xids = [], []
         for change in changes:
             xid = next(self._xids)
-            parts.append(wire.flow_mod(change.rule, xid, remove=change.remove))
+            parts.append(wire.flow_mod(change.entry, xid, remove=change.remove))
             xids.append(xid)
             self._sent[xid] = (dpid, change, owner)
             if change.remove:
-                switch.has.pop(change.rule.key, None)
+                switch.has.pop(change.entry.key, None)
                 self._removed += 1
             else:
-                switch.has[change.rule.key] = change.rule
+                switch.has[change.entry.key] = change.entry
                 self._added += 1
         barrier_xid = next(self._xids)
         self._barriers[barrier_xid] = (dpid, xids, owner)
@@ -345,11 +346,11 @@ class Installer(App):
         switch = self._switches.get(dpid)
         if switch is not None and not change.remove:
             switch.refused_s = self._clock()
-            switch.has.pop(change.rule.key, None)
+            switch.has.pop(change.entry.key, None)
         what = message.datapath.ofproto.ofp_error_code_to_str(message.type, message.code)
-        reason = f"switch {dpid:016x} refused a rule in table {change.rule.table}: {what}"
-        self.log.warning("%s rule=%s", reason, change.rule)
+        reason = f"switch {dpid:016x} refused a rule in table {change.entry.table}: {what}"
+        self.log.warning("%s rule=%s", reason, change.entry)
         batch = self._batches.get(owner) if owner is not None else None
         if batch is not None:
-            batch.undo = [undo for undo in batch.undo if (undo.dpid, undo.rule.key) != (dpid, change.rule.key)]
+            batch.undo = [undo for undo in batch.undo if (undo.dpid, undo.entry.key) != (dpid, change.entry.key)]
             self._fail(batch, reason)

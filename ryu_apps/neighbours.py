@@ -6,7 +6,7 @@ import ipaddress
 import struct
 from dataclasses import dataclass
 
-from stitching.rules import ETH_ARP, ETH_IPV6
+from stitching.match import ETH_ARP, ETH_IPV6
 
 _ETHERNET = struct.Struct("!6s6sH")
 _ARP = struct.Struct("!HHBBH6s4s6s4s")

@@ -7,7 +7,7 @@ import hmac
 import struct
 from dataclasses import dataclass
 
-from stitching.rules import ETH_PROBE
+from stitching.match import ETH_PROBE
 
 _HEAD = struct.Struct("!6s6sH")
 _BODY = struct.Struct("!IHHQ")

@@ -37,10 +37,10 @@ from ryu_apps.stitch_book import StitchBook, StitchStore
 from ryu_apps.store import StoreError
 from ryu_apps.watch import PROVE_WITHIN_S, Watch
 from stitching.admission import Admission
+from stitching.difference import Stage
 from stitching.network import LinkKey, Network
 from stitching.plan import NotPossible, Situation, links_to_reserve, plan_path
 from stitching.routes import CARRYING, default_routes
-from stitching.rules import Stage
 from stitching.stages import (
     establish_pause_s,
     establish_stages,

@@ -11,7 +11,8 @@ from functools import lru_cache
 from typing import Any
 
 from stitching.cookie import OURS, OWNER_MASK
-from stitching.rules import FlowRule, Match, Output
+from stitching.match import Match
+from stitching.rules import FlowRule, Output
 
 _VERSION = 4
 _FLOW_MOD, _PACKET_OUT, _MULTIPART, _BARRIER = 14, 13, 18, 20

@@ -19,32 +19,19 @@ import numpy as np
 from pathing import shortest_paths_from, shortest_paths_to
 from stitching import cookie
 from stitching.cookie import Kind
+from stitching.match import ETH_ARP, ETH_IPV6, ETH_LLDP, ETH_PROBE, ICMPV6, MULTICAST, L3Match, Match
 from stitching.network import Host, LinkKey, Network, PortId, node_name, reverse
-from stitching.rules import (
-    ETH_ARP,
-    ETH_IPV6,
-    ETH_LLDP,
-    ETH_PROBE,
-    MULTICAST,
-    PORT_CONTROLLER,
-    FlowRule,
-    Match,
-    Output,
-    RuleKey,
-    Table,
-    rule_set,
-)
+from stitching.rules import PORT_CONTROLLER, Entry, EntryKey, FlowRule, Output, Table, rule_set
 from stitching.vnet import Directory
 
 WHOLE_PACKET = 0xFFFF
 FIRST_BYTES = 128
 """Enough of an unknown sender's packet to read its Ethernet, ARP, IP and neighbour discovery addresses."""
 
-ICMPV6 = 58
 NEIGHBOUR_SOLICITATION = 135
 
 
-def default_rules(network: Network, directory: Directory) -> dict[int, dict[RuleKey, FlowRule]]:
+def default_rules(network: Network, directory: Directory) -> dict[int, dict[EntryKey, Entry]]:
     """All rules but those of stitches, per switch."""
     rules: dict[int, list[FlowRule]] = {dpid: [] for dpid in network.dpids}
     for dpid, port_no in network.fabric_ports:
@@ -65,7 +52,7 @@ def default_rules(network: Network, directory: Directory) -> dict[int, dict[Rule
 
 
 @cache
-def _base_set() -> dict[RuleKey, FlowRule]:
+def _base_set() -> dict[EntryKey, Entry]:
     """The same objects for every switch: comparing a thousand of them then costs next to nothing."""
     return rule_set(_base_rules())
 
@@ -87,7 +74,7 @@ def _base_rules() -> Iterator[FlowRule]:
     yield FlowRule(Table.EDGE, 600, Match(eth_type=ETH_PROBE), cookie=base)
     yield FlowRule(Table.EDGE, 0, Match(), (Output(PORT_CONTROLLER, FIRST_BYTES),), cookie=base)
     yield FlowRule(Table.SEGMENT, 300, Match(eth_type=ETH_ARP), to_controller, cookie=base)
-    solicitation = Match(eth_type=ETH_IPV6, ip_proto=ICMPV6, icmpv6_type=NEIGHBOUR_SOLICITATION)
+    solicitation = Match(eth_type=ETH_IPV6, l3=L3Match(ip_proto=ICMPV6, icmp_type=NEIGHBOUR_SOLICITATION))
     yield FlowRule(Table.SEGMENT, 300, solicitation, to_controller, cookie=base)
     # The default deny between virtual networks: a rule, so that what it dropped is counted.
     yield FlowRule(Table.SEGMENT, 0, Match(), cookie=base)

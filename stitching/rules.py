@@ -1,19 +1,13 @@
-"""Flow rules as plain values, and the difference between what a switch has and what it should have."""
+"""What a switch holds, as plain values: flow rules, fast-failover groups and meters."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Literal
 
-MULTICAST = "01:00:00:00:00:00"
-"""The group bit of an Ethernet address: as value and mask it matches broadcast and multicast."""
-
-ETH_ARP = 0x0806
-ETH_IPV6 = 0x86DD
-ETH_LLDP = 0x88CC
-ETH_PROBE = 0x88B5
-"""IEEE 802 local experimental EtherType 1: the probes that cross a stitch."""
+from stitching.match import Match
 
 PORT_IN_PORT = 0xFFFFFFF8
 PORT_CONTROLLER = 0xFFFFFFFD
@@ -29,19 +23,6 @@ class Table(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Match:
-    """The fields a rule matches on; None matches anything. Addresses are lower case with colons."""
-
-    in_port: int | None = None
-    eth_src: str | None = None
-    eth_dst: str | None = None
-    eth_dst_mask: str | None = None
-    eth_type: int | None = None
-    ip_proto: int | None = None
-    icmpv6_type: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Output:
     """Send the packet out of a port; max_len bytes of it where the port is the controller."""
 
@@ -49,20 +30,59 @@ class Output:
     max_len: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class ToGroup:
+    """Let a group decide where the packet goes."""
+
+    group_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class PushLabel:
+    """Put a VLAN tag with this vlan_vid (VLAN_PRESENT included) around the packet."""
+
+    vlan_vid: int
+
+
+@dataclass(frozen=True, slots=True)
+class PopLabel:
+    """Take the outermost VLAN tag off."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetQueue:
+    """What leaves after this leaves by this queue of its port."""
+
+    queue_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class SetDscp:
+    """Write the six DSCP bits of an IP packet (RFC 2474)."""
+
+    dscp: int
+
+
+Action = Output | ToGroup | PushLabel | PopLabel | SetQueue | SetDscp
+
 RuleKey = tuple[int, int, Match]
-"""What makes two rules the same entry of a switch: (table, priority, match)."""
+GroupKey = tuple[Literal["group"], int]
+MeterKey = tuple[Literal["meter"], int]
+EntryKey = RuleKey | GroupKey | MeterKey
+"""What makes two entries the same one of a switch: (table, priority, match), or the number of a group or meter."""
 
 
 @dataclass(frozen=True, slots=True)
 class FlowRule:
-    """One entry of a flow table. No actions and no goto means drop."""
+    """One entry of a flow table. No actions and no goto means drop; meter is the one the packet passes first."""
 
     table: int
     priority: int
     match: Match
-    actions: tuple[Output, ...] = ()
+    actions: tuple[Action, ...] = ()
     goto: int | None = None
     cookie: int = 0
+    meter: int | None = None
 
     @property
     def key(self) -> RuleKey:
@@ -70,56 +90,56 @@ class FlowRule:
         return self.table, self.priority, self.match
 
 
-RuleSet = Mapping[RuleKey, FlowRule]
-"""The rules of one switch."""
-
-
-def rule_set(rules: Iterable[FlowRule]) -> dict[RuleKey, FlowRule]:
-    """Index rules by key. Raises ValueError where two different rules claim one entry."""
-    indexed: dict[RuleKey, FlowRule] = {}
-    for rule in rules:
-        other = indexed.setdefault(rule.key, rule)
-        if other != rule:
-            raise ValueError(f"two rules for one entry: {other} and {rule}")
-    return indexed
-
-
 @dataclass(frozen=True, slots=True)
-class Change:
-    """One step on one switch: add a rule (replacing the entry of the same key) or remove it."""
+class Failover:
+    """A fast-failover group: the first of these ports that is alive (OpenFlow 1.3.5, 5.6.1), else drop.
 
-    dpid: int
-    rule: FlowRule
-    remove: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """What separates a switch from what it should have."""
-
-    missing: tuple[FlowRule, ...] = ()
-    wrong: tuple[FlowRule, ...] = ()
-    excess: tuple[FlowRule, ...] = ()
-
-    def __bool__(self) -> bool:
-        return bool(self.missing or self.wrong or self.excess)
-
-    def changes(self, dpid: int) -> tuple[Change, ...]:
-        """The steps that close the difference: what is added or put right first, then what goes."""
-        put = tuple(Change(dpid, rule) for rule in (*self.missing, *self.wrong))
-        return put + tuple(Change(dpid, rule, remove=True) for rule in self.excess)
-
-
-def diff(has: RuleSet, wants: RuleSet) -> Difference:
-    """Compare what a switch has with what it should have; a right rule is in neither answer.
-
-    wrong holds the wanted version of entries whose actions, goto or cookie differ.
+    PORT_IN_PORT sends the packet back; it is always taken to be alive. The number says which ports it is made of:
+    two that are the same are one, none is ever changed, and ours are told from other people's by their content.
     """
-    missing = tuple(rule for key, rule in wants.items() if key not in has)
-    wrong = tuple(rule for key, rule in wants.items() if key in has and has[key] != rule)
-    excess = tuple(rule for key, rule in has.items() if key not in wants)
-    return Difference(missing, wrong, excess)
+
+    ports: tuple[int, int]
+
+    @property
+    def group_id(self) -> int:
+        """The first port in the upper 16 bits, the second in the lower ones: never below 65,536."""
+        first, second = self.ports
+        return first << 16 | (second & 0xFFFF)
+
+    @property
+    def key(self) -> GroupKey:
+        """The entry of the switch this group is."""
+        return "group", self.group_id
 
 
-Stage = tuple[Change, ...]
-"""Changes that may be applied in any order; the next stage starts when every switch has confirmed this one."""
+@dataclass(frozen=True, slots=True)
+class Meter:
+    """Drops what goes over a rate. burst_kb is how many kilobits may pass at once after a silence."""
+
+    meter_id: int
+    rate_kbps: int
+    burst_kb: int
+
+    @property
+    def key(self) -> MeterKey:
+        """The entry of the switch this meter is."""
+        return "meter", self.meter_id
+
+
+Entry = FlowRule | Failover | Meter
+
+RuleSet = Mapping[EntryKey, Entry]
+"""What one switch holds, or should hold."""
+
+LEAST_METER = 0x4C00
+"""Meters of ours are numbered from here on: they have no cookie to say whose they are."""
+
+
+def rule_set(entries: Iterable[Entry]) -> dict[EntryKey, Entry]:
+    """Index entries by key. Raises ValueError where two different ones claim one key."""
+    indexed: dict[EntryKey, Entry] = {}
+    for entry in entries:
+        other = indexed.setdefault(entry.key, entry)
+        if other != entry:
+            raise ValueError(f"two rules for one entry: {other} and {entry}")
+    return indexed

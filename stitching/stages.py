@@ -12,28 +12,18 @@ from itertools import zip_longest
 
 from stitching import cookie
 from stitching.cookie import Kind
+from stitching.difference import Change, Stage
+from stitching.match import ETH_PROBE, Match
 from stitching.network import LinkKey, Network, reverse
 from stitching.pipeline import WHOLE_PACKET, next_links
-from stitching.rules import (
-    ETH_PROBE,
-    PORT_CONTROLLER,
-    PORT_IN_PORT,
-    Change,
-    FlowRule,
-    Match,
-    Output,
-    RuleKey,
-    Stage,
-    Table,
-    rule_set,
-)
+from stitching.rules import PORT_CONTROLLER, PORT_IN_PORT, Entry, EntryKey, FlowRule, Output, Table, rule_set
 from stitching.stitch import Stitch
 
 _QUEUEING_MS = 10.0
 """What a packet may wait at a port on top of the latency of the link, as far as pauses allow for it."""
 
 
-def stitch_rules(stitch: Stitch) -> dict[int, dict[RuleKey, FlowRule]]:
+def stitch_rules(stitch: Stitch) -> dict[int, dict[EntryKey, Entry]]:
     """The rules of a stitch that has a path, per switch."""
     rules: dict[int, list[FlowRule]] = defaultdict(list)
     for direction in _directions(stitch):
@@ -60,7 +50,7 @@ def reroute_stages(before: Stitch, after: Stitch) -> tuple[Stage, ...]:
     """
     kept = stitch_rules(after)
     leftover = (
-        tuple(change for change in stage if change.rule.key not in kept.get(change.dpid, {}))
+        tuple(change for change in stage if change.entry.key not in kept.get(change.dpid, {}))
         for stage in remove_stages(before)
     )
     return (*establish_stages(after), *(stage for stage in leftover if stage))

@@ -13,8 +13,10 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from stitching.cookie import is_ours
+from stitching.difference import Change, Stage
+from stitching.match import Match
 from stitching.network import LinkKey, Network, PortId
-from stitching.rules import PORT_CONTROLLER, PORT_IN_PORT, Change, FlowRule, Match, Output, RuleKey, RuleSet, Stage
+from stitching.rules import PORT_CONTROLLER, PORT_IN_PORT, FlowRule, Output, RuleKey, RuleSet
 
 ETH_IPV4 = 0x0800
 BROADCAST = "ff:ff:ff:ff:ff:ff"
@@ -152,9 +154,9 @@ class ModelNetwork:
         for change in changes:
             switch = self.switches[change.dpid]
             if change.remove:
-                switch.remove(change.rule)
+                switch.remove(change.entry)
             else:
-                switch.add(change.rule)
+                switch.add(change.entry)
 
     def apply_stages(self, stages: Iterable[Stage]) -> None:
         """Carry out stages one after the other."""

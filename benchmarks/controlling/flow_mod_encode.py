@@ -13,7 +13,8 @@ from os_ken.ofproto.ofproto_protocol import ProtocolDesc
 from benchmarks.controlling.rules import edge_rules
 from benchmarks.support.figure import Better, Figure, MeasurementFailed
 from ryu_apps import wire
-from stitching.rules import FlowRule, Match
+from stitching.match import Match
+from stitching.rules import FlowRule
 
 _RULES = 20_000
 _ROUNDS = 3

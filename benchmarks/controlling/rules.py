@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from stitching import cookie
 from stitching.cookie import Kind
-from stitching.rules import FlowRule, Match, Output, Table
+from stitching.match import Match
+from stitching.rules import FlowRule, Output, Table
 
 PORTS = 4
 """The switch's ports that rules send to, numbered from 1."""

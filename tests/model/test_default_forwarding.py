@@ -3,10 +3,10 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stitching.match import ETH_ARP, ETH_IPV6, ETH_LLDP, ETH_PROBE
 from stitching.network import Host, PortId
-from stitching.pipeline import ICMPV6, NEIGHBOUR_SOLICITATION, default_rules, edge_ports
+from stitching.pipeline import NEIGHBOUR_SOLICITATION, default_rules, edge_ports
 from stitching.routes import default_routes
-from stitching.rules import ETH_ARP, ETH_IPV6, ETH_LLDP, ETH_PROBE
 from tests.model.fabric import Fabric, Lab, labs
 from tests.model_switch import BROADCAST, Fate, ModelNetwork, Packet
 

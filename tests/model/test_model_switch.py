@@ -4,7 +4,9 @@ import pytest
 
 from stitching import cookie
 from stitching.cookie import Kind
-from stitching.rules import MULTICAST, PORT_CONTROLLER, PORT_IN_PORT, Change, FlowRule, Match, Output
+from stitching.difference import Change
+from stitching.match import MULTICAST, Match
+from stitching.rules import PORT_CONTROLLER, PORT_IN_PORT, FlowRule, Output
 from tests.model.fabric import Fabric
 from tests.model_switch import BROADCAST, Ambiguous, ModelNetwork, ModelSwitch, Packet
 

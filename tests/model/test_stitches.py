@@ -7,11 +7,13 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from stitching.difference import Change, Stage, diff
+from stitching.match import ETH_PROBE
 from stitching.network import Host, LinkKey, PortId, reverse
 from stitching.pipeline import default_rules, next_links
 from stitching.plan import Situation, plan_path
 from stitching.routes import default_routes
-from stitching.rules import ETH_PROBE, PORT_CONTROLLER, Change, Stage, Table, diff
+from stitching.rules import PORT_CONTROLLER, Table
 from stitching.stages import establish_stages, remove_stages, stitch_rules
 from stitching.stitch import State, Stitch, StitchRequest
 from tests.model.fabric import CAPACITY_MBPS, Fabric, Lab, labs
@@ -275,7 +277,7 @@ def test_a_stitch_moves_to_another_path_without_losing_a_packet(case: Case, data
     for dpid, rules in model.rules.items():
         wants = base[dpid] | stitch_rules(moved).get(dpid, {})
         for change in diff(rules, wants).changes(dpid):
-            assert change.remove and change.rule.table == Table.STITCH
+            assert change.remove and change.entry.table == Table.STITCH
             model.apply([change])
             assert_all_arrive(model, case.lab)
     assert_follows(model, moved)

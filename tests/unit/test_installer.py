@@ -15,7 +15,9 @@ from ryu_apps.events import ApplyStages, StagesApplied, SwitchReady, WantRules
 from ryu_apps.installer import CONFIRM_S, FORWARDING, Installer
 from stitching import cookie
 from stitching.cookie import Kind
-from stitching.rules import Change, FlowRule, Match, Output, rule_set
+from stitching.difference import Change
+from stitching.match import Match
+from stitching.rules import FlowRule, Output, rule_set
 from tests.unit.fake_switch import FakeSwitch
 
 FLOW_MOD, BARRIER = 14, 20
@@ -225,7 +227,7 @@ class AnySequence(RuleBasedStateMachine):
             if xid in self.installer._sent:
                 change = self.installer._sent[xid][1]
                 if not change.remove:
-                    switch.table.pop(change.rule.key, None)
+                    switch.table.pop(change.entry.key, None)
                     self.installer.on_error(switch.error(xid))
 
     @precondition(lambda self: self.switches)

@@ -41,9 +41,11 @@ from ryu_apps.events import (
 )
 from ryu_apps.rest.api import create_api
 from ryu_apps.rest.apps import DAY_PREDICTOR, ApiSettings
+from stitching.difference import Difference
+from stitching.match import Match
 from stitching.network import Host, Link, LinkKey, Network, Port
 from stitching.plan import NotPossible, Situation, links_to_reserve, plan_path
-from stitching.rules import Difference, FlowRule, Match
+from stitching.rules import FlowRule
 from stitching.stitch import ENDED, State, Stitch, StitchRequest
 from stitching.vnet import Directory, Member, VNet
 

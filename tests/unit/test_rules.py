@@ -4,7 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stitching.rules import Change, FlowRule, Match, Output, RuleKey, diff, rule_set
+from stitching.difference import Change, diff
+from stitching.match import Match
+from stitching.rules import FlowRule, Output, RuleKey, rule_set
 
 # A small universe, so that two drawn sets share entries, some of them with other actions.
 MATCHES = st.builds(Match, in_port=st.sampled_from([None, 1, 2]), eth_type=st.sampled_from([None, 0x0806]))
@@ -24,9 +26,9 @@ many = settings(deadline=None, max_examples=120)
 
 def apply(has: dict[RuleKey, FlowRule], change: Change) -> None:
     if change.remove:
-        del has[change.rule.key]
+        del has[change.entry.key]
     else:
-        has[change.rule.key] = change.rule
+        has[change.entry.key] = change.entry
 
 
 @many
@@ -48,7 +50,7 @@ def test_the_changes_turn_what_a_switch_has_into_what_it_should_have(
 def test_a_rule_that_is_right_is_not_touched(has: dict[RuleKey, FlowRule], wants: dict[RuleKey, FlowRule]) -> None:
     right = {key for key in has if wants.get(key) == has[key]}
     changes = diff(has, wants).changes(dpid=7)
-    assert right.isdisjoint(change.rule.key for change in changes)
+    assert right.isdisjoint(change.entry.key for change in changes)
     assert len(changes) == len(set(has) | set(wants)) - len(right)
 
 

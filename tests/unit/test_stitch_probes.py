@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ryu_apps.stitch_probes import StitchProbe, StitchProber
-from stitching.rules import ETH_PROBE
+from stitching.match import ETH_PROBE
 
 PROBER = StitchProber(b"k" * 32)
 SOURCE, TARGET = "02:00:00:00:00:01", "02:00:00:00:00:02"

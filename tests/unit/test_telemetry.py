@@ -31,8 +31,9 @@ from ryu_apps.polls import Question
 from ryu_apps.telemetry import GIVE_UP_PERIODS, SLOTS, Telemetry
 from stitching import cookie
 from stitching.cookie import Kind
+from stitching.match import MULTICAST
 from stitching.network import Host, Network, Port
-from stitching.rules import MULTICAST, Table
+from stitching.rules import Table
 from stitching.stitch import Hop, State, Stitch, StitchPath, StitchRequest
 
 MAC_A, MAC_B = "02:00:00:00:00:0a", "02:00:00:00:00:0b"

@@ -10,7 +10,8 @@ from os_ken.ofproto.ofproto_protocol import ProtocolDesc
 from ryu_apps import wire
 from stitching import cookie
 from stitching.cookie import Kind
-from stitching.rules import MULTICAST, PORT_CONTROLLER, FlowRule, Match, Output
+from stitching.match import MULTICAST, Match
+from stitching.rules import PORT_CONTROLLER, FlowRule, Output
 
 SWITCH = ProtocolDesc(version=ofproto_v1_3.OFP_VERSION)
 

@@ -12,7 +12,7 @@ from forecasting import Forecast
 from ryu_apps.app import Event, Request
 from stitching.network import LinkKey, Network, PortId
 from stitching.rules import Difference, RuleSet, Stage
-from stitching.stitch import Stitch, StitchPath, StitchRequest
+from stitching.stitch import State, Stitch, StitchPath, StitchRequest
 from stitching.vnet import VNet
 
 Pair = tuple[str, str]
@@ -173,6 +173,13 @@ class Alarm:
     bits: float
 
 
+@dataclass
+class AlarmsRaised(Event):
+    """These samples came as a surprise."""
+
+    alarms: tuple[Alarm, ...]
+
+
 @dataclass(frozen=True)
 class ForecastStatus:
     """How forecasts of demands and of link loads did: the share that came true of each central interval, lately.
@@ -236,6 +243,14 @@ class StitchesChanged(Event):
     """These are all stitches that have not ended."""
 
     stitches: tuple[Stitch, ...]
+
+
+@dataclass
+class StitchMoved(Event):
+    """A stitch is in another state than it was; was is None where it is new."""
+
+    stitch: Stitch
+    was: State | None
 
 
 @dataclass

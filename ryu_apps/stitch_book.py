@@ -27,9 +27,9 @@ class StitchStore(Protocol):
 
 
 class StitchBook:
-    """Stitches by number. `changed` is called after each change."""
+    """Stitches by number. `changed` is called after each change, with the stitch and the state it was in."""
 
-    def __init__(self, store: StitchStore, log: Logger, changed: Callable[[], None]) -> None:
+    def __init__(self, store: StitchStore, log: Logger, changed: Callable[[Stitch, State | None], None]) -> None:
         self._store = store
         self._log = log
         self._changed = changed
@@ -87,7 +87,7 @@ class StitchBook:
         was = before.state if before is not None else None
         if was is not stitch.state:
             self._log.info("stitch=%d state=%s was=%s reason=%s", stitch.id, stitch.state, was, stitch.reason)
-        self._changed()
+        self._changed(stitch, was)
         return stitch
 
     def save_again(self) -> None:

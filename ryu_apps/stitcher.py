@@ -27,6 +27,7 @@ from ryu_apps.events import (
     StagesApplied,
     StitchesChanged,
     StitchesRequest,
+    StitchMoved,
     SwitchReady,
     UnsavedRequest,
     VnetsChanged,
@@ -81,7 +82,7 @@ class _Removal:
 class Stitcher(App):
     """Owns the stitches."""
 
-    _EVENTS: ClassVar[list[type]] = [ApplyStages, StitchesChanged, WantRules]
+    _EVENTS: ClassVar[list[type]] = [ApplyStages, StitchesChanged, StitchMoved, WantRules]
 
     def __init__(
         self,
@@ -101,7 +102,7 @@ class Stitcher(App):
         self._network = Network()
         self._directory = Directory.of(())
         self._admission = Admission()
-        self._stitches = StitchBook(store, self.log, self._announce)
+        self._stitches = StitchBook(store, self.log, self._moved)
         self._removals: dict[int, _Removal] = {}
         self._tickets = itertools.count(1)
         self._waiting: dict[int, StitchPath] = {}
@@ -559,6 +560,11 @@ class Stitcher(App):
                 self._resize(self._stitches[stitch_id], bandwidth_mbps)
             case Release(stitch_id):
                 self._terminate(self._stitches[stitch_id], "no longer needed")
+
+    def _moved(self, stitch: Stitch, was: State | None) -> None:
+        if was is not stitch.state:
+            self.publish(StitchMoved(stitch, was))
+        self._announce()
 
     def _announce(self) -> None:
         self.publish(StitchesChanged(self._stitches.active))

@@ -55,6 +55,7 @@ class AuditEnd:
 
     id: int
     status: int
+    denied: bool
     resource: str
     before: Json | None
     after: Json | None

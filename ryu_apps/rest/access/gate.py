@@ -138,7 +138,8 @@ class Gate:
         batch = self._settle(claimed, messages, need)
         batch.used_s = self._access.tokens.used_since(_USE_NOTED_EACH_S)
         resource = (change.resource or "")[:500]
-        await self._access.journal.end(AuditEnd(number, status, resource, text_of(change.before), after), batch)
+        end = AuditEnd(number, status, status == 403, resource, text_of(change.before), after)
+        await self._access.journal.end(end, batch)
 
     def _settle(self, claimed: AnswerRecord | None, messages: list[Message] | None, need: Need) -> Batch:
         """Keep the answer to a key; one that says that the controller failed gives the key back."""

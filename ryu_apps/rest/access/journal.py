@@ -54,7 +54,7 @@ class Journal:
         self._shorten_at_s = 0.0
 
     async def begin(self, attempt: Attempt, answer: AnswerRecord | None) -> int:
-        """Store that somebody is about to change something; its id. Where StoreError is raised it must not be done."""
+        """Store that somebody is about to change something; its id. Raises StoreError: do nothing then."""
         record = self._record(attempt, denied=False)
         await self.write(Batch(begun=[record], answers=[answer] if answer is not None else []))
         return record.id
@@ -73,7 +73,7 @@ class Journal:
         """Store that somebody was not let in, if that can be stored."""
         record = replace(self._record(attempt, denied=True), status=status)
         log.warning(
-            "denied=%d who=%s address=%s method=%s path=%r",
+            "denied=%d who=%r address=%s method=%s path=%r",
             status, record.who, attempt.address, record.method, record.path,
         )  # fmt: skip
         try:

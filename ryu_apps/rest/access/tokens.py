@@ -40,7 +40,7 @@ class TokenInfo:
 
 
 class TokenBook:
-    """All tokens. One that was made is `id.secret`: the id finds it, the hash of the secret (256 bits) is compared.
+    """All tokens. One that was made is `id.secret`: the id finds it, the hash of its 256 bits is compared.
 
     A hash without salt or rounds is enough for a secret that nobody can guess. May be called from any thread.
     """

@@ -27,10 +27,14 @@ class StitchStore(Protocol):
 
 
 class StitchBook:
-    """Stitches by number. `changed` is called after each change."""
+    """Stitches by number. `changed` is called after each change, with the stitch and the state it was in."""
 
     def __init__(
-        self, store: StitchStore, log: Logger, changed: Callable[[], None], monotonic: Callable[[], float]
+        self,
+        store: StitchStore,
+        log: Logger,
+        changed: Callable[[Stitch, State | None], None],
+        monotonic: Callable[[], float],
     ) -> None:
         self._store = store
         self._log = log
@@ -92,7 +96,7 @@ class StitchBook:
         if was is not stitch.state:
             self._since_s[stitch.id] = self._monotonic()
             self._log.info("stitch=%d state=%s was=%s reason=%s", stitch.id, stitch.state, was, stitch.reason)
-        self._changed()
+        self._changed(stitch, was)
         return stitch
 
     def overdue(self, deadlines_s: Mapping[State, float]) -> list[Stitch]:

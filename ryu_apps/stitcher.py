@@ -27,6 +27,7 @@ from ryu_apps.events import (
     StagesApplied,
     StitchesChanged,
     StitchesRequest,
+    StitchMoved,
     SwitchReady,
     UnsavedRequest,
     VnetsChanged,
@@ -72,7 +73,7 @@ class _Outcome:
 class Stitcher(App):
     """Owns the stitches."""
 
-    _EVENTS: ClassVar[list[type]] = [ApplyStages, StitchesChanged, WantRules]
+    _EVENTS: ClassVar[list[type]] = [ApplyStages, StitchesChanged, StitchMoved, WantRules]
 
     def __init__(
         self,
@@ -90,7 +91,7 @@ class Stitcher(App):
         self._clock = clock
         self._monotonic = monotonic
         self._planner = Planner()
-        self._stitches = StitchBook(store, self.log, self._announce, monotonic)
+        self._stitches = StitchBook(store, self.log, self._moved, monotonic)
         self._changes = Changes(self.publish, self._prover.all_ready)
         self._upkeep = Upkeep()
         self._outcomes: dict[int, _Outcome] = {}
@@ -583,6 +584,11 @@ class Stitcher(App):
                 self._resize(self._stitches[stitch_id], bandwidth_mbps)
             case Release(stitch_id):
                 self._terminate(self._stitches[stitch_id], "no longer needed")
+
+    def _moved(self, stitch: Stitch, was: State | None) -> None:
+        if was is not stitch.state:
+            self.publish(StitchMoved(stitch, was))
+        self._announce()
 
     def _announce(self) -> None:
         self.publish(StitchesChanged(self._stitches.active))

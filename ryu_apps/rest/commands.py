@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 from ryu_apps.rest import tables
-from ryu_apps.rest.client import CallFailed, call
+from ryu_apps.rest.client import CallFailed, call, items
 
 WAIT_S = 30.0
 """How long `stitch create --wait` waits; the most that the API allows."""
@@ -56,28 +56,33 @@ LOCAL = "http://127.0.0.1:8080"
 def topology(state: State, url: Url = LOCAL, as_json: AsJson = False) -> None:
     """Show switches, links and hosts."""
     answer = call(url, state, "GET", "/topology")
-    _show(answer, as_json, *tables.topology(answer))
+    show(answer, as_json, *tables.topology(answer))
 
 
 @commands.command()
-def hosts(state: State, url: Url = LOCAL, as_json: AsJson = False) -> None:
+def hosts(
+    state: State,
+    url: Url = LOCAL,
+    vnet: Annotated[str | None, typer.Option("--vnet", help="Only those of this virtual network.")] = None,
+    as_json: AsJson = False,
+) -> None:
     """Show the hosts and where they are."""
-    answer = call(url, state, "GET", "/hosts")
-    _show(answer, as_json, tables.hosts(answer))
+    answer = items(url, state, "/hosts", {"vnet": vnet} if vnet else None)
+    show(answer, as_json, tables.hosts(answer))
 
 
 @commands.command()
 def health(state: State, url: Url = LOCAL, as_json: AsJson = False) -> None:
     """Show how the controller is doing."""
     answer = call(url, state, "GET", "/health")
-    _show(answer, as_json, tables.health(answer))
+    show(answer, as_json, tables.health(answer))
 
 
 @links.command("list")
 def list_links(state: State, url: Url = LOCAL, as_json: AsJson = False) -> None:
     """Show the links: latency, capacity, load."""
     answer = call(url, state, "GET", "/topology")["links"]
-    _show(answer, as_json, tables.links(answer))
+    show(answer, as_json, tables.links(answer))
 
 
 @links.command("capacity")
@@ -94,7 +99,7 @@ def set_capacities(
     body = [_capacity(text) for text in capacity]
     answer = call(url, state, "PUT", "/links/capacities", body=body)
     if as_json:
-        _show(answer, as_json)
+        show(answer, as_json)
     else:
         waiting = answer["ports"] - answer["links"]
         typer.echo(
@@ -106,8 +111,8 @@ def set_capacities(
 @vnets.command("list")
 def list_vnets(state: State, url: Url = LOCAL, as_json: AsJson = False) -> None:
     """Show the virtual networks."""
-    answer = call(url, state, "GET", "/vnets")
-    _show(answer, as_json, tables.vnets(answer))
+    answer = items(url, state, "/vnets")
+    show(answer, as_json, tables.vnets(answer))
 
 
 @vnets.command("put")
@@ -122,7 +127,7 @@ def put_vnet(
     """Make a virtual network, or make it be these hosts and subnets and no others."""
     body = {"hosts": [_member(text) for text in host or ()], "subnets": subnet or []}
     answer = call(url, state, "PUT", f"/vnets/{quote(name, safe='')}", body=body)
-    _show(answer, as_json, tables.vnets([answer]))
+    show(answer, as_json, tables.vnets([answer]))
 
 
 @vnets.command("delete")
@@ -145,9 +150,9 @@ def create_stitch(
 ) -> None:
     """Join two hosts by a path of their own. With --wait, exit code 1 where it did not come up."""
     body = _wanted(source, destination, bandwidth, max_latency)
-    query = {"wait_s": WAIT_S} if wait else None
+    query: dict[str, str | float] | None = {"wait": "up", "wait_s": WAIT_S} if wait else None
     answer = call(url, state, "POST", "/stitches", body=body, query=query, timeout_s=WAIT_S + 10.0)
-    _show(answer, as_json, tables.stitch(answer))
+    show(answer, as_json, tables.stitch(answer))
     if wait and answer["state"] != "up":
         raise CallFailed(
             f"stitch {answer['id']} is {answer['state']}: {answer['reason'] or 'no reason was given'}"
@@ -167,7 +172,7 @@ def check_stitch(
     """Say whether a stitch could be had, and on which path; exit code 1 where it could not."""
     answer = call(url, state, "POST", "/stitches/check", body=_wanted(source, destination, bandwidth, max_latency))
     if as_json:
-        _show(answer, as_json)
+        show(answer, as_json)
     elif answer["possible"]:
         latency_ms = answer["latency_ms"]
         known = "latency unknown" if latency_ms is None else f"{latency_ms:.4g} ms"
@@ -186,15 +191,15 @@ def list_stitches(
     as_json: AsJson = False,
 ) -> None:
     """Show all stitches."""
-    answer = call(url, state, "GET", "/stitches", query={"state": only} if only else None)
-    _show(answer, as_json, tables.stitches(answer))
+    answer = items(url, state, "/stitches", {"state": only} if only else None)
+    show(answer, as_json, tables.stitches(answer))
 
 
 @stitch.command("show")
 def show_stitch(stitch_id: int, state: State, url: Url = LOCAL, as_json: AsJson = False) -> None:
     """Show all that is known of a stitch."""
     answer = call(url, state, "GET", f"/stitches/{stitch_id}")
-    _show(answer, as_json, tables.stitch(answer))
+    show(answer, as_json, tables.stitch(answer))
 
 
 @stitch.command("delete")
@@ -202,12 +207,13 @@ def delete_stitch(stitch_id: int, state: State, url: Url = LOCAL, as_json: AsJso
     """Take a stitch away."""
     answer = call(url, state, "DELETE", f"/stitches/{stitch_id}")
     if as_json:
-        _show(answer, as_json)
+        show(answer, as_json)
     else:
         typer.echo(f"stitch {stitch_id} is {answer['state']}")
 
 
-def _show(answer: Any, as_json: bool, *shown: Any) -> None:
+def show(answer: Any, as_json: bool, *shown: Any) -> None:
+    """Print an answer as JSON, or as tables."""
     if as_json:
         typer.echo(json.dumps(answer, indent=2))
         return

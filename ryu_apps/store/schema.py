@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     Connection,
     Double,
@@ -17,12 +18,14 @@ from sqlalchemy import (
     UniqueConstraint,
     inspect,
     select,
+    update,
 )
 
 from ryu_apps.store.engine import Database
 from ryu_apps.store.errors import StoreError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""2 added who may call the API, what they changed, and what they were answered (tokens, audit, answers)."""
 
 metadata = MetaData()
 
@@ -74,6 +77,47 @@ stitches = Table(
     Column("body", Text, nullable=False),
 )
 
+# Who may call the API, what they changed and what they were answered: see access.py.
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("created_s", Double, nullable=False),
+    Column("used_s", Double),
+    Column("body", Text, nullable=False),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("time_s", Double, nullable=False, index=True),
+    Column("who", String(80), nullable=False),
+    Column("token_id", String(16)),
+    Column("role", String(20)),
+    Column("method", String(10), nullable=False),
+    Column("path", Text, nullable=False),
+    Column("resource", Text, nullable=False),
+    Column("request_id", String(40), nullable=False),
+    Column("denied", Boolean, nullable=False),
+    Column("status", Integer),
+    Column("before", Text),
+    Column("after", Text),
+)
+
+answers = Table(
+    "answers",
+    metadata,
+    Column("token_id", String(16), primary_key=True),
+    Column("key", String(255), primary_key=True),
+    Column("asked", String(64), nullable=False),
+    Column("time_s", Double, nullable=False),
+    Column("status", Integer),
+    Column("headers", Text),
+    Column("content", LargeBinary),
+)
+
 # What was measured: see samples.py for how it is laid out.
 
 series = Table(
@@ -120,19 +164,26 @@ minutes = Table(
     sqlite_with_rowid=False,
 )
 
+_ADDED_AFTER = {1: frozenset({tokens.name, audit.name, answers.name})}
+"""The tables that a file of an older version need not have."""
+
 
 def prepare(database: Database) -> None:
-    """Make the tables in a new file, or see that a file is one of ours. Raises StoreError."""
+    """Make the tables in a new file, or see that a file is one of ours and has them all. Raises StoreError."""
     with database.writing("open the store") as connection:
         names = set(inspect(connection).get_table_names())
         if not names:
             metadata.create_all(connection)
             connection.execute(meta.insert().values(name="schema_version", value=SCHEMA_VERSION))
             return
-        _check(connection, names, database.where)
+        version = _version(connection, names, database.where)
+        if version < SCHEMA_VERSION:
+            # Every version so far only added tables.
+            metadata.create_all(connection)
+            connection.execute(update(meta).where(meta.c.name == "schema_version").values(value=SCHEMA_VERSION))
 
 
-def _check(connection: Connection, names: set[str], where: str) -> None:
+def _version(connection: Connection, names: set[str], where: str) -> int:
     another = "move it away, or give the controller another --state directory"
     version = None
     if meta.name in names:
@@ -144,7 +195,8 @@ def _check(connection: Connection, names: set[str], where: str) -> None:
             f"{where} was written by a newer Lockstitch (schema {version}, this one knows {SCHEMA_VERSION}); "
             f"install that version again, or {another}"
         )
-    missing = metadata.tables.keys() - names
-    if version < SCHEMA_VERSION or missing:
-        what = f"schema {version}" if version < SCHEMA_VERSION else f"the table {min(missing)!r} is missing"
+    missing = metadata.tables.keys() - names - _ADDED_AFTER.get(version, frozenset())
+    if version < 1 or missing:
+        what = f"schema {version}" if version < 1 else f"the table {min(missing)!r} is missing"
         raise StoreError(f"{where} cannot be read by this Lockstitch ({what}); {another}")
+    return int(version)

@@ -183,19 +183,20 @@ class FakeController:
         return answer
 
 
-def api_of(controller: FakeController, settings: ApiSettings | None = None) -> FastAPI:
+def api_of(controller: FakeController, settings: ApiSettings | None = None, **more: Any) -> FastAPI:
     settings = settings or ApiSettings(clock=lambda: NOW_S + 60)
-    return create_api(controller.ask, token=TOKEN, started_s=NOW_S, settings=settings)
+    return create_api(controller.ask, token=TOKEN, started_s=NOW_S, settings=settings, **more)
 
 
 @dataclass
 class Caller:
-    """Calls an API in this process, with the token unless other headers are given."""
+    """Calls an API in this process, with a token unless other headers are given."""
 
     api: FastAPI
+    token: str = TOKEN
 
     def __call__(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
-        headers = {"Authorization": f"Bearer {TOKEN}", **kwargs.pop("headers", {})}
+        headers = {"Authorization": f"Bearer {self.token}", **kwargs.pop("headers", {})}
 
         async def go() -> httpx.Response:
             transport = httpx.ASGITransport(self.api, raise_app_exceptions=False)
@@ -203,6 +204,14 @@ class Caller:
                 return await client.request(method, path, headers=headers, **kwargs)
 
         return asyncio.run(go())
+
+
+def caller_as(call: Caller, role: str, *scope: str, **more: Any) -> Caller:
+    """The same API, called with a new token of this role and scope."""
+    body = {"name": f"{role} {'-'.join(scope)}".strip(), "role": role, **more}
+    made = call("POST", "/v1/tokens", json={**body, "scope": list(scope)} if scope else body)
+    assert made.status_code == 201, made.text
+    return Caller(call.api, made.json()["token"])
 
 
 def problem(answer: httpx.Response, status: int) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Path, Query, Response
+from pydantic import Field
 
 from ryu_apps.events import CheckStitch, CreateStitch, DeleteStitch, StitchesRequest
 from ryu_apps.rest.access.audit import ChangeOf
@@ -18,10 +19,11 @@ from ryu_apps.rest.fabric import Fabric, fabric_of, link_ref_view, path_view
 from ryu_apps.rest.pages import LINKED, LOCATED, PageOf
 from ryu_apps.rest.problems import Kind, Problem, documented
 from ryu_apps.rest.scoping import fabric_within, sees_stitch
-from ryu_apps.rest.views import CheckView, StitchView, moment
+from ryu_apps.rest.views import ApplicationView, CheckView, StitchView, moment
 from ryu_apps.rest.waiting import CONFIRMED, ON_THE_WAY
+from stitching.application import PROTOCOLS, Application
 from stitching.plan import NotPossible
-from stitching.stitch import ENDED, State, Stitch, StitchRequest
+from stitching.stitch import ENDED, Protection, State, Stitch, StitchRequest
 
 router = APIRouter(prefix="/stitches", tags=["stitches"])
 
@@ -33,7 +35,7 @@ CHANGES = needs(Role.OPERATOR, scoped=True)
 WAIT_S = 30.0
 """How long `wait=up` waits."""
 
-MEASURED = ("load_mbps", "probe_ms")
+MEASURED = ("load_mbps", "probe_ms", "probe_loss")
 """What changes although nobody changed the stitch."""
 
 
@@ -42,10 +44,14 @@ class StitchFilter:
     """Which stitches a list is of: those that meet every condition."""
 
     states: frozenset[State] | None
+    labels: tuple[tuple[str, str | None], ...] = ()
 
     def takes(self, stitch: Stitch) -> bool:
         """Whether a stitch is among them."""
-        return self.states is None or stitch.state in self.states
+        if self.states is not None and stitch.state not in self.states:
+            return False
+        has = dict(stitch.request.labels)
+        return all(name in has and value in (None, has[name]) for name, value in self.labels)
 
 
 def _filter(
@@ -53,8 +59,17 @@ def _filter(
         list[State] | None,
         Query(max_length=len(State), description="Only stitches in this state; may be repeated."),
     ] = None,
+    label: Annotated[
+        list[Annotated[str, Field(max_length=127)]] | None,
+        Query(max_length=16, description="name=value, or name alone for any value; all of them must be there."),
+    ] = None,
 ) -> StitchFilter:
-    return StitchFilter(frozenset(state) if state is not None else None)
+    labels = tuple((name, value if given else None) for name, given, value in map(_parted, label or ()))
+    return StitchFilter(frozenset(state) if state is not None else None, labels)
+
+
+def _parted(label: str) -> tuple[str, str, str]:
+    return label.partition("=")
 
 
 FilterOf = Annotated[StitchFilter, Depends(_filter)]
@@ -139,7 +154,8 @@ def check_stitch(apps: AppsOf, who: Who, body: StitchBody) -> CheckView:
         path = apps.ask(STITCHER, CheckStitch(request))
     except NotPossible as error:
         return CheckView(possible=False, reason=error.reason, field=error.field, remedy=error.remedy)
-    return CheckView(possible=True, path=path_view(path), latency_ms=path.latency_ms)
+    backup = path_view(path.backup) if path.backup else None
+    return CheckView(possible=True, path=path_view(path), backup=backup, latency_ms=path.latency_ms)
 
 
 @router.delete(
@@ -177,6 +193,10 @@ def _request(body: StitchBody, fabric: Fabric) -> StitchRequest:
         target_mac=fabric.find(body.destination, "destination").mac,
         bandwidth_mbps=body.bandwidth_mbps,
         max_latency_ms=body.max_latency_ms,
+        max_loss=body.max_loss,
+        application=body.application.application() if body.application is not None else None,
+        protection=Protection(body.protection),
+        labels=tuple(sorted(body.labels.items())),
     )
 
 
@@ -203,6 +223,17 @@ def _unknown(stitch_id: int) -> Problem:
     )
 
 
+def _application_view(application: Application) -> ApplicationView:
+    names = {number: name for name, number in PROTOCOLS.items()}
+    number = application.ip_proto
+    return ApplicationView(
+        protocol=names.get(number, number) if number is not None else None,
+        source_port=application.source_port,
+        destination_port=application.target_port,
+        dscp=application.ip_dscp,
+    )
+
+
 def _view(stitch: Stitch, fabric: Fabric) -> StitchView:
     request = stitch.request
     return StitchView(
@@ -213,12 +244,18 @@ def _view(stitch: Stitch, fabric: Fabric) -> StitchView:
         destination=fabric.member(request.target_mac),
         bandwidth_mbps=request.bandwidth_mbps,
         max_latency_ms=request.max_latency_ms,
+        max_loss=request.max_loss,
+        application=_application_view(request.application) if request.application else None,
+        protection=request.protection.value,
+        labels=dict(request.labels),
         origin=request.origin,
         both_ways=request.both_ways,
         relieves=link_ref_view(request.relieves) if request.relieves else None,
         path=path_view(stitch.path) if stitch.path else None,
+        backup=path_view(stitch.path.backup) if stitch.path and stitch.path.backup else None,
         latency_ms=stitch.path.latency_ms if stitch.path else None,
         probe_ms=stitch.probe_ms,
+        probe_loss=stitch.probe_loss,
         load_mbps=fabric.rates.stitch_mbps.get(stitch.id) if fabric.rates else None,
         created=moment(stitch.created_s),
         changed=moment(stitch.changed_s),

@@ -38,7 +38,7 @@ from ryu_apps.stitch_book import StitchBook, StitchStore
 from ryu_apps.store import StoreError
 from ryu_apps.upkeep import Upkeep
 from ryu_apps.watch import PROVE_WITHIN_S, Watch
-from stitching.damage import damage
+from stitching.damage import Damage, damage
 from stitching.network import LinkKey
 from stitching.plan import NotPossible
 from stitching.planner import Duplicate, Planner, rivals
@@ -156,19 +156,21 @@ class Stitcher(App):
     def _look_after(self, stitch: Stitch) -> None:
         """Mend what the fabric did to a path: on another one if there is one, before the old one is left."""
         hurt = damage(stitch, self._planner.network) if stitch.state in CARRYING else None
-        self._upkeep.damaged(stitch.id, hurt.reason if hurt is not None else None)
+        # What is known already is tried again by and by (see _improve): a link that flaps moves nobody twice.
+        known = self._upkeep.damaged(stitch.id, hurt.reason if hurt is not None else None)
         if hurt is None or self._changes.removing(stitch.id):
             return
         if stitch.state in _CARRYING_ON:
-            if not self._mend(stitch, hurt.reason) and hurt.lost:
+            if not known and not self._mend(stitch, hurt) and hurt.lost:
                 self._bring_down(stitch, hurt.reason)
         elif hurt.lost:
             self._bring_down(stitch, hurt.reason)
 
-    def _mend(self, stitch: Stitch, reason: str) -> bool:
+    def _mend(self, stitch: Stitch, hurt: Damage) -> bool:
         """Move a stitch to a path that is whole; False where there is none now."""
+        reason = hurt.reason
         try:
-            path = self._planner.path(stitch.request, without=(stitch,))
+            path = self._planner.whole_path(stitch, hurt)
         except NotPossible as error:
             self._degrade(stitch, f"{reason}; {error}")
             return False

@@ -37,12 +37,14 @@ class Upkeep:
         self._next_s.clear()
         self._pause_s.clear()
 
-    def damaged(self, stitch_id: int, reason: str | None) -> None:
-        """The path of a stitch is hurt, or whole (None)."""
+    def damaged(self, stitch_id: int, reason: str | None) -> bool:
+        """The path of a stitch is hurt, or whole (None). Answers whether that was known."""
+        known = self._damage.get(stitch_id) == reason
         if reason is None:
             self._damage.pop(stitch_id, None)
         else:
             self._damage[stitch_id] = reason
+        return known
 
     def displaced(self, stitch_id: int) -> None:
         """A stitch was moved because its path was hurt: it may find a better one when the fabric has recovered."""

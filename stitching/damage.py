@@ -5,15 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from stitching.network import LinkKey, Network, reverse
-from stitching.stitch import Stitch, StitchPath
+from stitching.stitch import Protection, Stitch, StitchPath
 
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """Why a path is not what it should be. lost: its packets have no way left, and not only one less."""
+    """Why a path is not what it should be.
+
+    path_gone: something of the path itself is gone, and not only of its backup. lost: packets have no way left.
+    """
 
     reason: str
-    lost: bool
+    path_gone: bool = False
+    lost: bool = False
 
 
 def damage(stitch: Stitch, network: Network) -> Damage | None:
@@ -22,18 +26,21 @@ def damage(stitch: Stitch, network: Network) -> Damage | None:
     if path is None:
         return None
     if (moved := _moved(stitch, path, network)) is not None:
-        return Damage(moved, lost=True)
+        return Damage(moved, path_gone=True, lost=True)
     both_ways = stitch.request.both_ways or path.backup is not None
     gone = _gone(path.links, network, both_ways=both_ways)
     if path.backup is None:
-        return Damage(_words(gone), lost=True) if gone is not None else None
+        if gone is not None:
+            return Damage(_words(gone), path_gone=True, lost=True)
+        wanting = stitch.request.protection is not Protection.NONE and path.links
+        return Damage("it is not protected") if wanting else None
     spare_gone = _gone(path.backup.links, network, both_ways=stitch.request.both_ways)
     if gone is not None and spare_gone is not None:
-        return Damage(f"{_words(gone)}, and so is {_words(spare_gone)} of its backup", lost=True)
+        return Damage(f"{_words(gone)}, and so is {_words(spare_gone)} of its backup", path_gone=True, lost=True)
     if gone is not None:
-        return Damage(f"{_words(gone)}: it runs on its backup and is not protected", lost=False)
+        return Damage(f"{_words(gone)}: it runs on its backup and is not protected", path_gone=True)
     if spare_gone is not None:
-        return Damage(f"{_words(spare_gone)} of its backup: it is not protected", lost=False)
+        return Damage(f"{_words(spare_gone)} of its backup: it is not protected")
     return None
 
 

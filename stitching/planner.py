@@ -7,10 +7,11 @@ from dataclasses import replace
 
 from stitching.admission import Admission
 from stitching.application import Application
+from stitching.damage import Damage
 from stitching.labels import free_label, paths_of
 from stitching.network import Network, PortId
 from stitching.plan import NotPossible, Situation, plan_path
-from stitching.stitch import Stitch, StitchPath, StitchRequest
+from stitching.stitch import Protection, Stitch, StitchPath, StitchRequest
 from stitching.vnet import Directory
 
 
@@ -72,6 +73,18 @@ class Planner:
             if now.network is self.network:
                 raise
         return plan_path(request, replace(now, network=self.network))
+
+    def whole_path(self, stitch: Stitch, hurt: Damage) -> StitchPath:
+        """A path for a stitch whose own is hurt: without protection, if need be, rather than over what is gone.
+
+        Nobody can tell whether switches have seen that it is gone. Raises NotPossible.
+        """
+        try:
+            return self.path(stitch.request, without=(stitch,))
+        except NotPossible:
+            if not hurt.path_gone:
+                raise
+            return self.path(replace(stitch.request, protection=Protection.NONE), without=(stitch,))
 
     def labelled(self, stitch: Stitch, path: StitchPath, stitches: Iterable[Stitch]) -> Stitch:
         """The stitch on a new path, with a label that none of the others has between its hosts."""

@@ -230,7 +230,7 @@ class Keys(RuleBasedStateMachine):
         else:
             assert known is None, "never done twice"
             for of in (self.done, self.running, self.unknown):
-                of.pop(place, None)  # type: ignore[attr-defined]  # they are all dicts
+                of.pop(place, None)
             self.running[place] = record
             self.store.write(Batch(answers=[record]))
 

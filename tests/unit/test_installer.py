@@ -15,7 +15,7 @@ from ryu_apps.installer import CONFIRM_S, FORWARDING, READ_S, Installer
 from stitching import cookie
 from stitching.cookie import Kind
 from stitching.difference import Change
-from stitching.match import Match
+from stitching.match import L3Match, Match
 from stitching.rules import (
     LEAST_METER,
     PORT_IN_PORT,
@@ -39,10 +39,14 @@ class Told(Installer):
     def __init__(self) -> None:
         self.now_s = 0.0
         self.told: list[Event] = []
+        self.posted: list[Event] = []
         super().__init__(clock=lambda: self.now_s)
 
     def publish(self, occurred: Event) -> None:
         self.told.append(occurred)
+
+    def post(self, occurred: Event) -> None:
+        self.posted.append(occurred)
 
     def ended(self) -> list[StagesApplied]:
         return [event for event in self.told if isinstance(event, StagesApplied)]
@@ -297,6 +301,41 @@ def test_a_switch_without_meters_has_none(installer: Told) -> None:
     assert not switch.closed
 
 
+class MoreToCome:
+    """A queue in which something always waits."""
+
+    def qsize(self) -> int:
+        return 1
+
+
+def test_what_comes_together_is_written_together(installer: Told) -> None:
+    one, two = ready(installer)
+    barriers = len([kind for kind, _ in two.sent if kind == BARRIER])
+    installer.events = MoreToCome()
+    for number in range(2, 60):
+        far, near = flow(number, kind=Kind.STITCH), flow(number + 100, kind=Kind.STITCH)
+        stages = (Change(2, far),), (Change(1, near),)
+        installer.on_apply(ApplyStages(f"stitch:{number}", stages, {2: rule_set([far]), 1: rule_set([near])}, 0))
+    assert len(two.table) == 1
+    assert len(installer.posted) == 1
+    installer.on_flush(None)
+    assert len(two.table) == 59
+    assert len([kind for kind, _ in two.sent if kind == BARRIER]) == barriers + 1
+    installer.on_barrier(two.barrier_reply())
+    installer.on_flush(None)
+    installer.on_barrier(one.barrier_reply())
+    assert len([event for event in installer.ended() if event.error is None]) == 58
+
+
+def test_a_rule_that_cannot_be_said_fails_its_change_only(installer: Told) -> None:
+    one, _ = ready(installer)
+    unsayable = FlowRule(2, 9, Match(eth_type=0x0800, l3=L3Match(ip_dst="10.0.0.1/8")), (Output(1),))
+    installer.on_apply(ApplyStages("stitch:1", ((Change(1, flow(5)), Change(1, unsayable)),), {}, 1))
+    (ended,) = installer.ended()
+    assert ended.error is not None and "host bits" in ended.error
+    assert set(one.table.values()) == {flow(1)}
+
+
 class AnySequence(RuleBasedStateMachine):
     """Whatever happens in whatever order, a connected switch that has confirmed everything has what is wanted."""
 
@@ -343,7 +382,7 @@ class AnySequence(RuleBasedStateMachine):
         switch = self.switches.get(dpid)
         if switch is not None and switch.flow_mods and any(s == FLOW_MOD for s, _ in switch.sent[-3:]):
             xid = switch.last(FLOW_MOD)
-            if xid in self.installer._sent:
+            if xid in self.installer._switches[dpid].outbox._unconfirmed:
                 switch.undo(xid)
                 self.installer.on_error(switch.error(xid))
 
@@ -352,11 +391,11 @@ class AnySequence(RuleBasedStateMachine):
     def everything_is_confirmed(self) -> None:
         for _ in range(10):
             for switch in self.switches.values():
-                for xid in [x for x, (dpid, *_rest) in self.installer._barriers.items() if dpid == switch.id]:
+                for xid in list(self.installer._switches[switch.id].outbox._fences):
                     event = switch.barrier_reply()
                     event.msg.xid = xid
                     self.installer.on_barrier(event)
-        assert not self.installer._batches
+        assert len(self.installer._batches) == 0
         self.installer.on_want(WantRules("nobody", wants(dpids=(1, 2))))
         assert not self.installer.status().differences
 

@@ -1,0 +1,239 @@
+"""What is on its way to one switch: steps are written together, fenced by a barrier, and known until confirmed.
+
+Many steps go as one bundle where the switch speaks them (`ryu_apps/wire/bundles.py`): they are added first, and
+committed when the switch has read them all without a complaint. A switch that does not know bundles says so the
+first time and gets barriers from then on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ryu_apps import wire
+from ryu_apps.changes import Batch
+from stitching.difference import Change
+from stitching.rules import Entry, EntryKey, Meter
+
+BUNDLE_FROM = 64
+"""From so many steps on a bundle is worth its two round trips."""
+
+_WRITE = 500
+"""So many messages are written at once: a switch begins on the first ones while the others are encoded."""
+
+
+@dataclass(slots=True, eq=False)
+class Step:
+    """One step for a switch: what was there before, for whose change it is, and what the switch refused it for."""
+
+    xid: int
+    change: Change
+    key: EntryKey
+    before: Entry | None
+    batch: Batch | None = None
+    bundle: Bundle | None = None
+    refused: str | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Fence:
+    """A barrier on its way: what it confirms, who waits for that, and the bundle it fences."""
+
+    steps: list[Step]
+    waiting: list[Any]
+    bundle: Bundle | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Bundle:
+    """Steps that are carried out all or none. They are held back until the switch has read them all."""
+
+    number: int
+    open_xid: int
+    commit_xid: int
+    steps: list[Step]
+    after: list[Step]
+    committed: bool = False
+    unknown: bool = False
+    failed: bool = False
+
+
+class Outbox:
+    """The steps of one switch, in the order in which they take effect."""
+
+    def __init__(self, datapath: Any, xids: Iterator[int]) -> None:
+        self._datapath = datapath
+        self._xids = xids
+        self._queue: list[Step] = []
+        self._waiting: list[Any] = []
+        self._fences: dict[int, Fence] = {}
+        self._unconfirmed: dict[int, Step] = {}
+        self._bundles: dict[int, Bundle] = {}
+        self._held: Bundle | None = None
+        self._by_key: dict[EntryKey, list[Step]] | None = None
+        self.speaks_bundles = True
+        self._numbers = 0
+
+    @property
+    def oldest(self) -> int | None:
+        """The barrier that is on its way for longest."""
+        return next(iter(self._fences), None)
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether everything is confirmed."""
+        return not (self._queue or self._waiting or self._fences)
+
+    # -- in -------------------------------------------------------------------------------------------------
+
+    def put(self, change: Change, key: EntryKey, before: Entry | None, batch: Batch | None = None) -> None:
+        """Queue a step."""
+        self._queue.append(Step(next(self._xids), change, key, before, batch))
+        self._by_key = None
+
+    def again(self, steps: Iterable[Step], waiting: list[Any]) -> None:
+        """Send steps of a bundle that failed once more, on their own and ahead of what is queued."""
+        kept = []
+        for step in steps:
+            later = self.later(step)
+            step.bundle = None
+            if later is None:
+                kept.append(step)
+            else:
+                later.before = step.before
+        self._write(kept, waiting)
+
+    def wait(self, who: Any) -> None:
+        """Have it confirmed to somebody when all that was put so far is carried out."""
+        self._waiting.append(who)
+
+    # -- out ------------------------------------------------------------------------------------------------
+
+    def flush(self) -> list[Step]:
+        """Write what is queued, unless a bundle waits to be committed; returns steps that cannot be said."""
+        if self._held is not None or not (self._queue or self._waiting):
+            return []
+        steps, self._queue = self._queue, []
+        waiting, self._waiting = self._waiting, []
+        if self.speaks_bundles and len(steps) >= BUNDLE_FROM:
+            return self._write_bundle(steps, waiting)
+        return self._write(steps, waiting)
+
+    def _write(self, steps: list[Step], waiting: list[Any]) -> list[Step]:
+        fence = Fence(steps, waiting)
+        parts, unsayable = self._encode(steps)
+        self._fence(fence, parts)
+        return unsayable
+
+    def _encode(self, steps: list[Step], bundle: Bundle | None = None) -> tuple[list[bytes], list[Step]]:
+        """The last messages of these steps, the others being written already, and what cannot be said."""
+        parts: list[bytes] = []
+        unsayable = []
+        unconfirmed = self._unconfirmed
+        for step in steps:
+            change = step.change
+            try:
+                message = wire.change(
+                    change.entry, step.xid, remove=change.remove, replace=step.before is not None
+                )
+            except ValueError as error:
+                step.refused = str(error)
+                unsayable.append(step)
+                continue
+            unconfirmed[step.xid] = step
+            step.bundle = bundle
+            parts.append(message if bundle is None else wire.bundle_add(bundle.number, message))
+            if len(parts) == _WRITE:
+                self._datapath.send(b"".join(parts))
+                parts = []
+        return parts, unsayable
+
+    def _fence(self, fence: Fence, parts: list[bytes]) -> None:
+        xid = next(self._xids)
+        self._fences[xid] = fence
+        self._datapath.send(b"".join((*parts, wire.barrier(xid))))
+
+    def _write_bundle(self, steps: list[Step], waiting: list[Any]) -> list[Step]:
+        # Meters cannot be in a bundle: they are there before the rules that name them, and leave after those.
+        before = [step for step in steps if isinstance(step.change.entry, Meter) and not step.change.remove]
+        after = [step for step in steps if isinstance(step.change.entry, Meter) and step.change.remove]
+        inside = [step for step in steps if not isinstance(step.change.entry, Meter)]
+        self._numbers += 1
+        bundle = Bundle(self._numbers, next(self._xids), next(self._xids), inside, after)
+        self._bundles[bundle.open_xid] = self._bundles[bundle.commit_xid] = bundle
+        self._held = bundle
+        parts, unsayable = self._encode(before)
+        self._datapath.send(b"".join((*parts, wire.bundle_open(bundle.number, bundle.open_xid))))
+        parts, more = self._encode(inside, bundle)
+        bundle.failed = bool(more)
+        self._fence(Fence(before, waiting, bundle), parts)
+        return unsayable
+
+    # -- what the switch says -------------------------------------------------------------------------------
+
+    def confirmed(self, xid: int) -> Fence | None:
+        """A barrier came back. Returns what it confirms, None where it is none of ours or more is to come.
+
+        The fence of a bundle that failed says so: nothing of it was carried out.
+        """
+        fence = self._fences.pop(xid, None)
+        if fence is None:
+            return None
+        bundle = fence.bundle
+        if bundle is None or bundle.committed:
+            self._forget(fence)
+            return fence
+        self._held = None
+        if bundle.unknown or bundle.failed:
+            if not bundle.unknown:
+                self._datapath.send(wire.bundle_discard(bundle.number, next(self._xids)))
+            bundle.failed = True
+            fence.steps = [*fence.steps, *bundle.steps, *bundle.after]
+            self._forget(fence)
+            return fence
+        bundle.committed = True
+        commit = wire.bundle_commit(bundle.number, bundle.commit_xid)
+        parts, _ = self._encode(bundle.after)
+        fence.steps = [*fence.steps, *bundle.steps, *bundle.after]
+        self._fence(fence, [commit, *parts])
+        return None
+
+    def _forget(self, fence: Fence) -> None:
+        for step in fence.steps:
+            self._unconfirmed.pop(step.xid, None)
+        if fence.bundle is not None:
+            del self._bundles[fence.bundle.open_xid], self._bundles[fence.bundle.commit_xid]
+        self._by_key = None
+
+    def refused(self, xid: int, why: str) -> Step | None:
+        """The switch refused a message. Returns the step it was, if that was sent on its own.
+
+        What is refused in a bundle is told when the bundle is over: none of it was carried out then.
+        """
+        bundle = self._bundles.get(xid)
+        if bundle is not None:
+            bundle.failed = True
+            if xid == bundle.open_xid:
+                bundle.unknown, self.speaks_bundles = True, False
+            return None
+        step = self._unconfirmed.get(xid)
+        if step is None:
+            return None
+        if step.bundle is not None:
+            step.bundle.failed = True
+            step.refused = None if step.bundle.unknown else why
+            return None
+        step.refused = why
+        return step
+
+    def later(self, step: Step) -> Step | None:
+        """The next step for the same entry that was written or queued after this one."""
+        if self._by_key is None:
+            self._by_key = {}
+            for other in (*self._unconfirmed.values(), *self._queue):
+                self._by_key.setdefault(other.key, []).append(other)
+        others = self._by_key.get(step.key, [])
+        if step in others:
+            return next(iter(others[others.index(step) + 1 :]), None)
+        return others[0] if others else None

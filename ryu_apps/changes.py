@@ -24,7 +24,7 @@ class Batch:
     next_stage: int = 0
     waiting: set[int] = field(default_factory=set)
     deadline_s: float = 0.0
-    undo: list[tuple[Change, EntryKey]] = field(default_factory=list)
+    undo: list[Change] = field(default_factory=list)
     written: int = 0
 
     @classmethod

@@ -9,7 +9,6 @@ import logging
 import os
 import secrets
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -29,6 +28,7 @@ from ryu_apps.discovery import Discovery
 from ryu_apps.events import InstallerStatusRequest, NetworkRequest, StitchesRequest, VnetsRequest
 from ryu_apps.forwarding import Forwarding
 from ryu_apps.installer import Installer
+from ryu_apps.interpreter import tuned
 from ryu_apps.mode import Mode
 from ryu_apps.predictor import Predictor
 from ryu_apps.recorder import Recorder
@@ -103,11 +103,10 @@ def started(settings: Settings) -> Iterator[tuple[int, int]]:
     """A running controller; gives the ports it listens on. Raises StartError."""
     _share_arenas()
     settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # Threads hand small pieces of work to each other all the time: waiting 5 ms for the interpreter would add up.
-    sys.setswitchinterval(0.0005)
     # For the processes that fit: on two busy cores the threads of OpenBLAS make small fits many times slower.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     with contextlib.ExitStack() as stack:
+        stack.enter_context(tuned())
         stack.enter_context(_alone(settings.state))
         state = StateStore(settings.store_url)
         stack.callback(state.close)

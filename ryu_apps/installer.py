@@ -30,7 +30,7 @@ from ryu_apps.events import (
     SwitchReady,
     WantRules,
 )
-from ryu_apps.outbox import Fence, Outbox, Step
+from ryu_apps.outbox import Fence, Outbox, Queued, Step
 from ryu_apps.reading import Reading
 from ryu_apps.wants import Wants, watches_alive
 from stitching.difference import Change, Difference, Stage, diff
@@ -229,7 +229,10 @@ class Installer(App):
             kept = len(switch.has) - len(difference.wrong) - len(difference.excess)
             self._kept += kept
             self._log_difference(switch.dpid, kept, difference)
-        self._put(switch, difference.changes(switch.dpid))
+        if switch.has or self._batches.busy(switch.dpid):
+            self._put(switch, difference.changes(switch.dpid))
+        else:
+            self._put_all(switch, self._wants.on(switch.dpid))
         if not switch.compared:
             switch.compared = True
             switch.outbox.wait(None)
@@ -314,7 +317,7 @@ class Installer(App):
         self._batches.end(batch)
         self.log.warning("owner=%s taken_back=%d reason=%s", batch.owner, len(batch.undo), reason)
         undo: dict[int, list[Change]] = defaultdict(list)
-        for change, _ in reversed(batch.undo):
+        for change in reversed(batch.undo):
             undo[change.dpid].append(change)
         for dpid, keys in batch.touches.items():
             switch = self._switches.get(dpid)
@@ -351,18 +354,17 @@ class Installer(App):
 
     # -- steps ----------------------------------------------------------------------------------------------
 
-    def _put(
-        self, switch: _Switch, changes: Sequence[Change], batch: Batch | None = None
-    ) -> list[tuple[Change, EntryKey]]:
-        """Queue the changes that change anything; returns what undoes them."""
-        undo: list[tuple[Change, EntryKey]] = []
-        has, put = switch.has, switch.outbox.put
+    def _put(self, switch: _Switch, changes: Sequence[Change], batch: Batch | None = None) -> list[Change]:
+        """Queue the changes that change anything; returns what undoes those of a batch."""
+        undo: list[Change] = []
+        queue: list[Queued] = []
+        has, dpid = switch.has, switch.dpid
         for change in changes:
-            entry = change.entry
+            entry, remove = change.entry, change.remove
             key = entry.key
             before = has.get(key)
-            if change.remove:
-                if before is None or self._is_claimed(switch.dpid, key, batch):
+            if remove:
+                if before is None or self._is_claimed(dpid, key, batch):
                     continue
                 del has[key]
                 self._removed += 1
@@ -370,21 +372,27 @@ class Installer(App):
                 if before == entry:
                     continue
                 if watches_alive(entry) and wire.ALIVE.key not in has:
-                    put(Change(switch.dpid, wire.ALIVE), wire.ALIVE.key, None, batch)
+                    queue.append((wire.ALIVE.key, wire.ALIVE, False, None, batch))
                     has[wire.ALIVE.key] = wire.ALIVE
                 has[key] = entry
                 self._added += 1
-            put(change, key, before, batch)
+            queue.append((key, entry, remove, before, batch))
             if batch is not None:
-                undo.append(
-                    (
-                        Change(switch.dpid, entry, remove=True) if before is None else Change(switch.dpid, before),
-                        key,
-                    )
-                )
-        if changes:
+                undo.append(Change(dpid, entry, remove=True) if before is None else Change(dpid, before))
+        if queue:
+            switch.outbox.put(queue)
             self._unsent[switch] = None
         return undo
+
+    def _put_all(self, switch: _Switch, wants: RuleSet) -> None:
+        """Queue all that is wanted of a switch that has nothing: without a look at each."""
+        switch.has = dict(wants)
+        rules = [item for item in wants.items() if isinstance(item[1], FlowRule)]
+        others = [item for item in wants.items() if not isinstance(item[1], FlowRule)]
+        others.sort(key=lambda item: item[1] != wire.ALIVE)
+        switch.outbox.put((key, entry, False, None, None) for key, entry in (*others, *rules))
+        self._added += len(wants)
+        self._unsent[switch] = None
 
     def _is_claimed(self, dpid: int, key: EntryKey, batch: Batch | None) -> bool:
         """Whether anybody but the owner of this change wants an entry, or is putting it there."""
@@ -478,10 +486,9 @@ class Installer(App):
 
     def _take_back(self, switch: _Switch, step: Step) -> None:
         """A step was not carried out: what was there before it still is, or is what the next step meets."""
-        later = switch.outbox.later(step)
-        if later is not None:
-            later.before = step.before
-        elif step.before is None:
+        if switch.outbox.hand_on(step):
+            return
+        if step.before is None:
             switch.has.pop(step.key, None)
         else:
             switch.has[step.key] = step.before
@@ -494,11 +501,11 @@ class Installer(App):
                 self._take_back(switch, step)
             switch.refused_s = self._clock()
             switch.owed.add(step.key)
-            reason = f"switch {switch.dpid:016x} refused {_name(step.change.entry)}: {step.refused}"
-            self.log.warning("%s entry=%s", reason, step.change.entry)
+            reason = f"switch {switch.dpid:016x} refused {_name(step.entry)}: {step.refused}"
+            self.log.warning("%s entry=%s", reason, step.entry)
             for batch in list(self._batches.busy(switch.dpid).get(step.key, ())):
                 batch.undo = [
-                    (undo, key) for undo, key in batch.undo if (undo.dpid, key) != (switch.dpid, step.key)
+                    undo for undo in batch.undo if (undo.dpid, undo.entry.key) != (switch.dpid, step.key)
                 ]
                 self._fail(batch, reason)
 

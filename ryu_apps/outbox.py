@@ -13,7 +13,6 @@ from typing import Any
 
 from ryu_apps import wire
 from ryu_apps.changes import Batch
-from stitching.difference import Change
 from stitching.rules import Entry, EntryKey, Meter
 
 BUNDLE_FROM = 64
@@ -23,13 +22,18 @@ _WRITE = 500
 """So many messages are written at once: a switch begins on the first ones while the others are encoded."""
 
 
+Queued = tuple[EntryKey, Entry, bool, Entry | None, Batch | None]
+"""A step not written yet: key, entry, whether it is removed, what is there before, and whose change it is."""
+
+
 @dataclass(slots=True, eq=False)
 class Step:
-    """One step for a switch: what was there before, for whose change it is, and what the switch refused it for."""
+    """A step that was written: what was there before, whose change it is, and what the switch refused it for."""
 
     xid: int
-    change: Change
     key: EntryKey
+    entry: Entry
+    remove: bool
     before: Entry | None
     batch: Batch | None = None
     bundle: Bundle | None = None
@@ -53,7 +57,7 @@ class Bundle:
     open_xid: int
     commit_xid: int
     steps: list[Step]
-    after: list[Step]
+    after: list[Queued]
     committed: bool = False
     unknown: bool = False
     failed: bool = False
@@ -65,7 +69,7 @@ class Outbox:
     def __init__(self, datapath: Any, xids: Iterator[int]) -> None:
         self._datapath = datapath
         self._xids = xids
-        self._queue: list[Step] = []
+        self._queue: list[Queued] = []
         self._waiting: list[Any] = []
         self._fences: dict[int, Fence] = {}
         self._unconfirmed: dict[int, Step] = {}
@@ -87,22 +91,14 @@ class Outbox:
 
     # -- in -------------------------------------------------------------------------------------------------
 
-    def put(self, change: Change, key: EntryKey, before: Entry | None, batch: Batch | None = None) -> None:
-        """Queue a step."""
-        self._queue.append(Step(next(self._xids), change, key, before, batch))
-        self._by_key = None
+    def put(self, queued: Iterable[Queued]) -> None:
+        """Queue steps."""
+        self._queue += queued
 
     def again(self, steps: Iterable[Step], waiting: list[Any]) -> None:
         """Send steps of a bundle that failed once more, on their own and ahead of what is queued."""
-        kept = []
-        for step in steps:
-            later = self.later(step)
-            step.bundle = None
-            if later is None:
-                kept.append(step)
-            else:
-                later.before = step.before
-        self._write(kept, waiting)
+        kept = [step for step in steps if not self.hand_on(step)]
+        self._write(((s.key, s.entry, s.remove, s.before, s.batch) for s in kept), waiting)
 
     def wait(self, who: Any) -> None:
         """Have it confirmed to somebody when all that was put so far is carried out."""
@@ -114,61 +110,60 @@ class Outbox:
         """Write what is queued, unless a bundle waits to be committed; returns steps that cannot be said."""
         if self._held is not None or not (self._queue or self._waiting):
             return []
-        steps, self._queue = self._queue, []
+        queue, self._queue = self._queue, []
         waiting, self._waiting = self._waiting, []
-        if self.speaks_bundles and len(steps) >= BUNDLE_FROM:
-            return self._write_bundle(steps, waiting)
-        return self._write(steps, waiting)
+        if self.speaks_bundles and len(queue) >= BUNDLE_FROM:
+            return self._write_bundle(queue, waiting)
+        return self._write(queue, waiting)
 
-    def _write(self, steps: list[Step], waiting: list[Any]) -> list[Step]:
-        fence = Fence(steps, waiting)
-        parts, unsayable = self._encode(steps)
-        self._fence(fence, parts)
-        return unsayable
+    def _write(self, queue: Iterable[Queued], waiting: list[Any]) -> list[Step]:
+        steps: list[Step] = []
+        parts = self._encode(queue, steps)
+        self._fence(Fence(steps, waiting), parts)
+        return [step for step in steps if step.refused is not None]
 
-    def _encode(self, steps: list[Step], bundle: Bundle | None = None) -> tuple[list[bytes], list[Step]]:
-        """The last messages of these steps, the others being written already, and what cannot be said."""
+    def _encode(self, queue: Iterable[Queued], steps: list[Step], bundle: Bundle | None = None) -> list[bytes]:
+        """Write all but the last messages, which are returned; adds the steps to those of their fence."""
         parts: list[bytes] = []
-        unsayable = []
-        unconfirmed = self._unconfirmed
-        for step in steps:
-            change = step.change
+        unconfirmed, xids = self._unconfirmed, self._xids
+        self._by_key = None
+        for key, entry, remove, before, batch in queue:
+            xid = next(xids)
+            step = Step(xid, key, entry, remove, before, batch, bundle)
+            steps.append(step)
             try:
-                message = wire.change(
-                    change.entry, step.xid, remove=change.remove, replace=step.before is not None
-                )
+                message = wire.change(entry, xid, remove=remove, replace=before is not None)
             except ValueError as error:
                 step.refused = str(error)
-                unsayable.append(step)
                 continue
-            unconfirmed[step.xid] = step
-            step.bundle = bundle
+            unconfirmed[xid] = step
             parts.append(message if bundle is None else wire.bundle_add(bundle.number, message))
             if len(parts) == _WRITE:
                 self._datapath.send(b"".join(parts))
-                parts = []
-        return parts, unsayable
+                parts.clear()
+        return parts
 
     def _fence(self, fence: Fence, parts: list[bytes]) -> None:
         xid = next(self._xids)
         self._fences[xid] = fence
         self._datapath.send(b"".join((*parts, wire.barrier(xid))))
 
-    def _write_bundle(self, steps: list[Step], waiting: list[Any]) -> list[Step]:
+    def _write_bundle(self, queue: list[Queued], waiting: list[Any]) -> list[Step]:
         # Meters cannot be in a bundle: they are there before the rules that name them, and leave after those.
-        before = [step for step in steps if isinstance(step.change.entry, Meter) and not step.change.remove]
-        after = [step for step in steps if isinstance(step.change.entry, Meter) and step.change.remove]
-        inside = [step for step in steps if not isinstance(step.change.entry, Meter)]
+        meters = [queued for queued in queue if isinstance(queued[1], Meter)]
+        inside = [queued for queued in queue if not isinstance(queued[1], Meter)] if meters else queue
         self._numbers += 1
-        bundle = Bundle(self._numbers, next(self._xids), next(self._xids), inside, after)
+        after = [queued for queued in meters if queued[2]]
+        bundle = Bundle(self._numbers, next(self._xids), next(self._xids), [], after)
         self._bundles[bundle.open_xid] = self._bundles[bundle.commit_xid] = bundle
         self._held = bundle
-        parts, unsayable = self._encode(before)
+        before: list[Step] = []
+        parts = self._encode((queued for queued in meters if not queued[2]), before)
         self._datapath.send(b"".join((*parts, wire.bundle_open(bundle.number, bundle.open_xid))))
-        parts, more = self._encode(inside, bundle)
-        bundle.failed = bool(more)
+        parts = self._encode(inside, bundle.steps, bundle)
+        bundle.failed = any(step.refused is not None for step in bundle.steps)
         self._fence(Fence(before, waiting, bundle), parts)
-        return unsayable
+        return [step for step in before if step.refused is not None]
 
     # -- what the switch says -------------------------------------------------------------------------------
 
@@ -189,20 +184,24 @@ class Outbox:
             if not bundle.unknown:
                 self._datapath.send(wire.bundle_discard(bundle.number, next(self._xids)))
             bundle.failed = True
-            fence.steps = [*fence.steps, *bundle.steps, *bundle.after]
             self._forget(fence)
+            # The meters outside are there: their steps stand.
+            fence.steps = bundle.steps
+            self._queue[:0] = bundle.after
             return fence
         bundle.committed = True
         commit = wire.bundle_commit(bundle.number, bundle.commit_xid)
-        parts, _ = self._encode(bundle.after)
-        fence.steps = [*fence.steps, *bundle.steps, *bundle.after]
-        self._fence(fence, [commit, *parts])
+        fence.steps += bundle.steps
+        self._fence(fence, [commit, *self._encode(bundle.after, fence.steps)])
         return None
 
     def _forget(self, fence: Fence) -> None:
+        pop = self._unconfirmed.pop
         for step in fence.steps:
-            self._unconfirmed.pop(step.xid, None)
+            pop(step.xid, None)
         if fence.bundle is not None:
+            for step in fence.bundle.steps:
+                pop(step.xid, None)
             del self._bundles[fence.bundle.open_xid], self._bundles[fence.bundle.commit_xid]
         self._by_key = None
 
@@ -227,13 +226,19 @@ class Outbox:
         step.refused = why
         return step
 
-    def later(self, step: Step) -> Step | None:
-        """The next step for the same entry that was written or queued after this one."""
+    def hand_on(self, step: Step) -> bool:
+        """A step was not carried out: the next one for its entry meets what this one met. False without a next."""
         if self._by_key is None:
             self._by_key = {}
-            for other in (*self._unconfirmed.values(), *self._queue):
+            for other in self._unconfirmed.values():
                 self._by_key.setdefault(other.key, []).append(other)
         others = self._by_key.get(step.key, [])
-        if step in others:
-            return next(iter(others[others.index(step) + 1 :]), None)
-        return others[0] if others else None
+        later = others[others.index(step) + 1 :] if step in others else others
+        if later:
+            later[0].before = step.before
+            return True
+        for number, (key, entry, remove, _, batch) in enumerate(self._queue):
+            if key == step.key:
+                self._queue[number] = key, entry, remove, step.before, batch
+                return True
+        return False

@@ -72,7 +72,7 @@ class Wants:
             merged.update(new)
             touched.update(new)
             for entry in new.values():
-                if watches_alive(entry):
+                if type(entry) is Failover and watches_alive(entry):
                     self._add(dpid, wire.ALIVE.key, wire.ALIVE, touched)
             return touched
         for key, entry in new.items():

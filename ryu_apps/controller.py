@@ -10,7 +10,6 @@ import os
 import resource
 import secrets
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -32,6 +31,7 @@ from ryu_apps.feed import Feed
 from ryu_apps.forwarding import Forwarding
 from ryu_apps.herald import Herald
 from ryu_apps.installer import Installer
+from ryu_apps.interpreter import tuned
 from ryu_apps.mode import Mode
 from ryu_apps.predictor import Predictor
 from ryu_apps.recorder import Recorder
@@ -124,11 +124,10 @@ def started(settings: Settings) -> Iterator[tuple[int, int]]:
     _share_arenas()
     _take_sockets()
     settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # Threads hand small pieces of work to each other all the time: waiting 5 ms for the interpreter would add up.
-    sys.setswitchinterval(0.0005)
     # For the processes that fit: on two busy cores the threads of OpenBLAS make small fits many times slower.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     with contextlib.ExitStack() as stack:
+        stack.enter_context(tuned())
         stack.enter_context(_alone(settings.state))
         state = StateStore(settings.store_url)
         stack.callback(state.close)

@@ -41,7 +41,7 @@ def test_a_file_of_schema_1_keeps_what_it_has_and_takes_tokens(old: str) -> None
         assert access.tokens() == ((TOKEN, None),)
         opened.close()
     opened = StateStore(old)
-    assert opened.next_stitch_id() == 2
+    assert opened.next_stitch_ids(1)[0] == 2
     opened.close()
 
 

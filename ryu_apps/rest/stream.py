@@ -47,6 +47,8 @@ class EventStream(Response):
         self._feed = feed
         self._who = who
         self._last_id = last_id
+        # Now, and not when the first is sent: the reader may be told in between that it is connected.
+        self._since = feed.last
         self._valid = valid
         self._done = done
         self._heartbeat_s = heartbeat_s
@@ -80,13 +82,13 @@ class EventStream(Response):
         unwatch = self._feed.watch(lambda: _wake(loop, news))
         try:
             yield f"retry: {_RETRY_MS}\n\n"
-            number = self._feed.last
+            number = self._since
             if self._last_id is not None:
                 try:
                     number = self._feed.number_of(self._last_id)
                     self._feed.after(number, 0)
                 except Missed:
-                    number = self._feed.last
+                    number = self._since
                     yield _event(
                         "missed", {"reason": "what happened after that id is no longer kept: read all anew"}
                     )

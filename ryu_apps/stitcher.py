@@ -38,13 +38,14 @@ from ryu_apps.stitch_book import StitchBook, StitchStore
 from ryu_apps.store import StoreError
 from ryu_apps.upkeep import Upkeep
 from ryu_apps.watch import PROVE_WITHIN_S, Watch
-from stitching.damage import Damage, damage
+from stitching.damage import Damage
+from stitching.kinds import damage, parted, rivals
 from stitching.network import LinkKey
 from stitching.plan import NotPossible
-from stitching.planner import Duplicate, Planner, rivals
+from stitching.planner import Duplicate, Planner
 from stitching.routes import CARRYING, default_routes
 from stitching.stages import drain_s
-from stitching.stitch import DEADLINES_S, ENDED, State, Stitch, StitchPath, StitchRequest
+from stitching.stitch import DEADLINES_S, ENDED, Placement, State, Stitch, StitchRequest
 from stitching.trigger import ORIGIN, Decision, Establish, Release, Reroute, Resize, Trigger, TriggerPolicy
 from stitching.vnet import Directory
 
@@ -95,7 +96,7 @@ class Stitcher(App):
         self._changes = Changes(self.publish, self._prover.all_ready)
         self._upkeep = Upkeep()
         self._outcomes: dict[int, _Outcome] = {}
-        self._waiting: dict[int, StitchPath] = {}
+        self._waiting: dict[int, Placement] = {}
         self._adjusting: dict[int, Stitch] = {}
         self._retry_at_s: dict[int, float] = {}
 
@@ -200,10 +201,9 @@ class Stitcher(App):
     def _part(self) -> None:
         """A host may also have gone to another virtual network by its address."""
         for stitch in self._stitches.active:
-            hosts = [self._planner.network.hosts.get(mac) for mac in stitch.request.directions[0]]
-            vnets = {self._planner.directory.vnet_of(host) for host in hosts if host is not None}
-            if len(vnets) > 1 and stitch.state is not State.TERMINATING:
-                self._terminate(stitch, "its hosts are no longer in one virtual network")
+            reason = parted(stitch, self._planner.network, self._planner.directory)
+            if reason is not None and stitch.state is not State.TERMINATING:
+                self._terminate(stitch, reason)
 
     @handles(RatesMeasured)
     def on_rates(self, event: RatesMeasured) -> None:
@@ -270,7 +270,7 @@ class Stitcher(App):
             self._terminate(stitch, "deleted", certain=True)
         return self._stitches[stitch_id]
 
-    def _plan(self, request: StitchRequest) -> StitchPath:
+    def _plan(self, request: StitchRequest) -> Placement:
         """A path for a new stitch, on which those of the trigger that it replaces hold nothing."""
         others = rivals(request, self._stitches.active)
         for stitch in others:
@@ -302,7 +302,7 @@ class Stitcher(App):
             self._start(stitch, path)
         return self._stitches[stitch.id]
 
-    def _start(self, stitch: Stitch, path: StitchPath) -> None:
+    def _start(self, stitch: Stitch, path: Placement) -> None:
         self._planner.admission.book(stitch, path)
         try:
             self._establish(stitch, path, certain=True)
@@ -325,7 +325,7 @@ class Stitcher(App):
             else:
                 self._end(stitch, State.FAILED, "a link of its path went while it waited")
 
-    def _establish(self, stitch: Stitch, path: StitchPath, *, certain: bool = False) -> None:
+    def _establish(self, stitch: Stitch, path: Placement, *, certain: bool = False) -> None:
         stitch = self._planner.labelled(stitch, path, self._with_paths())
         stitch = self._stitches.put(stitch.to(State.ESTABLISHING, self._clock()), certain=certain)
         self._changes.put(stitch)
@@ -413,13 +413,13 @@ class Stitcher(App):
 
     # -- adjust ---------------------------------------------------------------------------------------------
 
-    def _reroute(self, stitch: Stitch, path: StitchPath, bandwidth_mbps: float, relieves: LinkKey | None) -> None:
+    def _reroute(self, stitch: Stitch, path: Placement, bandwidth_mbps: float, relieves: LinkKey | None) -> None:
         """Move a stitch to another path for the trigger."""
         if stitch.state in _CARRYING_ON:
             request = replace(stitch.request, bandwidth_mbps=bandwidth_mbps, relieves=relieves)
             self._move(stitch, request, path, None)
 
-    def _move(self, stitch: Stitch, request: StitchRequest, path: StitchPath, reason: str | None) -> None:
+    def _move(self, stitch: Stitch, request: StitchRequest, path: Placement, reason: str | None) -> None:
         """Put a stitch on another path without a gap; where that is refused (_REFUSALS) nothing is done."""
         after = self._planner.labelled(replace(stitch, request=request), path, self._with_paths())
         self._planner.admission.move(stitch, after)

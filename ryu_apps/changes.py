@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ryu_apps.app import Event
 from ryu_apps.events import ApplyStages, StagesApplied, WantRules
 from stitching.difference import Stage
-from stitching.path_rules import stitch_rules
+from stitching.kinds import rules
 from stitching.stages import NOTHING, Fleet, after, stages, transition, union
 from stitching.stitch import Stitch
 
@@ -41,12 +41,12 @@ class Changes:
 
     def want(self, stitch: Stitch) -> None:
         """Its rules are there already, or should be: whatever is missing is put right."""
-        self._held[stitch.id] = wants = stitch_rules(stitch)
+        self._held[stitch.id] = wants = rules(stitch)
         self._publish(WantRules(_owner(stitch.id), wants))
 
     def put(self, stitch: Stitch) -> None:
         """Put a stitch on the path it has now, from wherever it is."""
-        has, wants = self._before(stitch.id), stitch_rules(stitch)
+        has, wants = self._before(stitch.id), rules(stitch)
         steps, _ = transition(has, wants)
         held = after(has, steps)
         steps = self._reachable(steps)
@@ -62,7 +62,7 @@ class Changes:
 
     def settle(self, stitch: Stitch, at_s: float) -> None:
         """It carries on the path it has now: what is left of others goes at this time (see `tidy`)."""
-        self._settling[stitch.id] = (at_s, stitch_rules(stitch))
+        self._settling[stitch.id] = (at_s, rules(stitch))
 
     def tidy(self, now_s: float) -> None:
         """Take out what was left of paths whose time is up."""

@@ -13,7 +13,7 @@ from ryu_apps.app import Event, Request
 from stitching.difference import Difference, Stage
 from stitching.network import LinkKey, Network, PortId
 from stitching.rules import RuleSet
-from stitching.stitch import State, Stitch, StitchPath, StitchRequest
+from stitching.stitch import Placement, State, Stitch, StitchRequest
 from stitching.vnet import VNet
 
 Pair = tuple[str, str]
@@ -279,7 +279,7 @@ class CreateStitches(Request[list[Stitch | Exception]]):
 
 
 @dataclass
-class CheckStitch(Request[StitchPath]):
+class CheckStitch(Request[Placement]):
     """Could this stitch be had now, and on which path? Raises NotPossible. Nothing is booked."""
 
     request: StitchRequest

@@ -61,17 +61,16 @@ def demand_readings(body: Iterable[Any]) -> Iterator[Reading[Pair]]:
             yield Reading((source, target), stats.byte_count, age_s)
 
 
-def stitch_readings(body: Iterable[Any], sources: Mapping[int, str]) -> Iterator[Reading[int]]:
+def stitch_readings(body: Iterable[Any], sources: Mapping[int, frozenset[str]]) -> Iterator[Reading[int]]:
     """Bytes by stitch id, from the OFPFlowStats of the switch where the stitches begin.
 
-    sources are the MACs of the source hosts of the stitches that begin here; what else passes is left out, as are
+    sources are the MACs of the hosts whose packets enter a stitch here; what else passes is left out, as are
     packets that came back with their label on. One of an application has a rule for IPv4 and one for IPv6.
     """
     readings: dict[int, Reading[int]] = {}
     for stats in body:
         stitch_id = cookie.stitch_of(stats.cookie)
-        source = sources.get(stitch_id)
-        if source is None or stats.match.get("eth_src") != source or "vlan_vid" in stats.match:
+        if stats.match.get("eth_src") not in sources.get(stitch_id, ()) or "vlan_vid" in stats.match:
             continue
         if _is_of(stats, Kind.STITCH, Table.STITCH):
             age_s = duration(stats.duration_sec, stats.duration_nsec)

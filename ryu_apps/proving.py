@@ -8,6 +8,7 @@ from typing import Any
 from ryu_apps import wire
 from ryu_apps.stitch_probes import StitchProbe, StitchProber
 from ryu_apps.watch import Watch
+from stitching.kinds import probe_ways
 from stitching.rules import PORT_CONTROLLER
 from stitching.stitch import Stitch
 
@@ -55,7 +56,7 @@ class Prover:
 
     def watch(self, stitch: Stitch) -> None:
         """Prove a stitch from now on, anew if it was watched already."""
-        directions = len(stitch.request.directions)
+        directions = len(probe_ways(stitch))
         self.watches[stitch.id] = Watch.over(
             directions, self._monotonic(), stitch.request.max_latency_ms, stitch.request.max_loss
         )
@@ -70,17 +71,16 @@ class Prover:
             # Nothing may be left to be proven here; one that is must not keep the others from their probes.
             self.forget(stitch.id)
             return False
-        ends, now_s = _ends(stitch), self._monotonic()
-        if not self.all_ready(ends):
+        ways, now_s = probe_ways(stitch), self._monotonic()
+        if not self.all_ready(end for way in ways for end in (way.enters, way.leaves)):
             watch.skip(now_s)
             return False
         for direction in watch.due(now_s):
             probe = StitchProbe(stitch.id, stitch.epoch, direction, now_s)
-            # A probe is no packet of an application: it enters behind the rules that tell those.
-            label = stitch.path.label if stitch.request.application is not None else None
-            frame = self._prober.frame(probe, *stitch.request.directions[direction], label)
+            way = ways[direction]
+            frame = self._prober.frame(probe, *way.pair, way.label)
             out = wire.packet_out(frame, in_port=PORT_CONTROLLER, out_ports=(_PORT_TABLE,))
-            self._datapaths[ends[direction]].send(out)
+            self._datapaths[way.enters].send(out)
         return True
 
     def read(self, message: Any) -> StitchProbe | None:
@@ -92,17 +92,12 @@ class Prover:
         watch = self.watches.get(stitch.id)
         if watch is None or stitch.path is None or stitch.epoch != probe.epoch:
             return None
-        ends = _ends(stitch)
-        if message.datapath.id != ends[1 - probe.direction]:
+        ways = probe_ways(stitch)
+        if probe.direction >= len(ways) or message.datapath.id != ways[probe.direction].leaves:
             return None
+        way = ways[probe.direction]
         flight_s = message.received_s - probe.sent_s
-        for end in ends:
+        for end in (way.enters, way.leaves):
             flight_s -= (self._datapaths[end].rtt_s or 0.0) / 2 if end in self._datapaths else 0.0
         watch.heard(probe.direction, max(0.0, flight_s) * 1e3, probe.sent_s)
         return watch
-
-
-def _ends(stitch: Stitch) -> tuple[int, int]:
-    if stitch.path is None:
-        raise ValueError(f"stitch {stitch.id} in state {stitch.state} has no path to prove")
-    return stitch.path.hops[0].dpid, stitch.path.hops[-1].dpid

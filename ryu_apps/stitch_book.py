@@ -8,6 +8,7 @@ from logging import Logger
 from typing import Protocol
 
 from ryu_apps.store import StoreError
+from stitching.kinds import fixed_pairs
 from stitching.stitch import ENDED, State, Stitch, StitchRequest
 
 
@@ -42,6 +43,7 @@ class StitchBook:
         self._changed = changed
         self._stitches: dict[int, Stitch] = {}
         self._by_pair: defaultdict[tuple[str, str], set[int]] = defaultdict(set)
+        self._anywhere: set[int] = set()
         self._unsaved: set[int] = set()
         self._failing = False
         self._monotonic = monotonic
@@ -78,9 +80,12 @@ class StitchBook:
         """Those that have not ended."""
         return tuple(stitch for stitch in self if stitch.state not in ENDED)
 
-    def between(self, pairs: Iterable[tuple[str, str]]) -> list[Stitch]:
-        """Those that have not ended and carry packets from a source MAC to a target MAC of these."""
-        numbers = {number for pair in pairs for number in self._by_pair.get(pair, ())}
+    def between(self, request: StitchRequest) -> list[Stitch]:
+        """Those that have not ended and may carry packets between the hosts of a request."""
+        pairs = fixed_pairs(request)
+        if pairs is None:
+            return list(self.active)
+        numbers = {number for pair in pairs for number in self._by_pair.get(pair, ())} | self._anywhere
         found = (self._stitches[number] for number in sorted(numbers))
         return [stitch for stitch in found if stitch.state not in ENDED]
 
@@ -157,12 +162,16 @@ class StitchBook:
 
     def _keep(self, stitch: Stitch) -> None:
         if stitch.id not in self._stitches:
-            for pair in stitch.request.directions:
+            pairs = fixed_pairs(stitch.request)
+            if pairs is None:
+                self._anywhere.add(stitch.id)
+            for pair in pairs or ():
                 self._by_pair[pair].add(stitch.id)
         self._stitches[stitch.id] = stitch
 
     def _drop(self, number: int) -> None:
-        for pair in self._stitches.pop(number).request.directions:
+        self._anywhere.discard(number)
+        for pair in fixed_pairs(self._stitches.pop(number).request) or ():
             self._by_pair[pair].discard(number)
             if not self._by_pair[pair]:
                 del self._by_pair[pair]

@@ -39,13 +39,13 @@ from ryu_apps.stitch_book import StitchBook, StitchStore
 from ryu_apps.store import StoreError
 from ryu_apps.upkeep import Upkeep
 from ryu_apps.watch import PROVE_WITHIN_S, Watch
-from stitching.damage import damage
+from stitching.kinds import damage, fixed_pairs, parted, rivals
 from stitching.network import LinkKey
 from stitching.plan import NotPossible
-from stitching.planner import Duplicate, Planner, rivals
+from stitching.planner import Duplicate, Planner
 from stitching.routes import CARRYING, default_routes
 from stitching.stages import drain_s
-from stitching.stitch import DEADLINES_S, ENDED, State, Stitch, StitchPath, StitchRequest
+from stitching.stitch import DEADLINES_S, ENDED, Placement, State, Stitch, StitchRequest
 from stitching.trigger import ORIGIN, Decision, Establish, Release, Reroute, Resize, Trigger, TriggerPolicy
 from stitching.vnet import Directory
 
@@ -88,12 +88,13 @@ class _Together:
 
     def shares(self, request: StitchRequest) -> bool:
         """Whether one of them is between the same hosts."""
-        return not self._pairs.isdisjoint(request.directions)
+        pairs = fixed_pairs(request)
+        return bool(self._stitches) and (pairs is None or not self._pairs.isdisjoint(pairs))
 
     def add(self, stitch: Stitch) -> None:
         """One more."""
         self._stitches.append(stitch)
-        self._pairs.update(stitch.request.directions)
+        self._pairs.update(fixed_pairs(stitch.request) or ())
 
     def take(self) -> list[Stitch]:
         """All of them; none is left."""
@@ -127,7 +128,7 @@ class Stitcher(App):
         self._changes = Changes(self.publish, self._prover.all_ready)
         self._upkeep = Upkeep()
         self._outcomes: dict[int, _Outcome] = {}
-        self._waiting: dict[int, StitchPath] = {}
+        self._waiting: dict[int, Placement] = {}
         self._adjusting: dict[int, Stitch] = {}
         self._retry_at_s: dict[int, float] = {}
         self._untold = False
@@ -223,10 +224,9 @@ class Stitcher(App):
     def _part(self) -> None:
         """A host may also have gone to another virtual network by its address."""
         for stitch in self._stitches.active:
-            hosts = [self._planner.network.hosts.get(mac) for mac in stitch.request.directions[0]]
-            vnets = {self._planner.directory.vnet_of(host) for host in hosts if host is not None}
-            if len(vnets) > 1 and stitch.state is not State.TERMINATING:
-                self._terminate(stitch, "its hosts are no longer in one virtual network")
+            reason = parted(stitch, self._planner.network, self._planner.directory)
+            if reason is not None and stitch.state is not State.TERMINATING:
+                self._terminate(stitch, reason)
 
     @handles(RatesMeasured)
     def on_rates(self, event: RatesMeasured) -> None:
@@ -298,9 +298,9 @@ class Stitcher(App):
             self._terminate(stitch, "deleted", certain=True)
         return self._stitches[stitch_id]
 
-    def _plan(self, request: StitchRequest) -> StitchPath:
+    def _plan(self, request: StitchRequest) -> Placement:
         """A path for a new stitch, on which those of the trigger that it replaces hold nothing."""
-        others = rivals(request, self._stitches.between(request.directions))
+        others = rivals(request, self._stitches.between(request))
         for stitch in others:
             if stitch.request.origin != ORIGIN or request.origin == ORIGIN:
                 raise Duplicate(
@@ -328,7 +328,7 @@ class Stitcher(App):
                 made += self._begin(together.take())
             try:
                 path = self._plan(request)
-                others = rivals(request, self._stitches.between(request.directions))
+                others = rivals(request, self._stitches.between(request))
                 # What is refused needs no number.
                 numbered = numbered or self._stitches.new(requests[place:], self._clock())
                 stitch = numbered[place - len(requests)]
@@ -342,7 +342,7 @@ class Stitcher(App):
                 made.append(error)
         return made + self._begin(together.take())
 
-    def _replace(self, stitch: Stitch, path: StitchPath, others: Sequence[Stitch]) -> Stitch:
+    def _replace(self, stitch: Stitch, path: Placement, others: Sequence[Stitch]) -> Stitch:
         """What the trigger made for the same hosts makes room first."""
         reason = f"waits until it has replaced stitch {others[0].id}"
         self._stitches.put_certain([replace(stitch, reason=reason)])
@@ -354,7 +354,7 @@ class Stitcher(App):
         self._go_on()
         return self._stitches[stitch.id]
 
-    def _admit(self, stitch: Stitch, path: StitchPath) -> Stitch:
+    def _admit(self, stitch: Stitch, path: Placement) -> Stitch:
         """Promise a stitch its bandwidth; what it is to be. Raises Oversubscribed or NotPossible."""
         self._planner.admission.book(stitch, path)
         try:
@@ -381,7 +381,7 @@ class Stitcher(App):
         """Start on those whose rivals have gone."""
         for number, path in list(self._waiting.items()):
             stitch = self._stitches[number]
-            if len(rivals(stitch.request, self._stitches.between(stitch.request.directions))) > 1:
+            if len(rivals(stitch.request, self._stitches.between(stitch.request))) > 1:
                 continue
             del self._waiting[number]
             if all(key in self._planner.network.links for key in path.all_links):
@@ -394,14 +394,14 @@ class Stitcher(App):
             else:
                 self._end(stitch, State.FAILED, "a link of its path went while it waited")
 
-    def _on(self, stitch: Stitch, path: StitchPath) -> Stitch:
+    def _on(self, stitch: Stitch, path: Placement) -> Stitch:
         """A stitch that is being put on a path."""
         labelled = self._planner.labelled(stitch, path, self._sharing(stitch.request))
         return labelled.to(State.ESTABLISHING, self._clock())
 
     def _sharing(self, request: StitchRequest) -> list[Stitch]:
         """All that may have packets between these hosts on the way, on the path before as on the one after."""
-        there = self._stitches.between(request.directions)
+        there = self._stitches.between(request)
         return [*there, *(self._adjusting[stitch.id] for stitch in there if stitch.id in self._adjusting)]
 
     @handles(StagesApplied)
@@ -485,19 +485,19 @@ class Stitcher(App):
 
     # -- adjust ---------------------------------------------------------------------------------------------
 
-    def _reroute(self, stitch: Stitch, path: StitchPath, bandwidth_mbps: float, relieves: LinkKey | None) -> None:
+    def _reroute(self, stitch: Stitch, path: Placement, bandwidth_mbps: float, relieves: LinkKey | None) -> None:
         """Move a stitch to another path for the trigger."""
         if stitch.state in _CARRYING_ON:
             request = replace(stitch.request, bandwidth_mbps=bandwidth_mbps, relieves=relieves)
             self._move(stitch, request, path, None)
 
-    def _move(self, stitch: Stitch, request: StitchRequest, path: StitchPath, reason: str | None) -> None:
+    def _move(self, stitch: Stitch, request: StitchRequest, path: Placement, reason: str | None) -> None:
         """Put a stitch on another path without a gap; where that is refused (_REFUSALS) nothing is done."""
         move = self._book_move(stitch, request, path, reason)
         if (error := self._carry_over([move])) is not None:
             raise error
 
-    def _book_move(self, stitch: Stitch, request: StitchRequest, path: StitchPath, reason: str | None) -> _Move:
+    def _book_move(self, stitch: Stitch, request: StitchRequest, path: Placement, reason: str | None) -> _Move:
         after = self._planner.labelled(replace(stitch, request=request), path, self._sharing(request))
         self._planner.admission.move(stitch, after)
         return _Move(stitch, after.to(State.ADJUSTING, self._clock(), reason=reason))

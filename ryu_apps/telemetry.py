@@ -25,6 +25,7 @@ from ryu_apps.events import (
     TelemetryStatusRequest,
 )
 from ryu_apps.polls import REPLY_MORE, Question
+from stitching.kinds import senders
 from stitching.network import Network, Port, PortId
 
 SLOTS = 50
@@ -120,7 +121,7 @@ class Telemetry(App):
         self._slots: list[dict[int, _Switch]] = [{} for _ in range(POLL_SLOTS)]
         self._network = Network()
         self._with_hosts = _NOBODY
-        self._sources: dict[int, dict[int, str]] = {}
+        self._sources: dict[int, dict[int, frozenset[str]]] = {}
         self._began_s = clock()
         self._beat = 0
         self._slot = 1
@@ -146,12 +147,11 @@ class Telemetry(App):
 
     @handles(StitchesChanged)
     def on_stitches(self, event: StitchesChanged) -> None:
-        """Stitches are counted where they begin: by the rule of their source at the first switch of their path."""
+        """Stitches are counted where they begin: by the entrance rules of those who send."""
         self._sources = {}
         for stitch in event.stitches:
-            if stitch.path is not None:
-                here = self._sources.setdefault(stitch.path.hops[0].dpid, {})
-                here[stitch.id] = stitch.request.source_mac
+            for dpid, macs in senders(stitch):
+                self._sources.setdefault(dpid, {})[stitch.id] = macs
 
     @handles(RatesRequest)
     def on_rates_request(self, request: RatesRequest) -> None:
@@ -318,5 +318,5 @@ def _rates(time_s: float, period_s: float, switches: Mapping[int, _Switch], beat
             # While a host moves, it has sent from two switches.
             demands[pair] = demands.get(pair, 0.0) + rate * _MBPS
         for stitch_id, rate in switch.stitch_per_s.items():
-            stitches[stitch_id] = rate * _MBPS
+            stitches[stitch_id] = stitches.get(stitch_id, 0.0) + rate * _MBPS
     return Rates(time_s, period_s, tx, rx, drops, demands, stitches, beat)

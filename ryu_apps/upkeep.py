@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ryu_apps.watch import Watch
-from stitching.stitch import State, Stitch, StitchPath
+from stitching.kinds import same_place
+from stitching.stitch import Placement, State, Stitch
 
 HOLD_DOWN_S = 10.0
 """The links of the fabric have been the same ones for this long before stitches go back to their old paths."""
@@ -93,17 +94,13 @@ class Upkeep:
                 break
         return found
 
-    def is_better(self, stitch: Stitch, path: StitchPath) -> bool:
+    def is_better(self, stitch: Stitch, path: Placement) -> bool:
         """Whether a stitch should leave its path for this one."""
         now = stitch.path
-        if now is None or (path.links, _spare(path)) == (now.links, _spare(now)):
+        if now is None or same_place(path, now):
             return False
         if stitch.state is State.DEGRADED:
             return path.links != now.links or stitch.id in self._damage
         if path.latency_ms is None or now.latency_ms is None:
             return len(path.links) < len(now.links)
         return path.latency_ms < WORTH * now.latency_ms
-
-
-def _spare(path: StitchPath) -> tuple[object, ...]:
-    return path.backup.links if path.backup is not None else ()

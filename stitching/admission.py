@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from pathing import Oversubscribed, Reservation, Resources
+from stitching.kinds import links_to_reserve
 from stitching.network import LinkKey, Network
-from stitching.plan import links_to_reserve
-from stitching.stitch import Stitch, StitchPath
+from stitching.stitch import Placement, Stitch
 
 ONE_BIT_MBPS = 1e-6
 """Bookings are whole bits a second."""
@@ -32,7 +32,7 @@ class Admission:
             mbps = link.capacity_mbps
             self.resources.set_capacity(key, self._promised(key) if mbps is None else mbps)
 
-    def book(self, stitch: Stitch, path: StitchPath, replaces: Iterable[Stitch] = ()) -> None:
+    def book(self, stitch: Stitch, path: Placement, replaces: Iterable[Stitch] = ()) -> None:
         """Promise a stitch its bandwidth on a path. Raises Oversubscribed where a link has too little left.
 
         What the stitches it replaces hold counts as free: where paths meet it is handed over, the rest is leaving.
@@ -48,7 +48,7 @@ class Admission:
             if booked is not None and (rest := tuple(key for key in booked.keys if key not in keys)):
                 self.resources.restore(replace(booked, keys=rest))
 
-    def book_again(self, stitch: Stitch, path: StitchPath) -> None:
+    def book_again(self, stitch: Stitch, path: Placement) -> None:
         """Promise what a stitch was promised before a restart, also on links that were not found again yet."""
         for key in set(links_to_reserve(stitch.request, path)) - set(self._links):
             # The link will say what it carries when it is found.
@@ -131,7 +131,7 @@ class Admission:
 
 
 def _links(stitch: Stitch) -> tuple[LinkKey, ...]:
-    return links_to_reserve(stitch.request, stitch.path) if stitch.path is not None else ()
+    return links_to_reserve(stitch.request, stitch.path)
 
 
 def _leaving(stitch_id: int) -> tuple[str, int]:

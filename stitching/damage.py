@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from stitching.network import LinkKey, Network, reverse
-from stitching.stitch import Protection, Stitch, StitchPath
+from stitching.stitch import Protection, StitchPath, VmRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,21 +20,18 @@ class Damage:
     lost: bool = False
 
 
-def damage(stitch: Stitch, network: Network) -> Damage | None:
-    """What is wrong with the path of a stitch, None where nothing is or it has none."""
-    path = stitch.path
-    if path is None:
-        return None
-    if (moved := _moved(stitch, path, network)) is not None:
+def path_damage(request: VmRequest, path: StitchPath, network: Network) -> Damage | None:
+    """What is wrong with the path of a stitch between two hosts, None where nothing is."""
+    if (moved := _moved(request, path, network)) is not None:
         return Damage(moved, path_gone=True, lost=True)
-    both_ways = stitch.request.both_ways or path.backup is not None
+    both_ways = request.both_ways or path.backup is not None
     gone = _gone(path.links, network, both_ways=both_ways)
     if path.backup is None:
         if gone is not None:
             return Damage(_words(gone), path_gone=True, lost=True)
-        wanting = stitch.request.protection is not Protection.NONE and path.links
+        wanting = request.protection is not Protection.NONE and path.links
         return Damage("it is not protected") if wanting else None
-    spare_gone = _gone(path.backup.links, network, both_ways=stitch.request.both_ways)
+    spare_gone = _gone(path.backup.links, network, both_ways=request.both_ways)
     if gone is not None and spare_gone is not None:
         return Damage(f"{_words(gone)}, and so is {_words(spare_gone)} of its backup", path_gone=True, lost=True)
     if gone is not None:
@@ -57,11 +54,11 @@ def _words(key: LinkKey) -> str:
     return f"link {key[0]:016x}:{key[1]} to {key[2]:016x}:{key[3]} is gone"
 
 
-def _moved(stitch: Stitch, path: StitchPath, network: Network) -> str | None:
+def _moved(request: VmRequest, path: StitchPath, network: Network) -> str | None:
     first, last = path.hops[0], path.hops[-1]
     ends = (
-        (stitch.request.source_mac, (first.dpid, first.in_port)),
-        (stitch.request.target_mac, (last.dpid, last.out_port)),
+        (request.source_mac, (first.dpid, first.in_port)),
+        (request.target_mac, (last.dpid, last.out_port)),
     )
     for mac, port in ends:
         host = network.hosts.get(mac)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from stitching.plan import NotPossible
-from stitching.stitch import Stitch, StitchPath, StitchRequest
+from stitching.stitch import Stitch, StitchPath, VmRequest
 
 LEAST_PATH_LABEL, MOST_PATH_LABEL = 2048, 3071
 """Labels of paths between two hosts; those above are of segments."""
 
 
-def free_label(request: StitchRequest, epoch: int, paths: Iterable[tuple[StitchRequest, StitchPath]]) -> int:
+def free_label(request: VmRequest, epoch: int, paths: Iterable[tuple[VmRequest, StitchPath]]) -> int:
     """A label that no path has which carries packets between the same hosts; paths are all that there are.
 
     It begins at the epoch, so that one which was in use just now is not the next one again. Raises NotPossible.
@@ -28,6 +28,9 @@ def free_label(request: StitchRequest, epoch: int, paths: Iterable[tuple[StitchR
     )
 
 
-def paths_of(stitches: Iterable[Stitch]) -> Iterable[tuple[StitchRequest, StitchPath]]:
-    """The path of every stitch that has one."""
-    return ((stitch.request, stitch.path) for stitch in stitches if stitch.path is not None)
+def paths_of(stitches: Iterable[Stitch]) -> Iterator[tuple[VmRequest, StitchPath]]:
+    """The path of every stitch between two hosts that has one."""
+    for stitch in stitches:
+        match stitch.request, stitch.path:
+            case VmRequest() as request, StitchPath() as path:
+                yield request, path

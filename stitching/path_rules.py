@@ -35,21 +35,19 @@ from stitching.rules import (
     ToGroup,
     rule_set,
 )
-from stitching.stitch import Hop, Stitch, StitchPath
+from stitching.stitch import Hop, Stitch, StitchPath, VmRequest
 
 _PROBE, _BEHIND, _NARROW, _PLAIN = 500, 400, 210, 200
 """Priorities: what has a label enters no more; an application is above a whole pair, a narrow one above a wide."""
 
 
-def stitch_rules(stitch: Stitch) -> dict[int, dict[EntryKey, Entry]]:
-    """All a stitch with a path needs, per switch. Raises ValueError where it has no path yet."""
-    if stitch.path is None:
-        raise ValueError(f"stitch {stitch.id} has no path yet")
+def path_rules(stitch: Stitch, request: VmRequest, path: StitchPath) -> dict[int, dict[EntryKey, Entry]]:
+    """All a stitch between two hosts needs, per switch."""
     entries: dict[int, list[Entry]] = defaultdict(list)
-    application = stitch.request.application
-    ways = ((stitch.path, application), (stitch.path.reversed, application.back if application else None))
-    for (source, target), (path, packets) in zip(stitch.request.directions, ways, strict=False):
-        way = _Way(stitch, path, source, target, packets)
+    application = request.application
+    ways = ((path, application), (path.reversed, application.back if application else None))
+    for (source, target), (direction, packets) in zip(request.directions, ways, strict=False):
+        way = _Way(stitch, direction, source, target, packets)
         for dpid, entry in way.entries():
             entries[dpid].append(entry)
     return {dpid: rule_set(switch_entries) for dpid, switch_entries in entries.items()}

@@ -26,7 +26,7 @@ from pathing import (
     shortest_path,
 )
 from stitching.network import Host, LinkKey, Network, node_name, reverse
-from stitching.stitch import Hop, Protection, StitchPath, StitchRequest
+from stitching.stitch import Hop, Protection, StitchPath, VmRequest
 from stitching.vnet import Directory
 
 Floats = npt.NDArray[np.float64]
@@ -62,7 +62,7 @@ class Situation:
     load_mbps: Mapping[LinkKey, float]
 
 
-def plan_path(request: StitchRequest, situation: Situation) -> StitchPath:
+def plan_path(request: VmRequest, situation: Situation) -> StitchPath:
     """The cheapest path that can be promised, cost being latency plus congestion (see pathing.link_cost).
 
     Raises NotPossible naming the field that makes it impossible and the nearest value that would have worked.
@@ -136,7 +136,7 @@ def path_at_cost(network: Network, source: Host, target: Host, cost: Floats) -> 
     return None if path is None else _stitch_path(path, source, target, network)
 
 
-def links_to_reserve(request: StitchRequest, path: StitchPath) -> tuple[LinkKey, ...]:
+def path_links(request: VmRequest, path: StitchPath) -> tuple[LinkKey, ...]:
     """The links on which the bandwidth of a stitch is promised: those of each direction it carries.
 
     On a protected path packets also run back from what died, against a direction that nothing comes through then.
@@ -147,12 +147,12 @@ def links_to_reserve(request: StitchRequest, path: StitchPath) -> tuple[LinkKey,
     return links if path.backup is None else links + tuple(reverse(key) for key in path.links)
 
 
-def uses_both_ways(request: StitchRequest) -> bool:
+def uses_both_ways(request: VmRequest) -> bool:
     """Whether packets cross the links of the path in both directions, if need be."""
     return request.both_ways or request.protection is not Protection.NONE
 
 
-def _endpoints(request: StitchRequest, situation: Situation) -> tuple[Host, Host]:
+def _endpoints(request: VmRequest, situation: Situation) -> tuple[Host, Host]:
     hosts = situation.network.hosts
     for field, mac in (("source", request.source_mac), ("destination", request.target_mac)):
         if mac not in hosts:
@@ -170,7 +170,7 @@ def _endpoints(request: StitchRequest, situation: Situation) -> tuple[Host, Host
     return source, target
 
 
-def _room(request: StitchRequest, situation: Situation) -> Floats:
+def _room(request: VmRequest, situation: Situation) -> Floats:
     """What each link, in link order, could still be promised in every direction asked for; unknown is 0."""
 
     def free(key: LinkKey) -> float:
@@ -185,7 +185,7 @@ def _room(request: StitchRequest, situation: Situation) -> Floats:
     return np.array([free(key) for key in order], dtype=np.float64)
 
 
-def _not_possible(request: StitchRequest, error: NoPath) -> NotPossible:
+def _not_possible(request: VmRequest, error: NoPath) -> NotPossible:
     """What a request has to change, in the words of the request: every constraint that stands in the way."""
     if any(fault.constraint == "k" for fault in error.faults):
         what = "link or switch" if request.protection is Protection.NODE else "link"
@@ -210,7 +210,7 @@ def _not_possible(request: StitchRequest, error: NoPath) -> NotPossible:
     return NotPossible(error.faults[0].constraint, ", and ".join(reasons), "; also ".join(remedies))
 
 
-def _bandwidth(request: StitchRequest, fault: Fault) -> tuple[str, str]:
+def _bandwidth(request: VmRequest, fault: Fault) -> tuple[str, str]:
     """Why the bandwidth cannot be had, and what would help."""
     if fault.nearest is None:
         return f"no path has {request.bandwidth_mbps:g} Mbit/s free", "ask for less bandwidth"
@@ -221,7 +221,7 @@ def _bandwidth(request: StitchRequest, fault: Fault) -> tuple[str, str]:
     )
 
 
-def _latency(request: StitchRequest, fault: Fault) -> tuple[str, str]:
+def _latency(request: VmRequest, fault: Fault) -> tuple[str, str]:
     """Why the latency cannot be had, and what would help."""
     if fault.unmeasured:
         return (
@@ -234,7 +234,7 @@ def _latency(request: StitchRequest, fault: Fault) -> tuple[str, str]:
     return f"the fastest path with the bandwidth takes {least} ms", f"allow {least} ms or more"
 
 
-def _not_found(request: StitchRequest) -> NotPossible:
+def _not_found(request: VmRequest) -> NotPossible:
     """The search ended before it knew what would work."""
     return NotPossible(
         "max_latency_ms",

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from stitching.admission import Admission
-from stitching.application import Application
 from stitching.damage import Damage
+from stitching.kinds import place
 from stitching.labels import free_label, paths_of
 from stitching.network import Network, PortId
-from stitching.plan import NotPossible, Situation, plan_path
-from stitching.stitch import Protection, Stitch, StitchPath, StitchRequest
+from stitching.plan import NotPossible, Situation
+from stitching.stitch import Placement, Protection, Stitch, StitchRequest
 from stitching.vnet import Directory
 
 
@@ -59,7 +59,7 @@ class Planner:
         loads = {k: self._load_mbps.get(link.source, 0.0) for k, link in self._usable.links.items()}
         return Situation(self._usable, self.directory, self.admission.resources, loads)
 
-    def path(self, request: StitchRequest, without: Sequence[Stitch] = ()) -> StitchPath:
+    def path(self, request: StitchRequest, without: Sequence[Stitch] = ()) -> Placement:
         """A path over switches that can take rules now; where there is none, one that has to wait for them.
 
         What the stitches of `without` hold counts as free. Raises NotPossible.
@@ -68,13 +68,13 @@ class Planner:
         if without:
             now = replace(now, resources=self.admission.without(without))
         try:
-            return plan_path(request, now)
+            return place(request, now)
         except NotPossible:
             if now.network is self.network:
                 raise
-        return plan_path(request, replace(now, network=self.network))
+        return place(request, replace(now, network=self.network))
 
-    def whole_path(self, stitch: Stitch, hurt: Damage) -> StitchPath:
+    def whole_path(self, stitch: Stitch, hurt: Damage) -> Placement:
         """A path for a stitch whose own is hurt: without protection, if need be, rather than over what is gone.
 
         Nobody can tell whether switches have seen that it is gone. Raises NotPossible.
@@ -86,34 +86,8 @@ class Planner:
                 raise
             return self.path(replace(stitch.request, protection=Protection.NONE), without=(stitch,))
 
-    def labelled(self, stitch: Stitch, path: StitchPath, stitches: Iterable[Stitch]) -> Stitch:
+    def labelled(self, stitch: Stitch, path: Placement, stitches: Iterable[Stitch]) -> Stitch:
         """The stitch on a new path, with a label that none of the others has between its hosts."""
         epoch = (stitch.epoch + 1) & 0xFFFF
         label = free_label(stitch.request, epoch, paths_of(stitches))
         return replace(stitch, path=replace(path, label=label), epoch=epoch)
-
-
-def rivals(request: StitchRequest, stitches: Iterable[Stitch]) -> list[Stitch]:
-    """Those that would carry packets which this one is to carry, with no telling whose they are."""
-    return [other for other in stitches if _collide(request, other.request)]
-
-
-def _collide(one: StitchRequest, other: StitchRequest) -> bool:
-    ours = zip(one.directions, _applications(one), strict=False)
-    theirs = dict(zip(other.directions, _applications(other), strict=False))
-    for pair, application in ours:
-        if pair not in theirs:
-            continue
-        rival = theirs[pair]
-        if application is None or rival is None:
-            # One application beside all the rest: the narrower has its packets.
-            if application is rival:
-                return True
-        elif application.narrowness == rival.narrowness and application.overlaps(rival):
-            return True
-    return False
-
-
-def _applications(request: StitchRequest) -> tuple[Application | None, Application | None]:
-    application = request.application
-    return (application, application.back if application is not None else None)

@@ -5,16 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from stitching.application import Application
-from stitching.network import LinkKey, reverse
+from stitching.terms import Protection
+from stitching.vm import Hop, StitchPath, VmRequest
 
-
-class Protection(StrEnum):
-    """What may die on a path while its traffic goes on: nothing, any link, or any link or switch in between."""
-
-    NONE = "none"
-    LINK = "link"
-    NODE = "node"
+__all__ = [
+    "DEADLINES_S",
+    "ENDED",
+    "TRANSITIONS",
+    "BadTransition",
+    "Hop",
+    "Placement",
+    "Protection",
+    "State",
+    "Stitch",
+    "StitchPath",
+    "StitchRequest",
+    "VmRequest",
+]
 
 
 class State(StrEnum):
@@ -64,78 +71,11 @@ class BadTransition(RuntimeError):
     """A state was asked to follow one that it cannot follow."""
 
 
-@dataclass(frozen=True, slots=True)
-class StitchRequest:
-    """What somebody (a person over REST, or the trigger) wants: two hosts joined by a path of their own.
+StitchRequest = VmRequest
+"""What somebody wants: one of the kinds of stitches."""
 
-    bandwidth_mbps is promised from source to target, and from target to source too where both_ways is set.
-    relieves is the link that a stitch of the trigger takes load from. Where there is an application, only its
-    packets are carried. max_loss is a share of packets. labels are (name, value), in order of name.
-    """
-
-    source_mac: str
-    target_mac: str
-    bandwidth_mbps: float
-    max_latency_ms: float | None = None
-    both_ways: bool = True
-    origin: str = "api"
-    relieves: LinkKey | None = None
-    application: Application | None = None
-    protection: Protection = Protection.NONE
-    max_loss: float | None = None
-    labels: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def directions(self) -> tuple[tuple[str, str], ...]:
-        """The (source MAC, destination MAC) pairs whose packets the stitch carries."""
-        there = (self.source_mac, self.target_mac)
-        return (there, (self.target_mac, self.source_mac)) if self.both_ways else (there,)
-
-
-@dataclass(frozen=True, slots=True)
-class Hop:
-    """One switch on a path: the packet comes in by in_port and leaves by out_port."""
-
-    dpid: int
-    in_port: int
-    out_port: int
-
-
-@dataclass(frozen=True, slots=True)
-class StitchPath:
-    """Both directions of a stitch across the fabric, edge port to edge port, over the same links.
-
-    label is the VLAN id its packets carry on the way: no other path between these hosts has it, so that rules of
-    two paths never meet the same packet. backup is the way to take when something on this one dies.
-    """
-
-    hops: tuple[Hop, ...]
-    links: tuple[LinkKey, ...]
-    latency_ms: float | None
-    label: int = 0
-    backup: StitchPath | None = None
-
-    @property
-    def reversed(self) -> StitchPath:
-        """The way back."""
-        return StitchPath(
-            tuple(Hop(hop.dpid, hop.out_port, hop.in_port) for hop in self.hops[::-1]),
-            tuple(reverse(key) for key in self.links[::-1]),
-            self.latency_ms,
-            self.label,
-            self.backup.reversed if self.backup is not None else None,
-        )
-
-    @property
-    def all_links(self) -> tuple[LinkKey, ...]:
-        """The links of it, then those of its backup."""
-        return self.links if self.backup is None else (*self.links, *self.backup.links)
-
-    @property
-    def dpids(self) -> frozenset[int]:
-        """The switches it needs, those of its backup among them."""
-        backup = self.backup.hops if self.backup is not None else ()
-        return frozenset(hop.dpid for hop in (*self.hops, *backup))
+Placement = StitchPath
+"""Where a stitch lies in the fabric, by its kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +88,7 @@ class Stitch:
     created_s: float
     changed_s: float
     epoch: int = 0
-    path: StitchPath | None = None
+    path: Placement | None = None
     reason: str | None = None
     up_s: float | None = None
     probe_ms: float | None = None

@@ -19,10 +19,11 @@ import numpy.typing as npt
 
 from forecasting import Forecast
 from pathing import load_penalty
+from stitching.kinds import carried
 from stitching.network import LinkKey
 from stitching.plan import Situation, path_at_cost
 from stitching.routes import CARRYING, Pair, Route, stitched_routes
-from stitching.stitch import ENDED, Stitch, StitchPath, StitchRequest
+from stitching.stitch import ENDED, Stitch, StitchPath, VmRequest
 
 Floats = npt.NDArray[np.float64]
 
@@ -60,7 +61,7 @@ class TriggerPolicy:
 class Establish:
     """Take this demand off a link that is about to be full."""
 
-    request: StitchRequest
+    request: VmRequest
     path: StitchPath
     probability: float
 
@@ -203,7 +204,7 @@ class _Plan:
         self.mine = {s.request.directions[0]: s for s in ours}
         # Those of others, and ours that are on their way out or down: not to be touched.
         rest = (s for s in stitches if s.state not in ENDED and s not in ours)
-        self.theirs = {pair for s in rest for pair in s.request.directions}
+        self.theirs = {pair for s in rest for pair in carried(s)}
         self.rerouted: set[int] = set()
 
     def resize(self) -> list[Resize]:
@@ -310,7 +311,7 @@ class _Plan:
             self.free[shared] += stitch.request.bandwidth_mbps
         if stitch is not None:
             return Reroute(stitch.id, bandwidth, move.path, link, probability)
-        request = StitchRequest(*move.pair, bandwidth, both_ways=False, origin=ORIGIN, relieves=link)
+        request = VmRequest(*move.pair, bandwidth, both_ways=False, origin=ORIGIN, relieves=link)
         return Establish(request, move.path, probability)
 
     # -- back to the shortest way ---------------------------------------------------------------------------

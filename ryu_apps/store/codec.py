@@ -1,4 +1,8 @@
-"""Frozen dataclasses to JSON and back, field by field as they are typed, and nothing that they do not say."""
+"""Frozen dataclasses to JSON and back, field by field as they are typed, and nothing that they do not say.
+
+A class with a KIND says it in its record, so that a field may be of one of several such classes. A record without
+one is of the first of them: it is older than the others.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,8 @@ from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 Value = TypeVar("Value")
+
+_TAG = "kind"
 
 
 class BadRecord(ValueError):
@@ -38,7 +44,8 @@ def load(cls: type[Value], text: str) -> Value:
 
 def _plain(value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+        tag = {_TAG: value.KIND} if hasattr(value, "KIND") else {}
+        return tag | {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, tuple):
@@ -52,8 +59,7 @@ def _typed(kind: Any, data: Any, where: str) -> Any:
         options = get_args(kind)
         if data is None and NoneType in options:
             return None
-        (kind,) = (option for option in options if option is not NoneType)
-        return _typed(kind, data, where)
+        return _typed(_of_kind([option for option in options if option is not NoneType], data, where), data, where)
     if origin is tuple:
         return _tuple(get_args(kind), data, where)
     if is_dataclass(kind):
@@ -64,6 +70,16 @@ def _typed(kind: Any, data: Any, where: str) -> Any:
         except ValueError as error:
             raise BadRecord(f"{where}: {error}") from error
     return _scalar(kind, data, where)
+
+
+def _of_kind(options: list[Any], data: Any, where: str) -> Any:
+    """Which of several classes a record is of."""
+    if len(options) == 1 or not isinstance(data, dict) or _TAG not in data:
+        return options[0]
+    for option in options:
+        if data[_TAG] == option.KIND:
+            return option
+    raise BadRecord(f"{where} is of the unknown kind {data[_TAG]!r}; was it written by a newer Lockstitch?")
 
 
 def _scalar(kind: Any, data: Any, where: str) -> Any:
@@ -90,6 +106,8 @@ def _record(cls: Any, data: Any, where: str) -> Any:
     if not isinstance(data, dict):
         raise BadRecord(f"{where} is {data!r} where an object is expected")
     known, needed = _fields_of(cls)
+    if _TAG in data and data[_TAG] == getattr(cls, "KIND", None):
+        data = {name: item for name, item in data.items() if name != _TAG}
     if unknown := data.keys() - known.keys():
         raise BadRecord(f"{where} has the unknown field {min(unknown)!r}; was it written by a newer Lockstitch?")
     if absent := needed - data.keys():

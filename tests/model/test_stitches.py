@@ -9,15 +9,15 @@ from hypothesis import strategies as st
 
 from stitching.application import Application
 from stitching.difference import Change, Stage
+from stitching.kinds import rules as stitch_rules
 from stitching.match import ETH_PROBE, TCP, VLAN_PRESENT
 from stitching.network import Host, LinkKey, PortId
-from stitching.path_rules import stitch_rules
 from stitching.pipeline import LEAST_LABEL, default_rules
 from stitching.plan import NotPossible, Situation, plan_path
 from stitching.routes import default_routes
 from stitching.rules import PORT_CONTROLLER, Failover, FlowRule
 from stitching.stages import NOTHING, is_entrance, stages
-from stitching.stitch import Protection, State, Stitch, StitchPath, StitchRequest
+from stitching.stitch import Protection, State, Stitch, StitchPath, VmRequest
 from tests.model.fabric import CAPACITY_MBPS, Lab, labs
 from tests.model_switch import Fate, ModelNetwork, Packet
 
@@ -56,7 +56,7 @@ def cases(draw: st.DrawFn, *, stitches: int = 1, protection: Protection | None =
         free = [(a, b) for a, b in pairs if not taken & directions(a, b, both_ways=both_ways)]
         assume(free)
         source, target = draw(st.sampled_from(free))
-        request = StitchRequest(
+        request = VmRequest(
             source.mac,
             target.mac,
             CAPACITY_MBPS / 10,
@@ -69,7 +69,7 @@ def cases(draw: st.DrawFn, *, stitches: int = 1, protection: Protection | None =
 
 
 @st.composite
-def planned(draw: st.DrawFn, lab: Lab, request: StitchRequest, number: int, epoch: int = 0) -> Stitch:
+def planned(draw: st.DrawFn, lab: Lab, request: VmRequest, number: int, epoch: int = 0) -> Stitch:
     """A stitch as plan_path makes it where links carry random loads: often far from the shortest way."""
     load = {key: draw(st.sampled_from([0.0, 3.0, 9.0, 20.0])) for key in lab.network.links}
     shortest = default_routes(lab.network, lab.directory)[request.source_mac, request.target_mac]
@@ -86,7 +86,7 @@ def planned(draw: st.DrawFn, lab: Lab, request: StitchRequest, number: int, epoc
 
 
 def directions(source: Host, target: Host, *, both_ways: bool) -> set[tuple[str, str]]:
-    return set(StitchRequest(source.mac, target.mac, 1.0, both_ways=both_ways).directions)
+    return set(VmRequest(source.mac, target.mac, 1.0, both_ways=both_ways).directions)
 
 
 @dataclass(frozen=True)

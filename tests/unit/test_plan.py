@@ -9,16 +9,17 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from pathing import Fault, LabelBudget, NoPath, Path, Resources, shortest_path
+from stitching.kinds import links_to_reserve
 from stitching.network import Host, LinkKey, Network, reverse
-from stitching.plan import NotPossible, Situation, links_to_reserve, plan_path
-from stitching.stitch import Hop, StitchPath, StitchRequest
+from stitching.plan import NotPossible, Situation, plan_path
+from stitching.stitch import Hop, StitchPath, VmRequest
 from tests.model.fabric import CAPACITY_MBPS, Fabric, Lab, labs
 
 on_any_fabric = settings(deadline=None, max_examples=80)
 
 
-def ask(source: Host, target: Host, mbps: float = 1.0, **more: float | bool | None) -> StitchRequest:
-    return replace(StitchRequest(source.mac, target.mac, mbps, both_ways=False), **more)  # type: ignore[arg-type]
+def ask(source: Host, target: Host, mbps: float = 1.0, **more: float | bool | None) -> VmRequest:
+    return replace(VmRequest(source.mac, target.mac, mbps, both_ways=False), **more)  # type: ignore[arg-type]
 
 
 def situation(
@@ -36,14 +37,14 @@ def booked(lab: Lab, promised: Mapping[LinkKey, float]) -> Resources[LinkKey]:
     return resources
 
 
-def outcome(request: StitchRequest, at: Situation) -> StitchPath | NotPossible:
+def outcome(request: VmRequest, at: Situation) -> StitchPath | NotPossible:
     try:
         return plan_path(request, at)
     except NotPossible as error:
         return error
 
 
-def refusal(request: StitchRequest, at: Situation) -> NotPossible:
+def refusal(request: VmRequest, at: Situation) -> NotPossible:
     with pytest.raises(NotPossible) as caught:
         plan_path(request, at)
     return caught.value
@@ -82,7 +83,7 @@ def slower_ms(network: Network, path: tuple[LinkKey, ...]) -> float | None:
 
 
 @st.composite
-def asked(draw: st.DrawFn) -> tuple[Situation, StitchRequest]:
+def asked(draw: st.DrawFn) -> tuple[Situation, VmRequest]:
     """A fabric with promises and loads on it, a request between two switches."""
     lab = draw(labs(least_switches=2, least_hosts=2))
     pairs = [(a, b) for a, b in lab.friends() if a.dpid != b.dpid]
@@ -96,10 +97,10 @@ def asked(draw: st.DrawFn) -> tuple[Situation, StitchRequest]:
     return Situation(lab.network, lab.directory, booked(lab, promised), load), request
 
 
-Asked = tuple[Situation, StitchRequest]
+Asked = tuple[Situation, VmRequest]
 
 
-def keeps(at: Situation, request: StitchRequest, path: tuple[LinkKey, ...]) -> bool:
+def keeps(at: Situation, request: VmRequest, path: tuple[LinkKey, ...]) -> bool:
     """Whether a path has the bandwidth in every direction asked for, in time."""
     links = path + tuple(reverse(key) for key in path) if request.both_ways else path
     for key in links:

@@ -22,7 +22,7 @@ from ryu_apps.rest.api import create_api
 from ryu_apps.rest.apps import ApiSettings
 from ryu_apps.store import StoreError
 from stitching.network import Network
-from stitching.stitch import State, Stitch, StitchRequest
+from stitching.stitch import State, Stitch, VmRequest
 from tests.unit.test_rest_fake import (
     MACS,
     NOW_S,
@@ -168,7 +168,7 @@ def test_a_stitch_is_made_shown_and_taken_away(call: Caller, controller: FakeCon
 
 
 def test_taking_an_ended_stitch_away_changes_nothing(call: Caller, controller: FakeController) -> None:
-    ended = Stitch(9, StitchRequest(MACS[0], "02:ff:00:00:00:01", 1.0), State.TERMINATED, NOW_S, NOW_S)
+    ended = Stitch(9, VmRequest(MACS[0], "02:ff:00:00:00:01", 1.0), State.TERMINATED, NOW_S, NOW_S)
     controller.add(ended)
     answer = call("DELETE", "/v1/stitches/9")
     assert (answer.status_code, answer.json()["state"]) == (200, "terminated")
@@ -177,7 +177,7 @@ def test_taking_an_ended_stitch_away_changes_nothing(call: Caller, controller: F
 
 
 def test_stitches_are_listed_by_state(call: Caller, controller: FakeController) -> None:
-    request = StitchRequest(MACS[0], MACS[1], 1.0)
+    request = VmRequest(MACS[0], MACS[1], 1.0)
     for number, state in enumerate((State.TERMINATED, State.UP, State.FAILED), 1):
         controller.add(Stitch(number, request, state, NOW_S, NOW_S, up_s=NOW_S))
     assert [one["id"] for one in call("GET", "/v1/stitches").json()] == [1, 2, 3]
@@ -411,7 +411,7 @@ def test_health_names_what_does_not_work(controller: FakeController) -> None:
 
 
 def test_health_names_stitches_that_do_not_do_what_was_asked(call: Caller, controller: FakeController) -> None:
-    request = StitchRequest(MACS[0], MACS[1], 4.0)
+    request = VmRequest(MACS[0], MACS[1], 4.0)
     for number in range(1, 9):
         failed = Stitch(number, request, State.FAILED, NOW_S, NOW_S, reason="a link is gone")
         controller.stitches[number] = failed

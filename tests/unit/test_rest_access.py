@@ -19,7 +19,7 @@ from ryu_apps.rest.apps import ApiSettings
 from ryu_apps.rest.problems import Problem
 from ryu_apps.store import AccessStore
 from ryu_apps.store.engine import Database
-from stitching.stitch import State, Stitch, StitchRequest
+from stitching.stitch import State, Stitch, VmRequest
 from stitching.vnet import VNet
 from tests.unit.test_rest_fake import (
     MACS,
@@ -237,7 +237,7 @@ def test_a_scope_shows_its_own_hosts_and_networks(call: Caller) -> None:
 
 def test_a_scope_shows_stitches_that_are_its_own_at_both_ends(call: Caller, controller: FakeController) -> None:
     for number, ends in enumerate(((0, 1), (0, 3), (3, 3)), 1):
-        request = StitchRequest(MACS[ends[0]], MACS[ends[1]], 1.0)
+        request = VmRequest(MACS[ends[0]], MACS[ends[1]], 1.0)
         controller.add(Stitch(number, request, State.UP, NOW_S, NOW_S))
     red, both = caller_as(call, "operator", "red"), caller_as(call, "operator", "red", "blue")
     assert [one["id"] for one in red("GET", "/v1/stitches").json()] == [1]

@@ -43,11 +43,12 @@ from ryu_apps.events import (
 from ryu_apps.rest.api import create_api
 from ryu_apps.rest.apps import DAY_PREDICTOR, ApiSettings
 from stitching.difference import Difference
+from stitching.kinds import links_to_reserve
 from stitching.match import Match
 from stitching.network import Host, Link, LinkKey, Network, Port
-from stitching.plan import NotPossible, Situation, links_to_reserve, plan_path
+from stitching.plan import NotPossible, Situation, plan_path
 from stitching.rules import FlowRule
-from stitching.stitch import ENDED, State, Stitch, StitchRequest
+from stitching.stitch import ENDED, State, Stitch, VmRequest
 from stitching.vnet import Directory, Member, VNet
 
 TOKEN = "a-token-that-only-the-tests-know"  # noqa: S105  # it opens nothing
@@ -155,7 +156,7 @@ class FakeController:
         self.vnets[vnet.name] = vnet
         return new
 
-    def _plan(self, request: StitchRequest) -> Any:
+    def _plan(self, request: VmRequest) -> Any:
         for stitch in self.stitches.values():
             if stitch.state not in ENDED and set(stitch.request.directions) & set(request.directions):
                 raise NotPossible(
@@ -164,14 +165,14 @@ class FakeController:
         situation = Situation(self.network, Directory.of(self.vnets.values()), self._resources, {})
         return plan_path(request, situation)
 
-    def _create(self, request: StitchRequest) -> Stitch:
+    def _create(self, request: VmRequest) -> Stitch:
         path = self._plan(request)
         stitch = Stitch(next(self._ids), request, State.ESTABLISHING, NOW_S, NOW_S, path=path)
         if path.links:
             self._resources.reserve(stitch.id, links_to_reserve(request, path), request.bandwidth_mbps)
         return self.add(stitch)
 
-    def _try(self, request: StitchRequest) -> Stitch | Exception:
+    def _try(self, request: VmRequest) -> Stitch | Exception:
         try:
             return self._create(request)
         except NotPossible as error:

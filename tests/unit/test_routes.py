@@ -5,7 +5,7 @@ import pytest
 
 from stitching.network import Link, Network
 from stitching.routes import CARRYING, default_routes, link_loads, stitched_routes
-from stitching.stitch import Hop, State, Stitch, StitchPath, StitchRequest
+from stitching.stitch import Hop, State, Stitch, StitchPath, VmRequest
 from tests.model.fabric import Fabric
 
 # Switch 1 reaches 2 at once or, slower, by 3.
@@ -23,7 +23,7 @@ def stitch(state: State, *, both_ways: bool) -> Stitch:
         Hop(3, LONG[0][3], LONG[1][1]),
         Hop(2, LONG[1][3], B.port_no),
     )
-    request = StitchRequest(A.mac, B.mac, 1.0, both_ways=both_ways)
+    request = VmRequest(A.mac, B.mac, 1.0, both_ways=both_ways)
     return Stitch(1, request, state, 0.0, 0.0, path=StitchPath(hops, LONG, 10.0))
 
 

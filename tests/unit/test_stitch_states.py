@@ -2,9 +2,9 @@
 
 import pytest
 
-from stitching.stitch import ENDED, TRANSITIONS, BadTransition, State, Stitch, StitchRequest
+from stitching.stitch import ENDED, TRANSITIONS, BadTransition, State, Stitch, VmRequest
 
-REQUEST = StitchRequest("02:00:00:00:00:01", "02:00:00:00:00:02", 1.0)
+REQUEST = VmRequest("02:00:00:00:00:01", "02:00:00:00:00:02", 1.0)
 
 
 def stitch(state: State) -> Stitch:
@@ -77,4 +77,4 @@ def test_up_s_is_when_a_stitch_was_first_up() -> None:
 def test_one_direction_or_both() -> None:
     there, back = REQUEST.directions
     assert back == there[::-1]
-    assert StitchRequest(*there, 1.0, both_ways=False).directions == (there,)
+    assert VmRequest(*there, 1.0, both_ways=False).directions == (there,)

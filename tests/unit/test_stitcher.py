@@ -18,18 +18,18 @@ from ryu_apps.store import StoreError
 from ryu_apps.upkeep import HOLD_DOWN_S
 from ryu_apps.watch import PROVE_WITHIN_S
 from stitching.application import Application
+from stitching.kinds import rules as stitch_rules
 from stitching.match import TCP
 from stitching.network import Host, Link, Network
-from stitching.path_rules import stitch_rules
 from stitching.plan import NotPossible, path_at_cost
 from stitching.planner import Duplicate
-from stitching.stitch import DEADLINES_S, ENDED, Protection, State, Stitch, StitchPath, StitchRequest
+from stitching.stitch import DEADLINES_S, ENDED, Protection, State, Stitch, StitchPath, VmRequest
 from stitching.trigger import ORIGIN
 from stitching.vnet import Member, VNet
 from tests.unit.fake_switch import FakeSwitch
 
 A, B, C, D = (f"02:00:00:00:00:0{letter}" for letter in "abcd")
-REQUEST = StitchRequest(A, B, bandwidth_mbps=4.0, max_latency_ms=50.0)
+REQUEST = VmRequest(A, B, bandwidth_mbps=4.0, max_latency_ms=50.0)
 
 
 class MemoryStore:
@@ -147,7 +147,7 @@ def bench(store: MemoryStore) -> Bench:
     return made
 
 
-def create(bench: Bench, request: StitchRequest = REQUEST) -> Stitch:
+def create(bench: Bench, request: VmRequest = REQUEST) -> Stitch:
     return bench._create(request)
 
 
@@ -156,7 +156,7 @@ def way(bench: Bench) -> list[int]:
     return [hop.dpid for hop in path.hops] if path is not None else []
 
 
-def up(bench: Bench, request: StitchRequest = REQUEST) -> Stitch:
+def up(bench: Bench, request: VmRequest = REQUEST) -> Stitch:
     create(bench, request)
     bench.confirm()
     bench.probes_cross()
@@ -204,17 +204,17 @@ def test_what_a_switch_refuses_fails_with_its_reason_and_frees_the_bandwidth(ben
 def test_the_same_hosts_are_not_stitched_twice(bench: Bench) -> None:
     create(bench)
     with pytest.raises(Duplicate, match="stitch 1 joins these hosts already"):
-        create(bench, StitchRequest(B, A, 1.0))
+        create(bench, VmRequest(B, A, 1.0))
 
 
 def test_no_link_is_promised_more_than_it_has(bench: Bench) -> None:
     create(bench)
-    other = StitchRequest(A, B, 7.0)
+    other = VmRequest(A, B, 7.0)
     bench._stitches.put(bench._stitches[1].to(State.TERMINATING, 0.0).to(State.TERMINATED, 0.0))
     path = bench._plan(other)
     assert [hop.dpid for hop in path.hops] == [1, 3, 2]
     with pytest.raises(NotPossible, match="bandwidth_mbps"):
-        bench._plan(StitchRequest(A, B, 11.0))
+        bench._plan(VmRequest(A, B, 11.0))
 
 
 def test_a_stitch_is_gone_when_its_rules_are(bench: Bench) -> None:
@@ -385,7 +385,7 @@ def test_an_application_has_a_stitch_beside_that_of_all_the_rest(bench: Bench) -
     up(bench)
     create(bench, replace(REQUEST, application=WEB))
     with pytest.raises(Duplicate):
-        create(bench, StitchRequest(B, A, 1.0, application=WEB.back))
+        create(bench, VmRequest(B, A, 1.0, application=WEB.back))
     labels = {stitch.path.label for stitch in bench._stitches if stitch.path is not None}
     assert len(labels) == 2
 
@@ -537,14 +537,14 @@ def test_a_stitch_whose_end_goes_away_while_it_is_made_is_given_up(bench: Bench)
     assert bench._planner.admission.resources.free((1, 2, 2, 1)) == 10.0
 
 
-OURS = StitchRequest(A, B, 3.0, both_ways=False, origin=ORIGIN)
+OURS = VmRequest(A, B, 3.0, both_ways=False, origin=ORIGIN)
 
 
 def test_what_the_trigger_made_gives_way_to_what_is_asked_for(bench: Bench, store: MemoryStore) -> None:
     create(bench, OURS)
     bench.confirm()
     bench.probes_cross()
-    asked = create(bench, StitchRequest(A, B, 8.0))  # more than is free beside the 3 of the trigger
+    asked = create(bench, VmRequest(A, B, 8.0))  # more than is free beside the 3 of the trigger
     assert asked.state is State.REQUESTED and store.kept[2].state is State.REQUESTED
     assert bench.stitch(1).state is State.TERMINATING
     bench.confirm()
@@ -630,7 +630,7 @@ def two_up(bench: Bench) -> None:
     hosts = {**fabric.hosts, C: Host(C, 1, 11), D: Host(D, 2, 11)}
     bench.on_network(NetworkChanged(replace(fabric, hosts=hosts)))
     up(bench)
-    create(bench, StitchRequest(C, D, 4.0, both_ways=False, origin=ORIGIN))
+    create(bench, VmRequest(C, D, 4.0, both_ways=False, origin=ORIGIN))
     confirm(bench, 2)
     bench.probes_cross()
     assert bench.stitch(2).state is State.UP
@@ -675,7 +675,7 @@ def test_both_of_the_triggers_give_way_to_one_that_is_asked_for(bench: Bench) ->
         create(bench, request)
         bench.confirm()
         bench.probes_cross()
-    create(bench, StitchRequest(A, B, 9.0))
+    create(bench, VmRequest(A, B, 9.0))
     assert bench._planner.admission.resources.free((1, 2, 2, 1)) == 1.0, "it is booked before the others have gone"
     confirm(bench, 1)
     assert bench.stitch(3).state is State.REQUESTED

@@ -20,7 +20,7 @@ from ryu_apps.store import StoreError
 from stitching.network import Host, LinkKey, Network
 from stitching.plan import NotPossible, path_at_cost
 from stitching.routes import CARRYING
-from stitching.stitch import ENDED, State, StitchRequest
+from stitching.stitch import ENDED, State, VmRequest
 from stitching.trigger import ORIGIN
 from tests.unit.test_stitcher import A, B, Bench, C, D, MemoryStore, triangle
 
@@ -71,7 +71,7 @@ class Life(RuleBasedStateMachine):
         both=st.booleans(),
     )
     def create(self, ends: tuple[str, str], mbps: float, origin: str, both: bool) -> None:
-        request = StitchRequest(*ends, mbps, both_ways=both and origin != ORIGIN, origin=origin)
+        request = VmRequest(*ends, mbps, both_ways=both and origin != ORIGIN, origin=origin)
         with contextlib.suppress(NotPossible, StoreError):
             self.bench._create(request)
         self.collect()

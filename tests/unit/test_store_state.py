@@ -21,7 +21,7 @@ from ryu_apps.store import HistoryStore, SeriesKind, StateStore, StoreError
 from ryu_apps.store.codec import BadRecord, dump, load
 from ryu_apps.store.state import LAST_STITCH_ID
 from stitching.network import Host, Link, LinkKey, Network
-from stitching.stitch import Hop, State, Stitch, StitchPath, StitchRequest
+from stitching.stitch import Hop, State, Stitch, StitchPath, VmRequest
 from stitching.vnet import Member, VNet
 
 MAC_A, MAC_B = "02:00:00:00:00:0a", "02:00:00:00:00:0b"
@@ -29,7 +29,7 @@ HIGH_DPID = (1 << 64) - 2
 PATH = StitchPath((Hop(1, 1, 2), Hop(HIGH_DPID, 3, 4)), ((1, 2, HIGH_DPID, 3),), None)
 STITCH = Stitch(
     1,
-    StitchRequest(MAC_A, MAC_B, 5.0, 20.0, both_ways=False, origin="trigger", relieves=(1, 2, 3, 4)),
+    VmRequest(MAC_A, MAC_B, 5.0, max_latency_ms=20.0, both_ways=False, origin="trigger", relieves=(1, 2, 3, 4)),
     State.UP,
     created_s=100.0,
     changed_s=101.5,
@@ -257,12 +257,12 @@ WRITER = """
 import sys
 from ryu_apps.events import Rates
 from ryu_apps.store import HistoryStore, StateStore
-from stitching.stitch import State, Stitch, StitchRequest
+from stitching.stitch import State, Stitch, VmRequest
 state, history = StateStore(sys.argv[1]), HistoryStore(sys.argv[1], batch_s=0.0)
 while True:
     (number,) = state.next_stitch_ids(1)
     history.record(Rates(1e9 + number * 7, 1.0, {(1, port): float(number) for port in range(200)}))
-    request = StitchRequest("02:00:00:00:00:0a", "02:00:00:00:00:0b", float(number))
+    request = VmRequest("02:00:00:00:00:0a", "02:00:00:00:00:0b", float(number))
     state.save_stitches([Stitch(number, request, State.UP, 0.0, 0.0)])
     # The history is killed in mid-write as well, but not before it has written anything.
     if number % 8 or history.flush():
@@ -309,7 +309,7 @@ stitches = st.builds(
     Stitch,
     id=st.integers(1, LAST_STITCH_ID),
     request=st.builds(
-        StitchRequest,
+        VmRequest,
         source_mac=st.text(),
         target_mac=st.text(),
         bandwidth_mbps=finite,
@@ -338,8 +338,8 @@ def test_every_stitch_comes_back_as_it_was(stitch: Stitch) -> None:
 
 
 def test_a_field_that_is_younger_than_the_record_takes_its_default() -> None:
-    request = load(StitchRequest, '{"source_mac": "a", "target_mac": "b", "bandwidth_mbps": 1}')
-    assert request == StitchRequest("a", "b", 1.0)
+    request = load(VmRequest, '{"source_mac": "a", "target_mac": "b", "bandwidth_mbps": 1}')
+    assert request == VmRequest("a", "b", 1.0)
 
 
 @pytest.mark.parametrize(

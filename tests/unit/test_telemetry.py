@@ -34,7 +34,7 @@ from stitching.cookie import Kind
 from stitching.match import MULTICAST
 from stitching.network import Host, Network, Port
 from stitching.rules import Table
-from stitching.stitch import Hop, State, Stitch, StitchPath, StitchRequest
+from stitching.stitch import Hop, State, Stitch, StitchPath, VmRequest
 
 MAC_A, MAC_B = "02:00:00:00:00:0a", "02:00:00:00:00:0b"
 WALL_S = 1_790_000_000.0
@@ -193,7 +193,7 @@ def flow_stats(table: int, its_cookie: int, source: str, target: Any, counter: C
 
 def stitch(number: int, dpid: int, source: str = MAC_A, target: str = MAC_B) -> Stitch:
     path = StitchPath((Hop(dpid, 1, 2), Hop(99, 1, 2)), ((dpid, 2, 99, 1),), 1.0)
-    return Stitch(number, StitchRequest(source, target, 5.0), State.UP, 0.0, 0.0, path=path)
+    return Stitch(number, VmRequest(source, target, 5.0), State.UP, 0.0, 0.0, path=path)
 
 
 # rates ---------------------------------------------------------------------------------------------------

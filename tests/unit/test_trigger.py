@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 from forecasting import Forecast
 from pathing import Resources, load_penalty
+from stitching.kinds import links_to_reserve
 from stitching.network import Host, LinkKey, Network, reverse
-from stitching.plan import Situation, links_to_reserve, plan_path
+from stitching.plan import Situation, plan_path
 from stitching.routes import Pair, Route, default_routes, link_loads, stitched_routes
-from stitching.stitch import State, Stitch, StitchRequest
+from stitching.stitch import State, Stitch, VmRequest
 from stitching.trigger import (
     ORIGIN,
     Decision,
@@ -125,7 +126,7 @@ class World:
         return self.newest_id
 
     def stitch_by_hand(self, pair: Pair, mbps: float, *, both_ways: bool = True) -> Stitch:
-        request = StitchRequest(*pair, mbps, both_ways=both_ways)
+        request = VmRequest(*pair, mbps, both_ways=both_ways)
         path = plan_path(request, Situation(self.network, self.directory, self.resources, {}))
         stitch = Stitch(self.next_id(), request, State.UP, 0.0, 0.0, path=path)
         if path.links:
@@ -247,7 +248,7 @@ class Wires:
     def put(self, pair: Pair, wire: LinkKey, *, mbps: float, origin: str) -> Stitch:
         """A stitch on this wire, without a reservation."""
         others = {other: 100.0 for other in self.wires if other != wire}
-        request = StitchRequest(*pair, mbps, both_ways=False, origin=origin)
+        request = VmRequest(*pair, mbps, both_ways=False, origin=origin)
         path = plan_path(
             request, Situation(self.world.network, self.world.directory, self.world.resources, others)
         )
@@ -368,7 +369,7 @@ def test_a_stitch_that_fits_only_once_another_is_back_goes_in_the_same_round() -
     )
     crossed = ((source, (between, right), left), (beside, (reverse(between), left), right))
     for number, (host, links, shortest) in enumerate(crossed, start=1):
-        request = StitchRequest(host.mac, target.mac, 4.0, both_ways=False, origin=ORIGIN)
+        request = VmRequest(host.mac, target.mac, 4.0, both_ways=False, origin=ORIGIN)
         path = plan_path(request, Situation(world.network, world.directory, world.resources, {shortest: 100.0}))
         assert path.links == links
         world.stitches[number] = Stitch(number, request, State.UP, 0.0, 0.0, path=path)

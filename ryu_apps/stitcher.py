@@ -180,8 +180,9 @@ class Stitcher(App):
         self._planner.follow(event.network)
         self._carry_over([move for stitch in self._stitches.active for move in self._look_after(stitch)])
         staying = [s for s in self._stitches.active if not self._changes.removing(s.id)]
+        shrunk = "a link of its path carries less now than was promised on it"
         for stitch in self._planner.admission.too_much(staying, first=ORIGIN):
-            self._bring_down(stitch, "a link of its path carries less now than was promised on it")
+            self._give_way(stitch, shrunk)
         self._part()
         self._retry_at_s.clear()
         self._retry()
@@ -208,6 +209,19 @@ class Stitcher(App):
         elif stitch.state in _CARRYING_ON:
             self._degrade(stitch, why)
         return ()
+
+    def _give_way(self, stitch: Stitch, reason: str) -> None:
+        """Leave a link that is wanted for others: for another path where there is one, else altogether."""
+        if stitch.state in _CARRYING_ON:
+            try:
+                path = self._planner.path(stitch.request, without=(stitch,))
+                if self._planner.all_ready(path.dpids):
+                    self._move(stitch, stitch.request, path, reason)
+                    self._upkeep.displaced(stitch.id)
+                    return
+            except _REFUSALS as error:
+                reason = f"{reason}; {error}"
+        self._bring_down(stitch, reason)
 
     def _degrade(self, stitch: Stitch, reason: str) -> None:
         if stitch.state is State.UP:

@@ -64,7 +64,7 @@ class TwinBridges:
 
 
 @contextmanager
-def twin_bridges(links: int = 2, rate_mbps: float | None = None) -> Iterator[TwinBridges]:
+def twin_bridges(links: int = 2, rate_mbps: float | None = None, delay_ms: float = 0.1) -> Iterator[TwinBridges]:
     """Bring them up with that many links between them; raises LabUnavailable, OvsError, RelayFailed."""
     with contextlib.ExitStack() as stack:
         pid = stack.enter_context(namespace())
@@ -76,7 +76,7 @@ def twin_bridges(links: int = 2, rate_mbps: float | None = None) -> Iterator[Twi
         with network_of(pid):
             devices.set_up("lo")
             ovs = stack.enter_context(private_ovs(dummy=False))
-            specs = [LinkSpec(f"tw1-{2 + n}", f"tw2-{2 + n}", rate_mbps, 0.1) for n in range(links)]
+            specs = [LinkSpec(f"tw1-{2 + n}", f"tw2-{2 + n}", rate_mbps, delay_ms) for n in range(links)]
             emulator = Emulator(specs)
             stack.callback(emulator.close)
             for dpid, host in zip((1, 2), hosts, strict=True):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import socket
 import threading
 import time
@@ -49,16 +51,14 @@ class Stream:
     def silence_ms(self, since_s: float, until_s: float) -> float:
         """The longest time between two arrivals in that stretch (monotonic clock), its borders among them."""
         inside = [since_s, *(at for at in list(self._arrived_s) if since_s < at < until_s), until_s]
-        return 1e3 * max(after - before for before, after in zip(inside, inside[1:], strict=False))
+        return 1e3 * max(after - before for before, after in itertools.pairwise(inside))
 
     def _run(self) -> None:
         become_punctual()
         next_s = time.monotonic()
         while not self._ending.is_set():
-            try:
+            with contextlib.suppress(OSError):  # a full queue is a lost packet, which is what is measured
                 self._out.send(_PAYLOAD)
-            except OSError:
-                pass  # a full queue is a lost packet, which is what is measured
             next_s += _STEP_S
             time.sleep(max(0.0, next_s - time.monotonic()))
             try:

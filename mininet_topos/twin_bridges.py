@@ -62,6 +62,20 @@ class TwinBridges:
         """A column of the Interface behind a port, as ovs-vsctl writes it; raises OvsError."""
         return self.ovs.vsctl("get", "Interface", self.device(dpid, port_no), column).strip()
 
+    def protected(self, sessions: int, interval_ms: int) -> bool:
+        """Whether so many BFD sessions are up at that interval; raises OvsError.
+
+        A session that has just come up goes on at a packet a second until both ends have agreed on less.
+        """
+        control = str(self.ovs.directory / "ovs-vswitchd.ctl")
+        # Not from the database, which is a second behind.
+        shown = run(["ovs-appctl", "-t", control, "bfd/show"], self.ovs.environment)
+        words = (
+            *(f"{end} Session State: up" for end in ("Local", "Remote")),
+            *(f"{way} Interval: Approx {interval_ms}ms" for way in ("RX", "TX")),
+        )
+        return all(shown.count(word) == sessions for word in words)
+
 
 @contextmanager
 def twin_bridges(links: int = 2, rate_mbps: float | None = None, delay_ms: float = 0.1) -> Iterator[TwinBridges]:

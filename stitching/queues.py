@@ -1,6 +1,8 @@
 """HTB queues of a port as values: what is wanted of one, and what to change to get there.
 
-Queue 0 is best effort and always there: without a class for it HTB lets what belongs to no queue pass it by.
+Queue 0 is best effort and always there: without a class for it HTB lets what belongs to no queue pass it by. So is
+one for the packets that keep links alive (BFD, probes): on a full port they would be lost like any other, and
+three lost packets of BFD are a dead link.
 """
 
 from __future__ import annotations
@@ -14,11 +16,22 @@ MARK = "lockstitch"
 
 QOS_TYPE = "linux-htb"
 BEST_EFFORT = 0
-LAST_QUEUE = 61_439
+CONTROL = 61_439
 """HTB's class 1:f000 is the last one below those Open vSwitch keeps for itself."""
+
+LAST_QUEUE = CONTROL - 1
+CONTROL_MBPS, MOST_CONTROL_MBPS = 0.2, 1.0
+"""What keeps a link alive: BFD of 20 ms is 0.03 Mbit/s. The most is there so that nobody can hide in it."""
 
 LEAST_MBPS = 0.1
 """What best effort is left with where guarantees take all of a port."""
+
+OPEN_MBPS = 10_000.0
+
+BURST_MS, LEAST_BURST_BITS = 10, 120_000
+"""How much a class may catch up with after a late timer. With the one packet that Open vSwitch chooses by itself a
+busy machine sends a tenth less than the rate.
+"""
 
 _DSCPS = 64
 
@@ -40,7 +53,7 @@ class Queue:
     def __post_init__(self) -> None:
         """Raise ValueError for figures that are no queue."""
         if not BEST_EFFORT < self.number <= LAST_QUEUE:
-            raise ValueError(f"queue {self.number} is not within 1 to {LAST_QUEUE}; 0 is best effort")
+            raise ValueError(f"queue {self.number} is not within 1 to {LAST_QUEUE}; the others are ours")
         if not (math.isfinite(self.min_mbps) and self.min_mbps >= 0):
             raise ValueError(f"min_mbps={self.min_mbps} of queue {self.number} must be 0 or more")
         if self.max_mbps is not None and not (math.isfinite(self.max_mbps) and self.max_mbps > 0):
@@ -55,7 +68,10 @@ class Queue:
 
 @dataclass(frozen=True, slots=True)
 class PortQueues:
-    """All queues of a port that sends rate_mbps. Raises ValueError where they promise more than that, or clash."""
+    """All queues of a port that sends rate_mbps; with none of them it is only kept alive when it is full.
+
+    Raises ValueError where they promise more than that, or clash.
+    """
 
     rate_mbps: float
     queues: tuple[Queue, ...]
@@ -92,16 +108,27 @@ def rows(wanted: PortQueues) -> QosRows:
 
     Best effort is guaranteed what the others leave over, so that it lives beside queues that may borrow.
     """
-    left_mbps = wanted.rate_mbps - sum(queue.min_mbps for queue in wanted.queues)
-    queues = {BEST_EFFORT: _settings(max(left_mbps, LEAST_MBPS), wanted.rate_mbps)}
+    left_mbps = wanted.rate_mbps - CONTROL_MBPS - sum(queue.min_mbps for queue in wanted.queues)
+    queues = {
+        BEST_EFFORT: _settings(max(left_mbps, LEAST_MBPS), wanted.rate_mbps),
+        CONTROL: _settings(CONTROL_MBPS, min(MOST_CONTROL_MBPS, wanted.rate_mbps)),
+    }
     for queue in wanted.queues:
         most_mbps = wanted.rate_mbps if queue.max_mbps is None else min(queue.max_mbps, wanted.rate_mbps)
         queues[queue.number] = _settings(max(queue.min_mbps, LEAST_MBPS), most_mbps)
     return QosRows({"max-rate": _bits(wanted.rate_mbps)}, queues)
 
 
+def open_rows(wanted: PortQueues) -> QosRows:
+    """The same queues with nothing to wait for in any: until their filters are set all packets are best effort."""
+    final = rows(wanted)
+    opened = {"max-rate": _bits(OPEN_MBPS)}
+    return QosRows(opened, {number: {**settings, **opened} for number, settings in final.queues.items()})
+
+
 def _settings(min_mbps: float, max_mbps: float) -> Settings:
-    return {"min-rate": _bits(min(min_mbps, max_mbps)), "max-rate": _bits(max_mbps)}
+    burst = max(LEAST_BURST_BITS, round(max_mbps * 1e3 * BURST_MS))
+    return {"min-rate": _bits(min(min_mbps, max_mbps)), "max-rate": _bits(max_mbps), "burst": str(burst)}
 
 
 def _bits(mbps: float) -> str:

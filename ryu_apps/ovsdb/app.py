@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import struct
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -28,7 +29,7 @@ from ryu_apps.events import (
 from ryu_apps.ovsdb.bfd import BFD_MS, BfdKeeper, session_of
 from ryu_apps.ovsdb.connection import Heard
 from ryu_apps.ovsdb.counting import QueueCounts, QueueId
-from ryu_apps.ovsdb.dressing import Dresser
+from ryu_apps.ovsdb.dressing import AGAIN_S, Dresser
 from ryu_apps.ovsdb.liveness import Liveness
 from ryu_apps.ovsdb.queueing import QueueKeeper, queue_facts
 from ryu_apps.ovsdb.remotes import Certificates
@@ -81,12 +82,14 @@ class Ovsdb(App):
         self._enforced: Mapping[QueueId, Choice] = MappingProxyType({})
         self._left_alone: frozenset[PortId] = frozenset()
         self._errors, self._last_error = 0, ""
+        self._hurry_until_s = -math.inf
 
     def start(self) -> None:
         """Connect, and look after everything each second and whenever something is new."""
         super().start()
         self._servers.use(self._remotes)
         self.every(TICK_S, "keep")
+        self.every(AGAIN_S, "dress")
 
     def stop(self) -> None:
         """Disconnect; what is in the databases stays."""
@@ -117,10 +120,17 @@ class Ovsdb(App):
     @handles(NetworkChanged)
     def _on_network(self, event: NetworkChanged) -> None:
         self._network = event.network
+        self._servers.connected(event.network.switches)
+        self._watch_sessions()
         self._keep_bfd()
 
     @handles(Tick)
-    def _on_tick(self, _event: Tick) -> None:
+    def _on_tick(self, event: Tick) -> None:
+        if event.name == "dress":
+            # Between classes and filters what keeps a link alive waits behind everything else.
+            if self._dresser.is_waiting and self._clock() < self._hurry_until_s:
+                self._keep_queues()
+            return
         self._keep()
         for dpid in {port_id[0] for port_id in self._queues.wanted}:
             if dpid in self._datapaths:
@@ -234,28 +244,43 @@ class Ovsdb(App):
 
     def _keep_queues(self) -> None:
         ports = self._servers.ports
-        step = self._queues.step(ports)
+        step = self._queues.step(
+            ports, frozenset(port_id for port_id, _ in self._filtered() if not self._dresser.is_dressed(port_id))
+        )
         self._left_alone = step.left_alone
         for port_id, change in step.changes.items():
             known = self._servers.bridge(port_id[0])
             if known is not None:
-                self._dresser.undress(port_id, known[0], ports[port_id])
+                self._dresser.undress(port_id, known[0], ports[port_id], self._queues.wanted.get(port_id))
             self._counts.restart(port_id)
             queues = len(change.rows.queues) if change.rows is not None else 0
             self.log.info("event=queues_set dpid=%016x port_no=%d queues=%d", *port_id, queues)
         if step.changes:
             self._servers.submit(step.changes)
+            self._hurry_until_s = self._clock() + TICK_S
         self._dresser.keep(self._queues.wanted)
-        for port_id, wanted in self._queues.wanted.items():
-            known = self._servers.bridge(port_id[0])
-            if known is None or port_id not in ports or port_id in step.changes:
+        news = False
+        for port_id, remote in self._filtered():
+            if port_id in step.changes:
                 continue
-            remote = known[0]
-            if queue_facts(known[1], ports[port_id], "").obeyed or self._dresser.unfilterable(remote):
-                continue
-            if self._dresser.dress(port_id, remote, ports[port_id], wanted):
+            if self._dresser.dress(port_id, remote, ports[port_id], self._queues.wanted[port_id]):
                 self.log.info("event=filters_set dpid=%016x port_no=%d", *port_id)
+                news = True
+        if news:
+            self._keep_queues()
+            return
         self._judge_queues()
+
+    def _filtered(self) -> Iterator[tuple[PortId, str]]:
+        """The wanted ports whose queues are filled by filters, with their servers."""
+        for port_id in self._queues.wanted:
+            known = self._servers.bridge(port_id[0])
+            if known is None or port_id not in self._servers.ports:
+                continue
+            remote, bridge = known
+            facts = queue_facts(bridge, bridge.ports[port_id[1]], self._dresser.unfilterable(remote))
+            if facts.settable and not facts.obeyed and facts.filterable:
+                yield port_id, remote
 
     def _judge_queues(self) -> None:
         """Say what enforces each queue, where that is not what it was."""

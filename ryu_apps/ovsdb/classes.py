@@ -19,10 +19,14 @@ import subprocess
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from stitching.queues import DscpClass
+from stitching.queues import CONTROL, DscpClass, class_minor
+from stitching.rules import ETH_LLDP, ETH_PROBE
 
-_PRIORITY = {"ip": 0x4C53, "ipv6": 0x4C54}
-"""Of our filters: everything else on the device is somebody else's."""
+_PROBES = (f"{ETH_LLDP:#06x}", f"{ETH_PROBE:#06x}")
+_PRIORITY = {"ip": 0x4C53, "ipv6": 0x4C54, _PROBES[0]: 0x4C55, _PROBES[1]: 0x4C56}
+"""Of our filters, by protocol: everything else on the device is somebody else's."""
+
+_BFD_TO, _BFD_PORT = "169.254.1.0", 3784
 
 _PLACES = 80
 """Packets that wait on one device, of all classes: fewer than the socket of the switch daemon may have waiting."""
@@ -53,11 +57,11 @@ def namespace_of(path: str) -> Path:
 def set_filters(namespace: Path, device: str, classes: Iterable[DscpClass], minors: Sequence[int] = ()) -> None:
     """Put packets into classes by DSCP, IPv4 and IPv6 alike, in place of what was set before; raises NoClasses.
 
-    minors are all classes of the device, which get short queues.
+    minors are all classes of the device, which get short queues; without them the filters are only taken off.
     """
     _tc(namespace, ["-force", "-batch", "-"], "".join(f"{line}\n" for line in _removals(device)), check=False)
-    lines = [*_additions(device, tuple(classes)), *_short_queues(device, minors)]
-    if lines:
+    if minors:
+        lines = [*_control(device), *_additions(device, tuple(classes)), *_short_queues(device, minors)]
         _tc(namespace, ["-batch", "-"], "".join(f"{line}\n" for line in lines))
 
 
@@ -70,9 +74,23 @@ def has_filters(namespace: Path, device: str) -> int:
     return found
 
 
+def filters_of(classes: Sequence[DscpClass]) -> int:
+    """How many filters a device has that set_filters was called for."""
+    return len(tuple(_control(""))) + len(tuple(_additions("", classes)))
+
+
 def _removals(device: str) -> Iterable[str]:
     for protocol, priority in _PRIORITY.items():
         yield f"filter del dev {device} parent 1: protocol {protocol} prio {priority}"
+
+
+def _control(device: str) -> Iterable[str]:
+    """BFD as Open vSwitch sends it, and probes of links and stitches."""
+    start, to = f"filter add dev {device} parent 1: protocol", f"flowid 1:{class_minor(CONTROL):x}"
+    bfd = f"match ip dst {_BFD_TO}/32 match ip protocol 17 0xff match ip dport {_BFD_PORT} 0xffff"
+    yield f"{start} ip prio {_PRIORITY['ip']} u32 {bfd} {to}"
+    for protocol in _PROBES:
+        yield f"{start} {protocol} prio {_PRIORITY[protocol]} u32 match u32 0 0 {to}"
 
 
 def _additions(device: str, classes: Sequence[DscpClass]) -> Iterable[str]:

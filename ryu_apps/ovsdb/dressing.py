@@ -12,10 +12,10 @@ from ryu_apps.ovsdb.classes import NoClasses
 from ryu_apps.ovsdb.remotes import socket_path
 from ryu_apps.ovsdb.view import PortView
 from stitching.network import PortId
-from stitching.queues import BEST_EFFORT, DscpClass, PortQueues, class_minor, dscp_classes, rows
+from stitching.queues import DscpClass, PortQueues, class_minor, dscp_classes, rows
 
 CHECK_S = 5.0
-_AGAIN_S = 0.5
+AGAIN_S = 0.02
 
 
 @dataclass(slots=True)
@@ -36,6 +36,11 @@ class Dresser:
         self._tried_s: dict[PortId, float] = {}
         self._namespaces: dict[str, Path | NoClasses] = {}
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a port waits for its classes to be made, or for what keeps filters off it to go."""
+        return bool(self.failures)
+
     def is_dressed(self, port_id: PortId) -> bool:
         """Whether its filters are set, as far as is known."""
         return port_id in self._dressed and port_id not in self.failures
@@ -46,27 +51,32 @@ class Dresser:
             for port_id in table.keys() - wanted.keys():
                 del table[port_id]
 
-    def undress(self, port_id: PortId, remote: str, port: PortView) -> None:
-        """Take the filters off before classes are changed: a class that a filter leads to cannot be removed."""
-        if self._dressed.pop(port_id, None) is None:
+    def undress(self, port_id: PortId, remote: str, port: PortView, wanted: PortQueues | None) -> None:
+        """Take filters off before classes are changed: a class that a filter leads to cannot be removed."""
+        has = self._dressed.get(port_id)
+        if has is None or wanted is None:
             return
+        stay = tuple(one for one in has.classes if one in dscp_classes(wanted.queues))
+        if stay == has.classes:
+            return
+        self._dressed.pop(port_id)
         try:
-            classes.set_filters(self._where(remote), port.name, ())
+            classes.set_filters(self._where(remote), port.name, stay, has.minors)
         except NoClasses as error:
             self.failures[port_id] = str(error)
 
     def dress(self, port_id: PortId, remote: str, port: PortView, wanted: PortQueues) -> bool:
         """See to it that the port has its filters, if its classes are as wanted. Returns whether they are new."""
-        if port.qos is None or port.qos.rows != rows(wanted):
+        minors = tuple(class_minor(number) for number in rows(wanted).queues)
+        if port.qos is None or {class_minor(number) for number in port.qos.rows.queues} != set(minors):
             return False
         now_s = self._clock()
         shall = dscp_classes(wanted.queues)
-        minors = tuple(class_minor(number) for number in (BEST_EFFORT, *(queue.number for queue in wanted.queues)))
         has = self._dressed.get(port_id)
         if has is not None and (has.qos, has.classes, has.minors) == (port.qos.uuid, shall, minors):
             if now_s - has.checked_s < CHECK_S or self._is_as_left(has, remote, port, now_s):
                 return False
-        elif now_s - self._tried_s.get(port_id, -_AGAIN_S) < _AGAIN_S:
+        elif now_s - self._tried_s.get(port_id, -AGAIN_S) < AGAIN_S:
             return False
         self._tried_s[port_id] = now_s
         try:
@@ -86,7 +96,7 @@ class Dresser:
         except NoClasses:
             return False
         has.checked_s = now_s
-        return found == 2 * len(has.classes)
+        return found == classes.filters_of(has.classes)
 
     def unfilterable(self, remote: str) -> str:
         """Why no filter can be set on the ports of a server's switch; "" where it can."""

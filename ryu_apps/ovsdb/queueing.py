@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -10,7 +10,7 @@ from ryu_apps.ovsdb.changes import SetQos
 from ryu_apps.ovsdb.view import BridgeView, PortView
 from stitching.enforcement import QueueFacts
 from stitching.network import PortId
-from stitching.queues import PortQueues, rows
+from stitching.queues import PortQueues, open_rows, rows
 
 USERSPACE = "netdev"
 
@@ -35,15 +35,19 @@ class QueueKeeper:
         """The queues of each port: a port that two owners name is the first one's, by name."""
 
     def want(self, owner: str, ports: Mapping[PortId, PortQueues]) -> None:
-        """From now on this is what an owner wants; a port without queues is one it does not name."""
-        self._by_owner[owner] = {port_id: queues for port_id, queues in ports.items() if queues.queues}
+        """From now on this is what an owner wants."""
+        self._by_owner[owner] = dict(ports)
         merged: dict[PortId, PortQueues] = {}
         for name in sorted(self._by_owner, reverse=True):
             merged.update(self._by_owner[name])
         self.wanted = MappingProxyType(merged)
 
-    def step(self, ports: Mapping[PortId, PortView]) -> QueueStep:
-        """What to change. Before anybody has wanted anything, what is there from before a restart stays."""
+    def step(self, ports: Mapping[PortId, PortView], undressed: Container[PortId] = ()) -> QueueStep:
+        """What to change. Before anybody has wanted anything, what is there from before a restart stays.
+
+        `undressed` are ports whose filters are still to be set: their queues hold nothing back yet, or BFD would
+        be lost among everything else meanwhile.
+        """
         if not self._by_owner:
             return QueueStep()
         changes, left_alone = {}, set()
@@ -54,8 +58,12 @@ class QueueKeeper:
                     changes[port_id] = SetQos(port.uuid, None)
             elif port.qos is not None and not port.qos.ours:
                 left_alone.add(port_id)
-            elif port.kind in _DEVICES and (port.qos is None or port.qos.rows != rows(wanted)):
-                changes[port_id] = SetQos(port.uuid, rows(wanted))
+            elif port.kind in _DEVICES:
+                opened = open_rows(wanted)
+                waits = port_id in undressed and (port.qos is None or port.qos.rows == opened)
+                target = opened if waits else rows(wanted)
+                if port.qos is None or port.qos.rows != target:
+                    changes[port_id] = SetQos(port.uuid, target)
         return QueueStep(MappingProxyType(changes), frozenset(left_alone))
 
 

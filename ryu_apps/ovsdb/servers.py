@@ -10,7 +10,10 @@ from ryu_apps.ovsdb.changes import Change
 from ryu_apps.ovsdb.connection import Connection, Heard
 from ryu_apps.ovsdb.remotes import BadRemote, Certificates, check_remote
 from ryu_apps.ovsdb.view import BridgeView, PortView, View
-from stitching.network import PortId
+from stitching.network import Port, PortId
+
+_NAME_MAX = 15
+"""Bytes of a port's name in OpenFlow."""
 
 
 class Servers:
@@ -21,9 +24,10 @@ class Servers:
         self._ssl = ssl
         self._connections: dict[str, Connection] = {}
         self._views: dict[str, View] = {}
+        self._switches: Mapping[int, Mapping[int, Port]] = {}
         self._bridges: dict[int, tuple[str, BridgeView]] = {}
         self.ports: Mapping[PortId, PortView] = MappingProxyType({})
-        """Every port of every bridge of the servers that answer."""
+        """Every port of a connected switch whose server answers."""
 
     def use(self, remotes: Iterable[str]) -> int:
         """Connect to these and let all others go. Returns how many are new."""
@@ -61,6 +65,12 @@ class Servers:
         self._index()
         return was_there != (heard.view is not None)
 
+    def connected(self, switches: Mapping[int, Mapping[int, Port]]) -> None:
+        """These switches are connected to the controller, with these ports: only bridges of theirs are touched."""
+        if switches != self._switches:
+            self._switches = switches
+            self._index()
+
     def submit(self, changes: Mapping[PortId, Change]) -> None:
         """Carry these out, one transaction for each server."""
         by_remote: defaultdict[str, list[Change]] = defaultdict(list)
@@ -80,15 +90,28 @@ class Servers:
             yield remote, remote in self._views
 
     def _index(self) -> None:
-        self._bridges = {
-            dpid: (remote, bridge)
-            for remote, view in sorted(self._views.items(), reverse=True)
-            for dpid, bridge in view.bridges.items()
-        }
+        self._bridges = {}
+        best: dict[int, int] = {}
+        for remote, view in sorted(self._views.items()):
+            for bridge in view.bridges:
+                alike = _ports_alike(bridge, self._switches.get(bridge.dpid, {}))
+                if alike > best.get(bridge.dpid, 0):
+                    best[bridge.dpid] = alike
+                    self._bridges[bridge.dpid] = remote, bridge
         self.ports = MappingProxyType(
             {
                 (dpid, port_no): port
                 for dpid, (_, bridge) in self._bridges.items()
                 for port_no, port in bridge.ports.items()
+                if _is_same(port, self._switches[dpid].get(port_no))
             }
         )
+
+
+def _ports_alike(bridge: BridgeView, ports: Mapping[int, Port]) -> int:
+    """How many ports of a bridge the switch of that dpid has too: a dpid alone names no bridge for sure."""
+    return sum(_is_same(port, ports.get(port.port_no)) for port in bridge.ports.values())
+
+
+def _is_same(port: PortView, told: Port | None) -> bool:
+    return told is not None and told.name[:_NAME_MAX] == port.name[:_NAME_MAX]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from stitching.network import PortId
 from stitching.queues import MARK, QosRows, Settings
 
 
@@ -51,25 +50,19 @@ class BridgeView:
 
 @dataclass(frozen=True)
 class View:
-    """All bridges of a server by dpid."""
+    """All bridges of a server. Two may have the same dpid: nothing keeps them from it."""
 
-    bridges: Mapping[int, BridgeView] = field(default_factory=lambda: MappingProxyType({}))
-
-    def ports(self) -> Iterator[tuple[PortId, PortView]]:
-        """Every port, by where it is in the fabric."""
-        for bridge in self.bridges.values():
-            for port in bridge.ports.values():
-                yield (bridge.dpid, port.port_no), port
+    bridges: tuple[BridgeView, ...] = ()
 
 
 def snapshot(tables: Mapping[str, Any]) -> View:
     """Read the tables of an Idl (`idl.tables`) into a View."""
-    bridges = {}
+    bridges = []
     for row in list(tables["Bridge"].rows.values()):
         dpid = _dpid(row)
         if dpid is not None:
-            bridges[dpid] = BridgeView(dpid, row.name, row.datapath_type or "system", _ports(row))
-    return View(MappingProxyType(bridges))
+            bridges.append(BridgeView(dpid, row.name, row.datapath_type or "system", _ports(row)))
+    return View(tuple(bridges))
 
 
 def _dpid(row: Any) -> int | None:

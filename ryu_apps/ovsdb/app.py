@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import struct
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any, ClassVar
 
 from os_ken.controller import ofp_event
@@ -28,15 +26,12 @@ from ryu_apps.events import (
 )
 from ryu_apps.ovsdb.bfd import BFD_MS, BfdKeeper, session_of
 from ryu_apps.ovsdb.connection import Heard
-from ryu_apps.ovsdb.counting import QueueCounts, QueueId
-from ryu_apps.ovsdb.dressing import AGAIN_S, Dresser
+from ryu_apps.ovsdb.dressing import AGAIN_S
 from ryu_apps.ovsdb.liveness import Liveness
-from ryu_apps.ovsdb.queueing import QueueKeeper, queue_facts
+from ryu_apps.ovsdb.port_queuing import PortQueuing
 from ryu_apps.ovsdb.remotes import Certificates
 from ryu_apps.ovsdb.servers import Servers
-from stitching.enforcement import Choice, Facts, Promise, QueueFacts, choose
 from stitching.network import Network, PortId
-from stitching.queues import rows
 
 TICK_S = 1.0
 _XID = 0x7B000000
@@ -73,16 +68,11 @@ class Ovsdb(App):
         self._remotes = remotes
         self._servers = Servers(lambda heard: self.post(_HeardOf(heard)), ssl)
         self._bfd = BfdKeeper(bfd_ms)
-        self._liveness = Liveness()
-        self._queues = QueueKeeper()
-        self._dresser = Dresser(clock)
-        self._counts = QueueCounts()
+        self._liveness = Liveness(clock)
+        self._queues = PortQueuing(self._servers, self.log, clock)
         self._network = Network()
         self._datapaths: dict[int, Any] = {}
-        self._enforced: Mapping[QueueId, Choice] = MappingProxyType({})
-        self._left_alone: frozenset[PortId] = frozenset()
         self._errors, self._last_error = 0, ""
-        self._hurry_until_s = -math.inf
 
     def start(self) -> None:
         """Connect, and look after everything each second and whenever something is new."""
@@ -110,7 +100,7 @@ class Ovsdb(App):
             self._last_error = heard.error
             self.log.warning("event=ovsdb_refused server=%s reason=%s", heard.remote, heard.error)
         if self._servers.heard(heard):
-            self._dresser.forget(heard.remote)
+            self._queues.moved(heard.remote)
             up = heard.view is not None
             bridges = len(heard.view.bridges) if heard.view is not None else 0
             self.log.info("event=ovsdb_%s server=%s bridges=%d", "up" if up else "away", heard.remote, bridges)
@@ -128,11 +118,11 @@ class Ovsdb(App):
     def _on_tick(self, event: Tick) -> None:
         if event.name == "dress":
             # Between classes and filters what keeps a link alive waits behind everything else.
-            if self._dresser.is_waiting and self._clock() < self._hurry_until_s:
+            if self._queues.is_urgent:
                 self._keep_queues()
             return
         self._keep()
-        for dpid in {port_id[0] for port_id in self._queues.wanted}:
+        for dpid in self._queues.switches:
             if dpid in self._datapaths:
                 self._datapaths[dpid].send(_QUEUES_QUESTION)
 
@@ -211,99 +201,24 @@ class Ovsdb(App):
     @handles(ofp_event.EventOFPQueueStatsReply, states=(MAIN_DISPATCHER,))
     def _on_queue_stats(self, event: Any) -> None:
         for stats in event.msg.body:
-            port_id = event.msg.datapath.id, stats.port_no
-            if any(queue.number == stats.queue_id for queue in self._queues_of(port_id)):
-                self._counts.read((port_id, stats.queue_id), stats.tx_bytes)
-        self._judge_queues()
+            self._queues.counted((event.msg.datapath.id, stats.port_no), stats.queue_id, stats.tx_bytes)
+        self._tell_enforced()
 
     @handles(RatesMeasured)
     def _on_rates(self, event: RatesMeasured) -> None:
-        flowing = event.rates.stitch_mbps
-        mbps = {
-            (port_id, queue.number): sum(flowing.get(stitch_id, 0.0) for stitch_id in queue.stitch_ids)
-            for port_id, wanted in self._queues.wanted.items()
-            for queue in wanted.queues
-        }
-        self._counts.flowed(mbps)
+        self._queues.flowed(event.rates.stitch_mbps)
 
     @handles(QueueFactsRequest)
     def _on_facts_request(self, request: QueueFactsRequest) -> None:
-        self.serve(request, lambda: self._facts(request.port, has_dscp=request.dscp))
-
-    def _queues_of(self, port_id: PortId) -> tuple[Any, ...]:
-        wanted = self._queues.wanted.get(port_id)
-        return () if wanted is None else wanted.queues
-
-    def _facts(self, port_id: PortId, *, has_dscp: bool = True) -> QueueFacts:
-        known = self._servers.bridge(port_id[0])
-        if known is None:
-            return queue_facts(None, None, "")
-        remote, bridge = known
-        why = self._dresser.failures.get(port_id, "") if has_dscp else "the queue has no DSCP to filter by"
-        return queue_facts(bridge, bridge.ports.get(port_id[1]), why or self._dresser.unfilterable(remote))
+        self.serve(request, lambda: self._queues.facts(request.port, has_dscp=request.dscp))
 
     def _keep_queues(self) -> None:
-        ports = self._servers.ports
-        step = self._queues.step(
-            ports, frozenset(port_id for port_id, _ in self._filtered() if not self._dresser.is_dressed(port_id))
-        )
-        self._left_alone = step.left_alone
-        for port_id, change in step.changes.items():
-            known = self._servers.bridge(port_id[0])
-            if known is not None:
-                self._dresser.undress(port_id, known[0], ports[port_id], self._queues.wanted.get(port_id))
-            self._counts.restart(port_id)
-            queues = len(change.rows.queues) if change.rows is not None else 0
-            self.log.info("event=queues_set dpid=%016x port_no=%d queues=%d", *port_id, queues)
-        if step.changes:
-            self._servers.submit(step.changes)
-            self._hurry_until_s = self._clock() + TICK_S
-        self._dresser.keep(self._queues.wanted)
-        news = False
-        for port_id, remote in self._filtered():
-            if port_id in step.changes:
-                continue
-            if self._dresser.dress(port_id, remote, ports[port_id], self._queues.wanted[port_id]):
-                self.log.info("event=filters_set dpid=%016x port_no=%d", *port_id)
-                news = True
-        if news:
-            self._keep_queues()
-            return
-        self._judge_queues()
+        self._queues.keep()
+        self._tell_enforced()
 
-    def _filtered(self) -> Iterator[tuple[PortId, str]]:
-        """The wanted ports whose queues are filled by filters, with their servers."""
-        for port_id in self._queues.wanted:
-            known = self._servers.bridge(port_id[0])
-            if known is None or port_id not in self._servers.ports:
-                continue
-            remote, bridge = known
-            facts = queue_facts(bridge, bridge.ports[port_id[1]], self._dresser.unfilterable(remote))
-            if facts.settable and not facts.obeyed and facts.filterable:
-                yield port_id, remote
-
-    def _judge_queues(self) -> None:
-        """Say what enforces each queue, where that is not what it was."""
-        enforced = {
-            (port_id, queue.number): self._judge(port_id, queue.number, has_dscp=queue.dscp is not None)
-            for port_id, wanted in self._queues.wanted.items()
-            for queue in wanted.queues
-        }
-        self._counts.keep(enforced.keys())
-        if enforced != self._enforced:
-            self._enforced = MappingProxyType(enforced)
-            self.publish(QueuesChanged(self._enforced))
-
-    def _judge(self, port_id: PortId, number: int, *, has_dscp: bool) -> Choice:
-        facts = self._facts(port_id, has_dscp=has_dscp)
-        port = self._servers.ports.get(port_id)
-        if facts.settable and port is not None:
-            wanted = rows(self._queues.wanted[port_id])
-            if port.qos is None or port.qos.rows != wanted:
-                facts = QueueFacts(facts.obeyed, False, reason="the queue is being set")
-            elif not facts.obeyed and facts.filterable and not self._dresser.is_dressed(port_id):
-                facts = QueueFacts(facts.obeyed, True, False, "the filter is being set")
-        return choose(Promise.GUARANTEE, Facts(queues=facts, counted=self._counts.verdict((port_id, number))))
+    def _tell_enforced(self) -> None:
+        if self._queues.judge():
+            self.publish(QueuesChanged(self._queues.enforced))
 
     # how it goes
 
@@ -312,16 +227,17 @@ class Ovsdb(App):
         self.serve(request, self._status)
 
     def _status(self) -> OvsdbStatus:
-        trusted = self._liveness.trusted
+        trusted = self._liveness.trusted - self._liveness.unsteady
         return OvsdbStatus(
             servers=dict(self._servers.answering()),
             up=trusted - self._liveness.dead,
             dead=self._liveness.dead,
             unprotected={
-                port_id: self._why_unprotected(port_id) for port_id in self._network.fabric_ports - trusted
+                port_id: self._why_unprotected(port_id)
+                for port_id in (self._network.fabric_ports - trusted) | self._liveness.unsteady
             },
-            left_alone=self._left_alone,
-            enforced=self._enforced,
+            left_alone=self._queues.left_alone,
+            enforced=self._queues.enforced,
             errors=self._errors,
             last_error=self._last_error,
         )
@@ -331,6 +247,8 @@ class Ovsdb(App):
         if port is None:
             return "no OVSDB server given knows this port"
         session = session_of(port)
+        if port_id in self._liveness.unsteady:
+            return "its session goes down again and again, as on a link that is full: it is not believed for now"
         if session.foreign:
             return "somebody else set up BFD here, which is left alone"
         return (

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import select
 import threading
+import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -24,6 +26,9 @@ with warnings.catch_warnings():
     from ovs.stream import Stream
 
 _LONGEST_WAIT_MS = 1000
+_TELL_S = 0.05
+"""The shortest time between two views."""
+
 _TRIES = 5
 """How often a change is tried when others change the same rows at that moment."""
 
@@ -99,7 +104,7 @@ class Connection:
             os.close(self._wake_write)
 
     def _follow(self, idl: _Idl) -> None:
-        seqno, live = None, False
+        seqno, live, told_s = None, False, -math.inf
         while not self._stopping.is_set():
             idl.run()
             was_live, live = live, idl.is_live
@@ -107,12 +112,13 @@ class Connection:
                 self._tell(Heard(self.remote, None))
             if not live:
                 self._waiting.clear()
-            elif idl.change_seqno != seqno or not was_live:
-                seqno = idl.change_seqno
+            elif not was_live or (idl.change_seqno != seqno and time.monotonic() - told_s > _TELL_S):
+                # Sessions change rows one by one; reading a thousand bridges for each would be too much.
+                seqno, told_s = idl.change_seqno, time.monotonic()
                 self._tell(Heard(self.remote, snapshot(idl.tables)))
             if live:
                 self._carry_out(idl)
-            self._sleep(idl)
+            self._sleep(idl, _LONGEST_WAIT_MS if idl.change_seqno == seqno else int(1e3 * _TELL_S))
 
     def _carry_out(self, idl: _Idl) -> None:
         while self._waiting and not self._stopping.is_set():
@@ -155,13 +161,13 @@ class Connection:
         idl.run()
         return True
 
-    def _sleep(self, idl: _Idl) -> None:
+    def _sleep(self, idl: _Idl, most_ms: int) -> None:
         if self._waiting and idl.is_live:
             return
         poller = Poller()
         idl.wait(poller)
         poller.fd_wait(self._wake_read, select.POLLIN)
-        poller.timer_wait(_LONGEST_WAIT_MS)
+        poller.timer_wait(most_ms)
         poller.block()
         with contextlib.suppress(BlockingIOError):
             os.read(self._wake_read, 4096)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ class Dresser:
         self._clock = clock
         self._dressed: dict[PortId, _Dressed] = {}
         self._tried_s: dict[PortId, float] = {}
+        self._failing_since_s: dict[PortId, float] = {}
         self._namespaces: dict[str, Path | NoClasses] = {}
 
     @property
@@ -47,7 +49,7 @@ class Dresser:
 
     def keep(self, wanted: Mapping[PortId, PortQueues]) -> None:
         """Forget the ports that want no queues any more: their filters went with the classes."""
-        for table in (self._dressed, self._tried_s, self.failures):
+        for table in (self._dressed, self._tried_s, self._failing_since_s, self.failures):
             for port_id in table.keys() - wanted.keys():
                 del table[port_id]
 
@@ -76,7 +78,7 @@ class Dresser:
         if has is not None and (has.qos, has.classes, has.minors) == (port.qos.uuid, shall, minors):
             if now_s - has.checked_s < CHECK_S or self._is_as_left(has, remote, port, now_s):
                 return False
-        elif now_s - self._tried_s.get(port_id, -AGAIN_S) < AGAIN_S:
+        elif not self._may_try(port_id, now_s):
             return False
         self._tried_s[port_id] = now_s
         try:
@@ -84,11 +86,18 @@ class Dresser:
         except NoClasses as error:
             # Right after the change the switch daemon may not have made the classes yet: tried again soon.
             self.failures[port_id] = str(error)
+            self._failing_since_s.setdefault(port_id, now_s)
             self._dressed.pop(port_id, None)
             return False
         self.failures.pop(port_id, None)
+        self._failing_since_s.pop(port_id, None)
         self._dressed[port_id] = _Dressed(port.qos.uuid, shall, minors, now_s)
         return True
+
+    def _may_try(self, port_id: PortId, now_s: float) -> bool:
+        """Often while the switch daemon is about to make the classes, rarely where that did not help."""
+        is_new = now_s - self._failing_since_s.get(port_id, now_s) < CHECK_S
+        return now_s - self._tried_s.get(port_id, -math.inf) >= (AGAIN_S if is_new else CHECK_S)
 
     def _is_as_left(self, has: _Dressed, remote: str, port: PortView, now_s: float) -> bool:
         try:

@@ -3,14 +3,20 @@
 Open vSwitch clears OFPPS_LIVE of a port, and says so in a PORT_STATUS, as soon as its BFD session goes down; its
 database says the same about a second later. But LIVE is off as well while a session has never been up: it is
 believed only once LIVE was on while the database said `up`.
+
+A link that is only full loses packets of BFD like any others, and its session goes down and up again. One that
+does so again and again is not believed until it has been quiet for a while: probes decide then, as without BFD.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
 
 from stitching.network import PortId
+
+MOST_DOWNS, QUIET_S = 3, 60.0
+"""A port that went down more often than that in so many seconds is not believed."""
 
 
 @dataclass(slots=True)
@@ -20,13 +26,16 @@ class _State:
     live: bool | None = None
     up: bool | None = None
     trusted: bool = False
+    down: bool = False
     dead: bool = False
+    downs_s: list[float] = field(default_factory=list)
 
 
 class Liveness:
     """What is believed of each port. Each method returns whether a port is alive where that changed, else None."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
         self._ports: dict[PortId, _State] = {}
 
     def port(self, port_id: PortId, live: bool) -> bool | None:
@@ -48,13 +57,13 @@ class Liveness:
         """The switch is away. When it is back its sessions may have started anew, so trust does too."""
         for port_id, state in self._ports.items():
             if port_id[0] == dpid:
-                state.live, state.trusted, state.dead = None, False, False
+                state.live, state.trusted, state.down, state.dead = None, False, False, False
 
     def keep(self, ports: Collection[PortId]) -> None:
         """Forget what the database said of all other ports."""
         for port_id, state in self._ports.items():
             if port_id not in ports:
-                state.up, state.trusted, state.dead = None, False, False
+                state.up, state.trusted, state.down, state.dead = None, False, False, False
 
     def forget(self, port_id: PortId) -> None:
         """A port is no more."""
@@ -70,11 +79,26 @@ class Liveness:
         """The ports whose liveness is watched."""
         return frozenset(port_id for port_id, state in self._ports.items() if state.trusted)
 
+    @property
+    def unsteady(self) -> frozenset[PortId]:
+        """The ports that went down so often lately that they are not believed."""
+        return frozenset(port_id for port_id, state in self._ports.items() if self._is_unsteady(state))
+
+    def _is_unsteady(self, state: _State) -> bool:
+        now_s = self._clock()
+        state.downs_s = [down_s for down_s in state.downs_s if now_s - down_s < QUIET_S]
+        return len(state.downs_s) > MOST_DOWNS
+
     def _judge(self, state: _State) -> bool | None:
+        was_down = state.down
         if state.up is None or state.live is None:
             state.trusted = False
         elif state.up and state.live:
             state.trusted = True
         was_dead = state.dead
-        state.dead = state.trusted and not state.live
+        is_down = state.trusted and not state.live
+        if is_down and not was_down:
+            state.downs_s.append(self._clock())
+        state.down = is_down
+        state.dead = is_down and (was_dead or not self._is_unsteady(state))
         return None if state.dead == was_dead else not state.dead

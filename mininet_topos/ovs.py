@@ -106,6 +106,11 @@ def run(
     return done.stdout
 
 
+def database() -> str:
+    """Where the database of the machine's OVS is, as `lockstitch controller --ovsdb` takes it."""
+    return f"unix:{_RUN_DIRECTORY / 'db.sock'}"
+
+
 def vsctl(*arguments: str) -> str:
     """Run `ovs-vsctl` against the machine's OVS; raises OvsError."""
     return run(["ovs-vsctl", f"--timeout={_VSCTL_TIMEOUT_S}", *arguments])

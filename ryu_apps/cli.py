@@ -29,6 +29,7 @@ from ryu_apps.rest.token import TokenError
 
 if TYPE_CHECKING:
     from forecasting import Calendar
+    from ryu_apps.ovsdb.remotes import Certificates
 
 PLUGINS = "lockstitch.commands"
 """The entry-point group of plug-ins: each is a typer.Typer whose commands are added at the top."""
@@ -229,6 +230,19 @@ def controller(
     probability: Annotated[
         float, typer.Option(min=0.01, max=0.99, callback=_a_number, help="... when that is likelier than this.")
     ] = 0.3,
+    ovsdb: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SERVER",
+            help="Database of switches, for BFD and queues: unix:/PATH, tcp:HOST:PORT, ssl:HOST:PORT; repeatable.",
+        ),
+    ] = None,
+    ovsdb_key: Annotated[Path | None, typer.Option(help="Our key for ssl: (PEM).")] = None,
+    ovsdb_cert: Annotated[Path | None, typer.Option(help="Our certificate for ssl: (PEM).")] = None,
+    ovsdb_ca: Annotated[Path | None, typer.Option(help="The authority that signed the servers' (PEM).")] = None,
+    bfd_ms: Annotated[
+        int, typer.Option(min=1, max=10_000, help="Interval of BFD: a link is dead after three are missed.")
+    ] = 20,
     verbose: Annotated[bool, typer.Option("--verbose", help="Log every detail.")] = False,
 ) -> None:
     """Run a controller until SIGINT or SIGTERM."""
@@ -257,6 +271,9 @@ def controller(
         tls_files=_tls_files(tls, tls_cert, tls_key),
         insecure_http=insecure_http,
         limits=AccessSettings(rate_per_s=rate_limit, burst=10 * rate_limit, audit_days=audit_days),
+        ovsdb=_ovsdb(ovsdb or []),
+        ovsdb_ssl=_certificates(ovsdb or [], ovsdb_key, ovsdb_cert, ovsdb_ca),
+        bfd_ms=bfd_ms,
     )
     try:
         run(settings)
@@ -304,6 +321,31 @@ def _noon_s(date: str) -> float:
             f"--holidays: {date.strip()!r} is no date; write them like 2026-12-25,2027-01-01"
         ) from None
     return midnight.timestamp() + _DAY_S / 2
+
+
+def _ovsdb(remotes: list[str]) -> tuple[str, ...]:
+    from ryu_apps.ovsdb.remotes import BadRemote, check_remote
+
+    try:
+        return tuple(check_remote(remote) for remote in remotes)
+    except BadRemote as error:
+        raise CannotStart(f"--ovsdb: {error}") from error
+
+
+def _certificates(remotes: list[str], *files: Path | None) -> Certificates | None:
+    from ryu_apps.ovsdb.remotes import Certificates
+
+    if not any(remote.startswith("ssl:") for remote in remotes):
+        return None
+    given = [str(file) for file in files if file is not None]
+    if len(given) < len(files):
+        raise CannotStart("--ovsdb ssl: needs our key and certificate: --ovsdb-key, --ovsdb-cert and --ovsdb-ca")
+    for name in given:
+        try:
+            Path(name).read_bytes()
+        except OSError as error:
+            raise CannotStart(f"{name}: {error.strerror}") from error
+    return Certificates(*given)
 
 
 def _members(names: str | None) -> tuple[str, ...]:

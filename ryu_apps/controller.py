@@ -22,6 +22,7 @@ from os_ken.ofproto import ofproto_protocol, ofproto_v1_3
 
 from forecasting import MEMBERS, Calendar
 from ryu_apps.app import ask
+from ryu_apps.capability import Capability
 from ryu_apps.channel import Channel
 from ryu_apps.day_predictor import DayPredictor
 from ryu_apps.demand_history import DemandHistory, pairs_of
@@ -33,6 +34,8 @@ from ryu_apps.herald import Herald
 from ryu_apps.installer import Installer
 from ryu_apps.interpreter import tuned
 from ryu_apps.mode import Mode
+from ryu_apps.ovsdb.bfd import BFD_MS
+from ryu_apps.ovsdb.remotes import Certificates
 from ryu_apps.predictor import Predictor
 from ryu_apps.recorder import Recorder
 from ryu_apps.rest.access.access import AccessSettings
@@ -86,6 +89,9 @@ class Settings:
     tls_files: TlsFiles | None = None
     insecure_http: bool = False
     limits: AccessSettings = field(default_factory=AccessSettings)
+    ovsdb: tuple[str, ...] = ()
+    ovsdb_ssl: Certificates | None = None
+    bfd_ms: int = BFD_MS
 
     @property
     def store_url(self) -> str:
@@ -195,12 +201,18 @@ def _start_apps(
                      "history": _demands_before(history, newest_s, scope)}),
         (Recorder, {"state": state, "history": history}),
         (Telemetry, {"period_s": settings.period_s}),
+        (Capability, {}),
         (Discovery, {"key": key, "remembered": remembered, "capacities": state.capacities(),
                      "keep": state.save_capacities}),
     ]  # fmt: skip
     if settings.day is not None:
         stored = settings.store_url if _is_known(newest_s, settings.day) else None
         apps.append((DayPredictor, {"scope": settings.day, "stored": stored, **foreseeing}))
+    if settings.ovsdb:
+        # Only here: the library brings in another event loop, which nobody needs who has no --ovsdb.
+        from ryu_apps.ovsdb.app import Ovsdb
+
+        apps.append((Ovsdb, {"remotes": settings.ovsdb, "bfd_ms": settings.bfd_ms, "ssl": settings.ovsdb_ssl}))
     manager = AppManager.get_instance()
     running = []
     for app_class, arguments in apps:

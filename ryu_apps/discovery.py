@@ -20,7 +20,7 @@ from os_ken.controller.handler import DEAD_DISPATCHER, MAIN_DISPATCHER
 from os_ken.ofproto import ofproto_v1_3 as ofp
 
 from ryu_apps.app import App, Tick, handles
-from ryu_apps.events import NetworkChanged, NetworkRequest, SetCapacities, SwitchReady
+from ryu_apps.events import LinkLiveness, NetworkChanged, NetworkRequest, SetCapacities, SwitchReady
 from ryu_apps.hosts import HostTable, sender
 from ryu_apps.links import MISSED, RETURN_S, LinkTable
 from ryu_apps.probes import CLOCK_TOLERANCE_S, LLDP_TYPE, PortProbe, Probe, ProbeSchedule, ProbeSigner
@@ -332,6 +332,22 @@ class Discovery(App):
         for port_id in port_ids:
             if port_id in self._up:
                 self._up[port_id].quiet_until_s = self._clock() + (MISSED + 1) * self._interval_s
+
+    @handles(LinkLiveness)
+    def _on_link_liveness(self, event: LinkLiveness) -> None:
+        """BFD says that a link is dead: it goes at once, and is back when a probe sent from now on crosses it.
+
+        That it is alive again is no proof that the port leads where it led.
+        """
+        if event.alive:
+            return
+        for key in self._table.remove_port(event.port):
+            for port_id in (key[:2], key[2:]):
+                if port_id in self._up:
+                    self._up[port_id].since_s = self._clock()
+            self._links_gone([key], "bfd_down")
+        self._send_due()
+        self._publish_if_due()
 
     def _loop(self, source: PortId, target: PortId) -> None:
         self.counts["loops"] += 1

@@ -11,7 +11,9 @@ import numpy.typing as npt
 from forecasting import Forecast
 from ryu_apps.app import Event, Request
 from stitching.difference import Difference, Stage
+from stitching.enforcement import Choice, MeterFacts, QueueFacts
 from stitching.network import LinkKey, Network, PortId
+from stitching.queues import PortQueues
 from stitching.rules import RuleSet
 from stitching.stitch import Placement, State, Stitch, StitchRequest
 from stitching.vnet import VNet
@@ -350,3 +352,99 @@ class InstallerStatus:
 @dataclass
 class InstallerStatusRequest(Request[InstallerStatus]):
     """How is the installer doing?"""
+
+
+# what switches can do ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class DatapathFacts:
+    """What a switch said it can do; what it did not say, or has not, is 0, empty or None.
+
+    watches_liveness: its groups know whether a port is live.
+    """
+
+    dpid: int
+    tables: int
+    software: str = ""
+    meters: MeterFacts | None = None
+    fast_failover_groups: int | None = None
+    watches_liveness: bool = False
+
+
+@dataclass
+class Capabilities(Event):
+    """A switch has said what it can do."""
+
+    facts: DatapathFacts
+
+
+@dataclass
+class CapabilitiesRequest(Request[Mapping[int, DatapathFacts]]):
+    """What can the connected switches do?"""
+
+
+# ovsdb: there only with --ovsdb --------------------------------------------------------------------------
+
+
+@dataclass
+class LinkLiveness(Event):
+    """BFD says that what is at the other end of this port is gone (alive False), or there again."""
+
+    port: PortId
+    alive: bool
+
+
+@dataclass
+class WantQueues(Event):
+    """From now on `owner` wants these queues, per port; a port that is not named has none of that owner.
+
+    A port is one owner's: where two name it, the first by name has it.
+    """
+
+    owner: str
+    ports: Mapping[PortId, PortQueues]
+
+
+@dataclass
+class QueuesChanged(Event):
+    """What enforces the queues of each wanted port is not what it was; by port and queue number."""
+
+    enforced: Mapping[tuple[PortId, int], Choice]
+
+
+@dataclass
+class QueueFactsRequest(Request[QueueFacts]):
+    """What is known of queues on this port? `stitching.enforcement.choose` says what follows from it."""
+
+    port: PortId
+    dscp: bool = True
+
+
+@dataclass
+class SetOvsdb(Request[int]):
+    """Use these OVSDB servers from now on; answers how many are new. Raises ValueError for a bad address."""
+
+    remotes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class OvsdbStatus:
+    """How it goes. servers: whether each answers. up, coming_up: BFD sessions by port; dead are those that failed.
+
+    unprotected: fabric ports without BFD, and why. left_alone: ports with somebody else's QoS.
+    """
+
+    servers: Mapping[str, bool]
+    up: frozenset[PortId]
+    dead: frozenset[PortId]
+    unprotected: Mapping[PortId, str]
+    left_alone: frozenset[PortId]
+    enforced: Mapping[tuple[PortId, int], Choice]
+    errors: int
+    last_error: str
+
+
+@dataclass
+class OvsdbStatusRequest(Request[OvsdbStatus]):
+    """How goes it with the databases of the switches?"""

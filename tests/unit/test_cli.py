@@ -22,6 +22,7 @@ from typer.testing import CliRunner
 from forecasting import MEMBERS, Calendar, Event
 from ryu_apps import cli
 from ryu_apps.events import Rates
+from ryu_apps.ovsdb.remotes import Certificates
 from ryu_apps.rest.access.access import AccessSettings
 from ryu_apps.rest.api import create_api
 from ryu_apps.rest.commands import default_state
@@ -303,6 +304,9 @@ def test_the_controller_has_sensible_defaults(
         "tls_files": None,
         "insecure_http": False,
         "limits": AccessSettings(rate_per_s=200.0, burst=2000.0, audit_days=90.0),
+        "ovsdb": (),
+        "ovsdb_ssl": None,
+        "bfd_ms": 20,
     }
 
 
@@ -314,9 +318,11 @@ def test_the_controller_takes_every_setting(lockstitch: Lockstitch, started: lis
         "--rest-port", "1", "--period", "0.5", "--trigger", "off", "--season", "60", "--share", "0.8",
         "--probability", "0.4", "--events", str(events), "--members", "sarimax,ewma", "--utc-offset", "-3.5",
         "--tls-cert", "c.pem", "--tls-key", "k.pem", "--insecure-http", "--rate-limit", "5", "--audit-days", "7",
-        "--verbose",
+        "--ovsdb", "unix:/run/db.sock", "--ovsdb", "ssl:a:6640", "--ovsdb-key", str(events), "--ovsdb-cert",
+        str(events), "--ovsdb-ca", str(events), "--bfd-ms", "50", "--verbose",
     )  # fmt: skip
     assert vars(started[0]) == {
+        "ovsdb": ("unix:/run/db.sock", "ssl:a:6640"), "ovsdb_ssl": Certificates(*3 * (str(events),)), "bfd_ms": 50,
         "state": tmp_path, "of_host": "::1", "of_port": 0, "rest_host": "10.0.0.1", "rest_port": 1,
         "period_s": 0.5, "trigger": Mode.OFF, "share": 0.8, "probability": 0.4,
         "calendar": Calendar(day_s=60.0, utc_offset_s=-12600.0, events=(Event(1e9, 1e9 + 3600, "backup"),)),
@@ -381,6 +387,21 @@ def test_a_holiday_is_a_whole_local_day(lockstitch: Lockstitch, started: list[An
     for midnight in (datetime(1998, 6, 9, 22, tzinfo=UTC), datetime(1998, 7, 13, 22, tzinfo=UTC)):
         times = midnight.timestamp() + np.array([-1.0, 0.0, 86399.0, 86400.0])
         assert calendar.is_holiday(times).tolist() == [False, True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["10.0.0.1:6640"], "write unix:/PATH/TO/db.sock, tcp:HOST:PORT or ssl:HOST:PORT"),
+        (["ssl:10.0.0.1:6640"], "needs our key and certificate: --ovsdb-key, --ovsdb-cert"),
+        (["ssl:a:1", *(f"--ovsdb-{file}=nowhere.pem" for file in ("key", "cert", "ca"))], "nowhere.pem: No such"),
+    ],
+)
+def test_a_database_that_cannot_be_reached_that_way_is_refused_at_the_start(
+    lockstitch: Lockstitch, started: list[Any], arguments: list[str], says: str
+) -> None:
+    told = lockstitch("controller", "--ovsdb", *arguments, code=1)
+    assert says in told and told.startswith("error:") and started == []
 
 
 def test_holidays_are_of_real_days(lockstitch: Lockstitch, started: list[Any]) -> None:

@@ -15,6 +15,7 @@ from ryu_apps.controller import Settings
 from ryu_apps.day_predictor import DayPredictor
 from ryu_apps.feed import Feed
 from ryu_apps.mode import Mode
+from ryu_apps.ovsdb.app import Ovsdb
 from ryu_apps.predictor import Predictor
 from ryu_apps.scope import Ahead
 from ryu_apps.store import HistoryStore, StateStore
@@ -47,6 +48,15 @@ def test_both_outlooks_have_the_members_and_the_calendar_of_the_settings(
         assert (made[app]["members"], made[app]["calendar"]) == (members, calendar)
         assert made[app]["scope"].ahead is ahead
     assert made[Predictor]["mode"] is Mode.OFF
+
+
+def test_the_databases_of_switches_are_touched_only_where_they_are_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert Ovsdb not in started(Settings(tmp_path, trigger=Mode.OFF), monkeypatch)
+    given = Settings(tmp_path, trigger=Mode.OFF, ovsdb=("tcp:10.0.0.1:6640",), bfd_ms=50)
+    made = started(given, monkeypatch)[Ovsdb]
+    assert (made["remotes"], made["bfd_ms"], made["ssl"]) == (given.ovsdb, 50, None)
 
 
 def test_the_reactive_trigger_has_no_outlook_over_a_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

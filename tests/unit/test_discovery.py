@@ -19,7 +19,7 @@ from os_ken.ofproto import ofproto_v1_3_parser as parser
 
 from ryu_apps.app import Event, Tick
 from ryu_apps.discovery import TICK_S, Discovery
-from ryu_apps.events import NetworkChanged, NetworkRequest, SetCapacities, SwitchReady
+from ryu_apps.events import LinkLiveness, NetworkChanged, NetworkRequest, SetCapacities, SwitchReady
 from ryu_apps.links import LinkTable
 from ryu_apps.probes import ProbeSigner
 from stitching.network import Host, Link, LinkKey, Network, PortId
@@ -267,6 +267,37 @@ def test_port_removal_takes_the_link_away_in_the_same_moment() -> None:
     fabric = pair()
     fabric.port_status(2, ofp.OFPPR_DELETE, port_desc(1))
     assert not fabric.links and 1 not in fabric.network.switches[2]
+
+
+def test_bfd_takes_the_link_away_in_the_same_moment_and_a_probe_brings_it_back() -> None:
+    fabric = pair()
+    fabric.cut((1, 1))
+    fabric.handle(LinkLiveness((1, 1), alive=False))
+    assert not fabric.links
+    fabric.run(5.0)
+    assert not fabric.links
+    fabric.handle(LinkLiveness((1, 1), alive=True))
+    assert not fabric.links, "that its port is live does not say where it leads"
+    fabric.cable((1, 1), (2, 1))
+    assert fabric.run_until(lambda: fabric.links == BOTH, 2.0) < 1.5
+
+
+def test_a_probe_that_left_before_bfd_spoke_does_not_bring_the_link_back() -> None:
+    fabric = pair()
+    fabric.run_until(lambda: any(frame[2] == (2, 1) for frame in fabric.frames), 2.0)
+    fabric.now_s += 0.001
+    fabric.cut((1, 1))
+    fabric.handle(LinkLiveness((2, 1), alive=False))
+    fabric.run(3.0)
+    assert not fabric.links
+
+
+def test_bfd_says_nothing_about_a_port_without_a_link() -> None:
+    fabric = pair()
+    fabric.handle(LinkLiveness((1, 3), alive=False))
+    fabric.handle(LinkLiveness((9, 9), alive=False))
+    fabric.run(0.1)
+    assert fabric.links == BOTH
 
 
 def test_a_probe_still_under_way_does_not_bring_a_dead_link_back() -> None:

@@ -1,0 +1,1 @@
+"""How soon switches send traffic around what died."""

@@ -1,0 +1,68 @@
+"""A packet every millisecond from one host to another, and the longest time that none arrived."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import socket
+import threading
+import time
+from typing import Self
+
+from mininet_topos.namespaces import network_of
+from mininet_topos.punctual import become_punctual
+from mininet_topos.twin_bridges import TwinHost
+
+_PORT = 9077
+_STEP_S = 1e-3
+_PAYLOAD = bytes(64)
+
+
+class Stream:
+    """The stream while its `with` block runs. One thread sends and receives, so both share a clock."""
+
+    def __init__(self, source: TwinHost, target: TwinHost) -> None:
+        with network_of(source.pid):
+            self._out = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        with network_of(target.pid):
+            self._in = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._in.bind(("", _PORT))
+        self._in.setblocking(False)
+        self._out.connect((target.ip, _PORT))
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="stream", daemon=True)
+        self._arrived_s: list[float] = []
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ending.set()
+        self._thread.join()
+        self._out.close()
+        self._in.close()
+
+    @property
+    def arrived(self) -> int:
+        """Packets that arrived so far."""
+        return len(self._arrived_s)
+
+    def silence_ms(self, since_s: float, until_s: float) -> float:
+        """The longest time between two arrivals in that stretch (monotonic clock), its borders among them."""
+        inside = [since_s, *(at for at in list(self._arrived_s) if since_s < at < until_s), until_s]
+        return 1e3 * max(after - before for before, after in itertools.pairwise(inside))
+
+    def _run(self) -> None:
+        become_punctual()
+        next_s = time.monotonic()
+        while not self._ending.is_set():
+            with contextlib.suppress(OSError):  # a full queue is a lost packet, which is what is measured
+                self._out.send(_PAYLOAD)
+            next_s += _STEP_S
+            time.sleep(max(0.0, next_s - time.monotonic()))
+            try:
+                while self._in.recv(2048):
+                    self._arrived_s.append(time.monotonic())
+            except BlockingIOError:
+                continue

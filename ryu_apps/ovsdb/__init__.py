@@ -1,0 +1,1 @@
+"""The controller's hand in the databases of its switches (OVSDB): BFD on fabric links, HTB queues on ports."""

@@ -1,0 +1,256 @@
+"""The app that keeps BFD and queues in the databases of the switches as the others want them."""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from os_ken.controller import ofp_event
+from os_ken.controller.handler import DEAD_DISPATCHER, MAIN_DISPATCHER
+from os_ken.ofproto import ofproto_v1_3 as ofp
+
+from ryu_apps.app import App, Event, Tick, handles
+from ryu_apps.events import (
+    LinkLiveness,
+    NetworkChanged,
+    OvsdbStatus,
+    OvsdbStatusRequest,
+    QueueFactsRequest,
+    QueuesChanged,
+    RatesMeasured,
+    SetOvsdb,
+    WantQueues,
+)
+from ryu_apps.ovsdb.bfd import BFD_MS, BfdKeeper, session_of
+from ryu_apps.ovsdb.connection import Heard
+from ryu_apps.ovsdb.dressing import AGAIN_S
+from ryu_apps.ovsdb.liveness import Liveness
+from ryu_apps.ovsdb.port_queuing import PortQueuing
+from ryu_apps.ovsdb.remotes import Certificates
+from ryu_apps.ovsdb.servers import Servers
+from stitching.network import Network, PortId
+
+TICK_S = 1.0
+_XID = 0x7B000000
+_ALL = 0xFFFFFFFF
+_QUEUES_QUESTION = struct.pack("!BBHIHHxxxxII", 4, 18, 24, _XID, 5, 0, _ALL, _ALL)
+"""OFPMP_QUEUE for every queue of every port."""
+
+
+@dataclass
+class _HeardOf(Event):
+    heard: Heard
+
+
+class Ovsdb(App):
+    """Sets BFD on fabric links and HTB queues on ports, and says which links are dead and which queues are obeyed.
+
+    remotes are OVSDB servers. BFD and queues stay as they are when the controller ends: protection outlives it.
+    Raises ValueError (BadRemote for a bad address).
+    """
+
+    _EVENTS: ClassVar[list[type]] = [LinkLiveness, QueuesChanged]
+
+    def __init__(
+        self,
+        *,
+        remotes: tuple[str, ...],
+        bfd_ms: int = BFD_MS,
+        ssl: Certificates | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self._clock = clock
+        self._remotes = remotes
+        self._servers = Servers(lambda heard: self.post(_HeardOf(heard)), ssl)
+        self._bfd = BfdKeeper(bfd_ms)
+        self._liveness = Liveness(clock)
+        self._queues = PortQueuing(self._servers, self.log, clock)
+        self._network = Network()
+        self._datapaths: dict[int, Any] = {}
+        self._errors, self._last_error = 0, ""
+
+    def start(self) -> None:
+        """Connect, and look after everything each second and whenever something is new."""
+        super().start()
+        self._servers.use(self._remotes)
+        self.every(TICK_S, "keep")
+        self.every(AGAIN_S, "dress")
+
+    def stop(self) -> None:
+        """Disconnect; what is in the databases stays."""
+        self._servers.stop()
+        super().stop()
+
+    # what is heard
+
+    @handles(SetOvsdb)
+    def _on_set(self, request: SetOvsdb) -> None:
+        self.serve(request, lambda: self._servers.use(request.remotes))
+
+    @handles(_HeardOf)
+    def _on_heard(self, event: _HeardOf) -> None:
+        heard = event.heard
+        if heard.error:
+            self._errors += 1
+            self._last_error = heard.error
+            self.log.warning("event=ovsdb_refused server=%s reason=%s", heard.remote, heard.error)
+        if self._servers.heard(heard):
+            self._queues.moved(heard.remote)
+            up = heard.view is not None
+            bridges = len(heard.view.bridges) if heard.view is not None else 0
+            self.log.info("event=ovsdb_%s server=%s bridges=%d", "up" if up else "away", heard.remote, bridges)
+        self._watch_sessions()
+        self._keep()
+
+    @handles(NetworkChanged)
+    def _on_network(self, event: NetworkChanged) -> None:
+        self._network = event.network
+        self._servers.connected(event.network.switches)
+        self._watch_sessions()
+        self._keep_bfd()
+
+    @handles(Tick)
+    def _on_tick(self, event: Tick) -> None:
+        if event.name == "dress":
+            # Between classes and filters what keeps a link alive waits behind everything else.
+            if self._queues.is_urgent:
+                self._keep_queues()
+            return
+        self._keep()
+        for dpid in self._queues.switches:
+            if dpid in self._datapaths:
+                self._datapaths[dpid].send(_QUEUES_QUESTION)
+
+    # liveness
+
+    @handles(ofp_event.EventOFPStateChange, states=(MAIN_DISPATCHER, DEAD_DISPATCHER))
+    def _on_state(self, event: Any) -> None:
+        datapath = event.datapath
+        if event.state == MAIN_DISPATCHER:
+            self._liveness.gone(datapath.id)
+            self._datapaths[datapath.id] = datapath
+            for desc in list(dict(datapath.ports).values()):
+                self._port_says(datapath.id, desc)
+        elif self._is_current(datapath):
+            del self._datapaths[datapath.id]
+            self._liveness.gone(datapath.id)
+
+    @handles(ofp_event.EventOFPPortStatus, states=(MAIN_DISPATCHER,))
+    def _on_port_status(self, event: Any) -> None:
+        message = event.msg
+        if not self._is_current(message.datapath):
+            return
+        if message.reason == ofp.OFPPR_DELETE:
+            self._liveness.forget((message.datapath.id, message.desc.port_no))
+        else:
+            self._port_says(message.datapath.id, message.desc)
+
+    def _is_current(self, datapath: Any) -> bool:
+        return self._datapaths.get(datapath.id) is datapath
+
+    def _port_says(self, dpid: int, desc: Any) -> None:
+        if desc.port_no > ofp.OFPP_MAX:
+            return
+        port_id = dpid, desc.port_no
+        self._tell_liveness(port_id, self._liveness.port(port_id, bool(desc.state & ofp.OFPPS_LIVE)))
+
+    def _watch_sessions(self) -> None:
+        ports = self._servers.ports
+        self._liveness.keep(ports.keys())
+        for port_id, port in ports.items():
+            enabled = port.bfd.get("enable") == "true"
+            up = session_of(port).up if enabled else None
+            self._tell_liveness(port_id, self._liveness.session(port_id, up))
+
+    def _tell_liveness(self, port_id: PortId, alive: bool | None) -> None:
+        if alive is not None:
+            self.log.info("event=bfd_%s dpid=%016x port_no=%d", "up" if alive else "down", *port_id)
+            self.publish(LinkLiveness(port_id, alive))
+
+    # BFD
+
+    def _keep(self) -> None:
+        self._keep_bfd()
+        self._keep_queues()
+
+    def _keep_bfd(self) -> None:
+        step = self._bfd.step(self._network, self._servers.ports, self._clock())
+        for port_id, change in step.changes.items():
+            # What its session does from here on is our doing, and no news of the link.
+            self._tell_liveness(port_id, self._liveness.session(port_id, None))
+            how = "off" if change.interval_ms is None else f"{change.interval_ms} ms"
+            self.log.info("event=bfd_set dpid=%016x port_no=%d interval=%s", *port_id, how)
+        for key in step.given_up:
+            text = "event=bfd_given_up link=%016x:%d-%016x:%d reason=no session came up"
+            self.log.warning(text, *key)
+        if step.changes:
+            self._servers.submit(step.changes)
+
+    # queues
+
+    @handles(WantQueues)
+    def _on_want_queues(self, event: WantQueues) -> None:
+        self._queues.want(event.owner, event.ports)
+        self._keep_queues()
+
+    @handles(ofp_event.EventOFPQueueStatsReply, states=(MAIN_DISPATCHER,))
+    def _on_queue_stats(self, event: Any) -> None:
+        for stats in event.msg.body:
+            self._queues.counted((event.msg.datapath.id, stats.port_no), stats.queue_id, stats.tx_bytes)
+        self._tell_enforced()
+
+    @handles(RatesMeasured)
+    def _on_rates(self, event: RatesMeasured) -> None:
+        self._queues.flowed(event.rates.stitch_mbps)
+
+    @handles(QueueFactsRequest)
+    def _on_facts_request(self, request: QueueFactsRequest) -> None:
+        self.serve(request, lambda: self._queues.facts(request.port, has_dscp=request.dscp))
+
+    def _keep_queues(self) -> None:
+        self._queues.keep()
+        self._tell_enforced()
+
+    def _tell_enforced(self) -> None:
+        if self._queues.judge():
+            self.publish(QueuesChanged(self._queues.enforced))
+
+    # how it goes
+
+    @handles(OvsdbStatusRequest)
+    def _on_status(self, request: OvsdbStatusRequest) -> None:
+        self.serve(request, self._status)
+
+    def _status(self) -> OvsdbStatus:
+        trusted = self._liveness.trusted - self._liveness.unsteady
+        return OvsdbStatus(
+            servers=dict(self._servers.answering()),
+            up=trusted - self._liveness.dead,
+            dead=self._liveness.dead,
+            unprotected={
+                port_id: self._why_unprotected(port_id)
+                for port_id in (self._network.fabric_ports - trusted) | self._liveness.unsteady
+            },
+            left_alone=self._queues.left_alone,
+            enforced=self._queues.enforced,
+            errors=self._errors,
+            last_error=self._last_error,
+        )
+
+    def _why_unprotected(self, port_id: PortId) -> str:
+        port = self._servers.ports.get(port_id)
+        if port is None:
+            return "no OVSDB server given knows this port"
+        session = session_of(port)
+        if port_id in self._liveness.unsteady:
+            return "its session goes down again and again, as on a link that is full: it is not believed for now"
+        if session.foreign:
+            return "somebody else set up BFD here, which is left alone"
+        return (
+            "its session is not up" if session.ours else "the other end has no OVSDB server, or no session came up"
+        )

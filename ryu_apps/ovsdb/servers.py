@@ -1,0 +1,117 @@
+"""The OVSDB servers that were given: their connections, and which of them knows a switch."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import MappingProxyType
+
+from ryu_apps.ovsdb.changes import Change
+from ryu_apps.ovsdb.connection import Connection, Heard
+from ryu_apps.ovsdb.remotes import BadRemote, Certificates, check_remote
+from ryu_apps.ovsdb.view import BridgeView, PortView, View
+from stitching.network import Port, PortId
+
+_NAME_MAX = 15
+"""Bytes of a port's name in OpenFlow."""
+
+
+class Servers:
+    """All servers. `tell` is called from their threads. Raises BadRemote."""
+
+    def __init__(self, tell: Callable[[Heard], None], ssl: Certificates | None = None) -> None:
+        self._tell = tell
+        self._ssl = ssl
+        self._connections: dict[str, Connection] = {}
+        self._views: dict[str, View] = {}
+        self._switches: Mapping[int, Mapping[int, Port]] = {}
+        self._bridges: dict[int, tuple[str, BridgeView]] = {}
+        self.ports: Mapping[PortId, PortView] = MappingProxyType({})
+        """Every port of a connected switch whose server answers."""
+
+    def use(self, remotes: Iterable[str]) -> int:
+        """Connect to these and let all others go. Returns how many are new."""
+        wanted = dict.fromkeys(check_remote(remote) for remote in remotes)
+        for remote in wanted:
+            if remote.startswith("ssl:") and self._ssl is None:
+                raise BadRemote(
+                    f"{remote} needs our key and certificate: --ovsdb-key, --ovsdb-cert and --ovsdb-ca"
+                )
+        for remote in self._connections.keys() - wanted.keys():
+            self._connections.pop(remote).stop()
+            self._views.pop(remote, None)
+        new = [remote for remote in wanted if remote not in self._connections]
+        for remote in new:
+            self._connections[remote] = Connection(remote, self._tell, self._ssl)
+            self._connections[remote].start()
+        self._index()
+        return len(new)
+
+    def stop(self) -> None:
+        """Disconnect from all."""
+        for connection in self._connections.values():
+            connection.stop()
+        self._connections.clear()
+
+    def heard(self, heard: Heard) -> bool:
+        """Take in what a server says. Returns whether it was not connected before, or is not any more."""
+        if heard.remote not in self._connections:
+            return False
+        was_there = heard.remote in self._views
+        if heard.view is None:
+            self._views.pop(heard.remote, None)
+        else:
+            self._views[heard.remote] = heard.view
+        self._index()
+        return was_there != (heard.view is not None)
+
+    def connected(self, switches: Mapping[int, Mapping[int, Port]]) -> None:
+        """These switches are connected to the controller, with these ports: only bridges of theirs are touched."""
+        if switches != self._switches:
+            self._switches = switches
+            self._index()
+
+    def submit(self, changes: Mapping[PortId, Change]) -> None:
+        """Carry these out, one transaction for each server."""
+        by_remote: defaultdict[str, list[Change]] = defaultdict(list)
+        for (dpid, _), change in changes.items():
+            if dpid in self._bridges:
+                by_remote[self._bridges[dpid][0]].append(change)
+        for remote, of_remote in by_remote.items():
+            self._connections[remote].submit(of_remote)
+
+    def bridge(self, dpid: int) -> tuple[str, BridgeView] | None:
+        """The server that knows a switch, and what it says of it."""
+        return self._bridges.get(dpid)
+
+    def answering(self) -> Iterator[tuple[str, bool]]:
+        """Each server, and whether it answers."""
+        for remote in self._connections:
+            yield remote, remote in self._views
+
+    def _index(self) -> None:
+        self._bridges = {}
+        best: dict[int, int] = {}
+        for remote, view in sorted(self._views.items()):
+            for bridge in view.bridges:
+                alike = _ports_alike(bridge, self._switches.get(bridge.dpid, {}))
+                if alike > best.get(bridge.dpid, 0):
+                    best[bridge.dpid] = alike
+                    self._bridges[bridge.dpid] = remote, bridge
+        self.ports = MappingProxyType(
+            {
+                (dpid, port_no): port
+                for dpid, (_, bridge) in self._bridges.items()
+                for port_no, port in bridge.ports.items()
+                if _is_same(port, self._switches[dpid].get(port_no))
+            }
+        )
+
+
+def _ports_alike(bridge: BridgeView, ports: Mapping[int, Port]) -> int:
+    """How many ports of a bridge the switch of that dpid has too: a dpid alone names no bridge for sure."""
+    return sum(_is_same(port, ports.get(port.port_no)) for port in bridge.ports.values())
+
+
+def _is_same(port: PortView, told: Port | None) -> bool:
+    return told is not None and told.name[:_NAME_MAX] == port.name[:_NAME_MAX]

@@ -1,0 +1,64 @@
+"""What a flow rule matches on: the fields of OpenFlow 1.3.5, section 7.2.3.8, that rules of ours use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MULTICAST = "01:00:00:00:00:00"
+"""The group bit of an Ethernet address: as value and mask it matches broadcast and multicast."""
+
+ETH_IPV4 = 0x0800
+ETH_ARP = 0x0806
+ETH_VLAN = 0x8100
+ETH_IPV6 = 0x86DD
+ETH_LLDP = 0x88CC
+ETH_PROBE = 0x88B5
+"""IEEE 802 local experimental EtherType 1: the probes that cross a stitch."""
+
+VLAN_PRESENT = 0x1000
+"""The bit of vlan_vid that says that there is a tag at all (OFPVID_PRESENT)."""
+
+ICMP, TCP, UDP, ICMPV6, SCTP = 1, 6, 17, 58, 132
+"""IP protocol numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class L3Match:
+    """Fields behind the Ethernet header; the eth_type and ip_proto of the match decide which ones there can be.
+
+    Addresses are text, with a prefix length where they stand for many ("10.0.0.0/8"). Ports are of the protocol in
+    ip_proto (TCP, UDP, SCTP); a mask, where there is one, says which of their bits count. icmp_type is of ICMP or
+    ICMPv6. The arp_ fields are of ARP, the nd_ fields of neighbour discovery.
+    """
+
+    ip_dscp: int | None = None
+    ip_proto: int | None = None
+    ip_src: str | None = None
+    ip_dst: str | None = None
+    src_port: int | None = None
+    src_port_mask: int | None = None
+    dst_port: int | None = None
+    dst_port_mask: int | None = None
+    icmp_type: int | None = None
+    arp_op: int | None = None
+    arp_spa: str | None = None
+    arp_sha: str | None = None
+    nd_target: str | None = None
+    nd_sll: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """The fields a rule matches on; None matches anything. Addresses are lower case with colons.
+
+    vlan_vid has VLAN_PRESENT set where it matches a tag; with a mask, only those bits count.
+    """
+
+    in_port: int | None = None
+    eth_src: str | None = None
+    eth_dst: str | None = None
+    eth_dst_mask: str | None = None
+    eth_type: int | None = None
+    vlan_vid: int | None = None
+    vlan_mask: int | None = None
+    l3: L3Match | None = None

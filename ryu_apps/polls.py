@@ -64,15 +64,23 @@ def demand_readings(body: Iterable[Any]) -> Iterator[Reading[Pair]]:
 def stitch_readings(body: Iterable[Any], sources: Mapping[int, str]) -> Iterator[Reading[int]]:
     """Bytes by stitch id, from the OFPFlowStats of the switch where the stitches begin.
 
-    sources are the MACs of the source hosts of the stitches that begin here; what else passes is left out.
+    sources are the MACs of the source hosts of the stitches that begin here; what else passes is left out, as are
+    packets that came back with their label on. One of an application has a rule for IPv4 and one for IPv6.
     """
+    readings: dict[int, Reading[int]] = {}
     for stats in body:
         stitch_id = cookie.stitch_of(stats.cookie)
         source = sources.get(stitch_id)
-        if source is None or stats.match.get("eth_src") != source:
+        if source is None or stats.match.get("eth_src") != source or "vlan_vid" in stats.match:
             continue
         if _is_of(stats, Kind.STITCH, Table.STITCH):
-            yield Reading(stitch_id, stats.byte_count, duration(stats.duration_sec, stats.duration_nsec))
+            age_s = duration(stats.duration_sec, stats.duration_nsec)
+            other = readings.get(stitch_id)
+            if other is None:
+                readings[stitch_id] = Reading(stitch_id, stats.byte_count, age_s)
+            else:
+                readings[stitch_id] = other._replace(value=other.value + stats.byte_count)
+    return iter(readings.values())
 
 
 def _is_of(stats: Any, kind: Kind, table: Table) -> bool:

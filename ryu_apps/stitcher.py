@@ -37,18 +37,12 @@ from ryu_apps.stitch_book import StitchBook, StitchStore
 from ryu_apps.store import StoreError
 from ryu_apps.watch import PROVE_WITHIN_S, Watch
 from stitching.admission import Admission
-from stitching.difference import Stage
+from stitching.labels import free_label, paths_of
 from stitching.network import LinkKey, Network
+from stitching.path_rules import stitch_rules
 from stitching.plan import NotPossible, Situation, links_to_reserve, plan_path
 from stitching.routes import CARRYING, default_routes
-from stitching.stages import (
-    establish_pause_s,
-    establish_stages,
-    remove_pause_s,
-    remove_stages,
-    reroute_stages,
-    stitch_rules,
-)
+from stitching.stages import NOTHING, Fleet, drain_s, stages, union
 from stitching.stitch import ENDED, State, Stitch, StitchPath, StitchRequest
 from stitching.trigger import ORIGIN, Decision, Establish, Release, Reroute, Resize, Trigger, TriggerPolicy
 from stitching.vnet import Directory
@@ -341,14 +335,20 @@ class Stitcher(App):
                 self._end(stitch, State.FAILED, "a link of its path went while it waited")
 
     def _establish(self, stitch: Stitch, path: StitchPath) -> None:
-        epoch = (stitch.epoch + 1) & 0xFFFF
-        stitch = replace(stitch, path=path, epoch=epoch).to(State.ESTABLISHING, self._clock())
+        stitch = self._labelled(stitch, path).to(State.ESTABLISHING, self._clock())
         self._stitches.put(stitch)
-        self._install(stitch, establish_stages(stitch), establish_pause_s(stitch, self._network))
+        self._install(stitch, NOTHING, 0.0)
 
-    def _install(self, stitch: Stitch, stages: tuple[Stage, ...], pause_s: float) -> None:
+    def _labelled(self, stitch: Stitch, path: StitchPath) -> Stitch:
+        """The stitch on a new path, whose label no other path between its hosts has."""
+        epoch = (stitch.epoch + 1) & 0xFFFF
+        label = free_label(stitch.request, epoch, paths_of((*self._stitches.active, *self._adjusting.values())))
+        return replace(stitch, path=replace(path, label=label), epoch=epoch)
+
+    def _install(self, stitch: Stitch, has: Fleet, pause_s: float) -> None:
         self._establishing[stitch.id] = ticket = next(self._tickets)
-        self.publish(ApplyStages(_owner(stitch.id), stages, stitch_rules(stitch), ticket=ticket, pause_s=pause_s))
+        wants = stitch_rules(stitch)
+        self.publish(ApplyStages(_owner(stitch.id), stages(has, wants), wants, ticket=ticket, pause_s=pause_s))
 
     @handles(StagesApplied)
     def on_applied(self, event: StagesApplied) -> None:
@@ -431,7 +431,7 @@ class Stitcher(App):
         if stitch.state not in (State.UP, State.DEGRADED):
             return
         request = replace(stitch.request, bandwidth_mbps=bandwidth_mbps, relieves=relieves)
-        after = replace(stitch, request=request, path=path, epoch=(stitch.epoch + 1) & 0xFFFF)
+        after = self._labelled(replace(stitch, request=request), path)
         self._admission.move(stitch, after)
         try:
             after = self._stitches.put(after.to(State.ADJUSTING, self._clock()), certain=True)
@@ -440,7 +440,7 @@ class Stitcher(App):
             raise
         self._prover.forget(stitch.id)
         self._adjusting[stitch.id] = stitch
-        self._install(after, reroute_stages(stitch, after), establish_pause_s(after, self._network))
+        self._install(after, stitch_rules(stitch), drain_s(_links(stitch), self._network))
 
     def _keep_path(self, stitch: Stitch, before: Stitch, reason: str) -> None:
         """The new path was refused and its rules are taken back: the stitch is where it was, if that still is."""
@@ -483,15 +483,13 @@ class Stitcher(App):
         self._prover.forget(stitch.id)
         self._establishing.pop(stitch.id, None)
         before = self._adjusting.pop(stitch.id, None)
-        stages = remove_stages(stitch)
-        if before is not None:
-            # Halfway from one path to another: both may have rules.
-            stages += remove_stages(before)
+        # Halfway from one path to another: both may have rules.
+        has = stitch_rules(stitch) if before is None else union(stitch_rules(before), stitch_rules(stitch))
         self._removals = {t: r for t, r in self._removals.items() if r.stitch_id != stitch.id}
         ticket = next(self._tickets)
         self._removals[ticket] = _Removal(stitch.id, then, reason)
-        pause_s = remove_pause_s(stitch, self._network)
-        self.publish(ApplyStages(_owner(stitch.id), stages, {}, ticket=ticket, pause_s=pause_s))
+        pause_s = drain_s(_links(stitch), self._network)
+        self.publish(ApplyStages(_owner(stitch.id), stages(has, NOTHING), {}, ticket=ticket, pause_s=pause_s))
 
     def _end(self, stitch: Stitch, state: State, reason: str | None) -> None:
         """The rules of a stitch are gone: free what it held; one of the trigger's own is not tried again."""
@@ -514,7 +512,7 @@ class Stitcher(App):
             self._retry_at_s[stitch.id] = now_s + RETRY_S
             try:
                 path = self._plan_path(stitch.request)
-                if self._prover.all_ready(hop.dpid for hop in path.hops):
+                if self._prover.all_ready(path.dpids):
                     self._start(stitch.to(State.REQUESTED, self._clock()), path)
             except (NotPossible, StoreError) as error:
                 if stitch.reason != str(error):
@@ -562,6 +560,10 @@ class Stitcher(App):
 
     def _announce(self) -> None:
         self.publish(StitchesChanged(self._stitches.active))
+
+
+def _links(stitch: Stitch) -> tuple[LinkKey, ...]:
+    return stitch.path.all_links if stitch.path is not None else ()
 
 
 def _owner(stitch_id: int) -> str:

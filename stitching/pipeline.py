@@ -19,7 +19,7 @@ import numpy as np
 from pathing import shortest_paths_from, shortest_paths_to
 from stitching import cookie
 from stitching.cookie import Kind
-from stitching.match import ETH_ARP, ETH_IPV6, ETH_LLDP, ETH_PROBE, ICMPV6, MULTICAST, L3Match, Match
+from stitching.match import ETH_ARP, ETH_IPV6, ETH_LLDP, ETH_PROBE, ICMPV6, MULTICAST, VLAN_PRESENT, L3Match, Match
 from stitching.network import Host, LinkKey, Network, PortId, node_name, reverse
 from stitching.rules import PORT_CONTROLLER, Entry, EntryKey, FlowRule, Output, Table, rule_set
 from stitching.vnet import Directory
@@ -29,6 +29,14 @@ FIRST_BYTES = 128
 """Enough of an unknown sender's packet to read its Ethernet, ARP, IP and neighbour discovery addresses."""
 
 NEIGHBOUR_SOLICITATION = 135
+
+LEAST_LABEL = 2048
+"""VLAN ids from here on are labels of paths inside the fabric: hosts may use those below."""
+
+MOST_LABEL = 4094
+
+LABELLED = Match(vlan_vid=VLAN_PRESENT | LEAST_LABEL, vlan_mask=VLAN_PRESENT | LEAST_LABEL)
+"""Every packet that carries a label."""
 
 
 def default_rules(network: Network, directory: Directory) -> dict[int, dict[EntryKey, Entry]]:
@@ -72,6 +80,8 @@ def _base_rules() -> Iterator[FlowRule]:
     )
     # Fabric ports come in between (700). What is left here is a host forging a probe.
     yield FlowRule(Table.EDGE, 600, Match(eth_type=ETH_PROBE), cookie=base)
+    # So is this one forging a label.
+    yield FlowRule(Table.EDGE, 650, LABELLED, cookie=base)
     yield FlowRule(Table.EDGE, 0, Match(), (Output(PORT_CONTROLLER, FIRST_BYTES),), cookie=base)
     yield FlowRule(Table.SEGMENT, 300, Match(eth_type=ETH_ARP), to_controller, cookie=base)
     solicitation = Match(eth_type=ETH_IPV6, l3=L3Match(ip_proto=ICMPV6, icmp_type=NEIGHBOUR_SOLICITATION))
@@ -79,6 +89,8 @@ def _base_rules() -> Iterator[FlowRule]:
     # The default deny between virtual networks: a rule, so that what it dropped is counted.
     yield FlowRule(Table.SEGMENT, 0, Match(), cookie=base)
     yield FlowRule(Table.STITCH, 0, Match(), goto=Table.FORWARD, cookie=base)
+    # Its path is gone: on the shortest way it would reach the host with its label on.
+    yield FlowRule(Table.STITCH, 100, LABELLED, cookie=base)
     # A probe proves the rules of its stitch: it must not reach the far end on the shortest way instead.
     yield FlowRule(Table.FORWARD, 200, Match(eth_type=ETH_PROBE), cookie=base)
     yield FlowRule(Table.FORWARD, 0, Match(), cookie=base)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,15 +18,24 @@ from pathing import (
     NoPath,
     Path,
     Resources,
+    Topology,
+    Undecided,
     constrained_path,
+    disjoint_paths,
     link_cost,
     shortest_path,
 )
 from stitching.network import Host, LinkKey, Network, node_name, reverse
-from stitching.stitch import Hop, StitchPath, StitchRequest
+from stitching.stitch import Hop, Protection, StitchPath, StitchRequest
 from stitching.vnet import Directory
 
 Floats = npt.NDArray[np.float64]
+
+SEARCH_S = 1.0
+"""How long the search for two paths may take where it is hard (a limit on latency): other stitches wait for it."""
+
+DISJOINT_GAP = 0.01
+"""Two paths within 1 % of the best are as good as the best: loads are not known better."""
 
 
 class NotPossible(Exception):
@@ -61,24 +71,61 @@ def plan_path(request: StitchRequest, situation: Situation) -> StitchPath:
     network = situation.network
     if source.dpid == target.dpid:
         return StitchPath((Hop(source.dpid, source.port_no, target.port_no),), (), 0.0)
-    topology = network.both_ways if request.both_ways else network.topology
+    topology = network.both_ways if uses_both_ways(request) else network.topology
     load = np.array([situation.load_mbps.get(key, 0.0) for key in network.link_order])
-    cost = link_cost(topology, load_mbps=load + request.bandwidth_mbps, weights=CostWeights())
-    wanted = Constraints(
-        bandwidth_mbps=request.bandwidth_mbps,
-        max_latency_ms=request.max_latency_ms,
-        free_mbps=_room(request, situation),
+    question = _Question(
+        topology,
+        node_name(source.dpid),
+        node_name(target.dpid),
+        Constraints(
+            bandwidth_mbps=request.bandwidth_mbps,
+            max_latency_ms=request.max_latency_ms,
+            free_mbps=_room(request, situation),
+        ),
+        link_cost(topology, load_mbps=load + request.bandwidth_mbps, weights=CostWeights()),
     )
     try:
-        path = constrained_path(topology, node_name(source.dpid), node_name(target.dpid), wanted, cost)
+        paths = _paths(request.protection, question)
     except NoPath as error:
         raise _not_possible(request, error) from error
-    except LabelBudget as error:
-        # It keeps what was asked; only that no path is cheaper was not proven.
-        if error.best is None:
-            raise _not_found(request) from error
-        path = error.best
-    return _stitch_path(path, source, target, network)
+    except (LabelBudget, Undecided) as error:
+        raise _not_found(request) from error
+    first, *others = (_stitch_path(path, source, target, network) for path in paths)
+    return replace(first, backup=others[0]) if others else first
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Question:
+    """Between which nodes, what has to hold, and what a link costs."""
+
+    topology: Topology
+    source: str
+    target: str
+    wanted: Constraints
+    cost: Floats
+
+
+def _paths(protection: Protection, ask: _Question) -> tuple[Path, ...]:
+    """The best path or, where it is to be protected, the best two that do not die together, the better first."""
+    if protection is Protection.NONE:
+        try:
+            return (constrained_path(ask.topology, ask.source, ask.target, ask.wanted, ask.cost),)
+        except LabelBudget as error:
+            # It keeps what was asked; only that no path is cheaper was not proven.
+            if error.best is None:
+                raise
+            return (error.best,)
+    apart: Literal["node", "link"] = "node" if protection is Protection.NODE else "link"
+    return disjoint_paths(
+        ask.topology,
+        ask.source,
+        ask.target,
+        by=apart,
+        weight=ask.cost,
+        constraints=ask.wanted,
+        gap=DISJOINT_GAP,
+        time_limit_s=SEARCH_S,
+    ).paths
 
 
 def path_at_cost(network: Network, source: Host, target: Host, cost: Floats) -> StitchPath | None:
@@ -90,10 +137,19 @@ def path_at_cost(network: Network, source: Host, target: Host, cost: Floats) -> 
 
 
 def links_to_reserve(request: StitchRequest, path: StitchPath) -> tuple[LinkKey, ...]:
-    """The links on which the bandwidth of a stitch is promised: those of each direction it carries."""
-    if not request.both_ways:
-        return path.links
-    return path.links + tuple(reverse(key) for key in path.links)
+    """The links on which the bandwidth of a stitch is promised: those of each direction it carries.
+
+    On a protected path packets also run back from what died, against a direction that nothing comes through then.
+    """
+    links = path.all_links
+    if request.both_ways:
+        return links + tuple(reverse(key) for key in links)
+    return links if path.backup is None else links + tuple(reverse(key) for key in path.links)
+
+
+def uses_both_ways(request: StitchRequest) -> bool:
+    """Whether packets cross the links of the path in both directions, if need be."""
+    return request.both_ways or request.protection is not Protection.NONE
 
 
 def _endpoints(request: StitchRequest, situation: Situation) -> tuple[Host, Host]:
@@ -124,13 +180,20 @@ def _room(request: StitchRequest, situation: Situation) -> Floats:
         return situation.resources.free(key)
 
     order = situation.network.link_order
-    if request.both_ways:
+    if uses_both_ways(request):
         return np.array([min(free(key), free(reverse(key))) for key in order], dtype=np.float64)
     return np.array([free(key) for key in order], dtype=np.float64)
 
 
 def _not_possible(request: StitchRequest, error: NoPath) -> NotPossible:
     """What a request has to change, in the words of the request: every constraint that stands in the way."""
+    if any(fault.constraint == "k" for fault in error.faults):
+        what = "link or switch" if request.protection is Protection.NODE else "link"
+        return NotPossible(
+            "protection",
+            f"no two paths with what was asked exist that have no {what} in common",
+            "add a link, ask for less, or for protection 'link' or 'none'",
+        )
     if not error.faults:
         return NotPossible(
             "destination",

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import numpy.typing as npt
 
-from stitching.network import LinkKey, Network, reverse
+from stitching.network import LinkKey, Network
 from stitching.pipeline import next_links
 from stitching.stitch import State, Stitch
 from stitching.vnet import Directory
@@ -37,9 +37,10 @@ def stitched_routes(routes: Mapping[Pair, Route], stitches: Iterable[Stitch]) ->
     """The routes with every demand that a stitch carries on the path of that stitch."""
     routed = dict(routes)
     for stitch in stitches:
-        if stitch.state in CARRYING and stitch.path is not None:
-            back = tuple(reverse(key) for key in reversed(stitch.path.links))
-            for pair, links in zip(stitch.request.directions, (stitch.path.links, back), strict=False):
+        # Of one application it carries a part of the demand only: how much, nobody measures.
+        if stitch.state in CARRYING and stitch.path is not None and stitch.request.application is None:
+            both = (stitch.path.links, stitch.path.reversed.links)
+            for pair, links in zip(stitch.request.directions, both, strict=False):
                 routed[pair] = links
     return routed
 

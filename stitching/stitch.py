@@ -5,7 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from stitching.network import LinkKey
+from stitching.application import Application
+from stitching.network import LinkKey, reverse
+
+
+class Protection(StrEnum):
+    """What may die on a path while its traffic goes on: nothing, any link, or any link or switch in between."""
+
+    NONE = "none"
+    LINK = "link"
+    NODE = "node"
 
 
 class State(StrEnum):
@@ -49,7 +58,8 @@ class StitchRequest:
     """What somebody (a person over REST, or the trigger) wants: two hosts joined by a path of their own.
 
     bandwidth_mbps is promised from source to target, and from target to source too where both_ways is set.
-    relieves is the link that a stitch of the trigger takes load from.
+    relieves is the link that a stitch of the trigger takes load from. Where there is an application, only its
+    packets are carried. labels are (name, value), in order of name.
     """
 
     source_mac: str
@@ -59,6 +69,9 @@ class StitchRequest:
     both_ways: bool = True
     origin: str = "api"
     relieves: LinkKey | None = None
+    application: Application | None = None
+    protection: Protection = Protection.NONE
+    labels: tuple[tuple[str, str], ...] = ()
 
     @property
     def directions(self) -> tuple[tuple[str, str], ...]:
@@ -78,16 +91,39 @@ class Hop:
 
 @dataclass(frozen=True, slots=True)
 class StitchPath:
-    """Both directions of a stitch across the fabric, edge port to edge port, over the same links."""
+    """Both directions of a stitch across the fabric, edge port to edge port, over the same links.
+
+    label is the VLAN id its packets carry on the way: no other path between these hosts has it, so that rules of
+    two paths never meet the same packet. backup is the way to take when something on this one dies.
+    """
 
     hops: tuple[Hop, ...]
     links: tuple[LinkKey, ...]
     latency_ms: float | None
+    label: int = 0
+    backup: StitchPath | None = None
 
     @property
-    def reverse_hops(self) -> tuple[Hop, ...]:
+    def reversed(self) -> StitchPath:
         """The way back."""
-        return tuple(Hop(hop.dpid, hop.out_port, hop.in_port) for hop in reversed(self.hops))
+        return StitchPath(
+            tuple(Hop(hop.dpid, hop.out_port, hop.in_port) for hop in self.hops[::-1]),
+            tuple(reverse(key) for key in self.links[::-1]),
+            self.latency_ms,
+            self.label,
+            self.backup.reversed if self.backup is not None else None,
+        )
+
+    @property
+    def all_links(self) -> tuple[LinkKey, ...]:
+        """The links of it, then those of its backup."""
+        return self.links if self.backup is None else (*self.links, *self.backup.links)
+
+    @property
+    def dpids(self) -> frozenset[int]:
+        """The switches it needs, those of its backup among them."""
+        backup = self.backup.hops if self.backup is not None else ()
+        return frozenset(hop.dpid for hop in (*self.hops, *backup))
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stitching.match import ETH_ARP, ETH_IPV6, ETH_LLDP, ETH_PROBE
+from stitching.match import ETH_ARP, ETH_IPV6, ETH_LLDP, ETH_PROBE, ICMPV6
 from stitching.network import Host, PortId
 from stitching.pipeline import NEIGHBOUR_SOLICITATION, default_rules, edge_ports
 from stitching.routes import default_routes

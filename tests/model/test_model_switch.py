@@ -15,7 +15,7 @@ PACKET = Packet(A, B)
 
 
 def sends(switch: ModelSwitch, in_port: int = 1, packet: Packet = PACKET) -> list[int]:
-    return [output.port_no for output in switch.outputs(in_port, packet)]
+    return [output.port_no for output, _ in switch.outputs(in_port, packet)]
 
 
 def test_a_table_miss_drops() -> None:

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+from stitching.application import Application
 from stitching.network import Host, LinkKey, Network, reverse
 from stitching.policy import ports
 from stitching.policy.decision import Flow, Party, Verdict, means, party_of
@@ -114,10 +115,10 @@ class Ruling:
         """Whether any of two hosts may send the other anything, so that they need to know each other's address."""
         return self.may_send(one, other) or self.may_send(other, one)
 
-    def demands(self, source: Host, target: Host) -> Demands:
-        """What a path has to be that carries all that one may send the other."""
+    def demands(self, source: Host, target: Host, application: Application | None = None) -> Demands:
+        """What a path has to be that carries all (of an application) that one may send the other."""
         demands = Demands()
-        for pattern in self.between(source, target):
+        for pattern in _about(self.between(source, target), application):
             if pattern.allowed:
                 demands = demands.and_also(pattern.demands)
         return demands
@@ -137,11 +138,13 @@ class Ruling:
                 return f"link {plain[0]:016x}:{plain[1]} is not declared to be encrypted"
         return None
 
-    def allowed_part(self, network: Network, source: Host, target: Host, *, both_ways: bool) -> Network:
-        """The fabric with only the links that a path between two hosts may use."""
-        demands = self.demands(source, target)
+    def allowed_part(self, network: Network, request: StitchRequest, *, both_ways: bool) -> Network:
+        """The fabric with only the links that the path of a stitch may use; its hosts are there."""
+        source, target = network.hosts[request.source_mac], network.hosts[request.target_mac]
+        demands = self.demands(source, target, request.application)
         if both_ways:
-            demands = demands.and_also(self.demands(target, source))
+            back = request.application.back if request.application is not None else None
+            demands = demands.and_also(self.demands(target, source, back))
         if not demands:
             return network
         links = {
@@ -151,9 +154,9 @@ class Ruling:
         }
         return replace(network, links=links)
 
-    def forbids_pair(self, source: Host, target: Host) -> str | None:
-        """Why nothing at all may be sent from one host to another, or None where something may."""
-        patterns = self.between(source, target)
+    def forbids_pair(self, source: Host, target: Host, application: Application | None = None) -> str | None:
+        """Why nothing (of an application) may be sent from one host to another, or None where something may."""
+        patterns = _about(self.between(source, target), application)
         if any(pattern.allowed for pattern in patterns):
             return None
         last = patterns[-1]
@@ -162,22 +165,33 @@ class Ruling:
             return f"the hosts are in virtual networks {ours!r} and {theirs!r}, and no policy rule lets them talk"
         return f"policy rule {last.rule!r} denies it"
 
-    def forbids(self, request: StitchRequest, path: StitchPath | None, hosts: Network) -> str | None:
+    def forbids(self, request: StitchRequest, path: StitchPath | None, network: Network) -> str | None:
         """Why a stitch must not be, or None. Hosts that are not there now forbid nothing."""
+        application = request.application
         for mac, other in request.directions:
-            source, target = hosts.hosts.get(mac), hosts.hosts.get(other)
+            source, target = network.hosts.get(mac), network.hosts.get(other)
             if source is None or target is None:
                 continue
-            if (reason := self.forbids_pair(source, target)) is not None:
+            if (reason := self.forbids_pair(source, target, application)) is not None:
                 return reason
-            if path is None:
+            if path is not None and (reason := self._forbids_path(source, target, application, path)) is not None:
+                return reason
+            application = application.back if application is not None else None
+            path = path.reversed if path is not None else None
+        return None
+
+    def _forbids_path(
+        self, source: Host, target: Host, application: Application | None, path: StitchPath
+    ) -> str | None:
+        for pattern in _about(self.between(source, target), application):
+            if not (pattern.allowed and pattern.demands):
                 continue
-            links = path.links if mac == request.source_mac else tuple(reverse(key) for key in path.links)
-            demands = self.demands(source, target)
-            reason = self.unmet(demands, (hop.dpid for hop in path.hops), links)
-            if reason is not None:
-                names = sorted({p.rule for p in self.between(source, target) if p.allowed and p.demands})
-                return f"policy rule {names[0]!r} demands another path: {reason}"
+            for way in (path, path.backup):
+                if way is None:
+                    continue
+                reason = self.unmet(pattern.demands, (hop.dpid for hop in way.hops), way.links)
+                if reason is not None:
+                    return f"policy rule {pattern.rule!r} demands another path: {reason}"
         return None
 
     # -- inside ---------------------------------------------------------------------------------------------
@@ -235,3 +249,20 @@ class Ruling:
 def rule_number(name: str) -> int:
     """The number that cookies have for a rule: it stays the same wherever the rule stands in the order."""
     return zlib.crc32(name.encode())
+
+
+def _about(patterns: tuple[Pattern, ...], application: Application | None) -> list[Pattern]:
+    """The patterns that decide on packets of an application, or on any where there is none."""
+    if application is None:
+        return list(patterns)
+    found = []
+    for pattern in patterns:
+        port = application.source_port if pattern.reply else application.target_port
+        same = pattern.protocol is None or application.ip_proto in (None, pattern.protocol)
+        if not same or not (port is None or ports.holds(pattern.ports, port)):
+            continue
+        found.append(pattern)
+        # All packets of the application end here.
+        if pattern.protocol in (None, application.ip_proto) and (not pattern.ports or port is not None):
+            break
+    return found

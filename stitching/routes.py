@@ -20,9 +20,7 @@ CARRYING = frozenset({State.ESTABLISHING, State.ADJUSTING, State.UP, State.DEGRA
 """States in which the demand of a stitch is on its path, or is within milliseconds."""
 
 
-def default_routes(
-    network: Network, directory: Directory, ruling: Ruling | None = None
-) -> dict[Pair, Route]:
+def default_routes(network: Network, directory: Directory, ruling: Ruling | None = None) -> dict[Pair, Route]:
     """The shortest way of every pair of hosts that may talk; pairs that cannot reach each other are absent.
 
     Without a ruling it is as if there were no policy.

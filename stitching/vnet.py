@@ -22,7 +22,7 @@ class SpoofGuard(StrEnum):
     """How far the hosts of a virtual network are held to their own MAC and addresses.
 
     DECLARED: those that are declared. STRICT: also those that were learned, the first address of a host staying
-    its only one until it ages. MAC: a MAC stays on its port, addresses are free. OFF: whoever speaks last is right.
+    its only one until it ages. MAC: a MAC stays on its port, addresses are free. OFF: who speaks last is right.
     """
 
     STRICT = "strict"

@@ -1,5 +1,6 @@
-"""The rules that make switches decide as the policy does: at the sender's switch, table 1; and table 3 where the
-shortest way is not one that allowed traffic may take.
+"""The rules that make switches decide as the policy does, all of them at the sender's switch.
+
+Those of table 1 say who may send what to whom; those of table 3 stop what may not go the shortest way.
 
 A pair that no rule with a protocol is about has one rule, or none where it is denied by default. Rules of one pair
 never meet packets of another, so their priorities only order the patterns of that pair.
@@ -80,7 +81,9 @@ def way_rules(
         return
     for source in hosts:
         for target in hosts:
-            if source.mac == target.mac or not any(p.demands and p.allowed for p in ruling.between(source, target)):
+            if source.mac == target.mac or not any(
+                p.demands and p.allowed for p in ruling.between(source, target)
+            ):
                 continue
             if (links := way(source, target)) is not None:
                 for rule in _way_rules(source, target, links, ruling):
@@ -96,19 +99,19 @@ def _sender(ruling: Ruling, standing: Standing, by_standing: Mapping[Standing, l
     first = _shared(ruling, [patterns for patterns, _ in parts.values()])
     last = next((p for _, p in parts.values() if not p.allowed and p.rule in ruling.to_anyone), None)
     left = {}
-    for other, (patterns, end) in parts.items():
+    for other, (own, end) in parts.items():
         nothing = end.rule == BETWEEN or end == last
-        if patterns[len(first) :] or not nothing:
-            left[other] = _Part(tuple(patterns[len(first) :]), None if nothing else end)
+        if own[len(first) :] or not nothing:
+            left[other] = _Part(tuple(own[len(first) :]), None if nothing else end)
     return _Sender(first, last, left)
 
 
 def _shared(ruling: Ruling, lists: list[list[Pattern]]) -> tuple[Pattern, ...]:
     """What all lists begin with and denies every receiver: one rule of the sender stands for all its pairs."""
     shared = []
-    for patterns in zip(*lists, strict=False):
-        one = patterns[0]
-        if one.allowed or one.rule not in ruling.to_anyone or any(other != one for other in patterns):
+    for heads in zip(*lists, strict=False):
+        one = heads[0]
+        if one.allowed or one.rule not in ruling.to_anyone or any(other != one for other in heads):
             break
         shared.append(one)
     return tuple(shared)
@@ -179,9 +182,7 @@ def _trimmed(patterns: Sequence[Pattern], outcome: Callable[[Pattern], _Outcome]
     return left
 
 
-def _levels(
-    patterns: Sequence[Pattern], outcome: Callable[[Pattern], _Outcome]
-) -> Iterator[tuple[Pattern, int]]:
+def _levels(patterns: Sequence[Pattern], outcome: Callable[[Pattern], _Outcome]) -> Iterator[tuple[Pattern, int]]:
     """Each with its rank, counted from the end; neighbours that come to the same share one."""
     level = 0
     for number, pattern in enumerate(reversed(patterns)):

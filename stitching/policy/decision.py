@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from stitching.network import Host
 from stitching.policy import ports
-from stitching.policy.document import BETWEEN, WITHIN, By, Demands, Policy, Rule, Selector
+from stitching.policy.document import BETWEEN, NO_DEMANDS, WITHIN, By, Demands, Policy, Rule, Selector
 from stitching.policy.windows import is_open, next_change_s
 from stitching.vnet import Directory
 
@@ -31,8 +31,10 @@ class Party:
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """What of a packet rules look at. No protocol: not IP, or a protocol that no rule names. No ports: it has none,
-    or is a later fragment, which does not show them.
+    """What of a packet rules look at.
+
+    No protocol: not IP, or a protocol that no rule names. No ports: it has none, or is a later fragment, which
+    does not show them.
     """
 
     protocol: int | None = None
@@ -46,7 +48,7 @@ class Verdict:
 
     allowed: bool
     rule: str
-    demands: Demands = Demands()
+    demands: Demands = NO_DEMANDS
     reply: bool = False
 
     @property
@@ -118,5 +120,5 @@ def _network(subnet: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
 
 
 def next_change(policy: Policy, time_s: float) -> float:
-    """The first moment after a time at which some verdict may be another one; infinite where time changes nothing."""
+    """The first moment after a time at which a verdict may be another one; infinite where time changes nothing."""
     return min((next_change_s(rule.windows, time_s) for rule in policy.rules), default=float("inf"))

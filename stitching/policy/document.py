@@ -75,6 +75,9 @@ class Demands:
         return self.encrypted or self.zones is not None
 
 
+NO_DEMANDS = Demands()
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """Who may send what to whom, and when.
@@ -89,7 +92,7 @@ class Rule:
     protocol: int | None = None
     ports: tuple[PortRange, ...] = ()
     allow: bool = False
-    demands: Demands = Demands()
+    demands: Demands = NO_DEMANDS
     windows: tuple[Window, ...] = ()
     description: str = ""
 

@@ -15,7 +15,9 @@ _CLOCK = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])|24:00")
 def window(item: object) -> Window:
     """A window: {days, from, until, zone} by the week, or {from, until} as moments. Raises Refused."""
     if not isinstance(item, dict) or not item or not item.keys() <= {"days", "from", "until", "zone"}:
-        raise Refused("times", f"{item!r} is no time", "say {days: [mon], from: '08:00', until: '18:00', zone: UTC}")
+        raise Refused(
+            "times", f"{item!r} is no time", "say {days: [mon], from: '08:00', until: '18:00', zone: UTC}"
+        )
     if "days" in item or "zone" in item:
         return _weekly(item)
     start_s = moment_s(item["from"], "times") if "from" in item else float("-inf")
@@ -46,7 +48,9 @@ def _weekly(item: dict[str, object]) -> Weekly:
     try:
         ZoneInfo(zone)
     except (ValueError, OSError, KeyError):
-        raise Refused("times", f"{zone!r} is no time zone here", "use an IANA name such as Europe/Berlin") from None
+        raise Refused(
+            "times", f"{zone!r} is no time zone here", "use an IANA name such as Europe/Berlin"
+        ) from None
     start_min, end_min = _minute(item.get("from", "00:00")), _minute(item.get("until", "24:00"))
     if start_min == DAY_MIN:
         raise Refused("times", "no day begins at 24:00", "say 00:00")

@@ -24,7 +24,9 @@ def without(ranges: Iterable[PortRange], taken: Iterable[PortRange]) -> tuple[Po
     """What is left of some ports without others."""
     left = merged(ranges)
     for first, last in taken:
-        parts = ((a, b) for low, high in left for a, b in ((low, min(high, first - 1)), (max(low, last + 1), high)))
+        parts = (
+            (a, b) for low, high in left for a, b in ((low, min(high, first - 1)), (max(low, last + 1), high))
+        )
         left = tuple(part for part in parts if part[0] <= part[1])
     return left
 

@@ -1,7 +1,7 @@
 """A policy at one moment, for the hosts of one directory: what every pair of them may send each other.
 
-Hosts that the same rules are about are of one standing: what is worked out for two standings holds for all pairs of
-hosts of these, so that a thousand hosts in three groups cost nine answers.
+Hosts that the same rules are about are of one standing: what is worked out for two standings holds for all pairs
+of hosts of these, so that a thousand hosts in three groups cost nine answers.
 """
 
 from __future__ import annotations
@@ -16,7 +16,18 @@ from stitching.application import Application
 from stitching.network import Host, LinkKey, Network, reverse
 from stitching.policy import ports
 from stitching.policy.decision import Flow, Party, Verdict, means, party_of
-from stitching.policy.document import ANY, BETWEEN, NO_POLICY, WITHIN, Demands, Policy, PortRange, Rule, Selector
+from stitching.policy.document import (
+    ANY,
+    BETWEEN,
+    NO_DEMANDS,
+    NO_POLICY,
+    WITHIN,
+    Demands,
+    Policy,
+    PortRange,
+    Rule,
+    Selector,
+)
 from stitching.policy.windows import is_open
 from stitching.stitch import StitchPath, StitchRequest
 from stitching.vnet import Directory
@@ -24,7 +35,7 @@ from stitching.vnet import Directory
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Which of the rules that hold now are about a host, as sender and as receiver; by their place in the order."""
+    """Which of the rules that hold now are about a host, as sender and as receiver, by their place in order."""
 
     sends: frozenset[int]
     receives: frozenset[int]
@@ -43,7 +54,7 @@ class Pattern:
     protocol: int | None = None
     ports: tuple[PortRange, ...] = ()
     reply: bool = False
-    demands: Demands = Demands()
+    demands: Demands = NO_DEMANDS
 
     @property
     def total(self) -> bool:

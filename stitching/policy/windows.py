@@ -25,7 +25,7 @@ class Weekly:
     zone: str
 
     def around(self, time_s: float) -> Iterator[tuple[float, float]]:
-        """Those of its intervals, in seconds since the epoch, that may hold at a time or begin in the week after."""
+        """Its intervals, in seconds since the epoch, that may hold at a time or begin in the week after."""
         zone = ZoneInfo(self.zone)
         today = datetime.fromtimestamp(time_s, UTC).astimezone(zone).date()
         for ahead in range(-2, 9):

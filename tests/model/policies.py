@@ -33,7 +33,9 @@ def policies(draw: st.DrawFn, lab: Lab) -> Policy:
     group = Group("g", tuple(draw(st.lists(one, max_size=3))))
     ends = st.one_of(st.just((ANY,)), st.just((Selector(By.GROUP, ("g",)),)), one.map(lambda s: (s,)))
     dpids = frozenset(draw(st.sets(st.sampled_from(lab.network.dpids or (1,)))))
-    encrypted = frozenset(key[:2] for key in draw(st.sets(st.sampled_from(sorted(lab.network.links) or [(0,) * 4]))))
+    encrypted = frozenset(
+        key[:2] for key in draw(st.sets(st.sampled_from(sorted(lab.network.links) or [(0,) * 4])))
+    )
     rules = tuple(draw(_rule(number, ends)) for number in range(draw(st.integers(0, 6))))
     return Policy(rules, MappingProxyType({"g": group}), MappingProxyType({"eu": dpids}), encrypted)
 

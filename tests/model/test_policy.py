@@ -3,16 +3,13 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stitching import cookie
-from stitching.cookie import Kind
 from stitching.match import ETH_IPV4, ETH_IPV6, ICMPV6
 from stitching.network import Host
 from stitching.pipeline import default_rules
 from stitching.policy.decision import Flow, decide
 from stitching.policy.document import Policy
-from stitching.policy.ruling import Ruling, rule_number
+from stitching.policy.ruling import Ruling
 from stitching.routes import default_routes
-from stitching.rules import FlowRule, Table
 from tests.model.fabric import Lab, labs
 from tests.model.policies import NOW_S, flows, policies
 from tests.model_switch import Fate, ModelNetwork, Packet

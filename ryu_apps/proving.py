@@ -69,7 +69,9 @@ class Prover:
             return False
         for direction in watch.due(now_s):
             probe = StitchProbe(stitch.id, stitch.epoch, direction, now_s)
-            frame = self._prober.frame(probe, *stitch.request.directions[direction])
+            # A probe is no packet of an application: it enters behind the rules that tell those.
+            label = stitch.path.label if stitch.request.application is not None else None
+            frame = self._prober.frame(probe, *stitch.request.directions[direction], label)
             out = wire.packet_out(frame, in_port=PORT_CONTROLLER, out_ports=(_PORT_TABLE,))
             self._datapaths[ends[direction]].send(out)
         return True

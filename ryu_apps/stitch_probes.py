@@ -7,7 +7,7 @@ import hmac
 import struct
 from dataclasses import dataclass
 
-from stitching.match import ETH_PROBE
+from stitching.match import ETH_PROBE, ETH_VLAN
 
 _HEAD = struct.Struct("!6s6sH")
 _BODY = struct.Struct("!IHHQ")
@@ -30,11 +30,12 @@ class StitchProber:
 
     key: bytes
 
-    def frame(self, probe: StitchProbe, source_mac: str, target_mac: str) -> bytes:
-        """The frame of a probe, addressed like the traffic it stands for."""
+    def frame(self, probe: StitchProbe, source_mac: str, target_mac: str, label: int | None = None) -> bytes:
+        """The frame of a probe, addressed like the traffic it stands for; at the far end it loses its label."""
         body = _BODY.pack(probe.stitch_id, probe.epoch, probe.direction, round(probe.sent_s * 1e9))
         head = _HEAD.pack(_raw(target_mac), _raw(source_mac), ETH_PROBE)
-        return (head + body + self._sign(head + body)).ljust(60, b"\0")
+        frame = (head + body + self._sign(head + body)).ljust(60, b"\0")
+        return frame if label is None else frame[:12] + struct.pack("!HH", ETH_VLAN, label) + frame[12:]
 
     def read(self, frame: bytes) -> StitchProbe | None:
         """The probe in a frame, None where it is none of ours."""

@@ -16,8 +16,8 @@ from ryu_apps.events import ApplyStages, NetworkChanged, StagesApplied, SwitchRe
 from ryu_apps.stitcher import AWAY_S, REMEMBER_S, RETRY_S, Duplicate, Stitcher
 from ryu_apps.store import StoreError
 from stitching.network import Host, Link, Network
+from stitching.path_rules import stitch_rules
 from stitching.plan import NotPossible, path_at_cost
-from stitching.stages import stitch_rules
 from stitching.stitch import ENDED, State, Stitch, StitchPath, StitchRequest
 from stitching.trigger import ORIGIN
 from stitching.vnet import Member, VNet

@@ -1,7 +1,8 @@
-"""Puts rules on switches: the difference only, in order, confirmed, and taken back when a switch refuses.
+"""Puts entries on switches: the difference only, in order, confirmed, and taken back when a switch refuses.
 
-It alone writes to flow tables. For every switch it knows the rules that are there (read when the switch connects,
-then kept in step) and the rules that are wanted, by owner.
+It alone writes rules, groups and meters. For every switch it knows the entries that are there (read when it
+connects, then kept in step) and those that are wanted, by owner. One that several owners want stays until the last
+of them wants it no more.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ import itertools
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from os_ken.controller import ofp_event
 from os_ken.controller.handler import DEAD_DISPATCHER, MAIN_DISPATCHER
@@ -27,15 +28,18 @@ from ryu_apps.events import (
     SwitchReady,
     WantRules,
 )
-from stitching.cookie import is_ours
+from ryu_apps.reading import Reading
 from stitching.difference import Change, Difference, Stage, diff
-from stitching.rules import FlowRule, RuleKey, RuleSet
+from stitching.rules import PORT_IN_PORT, Entry, EntryKey, Failover, FlowRule, RuleSet
 
 FORWARDING = "forwarding"
 """The owner of the default rules. Until it has spoken for a switch, nothing on that switch is touched."""
 
 CONFIRM_S = 5.0
 """How long a switch may take to confirm a stage."""
+
+READ_S = 10.0
+"""How long a switch may take to say what it holds, before its connection is closed to start over."""
 
 OFFER_AGAIN_S = 10.0
 """When a rule that a switch refused is tried again: its table may have room by then."""
@@ -48,11 +52,15 @@ class _Switch:
     """What is known of one connected switch."""
 
     datapath: Any
-    has: dict[RuleKey, FlowRule] = field(default_factory=dict)
-    read: bool = False
+    reading: Reading | None
+    has: dict[EntryKey, Entry] = field(default_factory=dict)
     ready: bool = False
     refused_s: float | None = None
-    reading: list[Any] = field(default_factory=list)
+
+    @property
+    def read(self) -> bool:
+        """Whether it has said what it holds."""
+        return self.reading is None
 
 
 @dataclass
@@ -67,8 +75,22 @@ class _Batch:
     written: int = 0
 
     @property
-    def entries(self) -> set[tuple[int, RuleKey]]:
+    def entries(self) -> set[tuple[int, EntryKey]]:
+        """What this change touches, by switch."""
         return {(change.dpid, change.entry.key) for stage in self.request.stages for change in stage}
+
+    def puts(self, dpid: int, key: EntryKey) -> bool:
+        """Whether it puts this entry there, or has."""
+        changes = (change for stage in self.request.stages for change in stage if not change.remove)
+        return any((change.dpid, change.entry.key) == (dpid, key) for change in changes)
+
+
+class _Sent(NamedTuple):
+    """A message that its switch has not confirmed: the step it was, for whom, and what was there before."""
+
+    change: Change
+    owner: str | None
+    before: Entry | None
 
 
 @dataclass
@@ -91,7 +113,7 @@ class Installer(App):
         self._wanted: dict[str, Mapping[int, RuleSet]] = {}
         self._batches: dict[str, _Batch] = {}
         # What each message still unconfirmed was: the errors of a switch name only the message.
-        self._sent: dict[int, tuple[int, Change, str | None]] = {}
+        self._sent: dict[int, _Sent] = {}
         self._barriers: dict[int, tuple[int, list[int], str | None]] = {}
         self._added = self._removed = self._kept = self._errors = 0
 
@@ -127,33 +149,40 @@ class Installer(App):
             return
         if event.state == MAIN_DISPATCHER:
             self._forget(datapath.id)
-            self._switches[datapath.id] = _Switch(datapath)
-            datapath.send(wire.our_flows(next(self._xids)))
+            reading = Reading.of(self._xids, self._clock())
+            self._switches[datapath.id] = _Switch(datapath, reading)
+            datapath.send(reading.requests())
         elif (known := self._switches.get(datapath.id)) is not None and known.datapath is datapath:
             del self._switches[datapath.id]
             self._forget(datapath.id)
 
     def _forget(self, dpid: int) -> None:
-        self._sent = {xid: sent for xid, sent in self._sent.items() if sent[0] != dpid}
+        self._sent = {xid: sent for xid, sent in self._sent.items() if sent.change.dpid != dpid}
         self._barriers = {xid: sent for xid, sent in self._barriers.items() if sent[0] != dpid}
         for batch in list(self._batches.values()):
             if any(change.dpid == dpid for stage in batch.request.stages for change in stage):
                 self._fail(batch, f"switch {dpid:016x} disconnected")
 
-    @handles(ofp_event.EventOFPFlowStatsReply, states=(MAIN_DISPATCHER,))
-    def on_flows(self, event: Any) -> None:
+    @handles(
+        ofp_event.EventOFPFlowStatsReply,
+        ofp_event.EventOFPGroupDescStatsReply,
+        ofp_event.EventOFPMeterConfigStatsReply,
+        states=(MAIN_DISPATCHER,),
+    )
+    def on_holds(self, event: Any) -> None:
         """Take in what a switch has; once complete, send what it lacks."""
         message = event.msg
         switch = self._switches.get(message.datapath.id)
-        if switch is None or switch.datapath is not message.datapath or message.xid & 0xFF000000 != _XIDS:
+        if switch is None or switch.datapath is not message.datapath or switch.reading is None:
             return
-        switch.reading += [flow for flow in message.body if is_ours(flow.cookie)]
-        if message.flags & message.datapath.ofproto.OFPMPF_REPLY_MORE:
-            return
-        rules = [wire.read_flow(flow) for flow in switch.reading]
-        switch.has = {rule.key: rule for rule in rules if rule is not None}
-        switch.reading, switch.read = [], True
-        self._reconcile(message.datapath.id)
+        if switch.reading.take(message):
+            switch.has, switch.reading = switch.reading.entries, None
+            self._reconcile(message.datapath.id)
+
+    def _start_over(self, dpid: int, why: str) -> None:
+        """Close the connection of a switch that does not say what it holds; it comes back by itself."""
+        self.log.warning("switch=%016x %s, closing its channel", dpid, why)
+        self._switches[dpid].datapath.close()
 
     # -- what is wanted -------------------------------------------------------------------------------------
 
@@ -180,9 +209,13 @@ class Installer(App):
         if dpid not in self._wanted.get(FORWARDING, {}):
             return Difference()
         busy = {key for batch in self._batches.values() for owner_dpid, key in batch.entries if owner_dpid == dpid}
-        wants: dict[RuleKey, FlowRule] = {}
+        if busy:
+            busy.add(wire.ALIVE.key)
+        wants: dict[EntryKey, Entry] = {}
         for rules in self._wanted.values():
             wants.update(rules.get(dpid, {}))
+        if any(_watches_alive(entry) for entry in wants.values()):
+            wants[wire.ALIVE.key] = wire.ALIVE
         has = self._switches[dpid].has
         if busy:
             wants = {key: rule for key, rule in wants.items() if key not in busy}
@@ -258,32 +291,44 @@ class Installer(App):
         for change in stage:
             per_switch[change.dpid].append(change)
         for dpid, changes in per_switch.items():
-            has = self._switches[dpid].has
-            for change in changes:
-                before = has.get(change.entry.key)
+            needed = [change for change in changes if self._is_needed(change, batch.request.owner)]
+            for change in needed:
+                before = self._switches[dpid].has.get(change.entry.key)
                 undo = Change(dpid, before) if before is not None else Change(dpid, change.entry, remove=True)
                 batch.undo.append(undo)
-            batch.written += len(changes)
-            batch.waiting[dpid] = self._send(dpid, changes, batch.request.owner)
+            batch.written += len(needed)
+            batch.waiting[dpid] = self._send(dpid, needed, batch.request.owner)
+
+    def _is_needed(self, change: Change, owner: str | None) -> bool:
+        """Whether a step changes anything, and takes nothing away that another owner wants or is putting there."""
+        dpid, key = change.dpid, change.entry.key
+        if not change.remove:
+            return self._switches[dpid].has.get(key) != change.entry
+        wanted = (rules.get(dpid, {}) for other, rules in self._wanted.items() if other != owner)
+        batches = (batch for other, batch in self._batches.items() if other != owner)
+        return not any(key in rules for rules in wanted) and not any(batch.puts(dpid, key) for batch in batches)
 
     def _fail(self, batch: _Batch, reason: str) -> None:
         """Undo what was done, newest first, and say why."""
         self._batches.pop(batch.request.owner, None)
         self.log.warning("owner=%s taken_back=%d reason=%s", batch.request.owner, len(batch.undo), reason)
-        undo: dict[int, list[Change]] = defaultdict(list)
+        undo: dict[int, list[Change]] = {dpid: [] for dpid, _ in batch.entries if self._is_ready(dpid)}
         for change in reversed(batch.undo):
-            undo[change.dpid].append(change)
+            if change.dpid in undo and self._is_needed(change, None):
+                undo[change.dpid].append(change)
         for dpid, changes in undo.items():
-            if self._is_ready(dpid):
+            if changes:
                 self._send(dpid, changes, None)
-                # Another change that failed too may have seen rules of this one: what is wanted decides.
-                self._reconcile(dpid)
+            # Another change that failed too may have counted on entries of this one: what is wanted decides.
+            self._reconcile(dpid)
         self.publish(StagesApplied(batch.request.owner, batch.request.ticket, reason, 0))
 
     @handles(Tick)
     def on_deadline(self, _tick: Tick) -> None:
         """Give up on stages that a switch does not confirm; offer again what one refused a while ago."""
         for dpid, switch in self._switches.items():
+            if switch.reading is not None and self._clock() - switch.reading.asked_s > READ_S:
+                self._start_over(dpid, f"has not said what it holds within {READ_S:g} s")
             if switch.refused_s is not None and self._clock() - switch.refused_s > OFFER_AGAIN_S:
                 self._reconcile(dpid)
         for batch in list(self._batches.values()):
@@ -297,17 +342,16 @@ class Installer(App):
         """Send changes and a barrier in one write; returns the barrier's xid."""
         switch = self._switches[dpid]
         parts, xids = [], []
-        for change in changes:
+        for change in _with_alive(changes, switch.has):
+            key = change.entry.key
+            before = switch.has.get(key)
             xid = next(self._xids)
-            parts.append(wire.flow_mod(change.entry, xid, remove=change.remove))
+            parts.append(wire.change(change.entry, xid, remove=change.remove, replace=before is not None))
             xids.append(xid)
-            self._sent[xid] = (dpid, change, owner)
-            if change.remove:
-                switch.has.pop(change.entry.key, None)
-                self._removed += 1
-            else:
-                switch.has[change.entry.key] = change.entry
-                self._added += 1
+            self._sent[xid] = _Sent(change, owner, before)
+            _carry_out(switch.has, key, None if change.remove else change.entry)
+            self._removed += change.remove
+            self._added += not change.remove
         barrier_xid = next(self._xids)
         self._barriers[barrier_xid] = (dpid, xids, owner)
         parts.append(wire.barrier(barrier_xid))
@@ -340,17 +384,56 @@ class Installer(App):
         message = event.msg
         sent = self._sent.pop(message.xid, None)
         if sent is None:
+            self._on_unread(message)
             return
-        dpid, change, owner = sent
+        dpid, entry = sent.change.dpid, sent.change.entry
         self._errors += 1
         switch = self._switches.get(dpid)
-        if switch is not None and not change.remove:
+        if switch is not None:
+            _carry_out(switch.has, entry.key, sent.before)
             switch.refused_s = self._clock()
-            switch.has.pop(change.entry.key, None)
         what = message.datapath.ofproto.ofp_error_code_to_str(message.type, message.code)
-        reason = f"switch {dpid:016x} refused a rule in table {change.entry.table}: {what}"
-        self.log.warning("%s rule=%s", reason, change.entry)
-        batch = self._batches.get(owner) if owner is not None else None
-        if batch is not None:
-            batch.undo = [undo for undo in batch.undo if (undo.dpid, undo.entry.key) != (dpid, change.entry.key)]
+        reason = f"switch {dpid:016x} refused {_name(entry)}: {what}"
+        self.log.warning("%s entry=%s", reason, entry)
+        for batch in [batch for batch in self._batches.values() if (dpid, entry.key) in batch.entries]:
+            batch.undo = [undo for undo in batch.undo if (undo.dpid, undo.entry.key) != (dpid, entry.key)]
             self._fail(batch, reason)
+
+    def _on_unread(self, message: Any) -> None:
+        """A switch would not say what groups or meters it has: it has none. It has to say its rules."""
+        switch = self._switches.get(message.datapath.id)
+        if switch is None or switch.datapath is not message.datapath or switch.reading is None:
+            return
+        if switch.reading.is_asked_for_flows(message.xid):
+            self._start_over(message.datapath.id, "will not say what rules it has")
+        elif switch.reading.refuse(message.xid):
+            switch.has, switch.reading = switch.reading.entries, None
+            self._reconcile(message.datapath.id)
+
+
+def _carry_out(has: dict[EntryKey, Entry], key: EntryKey, entry: Entry | None) -> None:
+    if entry is None:
+        has.pop(key, None)
+    else:
+        has[key] = entry
+
+
+def _watches_alive(entry: Entry) -> bool:
+    return isinstance(entry, Failover) and PORT_IN_PORT in entry.ports
+
+
+def _with_alive(changes: Iterable[Change], has: RuleSet) -> Iterator[Change]:
+    """The changes, with the group in front that a group among them watches, where the switch lacks it."""
+    there = wire.ALIVE.key in has
+    for change in changes:
+        if not there and not change.remove and _watches_alive(change.entry):
+            yield Change(change.dpid, wire.ALIVE)
+            there = True
+        if change.entry != wire.ALIVE or change.remove or not there:
+            yield change
+
+
+def _name(entry: Entry) -> str:
+    if isinstance(entry, FlowRule):
+        return f"a rule in table {entry.table}"
+    return f"{entry.key[0]} {entry.key[1]}"

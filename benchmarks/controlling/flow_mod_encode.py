@@ -14,7 +14,7 @@ from benchmarks.controlling.rules import edge_rules
 from benchmarks.support.figure import Better, Figure, MeasurementFailed
 from ryu_apps import wire
 from stitching.match import Match
-from stitching.rules import FlowRule
+from stitching.rules import FlowRule, Output
 
 _RULES = 20_000
 _ROUNDS = 3
@@ -58,7 +58,7 @@ def _by_os_ken(rule: FlowRule) -> bytes:
     parser = ofproto_v1_3_parser
     instructions: list[Any] = []
     if rule.actions:
-        actions = [parser.OFPActionOutput(action.port_no, action.max_len) for action in rule.actions]
+        actions = [parser.OFPActionOutput(action.port_no, action.max_len) for action in _outputs(rule)]
         instructions.append(parser.OFPInstructionActions(ofproto_v1_3.OFPIT_APPLY_ACTIONS, actions))
     if rule.goto is not None:
         instructions.append(parser.OFPInstructionGotoTable(rule.goto))
@@ -75,6 +75,10 @@ def _by_os_ken(rule: FlowRule) -> bytes:
     message.set_xid(_XID)
     message.serialize()
     return bytes(message.buf)
+
+
+def _outputs(rule: FlowRule) -> list[Output]:
+    return [action for action in rule.actions if isinstance(action, Output)]
 
 
 def _match(match: Match) -> Any:

@@ -34,7 +34,7 @@ def ofctl_line(rule: FlowRule) -> str:
     words = [f"cookie={rule.cookie:#x}", f"table={rule.table:d}", f"priority={rule.priority}"]
     words += [f"dl_src={match.eth_src}"] if match.eth_src is not None else []
     words += [f"dl_dst={match.eth_dst}"] if match.eth_dst is not None else []
-    actions = [f"output:{action.port_no}" for action in rule.actions]
+    actions = [f"output:{action.port_no}" for action in rule.actions if isinstance(action, Output)]
     actions += [f"goto_table:{rule.goto:d}"] if rule.goto is not None else []
     return f"{','.join(words)},actions={','.join(actions)}"
 

@@ -7,24 +7,27 @@ from types import SimpleNamespace
 from typing import Any
 
 from os_ken.ofproto import ofproto_parser, ofproto_v1_3, ofproto_v1_3_parser
-from os_ken.ofproto.ofproto_protocol import ProtocolDesc
 
 from ryu_apps import wire
-from stitching.rules import FlowRule, RuleKey
+from stitching.rules import Entry, EntryKey, Failover, FlowRule, Meter
+from tests.unit.decode import decode
 
-_PROTOCOL = ProtocolDesc(version=ofproto_v1_3.OFP_VERSION)
-_FLOW_MOD, _PACKET_OUT, _MULTIPART, _BARRIER = 14, 13, 18, 20
+_PACKET_OUT, _FLOW_MOD, _GROUP_MOD, _MULTIPART, _BARRIER, _METER_MOD = 13, 14, 15, 18, 20, 29
+_MODS = (_FLOW_MOD, _GROUP_MOD, _METER_MOD)
 
 
 @dataclass
 class FakeSwitch:
-    """A connection that keeps a flow table and notes, in order, every message that was sent over it."""
+    """A connection that keeps what a switch holds and notes, in order, every message that was sent over it."""
 
     id: int
-    table: dict[RuleKey, FlowRule] = field(default_factory=dict)
+    table: dict[EntryKey, Entry] = field(default_factory=dict)
     sent: list[tuple[int, int]] = field(default_factory=list)
     packets: list[bytes] = field(default_factory=list)
     rtt_s: float | None = None
+    closed: bool = False
+    asked: dict[int, int] = field(default_factory=dict)
+    before: dict[int, tuple[EntryKey, Entry | None]] = field(default_factory=dict)
     ofproto = ofproto_v1_3
     ofproto_parser = ofproto_v1_3_parser
 
@@ -34,21 +37,47 @@ class FakeSwitch:
             _version, kind, length, xid = ofproto_parser.header(data)
             self.sent.append((kind, xid))
             message, data = data[:length], data[length:]
-            if kind == _FLOW_MOD:
+            if kind in _MODS:
                 self._apply(message)
             elif kind == _PACKET_OUT:
                 self.packets.append(message)
+            elif kind == _MULTIPART:
+                self.asked[int.from_bytes(message[8:10], "big")] = xid
         return True
 
+    def close(self) -> None:
+        """The controller has had enough of this connection."""
+        self.closed = True
+
     def _apply(self, data: bytes) -> None:
-        version, kind, length, xid = ofproto_parser.header(data)
-        flow_mod = ofproto_parser.msg(_PROTOCOL, version, kind, length, xid, bytearray(data))
-        rule = wire.read_flow(flow_mod)
-        assert rule is not None
-        if flow_mod.command == ofproto_v1_3.OFPFC_ADD:
-            self.table[rule.key] = rule
+        _version, kind, _length, xid = ofproto_parser.header(data)
+        mod = decode(data)
+        if kind == _FLOW_MOD:
+            entry: Entry | None = wire.read_flow(mod)
+            put = mod.command == ofproto_v1_3.OFPFC_ADD
         else:
-            self.table.pop(rule.key, None)
+            there = (kind, mod.group_id if kind == _GROUP_MOD else mod.meter_id) in self._numbers()
+            put = mod.command != ofproto_v1_3.OFPGC_DELETE
+            assert not put or there == (mod.command == ofproto_v1_3.OFPGC_MODIFY), "added twice, or never added"
+            entry = _read_mod(mod, put)
+        assert entry is not None
+        self.before[xid] = entry.key, self.table.get(entry.key)
+        if put:
+            self.table[entry.key] = entry
+        else:
+            self.table.pop(entry.key, None)
+
+    def _numbers(self) -> set[tuple[int, int]]:
+        groups = {(_GROUP_MOD, e.group_id) for e in self.table.values() if isinstance(e, Failover)}
+        return groups | {(_METER_MOD, e.meter_id) for e in self.table.values() if isinstance(e, Meter)}
+
+    def undo(self, xid: int) -> None:
+        """Have it that message xid was not carried out: it was refused."""
+        key, entry = self.before[xid]
+        if entry is None:
+            self.table.pop(key, None)
+        else:
+            self.table[key] = entry
 
     @property
     def flow_mods(self) -> int:
@@ -74,12 +103,38 @@ class FakeSwitch:
 
     def flows(self, *, more: bool = False) -> Any:
         """The event that answers the newest request for flows with what the table holds."""
-        body = [_as_stats(rule) for rule in self.table.values()]
+        body = [_as_stats(rule) for rule in self.table.values() if isinstance(rule, FlowRule)]
+        return self._reply(ofproto_v1_3.OFPMP_FLOW, body, more=more)
+
+    def groups(self) -> Any:
+        """The event that answers the newest request for groups."""
+        groups = [_as_stats(entry) for entry in self.table.values() if isinstance(entry, Failover)]
+        return self._reply(ofproto_v1_3.OFPMP_GROUP_DESC, groups)
+
+    def meters(self) -> Any:
+        """The event that answers the newest request for meters."""
+        meters = [_as_stats(entry) for entry in self.table.values() if isinstance(entry, Meter)]
+        return self._reply(ofproto_v1_3.OFPMP_METER_CONFIG, meters)
+
+    def holds(self) -> list[Any]:
+        """The events that say all it holds."""
+        return [self.flows(), self.groups(), self.meters()]
+
+    def _reply(self, kind: int, body: list[Any], *, more: bool = False) -> Any:
         flags = ofproto_v1_3.OFPMPF_REPLY_MORE if more else 0
-        xid = self.last(_MULTIPART)
-        return SimpleNamespace(msg=SimpleNamespace(datapath=self, xid=xid, body=body, flags=flags))
+        return SimpleNamespace(msg=SimpleNamespace(datapath=self, xid=self.asked[kind], body=body, flags=flags))
 
 
-def _as_stats(rule: FlowRule) -> Any:
-    data = wire.flow_mod(rule, 0)
-    return ofproto_parser.msg(_PROTOCOL, *ofproto_parser.header(data), bytearray(data))
+def _as_stats(entry: Entry) -> Any:
+    return decode(wire.change(entry, 0))
+
+
+def _read_mod(mod: Any, put: bool) -> Entry | None:
+    """The entry of a GroupMod or MeterMod; one that removes says the number only."""
+    if mod.cls_msg_type == _METER_MOD:
+        return wire.read_meter(mod)
+    if put:
+        return wire.read_group(mod)
+    if mod.group_id == wire.ALIVE.group_id:
+        return wire.ALIVE
+    return Failover((mod.group_id >> 16, mod.group_id & 0xFFFF))

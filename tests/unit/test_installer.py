@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from os_ken.controller.handler import DEAD_DISPATCHER, MAIN_DISPATCHER
 
+from ryu_apps import wire
 from ryu_apps.app import Event
 from ryu_apps.events import ApplyStages, StagesApplied, SwitchReady, WantRules
-from ryu_apps.installer import CONFIRM_S, FORWARDING, Installer
+from ryu_apps.installer import CONFIRM_S, FORWARDING, READ_S, Installer
 from stitching import cookie
 from stitching.cookie import Kind
 from stitching.difference import Change
 from stitching.match import Match
-from stitching.rules import FlowRule, Output, rule_set
+from stitching.rules import (
+    LEAST_METER,
+    PORT_IN_PORT,
+    Entry,
+    EntryKey,
+    Failover,
+    FlowRule,
+    Meter,
+    Output,
+    ToGroup,
+    rule_set,
+)
 from tests.unit.fake_switch import FakeSwitch
 
 FLOW_MOD, BARRIER = 14, 20
@@ -43,7 +53,7 @@ def flow(number: int, port: int = 1, kind: Kind = Kind.FORWARD) -> FlowRule:
     return FlowRule(3, 100, match, (Output(port),), cookie=cookie.pack(kind))
 
 
-def wants(*rules: FlowRule, dpids: tuple[int, ...] = (1, 2)) -> dict[int, dict[Any, FlowRule]]:
+def wants(*rules: Entry, dpids: tuple[int, ...] = (1, 2)) -> dict[int, dict[EntryKey, Entry]]:
     return {dpid: rule_set(rules) for dpid in dpids}
 
 
@@ -52,10 +62,11 @@ def installer() -> Told:
     return Told()
 
 
-def connect(installer: Told, dpid: int, *has: FlowRule) -> FakeSwitch:
+def connect(installer: Told, dpid: int, *has: Entry) -> FakeSwitch:
     switch = FakeSwitch(dpid, dict(rule_set(has)))
     installer.on_state(switch.state(MAIN_DISPATCHER))
-    installer.on_flows(switch.flows())
+    for event in switch.holds():
+        installer.on_holds(event)
     if (BARRIER, switch.sent[-1][1]) == switch.sent[-1]:
         installer.on_barrier(switch.barrier_reply())
     return switch
@@ -179,6 +190,113 @@ def test_a_rule_that_replaced_another_is_put_back(installer: Told) -> None:
     assert set(two.table.values()) == {flow(1)}
 
 
+GROUP, METER = Failover((1, 2)), Meter(LEAST_METER, 1000, 100)
+BY_GROUP = FlowRule(
+    2, 9, Match(in_port=1), (ToGroup(GROUP.group_id),), None, cookie.pack(Kind.STITCH), LEAST_METER
+)
+
+
+def test_groups_and_meters_are_there_before_the_rules_that_name_them(installer: Told) -> None:
+    installer.on_want(WantRules(FORWARDING, wants(BY_GROUP, GROUP, METER)))
+    switch = connect(installer, 1)
+    assert set(switch.table.values()) == {BY_GROUP, GROUP, METER}
+    assert [kind for kind, _ in switch.sent if kind in (14, 15, 29)] == [15, 29, 14]
+    installer.on_want(WantRules(FORWARDING, wants()))
+    assert not switch.table
+    assert [kind for kind, _ in switch.sent if kind in (14, 15, 29)][3] == 14
+
+
+def test_right_groups_and_meters_are_not_touched_and_a_wrong_meter_is_changed(installer: Told) -> None:
+    installer.on_want(WantRules(FORWARDING, wants(GROUP, METER)))
+    switch = connect(installer, 1, GROUP, Meter(LEAST_METER, 5, 5))
+    assert set(switch.table.values()) == {GROUP, METER}
+    assert [kind for kind, _ in switch.sent if kind in (14, 15, 29)] == [29]
+    assert installer.status().rules_kept == 1
+
+
+def test_a_group_that_sends_back_comes_with_the_group_it_watches_and_takes_it_along(installer: Told) -> None:
+    back = Failover((1, PORT_IN_PORT))
+    installer.on_want(WantRules(FORWARDING, wants(back)))
+    switch = connect(installer, 1)
+    assert set(switch.table.values()) == {back, wire.ALIVE}
+    installer.on_want(WantRules(FORWARDING, wants(flow(1))))
+    assert set(switch.table.values()) == {flow(1)}
+
+
+def test_what_another_owner_still_wants_is_not_taken_away(installer: Told) -> None:
+    one, _ = ready(installer)
+    for number in (1, 2):
+        request = ApplyStages(f"stitch:{number}", ((Change(1, GROUP),),), {1: rule_set([GROUP])}, number)
+        installer.on_apply(request)
+        installer.on_barrier(one.barrier_reply())
+    installer.on_apply(ApplyStages("stitch:1", ((Change(1, GROUP, remove=True),),), {}, 3))
+    installer.on_barrier(one.barrier_reply())
+    assert GROUP in one.table.values()
+    installer.on_apply(ApplyStages("stitch:2", ((Change(1, GROUP, remove=True),),), {}, 4))
+    installer.on_barrier(one.barrier_reply())
+    assert GROUP not in one.table.values()
+    assert [event.error for event in installer.ended()] == [None] * 4
+
+
+def test_an_undo_takes_nothing_away_that_another_change_counts_on(installer: Told) -> None:
+    one, two = ready(installer)
+    for number in (1, 2):
+        stages = (Change(1, GROUP),), (Change(2, flow(20 + number)),)
+        installer.on_apply(ApplyStages(f"stitch:{number}", stages, {1: rule_set([GROUP])}, number))
+        installer.on_barrier(one.barrier_reply())
+    installer.on_error(two.error(two.last(FLOW_MOD)))
+    assert GROUP in one.table.values()
+    assert [event.ticket for event in installer.ended()] == [2]
+
+
+def test_a_refusal_fails_every_change_that_counted_on_the_entry(installer: Told) -> None:
+    one, _ = ready(installer)
+    for number in (1, 2):
+        request = ApplyStages(f"stitch:{number}", ((Change(1, GROUP),),), {1: rule_set([GROUP])}, number)
+        installer.on_apply(request)
+    refused = one.last(15)
+    one.undo(refused)
+    installer.on_error(one.error(refused))
+    assert [event.ticket for event in installer.ended() if event.error] == [1, 2]
+    assert GROUP not in one.table.values()
+
+
+def test_a_switch_that_does_not_say_what_it_holds_is_disconnected(installer: Told) -> None:
+    installer.on_want(WantRules(FORWARDING, wants(flow(1))))
+    switch = FakeSwitch(1)
+    installer.on_state(switch.state(MAIN_DISPATCHER))
+    installer.on_holds(switch.flows())
+    installer.now_s = READ_S + 0.1
+    installer.on_deadline(None)  # type: ignore[arg-type]  # the tick says nothing
+    assert switch.closed
+    assert switch.flow_mods == 0
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
+def test_what_a_switch_holds_may_be_said_in_any_order_and_in_parts(
+    installer: Told, order: tuple[int, ...]
+) -> None:
+    installer.on_want(WantRules(FORWARDING, wants(flow(1), GROUP, METER)))
+    switch = FakeSwitch(1, dict(rule_set([flow(1), GROUP, METER])))
+    installer.on_state(switch.state(MAIN_DISPATCHER))
+    installer.on_holds(switch.flows(more=True))
+    for number in order:
+        installer.on_holds(switch.holds()[number])
+    assert installer.status().rules_kept == 3
+    assert [kind for kind, _ in switch.sent if kind in (14, 15, 29)] == []
+
+
+def test_a_switch_without_meters_has_none(installer: Told) -> None:
+    installer.on_want(WantRules(FORWARDING, wants(flow(1))))
+    switch = FakeSwitch(1, dict(rule_set([flow(1)])))
+    installer.on_state(switch.state(MAIN_DISPATCHER))
+    installer.on_holds(switch.flows())
+    installer.on_holds(switch.groups())
+    installer.on_error(switch.error(switch.meters().msg.xid))
+    assert installer.status().rules_kept == 1
+    assert not switch.closed
+
+
 class AnySequence(RuleBasedStateMachine):
     """Whatever happens in whatever order, a connected switch that has confirmed everything has what is wanted."""
 
@@ -186,7 +304,7 @@ class AnySequence(RuleBasedStateMachine):
         super().__init__()
         self.installer = Told()
         self.switches: dict[int, FakeSwitch] = {}
-        self.tables: dict[int, dict[Any, FlowRule]] = {1: {}, 2: {}}
+        self.tables: dict[int, dict[EntryKey, Entry]] = {1: {}, 2: {}}
         self.installer.on_want(WantRules(FORWARDING, wants(flow(1))))
 
     dpids = st.sampled_from([1, 2])
@@ -202,7 +320,8 @@ class AnySequence(RuleBasedStateMachine):
             switch = FakeSwitch(dpid, self.tables[dpid])
             self.switches[dpid] = switch
             self.installer.on_state(switch.state(MAIN_DISPATCHER))
-            self.installer.on_flows(switch.flows())
+            for event in switch.holds():
+                self.installer.on_holds(event)
 
     @rule(dpid=dpids)
     def disconnects(self, dpid: int) -> None:
@@ -225,10 +344,8 @@ class AnySequence(RuleBasedStateMachine):
         if switch is not None and switch.flow_mods and any(s == FLOW_MOD for s, _ in switch.sent[-3:]):
             xid = switch.last(FLOW_MOD)
             if xid in self.installer._sent:
-                change = self.installer._sent[xid][1]
-                if not change.remove:
-                    switch.table.pop(change.entry.key, None)
-                    self.installer.on_error(switch.error(xid))
+                switch.undo(xid)
+                self.installer.on_error(switch.error(xid))
 
     @precondition(lambda self: self.switches)
     @rule()

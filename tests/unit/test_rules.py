@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from stitching.difference import Change, diff
 from stitching.match import Match
-from stitching.rules import FlowRule, Output, RuleKey, rule_set
+from stitching.rules import Entry, EntryKey, Failover, FlowRule, Meter, Output, rule_set
 
 # A small universe, so that two drawn sets share entries, some of them with other actions.
 MATCHES = st.builds(Match, in_port=st.sampled_from([None, 1, 2]), eth_type=st.sampled_from([None, 0x0806]))
@@ -19,12 +19,14 @@ RULES = st.builds(
     goto=st.sampled_from([None, 2]),
     cookie=st.integers(0, 1),
 )
-RULE_SETS = st.lists(RULES, max_size=15).map(lambda rules: {rule.key: rule for rule in rules})
+GROUPS = st.builds(Failover, st.tuples(st.integers(1, 2), st.integers(1, 2)))
+METERS = st.builds(Meter, st.integers(0x4C00, 0x4C02), st.integers(1, 2), st.just(5))
+RULE_SETS = st.lists(RULES | GROUPS | METERS, max_size=15).map(lambda drawn: {entry.key: entry for entry in drawn})
 
 many = settings(deadline=None, max_examples=120)
 
 
-def apply(has: dict[RuleKey, FlowRule], change: Change) -> None:
+def apply(has: dict[EntryKey, Entry], change: Change) -> None:
     if change.remove:
         del has[change.entry.key]
     else:
@@ -34,7 +36,7 @@ def apply(has: dict[RuleKey, FlowRule], change: Change) -> None:
 @many
 @given(RULE_SETS, RULE_SETS)
 def test_the_changes_turn_what_a_switch_has_into_what_it_should_have(
-    has: dict[RuleKey, FlowRule], wants: dict[RuleKey, FlowRule]
+    has: dict[EntryKey, Entry], wants: dict[EntryKey, Entry]
 ) -> None:
     now = dict(has)
     for change in diff(has, wants).changes(dpid=7):
@@ -47,7 +49,7 @@ def test_the_changes_turn_what_a_switch_has_into_what_it_should_have(
 
 @many
 @given(RULE_SETS, RULE_SETS)
-def test_a_rule_that_is_right_is_not_touched(has: dict[RuleKey, FlowRule], wants: dict[RuleKey, FlowRule]) -> None:
+def test_a_rule_that_is_right_is_not_touched(has: dict[EntryKey, Entry], wants: dict[EntryKey, Entry]) -> None:
     right = {key for key in has if wants.get(key) == has[key]}
     changes = diff(has, wants).changes(dpid=7)
     assert right.isdisjoint(change.entry.key for change in changes)
@@ -57,7 +59,7 @@ def test_a_rule_that_is_right_is_not_touched(has: dict[RuleKey, FlowRule], wants
 @many
 @given(RULE_SETS, RULE_SETS)
 def test_there_is_a_difference_exactly_where_the_sets_differ(
-    has: dict[RuleKey, FlowRule], wants: dict[RuleKey, FlowRule]
+    has: dict[EntryKey, Entry], wants: dict[EntryKey, Entry]
 ) -> None:
     assert bool(diff(has, wants)) == (has != wants)
     assert not diff(has, dict(has))
@@ -65,16 +67,26 @@ def test_there_is_a_difference_exactly_where_the_sets_differ(
 
 @many
 @given(RULE_SETS, RULE_SETS)
-def test_new_rules_are_in_before_old_ones_leave(
-    has: dict[RuleKey, FlowRule], wants: dict[RuleKey, FlowRule]
-) -> None:
+def test_new_rules_are_in_before_old_ones_leave(has: dict[EntryKey, Entry], wants: dict[EntryKey, Entry]) -> None:
     removals = [change.remove for change in diff(has, wants).changes(dpid=7)]
     assert removals == sorted(removals)
 
 
 @many
+@given(RULE_SETS, RULE_SETS)
+def test_a_rule_never_names_a_group_or_meter_that_is_not_there(
+    has: dict[EntryKey, Entry], wants: dict[EntryKey, Entry]
+) -> None:
+    changes = diff(has, wants).changes(dpid=7)
+    put = [isinstance(change.entry, FlowRule) for change in changes if not change.remove]
+    gone = [isinstance(change.entry, FlowRule) for change in changes if change.remove]
+    assert put == sorted(put)
+    assert gone == sorted(gone, reverse=True)
+
+
+@many
 @given(RULE_SETS)
-def test_a_rule_set_holds_every_rule_under_its_key(rules: dict[RuleKey, FlowRule]) -> None:
+def test_a_rule_set_holds_every_rule_under_its_key(rules: dict[EntryKey, Entry]) -> None:
     assert rule_set([*rules.values(), *rules.values()]) == rules
 
 

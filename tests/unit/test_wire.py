@@ -1,75 +1,71 @@
-"""Our bytes against os-ken's decoder, and what a switch reports back into the rule it came from."""
+"""Our bytes against os-ken's decoder, and what a switch reports back into the entry it came from."""
 
+from dataclasses import replace
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from os_ken.ofproto import ofproto_parser, ofproto_v1_3, ofproto_v1_3_parser
-from os_ken.ofproto.ofproto_protocol import ProtocolDesc
+from os_ken.ofproto import ofproto_v1_3, ofproto_v1_3_parser
 
 from ryu_apps import wire
 from stitching import cookie
 from stitching.cookie import Kind
-from stitching.match import MULTICAST, Match
-from stitching.rules import PORT_CONTROLLER, FlowRule, Output
-
-SWITCH = ProtocolDesc(version=ofproto_v1_3.OFP_VERSION)
-
-macs = st.binary(min_size=6, max_size=6).map(lambda raw: raw.hex(":"))
-ports = st.integers(1, 0xFFFFFF00)
-
-
-@st.composite
-def matches(draw: st.DrawFn) -> Match:
-    """Every combination of fields a rule of ours may use, prerequisites kept."""
-    kind = draw(st.sampled_from(["plain", "arp", "solicitation", "group"]))
-    in_port = draw(st.none() | ports)
-    source = draw(st.none() | macs)
-    if kind == "group":
-        return Match(in_port=in_port, eth_src=source, eth_dst=MULTICAST, eth_dst_mask=MULTICAST)
-    target = draw(st.none() | macs)
-    if kind == "solicitation":
-        return Match(in_port, source, target, eth_type=0x86DD, ip_proto=58, icmpv6_type=135)
-    return Match(in_port, source, target, eth_type=0x0806 if kind == "arp" else None)
-
-
-rules = st.builds(
+from stitching.match import ETH_ARP, ETH_IPV4, ETH_IPV6, ICMP, TCP, L3Match, Match
+from stitching.rules import (
+    LEAST_METER,
+    PORT_CONTROLLER,
+    PORT_IN_PORT,
+    Entry,
+    Failover,
     FlowRule,
-    table=st.integers(0, 3),
-    priority=st.integers(0, 0xFFFF),
-    match=matches(),
-    actions=st.lists(st.builds(Output, ports), max_size=4).map(tuple)
-    | st.just((Output(PORT_CONTROLLER, 0xFFFF),)),
-    goto=st.none() | st.integers(1, 3),
-    cookie=st.builds(
-        cookie.pack,
-        st.sampled_from(Kind),
-        epoch=st.integers(0, 0xFFFF),
-        stitch=st.integers(0, 0xFFFFFFFF),
-    ),
+    Meter,
+    Output,
+    PushLabel,
 )
+from tests.unit.decode import SWITCH, decode
+from tests.unit.entries import failovers, meters, ports, rules
+
+any_rule = rules(groups=(Failover((1, 2)).group_id,), meters=(LEAST_METER, LEAST_METER + 1))
+entries: st.SearchStrategy[Entry] = any_rule | failovers | meters | st.just(wire.ALIVE)
 
 
-def decode(data: bytes):  # type: ignore[no-untyped-def]  # noqa: ANN201  # os-ken ships no types
-    version, kind, length, xid = ofproto_parser.header(data)
-    assert length == len(data)
-    return ofproto_parser.msg(SWITCH, version, kind, length, xid, bytearray(data))
+def read(message: Any) -> Entry | None:
+    """The entry that a message would put there, read as if a switch reported it."""
+    if message.cls_msg_type == ofproto_v1_3.OFPT_FLOW_MOD:
+        return wire.read_flow(message)
+    return (
+        wire.read_group(message)
+        if message.cls_msg_type == ofproto_v1_3.OFPT_GROUP_MOD
+        else wire.read_meter(message)
+    )
 
 
-@given(rules, st.integers(0, 0xFFFFFFFF))
-def test_a_rule_is_the_flow_mod_that_os_ken_reads(rule: FlowRule, xid: int) -> None:
-    message = decode(wire.flow_mod(rule, xid))
-    assert isinstance(message, ofproto_v1_3_parser.OFPFlowMod)
-    assert message.xid == xid
-    assert message.command == ofproto_v1_3.OFPFC_ADD
+@given(entries, st.integers(0, 0xFFFFFFFF))
+def test_an_entry_is_the_message_that_os_ken_reads(entry: Entry, xid: int) -> None:
+    message = decode(wire.change(entry, xid))
+    assert (message.xid, message.command) == (xid, ofproto_v1_3.OFPFC_ADD)
+    assert read(message) == entry
+
+
+@given(entries, st.booleans(), st.booleans())
+def test_an_entry_is_encoded_as_os_ken_would(entry: Entry, remove: bool, replaced: bool) -> None:
+    ours = wire.change(entry, 7, remove=remove, replace=replaced)
+    theirs = decode(ours)
+    theirs.serialize()
+    assert bytes(theirs.buf) == ours
+
+
+@given(any_rule)
+def test_a_rule_stays_until_it_is_taken_out(rule: FlowRule) -> None:
+    message = decode(wire.flow_mod(rule, 1))
     assert (message.idle_timeout, message.hard_timeout, message.flags) == (0, 0, 0)
     assert message.buffer_id == ofproto_v1_3.OFP_NO_BUFFER
-    assert wire.read_flow(message) == rule
 
 
-@given(rules)
+@given(any_rule)
 def test_a_removal_is_strict_and_only_touches_our_own(rule: FlowRule) -> None:
-    message = decode(wire.flow_mod(rule, 1, remove=True))
+    message = decode(wire.flow_mod(replace(rule, cookie=0), 1, remove=True))
     assert message.command == ofproto_v1_3.OFPFC_DELETE_STRICT
     assert message.cookie_mask == cookie.OWNER_MASK
     assert message.cookie & cookie.OWNER_MASK == cookie.OURS
@@ -78,27 +74,144 @@ def test_a_removal_is_strict_and_only_touches_our_own(rule: FlowRule) -> None:
     assert not message.instructions
 
 
-@given(rules)
-def test_a_rule_is_encoded_as_os_ken_would(rule: FlowRule) -> None:
-    theirs = decode(wire.flow_mod(rule, 7))
-    theirs.serialize()
-    assert bytes(theirs.buf) == wire.flow_mod(rule, 7)
+@given(failovers)
+def test_every_bucket_of_a_group_watches_something(group: Failover) -> None:
+    message = decode(wire.group_mod(group, 1))
+    assert message.type == ofproto_v1_3.OFPGT_FF
+    for bucket, port_no in zip(message.buckets, group.ports, strict=True):
+        (action,) = bucket.actions
+        assert action.port == port_no
+        if port_no == PORT_IN_PORT:
+            assert bucket.watch_group == wire.ALIVE.group_id
+        else:
+            assert (bucket.watch_port, bucket.watch_group) == (port_no, ofproto_v1_3.OFPG_ANY)
+
+
+@given(failovers | meters)
+def test_a_group_or_meter_is_removed_by_its_number(entry: Failover | Meter) -> None:
+    message = decode(wire.change(entry, 1, remove=True))
+    if isinstance(entry, Meter):
+        assert (message.command, message.meter_id) == (ofproto_v1_3.OFPMC_DELETE, entry.meter_id)
+    else:
+        assert (message.command, message.group_id) == (ofproto_v1_3.OFPGC_DELETE, entry.group_id)
+
+
+def test_a_meter_that_is_there_is_changed() -> None:
+    message = decode(wire.meter_mod(Meter(LEAST_METER, 10, 5), 1, replace=True))
+    assert message.command == ofproto_v1_3.OFPMC_MODIFY
+    assert message.flags == ofproto_v1_3.OFPMF_KBPS | ofproto_v1_3.OFPMF_BURST
+
+
+@given(failovers, st.data())
+def test_a_group_that_is_not_what_its_number_says_is_somebody_elses(group: Failover, data: st.DataObject) -> None:
+    message = decode(wire.group_mod(group, 1))
+    what = data.draw(st.sampled_from(["type", "port", "watch", "bucket", "action"]))
+    if what == "type":
+        message.type = ofproto_v1_3.OFPGT_SELECT
+    elif what == "port":
+        message.buckets[0].actions[0].port = group.ports[0] ^ 1
+    elif what == "watch":
+        message.buckets[1].watch_port = 0x7FFF0000
+    elif what == "bucket":
+        message.buckets.pop()
+    else:
+        message.buckets[0].actions.append(ofproto_v1_3_parser.OFPActionPopVlan())
+    assert wire.read_group(message) is None
+
+
+@given(st.integers(1, LEAST_METER - 1))
+def test_a_meter_with_a_small_number_is_somebody_elses(number: int) -> None:
+    assert wire.read_meter(decode(wire.meter_mod(Meter(number, 10, 5), 1))) is None
+
+
+def test_a_meter_of_ours_that_does_something_else_equals_none() -> None:
+    meter = Meter(LEAST_METER, 10, 5)
+    message = decode(wire.meter_mod(meter, 1))
+    message.flags = ofproto_v1_3.OFPMF_PKTPS
+    altered = wire.read_meter(message)
+    assert altered is not None
+    assert altered.key == meter.key
+    assert altered != meter
 
 
 def test_what_our_rules_cannot_say_equals_none_of_them() -> None:
-    rule = FlowRule(0, 1, Match(eth_type=0x0806), (Output(1),), cookie=cookie.pack(Kind.BASE))
-    message = decode(wire.flow_mod(rule, 1))
-    message.idle_timeout = 10
-    altered = wire.read_flow(message)
-    assert altered is not None
-    assert altered.key == rule.key
-    assert altered != rule
+    rule = FlowRule(0, 1, Match(eth_type=ETH_ARP), (Output(1),), cookie=cookie.pack(Kind.BASE))
+    for change in ({"idle_timeout": 10}, {"hard_timeout": 1}, {"flags": ofproto_v1_3.OFPFF_SEND_FLOW_REM}):
+        message = decode(wire.flow_mod(rule, 1))
+        vars(message).update(change)
+        altered = wire.read_flow(message)
+        assert altered is not None
+        assert altered.key == rule.key
+        assert altered != rule
 
 
-def test_a_match_our_rules_cannot_say_is_not_read_as_one() -> None:
-    match = ofproto_v1_3_parser.OFPMatch(vlan_vid=0x1005)
+@pytest.mark.parametrize(
+    "actions",
+    [
+        [ofproto_v1_3_parser.OFPActionPushVlan(0x88A8), ofproto_v1_3_parser.OFPActionSetField(vlan_vid=0x1005)],
+        [ofproto_v1_3_parser.OFPActionPushVlan(0x8100)],
+        [ofproto_v1_3_parser.OFPActionSetField(vlan_vid=0x1005)],
+        [ofproto_v1_3_parser.OFPActionSetField(eth_dst="02:00:00:00:00:01")],
+        [ofproto_v1_3_parser.OFPActionDecNwTtl()],
+    ],
+)
+def test_actions_our_rules_cannot_say_equal_none_of_theirs(actions: list[Any]) -> None:
+    apply = ofproto_v1_3_parser.OFPInstructionActions(ofproto_v1_3.OFPIT_APPLY_ACTIONS, actions)
+    flow = ofproto_v1_3_parser.OFPFlowMod(SWITCH, cookie=cookie.OURS, instructions=[apply])
+    rule = wire.read_flow(flow)
+    assert rule is not None
+    assert rule.cookie == 0
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"vlan_pcp": 3, "vlan_vid": 0x1005},
+        {"metadata": 1},
+        {"eth_src": ("02:00:00:00:00:00", "ff:00:00:00:00:00")},
+        {"eth_type": ETH_IPV4, "ipv4_src": ("10.0.0.1", "255.0.0.255")},
+    ],
+)
+def test_a_match_our_rules_cannot_say_is_not_read_as_one(fields: dict[str, Any]) -> None:
+    match = ofproto_v1_3_parser.OFPMatch(**fields)
     flow = ofproto_v1_3_parser.OFPFlowMod(SWITCH, cookie=cookie.OURS, match=match, instructions=[])
     assert wire.read_flow(flow) is None
+
+
+@pytest.mark.parametrize(
+    ("match", "said"),
+    [
+        (Match(eth_src="02:00:00:00:00:0A"), "lower case"),
+        (Match(eth_type=ETH_IPV4, l3=L3Match(ip_dst="10.0.0.1/8")), "has host bits set"),
+        (Match(eth_type=ETH_IPV4, l3=L3Match(ip_dst="10.0.0.1/32")), "without a prefix length"),
+        (Match(eth_type=ETH_IPV4, l3=L3Match(ip_dst="0.0.0.0/0")), "all as None"),
+        (Match(eth_type=ETH_IPV6, l3=L3Match(ip_dst="10.0.0.1")), "other IP version"),
+        (Match(eth_type=ETH_IPV6, l3=L3Match(ip_dst="2001:DB8::1")), "to be told as"),
+        (Match(l3=L3Match(ip_dst="10.0.0.1")), "ip_dst needs another eth_type"),
+        (Match(eth_type=ETH_IPV4, l3=L3Match(ip_proto=ICMP, dst_port=1)), "dst_port needs another"),
+        (Match(eth_type=ETH_IPV4, l3=L3Match()), "told as None"),
+        (Match(eth_type=ETH_IPV4, l3=L3Match(ip_proto=TCP, dst_port_mask=1)), "without dst_port"),
+        (Match(eth_type=ETH_IPV4, l3=L3Match(ip_proto=TCP, dst_port=3, dst_port_mask=1)), "outside its mask"),
+        (Match(eth_type=ETH_IPV4, l3=L3Match(ip_proto=TCP, dst_port=3, dst_port_mask=0xFFFF)), "leave it out"),
+        (Match(vlan_vid=0x1005, vlan_mask=0x1FFF), "leave it out"),
+        (Match(in_port=-1), "does not fit"),
+    ],
+)
+def test_a_match_that_would_come_back_in_other_words_is_refused_with_the_remedy(match: Match, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        wire.flow_mod(FlowRule(0, 1, match), 1)
+
+
+def test_a_meter_without_a_burst_is_refused() -> None:
+    with pytest.raises(ValueError, match="a burst above 0"):
+        wire.meter_mod(Meter(LEAST_METER, 10, 0), 1)
+
+
+def test_a_label_is_a_tag_and_its_number() -> None:
+    message = decode(wire.flow_mod(FlowRule(0, 1, Match(), (PushLabel(0x1005),)), 1))
+    push, number = message.instructions[0].actions
+    assert push.ethertype == 0x8100
+    assert (number.key, number.value) == ("vlan_vid", 0x1005)
 
 
 @given(st.binary(min_size=1, max_size=200), st.lists(ports, min_size=1, max_size=4))
@@ -111,10 +224,12 @@ def test_a_packet_out_is_encoded_as_os_ken_would(data: bytes, out_ports: list[in
 
 
 def test_requests_are_encoded_as_os_ken_would() -> None:
-    barrier = ofproto_v1_3_parser.OFPBarrierRequest(SWITCH)
-    flows = ofproto_v1_3_parser.OFPFlowStatsRequest(SWITCH, cookie=cookie.OURS, cookie_mask=cookie.OWNER_MASK)
-    assert encoded(barrier, 9) == wire.barrier(9)
+    parser = ofproto_v1_3_parser
+    assert encoded(parser.OFPBarrierRequest(SWITCH), 9) == wire.barrier(9)
+    flows = parser.OFPFlowStatsRequest(SWITCH, cookie=cookie.OURS, cookie_mask=cookie.OWNER_MASK)
     assert encoded(flows, 9) == wire.our_flows(9)
+    assert encoded(parser.OFPGroupDescStatsRequest(SWITCH), 9) == wire.groups(9)
+    assert encoded(parser.OFPMeterConfigStatsRequest(SWITCH), 9) == wire.meters(9)
 
 
 def encoded(message: Any, xid: int) -> bytes:

@@ -1,0 +1,27 @@
+"""What a switch holds to OpenFlow 1.3 bytes and back: flow rules, groups and meters.
+
+os-ken's encoder makes some 13,000 FlowMods a second and would be the limit of the installer; these few structs
+make many times as many. The tests hold every byte against os-ken's decoder.
+"""
+
+from ryu_apps.wire.entries import change
+from ryu_apps.wire.flows import flow_mod, read_flow
+from ryu_apps.wire.groups import ALIVE, group_mod, read_group
+from ryu_apps.wire.meters import meter_mod, read_meter
+from ryu_apps.wire.requests import barrier, groups, meters, our_flows, packet_out
+
+__all__ = [
+    "ALIVE",
+    "barrier",
+    "change",
+    "flow_mod",
+    "group_mod",
+    "groups",
+    "meter_mod",
+    "meters",
+    "our_flows",
+    "packet_out",
+    "read_flow",
+    "read_group",
+    "read_meter",
+]

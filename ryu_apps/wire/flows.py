@@ -1,0 +1,161 @@
+"""Flow rules to FlowMods, and flow entries that a switch reported back to rules."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import Any
+
+from ryu_apps.wire.fields import encode_match, read_match
+from stitching.cookie import OURS, OWNER_MASK
+from stitching.match import ETH_VLAN
+from stitching.rules import (
+    PORT_CONTROLLER,
+    Action,
+    FlowRule,
+    Output,
+    PopLabel,
+    PushLabel,
+    SetDscp,
+    SetQueue,
+    ToGroup,
+)
+
+_VERSION, _FLOW_MOD = 4, 14
+_ADD, _DELETE_STRICT = 0, 4
+_NO_BUFFER = _ANY = 0xFFFFFFFF
+_GOTO, _APPLY, _METER = 1, 4, 6
+_OUTPUT, _PUSH_VLAN, _POP_VLAN, _SET_QUEUE, _GROUP, _SET_FIELD = 0, 17, 18, 21, 22, 25
+_OXM_VLAN_VID, _OXM_IP_DSCP = 0x80000C02, 0x80001001
+
+_HEAD = struct.Struct("!BBHIQQBBHHHIIIHxx")
+_OUT = struct.Struct("!HHIHxxxxxx")
+_NUMBER = struct.Struct("!HHI")
+_PUSH = struct.Struct("!HHHxx")
+_BARE = struct.Struct("!HHxxxx")
+_SET_VLAN = struct.Struct("!HHIHxxxxxx")
+_SET_ONE_BYTE = struct.Struct("!HHIBxxxxxxx")
+
+
+def flow_mod(rule: FlowRule, xid: int, *, remove: bool = False) -> bytes:
+    """The message that adds a rule, or removes it strictly and only where it is ours.
+
+    Raises ValueError naming the field that cannot be said.
+    """
+    body = _match(rule.match)
+    if not remove:
+        body += _instructions(rule.actions, rule.goto, rule.meter)
+    head = _HEAD.pack(
+        _VERSION,
+        _FLOW_MOD,
+        _HEAD.size + len(body),
+        xid,
+        # What is removed may do something we cannot say, which reads as a rule without a cookie.
+        OURS if remove else rule.cookie,
+        OWNER_MASK if remove else 0,
+        rule.table,
+        _DELETE_STRICT if remove else _ADD,
+        0,
+        0,
+        rule.priority,
+        _NO_BUFFER,
+        _ANY,
+        _ANY,
+        0,
+    )
+    return head + body
+
+
+def output(port_no: int, max_len: int = 0) -> bytes:
+    """The action that sends a packet out of a port."""
+    return _OUT.pack(_OUTPUT, 16, port_no, max_len)
+
+
+_match = lru_cache(maxsize=1 << 15)(encode_match)
+
+
+@lru_cache(maxsize=1 << 12)
+def _instructions(actions: tuple[Action, ...], goto: int | None, meter: int | None) -> bytes:
+    encoded = b""
+    if meter is not None:
+        encoded += _NUMBER.pack(_METER, 8, meter)
+    if actions:
+        listed = b"".join(_encode_action(action) for action in actions)
+        encoded += struct.pack("!HHxxxx", _APPLY, 8 + len(listed)) + listed
+    if goto is not None:
+        encoded += struct.pack("!HHBxxx", _GOTO, 8, goto)
+    return encoded
+
+
+def _encode_action(action: Action) -> bytes:
+    match action:
+        case Output(port_no, max_len):
+            return output(port_no, max_len)
+        case ToGroup(group_id):
+            return _NUMBER.pack(_GROUP, 8, group_id)
+        case PushLabel(vlan_vid):
+            return _PUSH.pack(_PUSH_VLAN, 8, ETH_VLAN) + _SET_VLAN.pack(_SET_FIELD, 16, _OXM_VLAN_VID, vlan_vid)
+        case PopLabel():
+            return _BARE.pack(_POP_VLAN, 8)
+        case SetQueue(queue_id):
+            return _NUMBER.pack(_SET_QUEUE, 8, queue_id)
+        case SetDscp(dscp):
+            return _SET_ONE_BYTE.pack(_SET_FIELD, 16, _OXM_IP_DSCP, dscp)
+
+
+def read_flow(stats: Any) -> FlowRule | None:
+    """A flow entry that a switch reported (os-ken's OFPFlowStats) as a rule.
+
+    An entry that does more than our rules can say comes back with cookie 0, so it equals none of them. None where
+    its match cannot be said at all: it is none of ours, whatever its cookie.
+    """
+    match = read_match(stats.match)
+    if match is None:
+        return None
+    actions: list[Action | None] = []
+    goto: int | None = None
+    meter: int | None = None
+    plain = not stats.idle_timeout and not stats.hard_timeout and not stats.flags
+    for instruction in stats.instructions:
+        if instruction.type == _GOTO:
+            goto = instruction.table_id
+        elif instruction.type == _METER:
+            meter = instruction.meter_id
+        elif instruction.type == _APPLY:
+            actions += _read_actions(instruction.actions)
+        else:
+            plain = False
+    said = tuple(action for action in actions if action is not None)
+    cookie = stats.cookie if plain and len(said) == len(actions) else 0
+    return FlowRule(stats.table_id, stats.priority, match, said, goto, cookie, meter)
+
+
+def _read_actions(listed: Sequence[Any]) -> Iterator[Action | None]:
+    """The actions of a list; None for what ours cannot say."""
+    actions = iter(listed)
+    for action in actions:
+        if action.type == _PUSH_VLAN and action.ethertype == ETH_VLAN:
+            yield _read_label(next(actions, None))
+        else:
+            yield _read_action(action)
+
+
+def _read_label(action: Any) -> Action | None:
+    named = action is not None and action.type == _SET_FIELD and action.key == "vlan_vid"
+    return PushLabel(action.value) if named else None
+
+
+def _read_action(action: Any) -> Action | None:
+    if action.type == _OUTPUT:
+        # A length only means something towards the controller; switches report what they like for other ports.
+        return Output(action.port, action.max_len if action.port == PORT_CONTROLLER else 0)
+    if action.type == _GROUP:
+        return ToGroup(action.group_id)
+    if action.type == _POP_VLAN:
+        return PopLabel()
+    if action.type == _SET_QUEUE:
+        return SetQueue(action.queue_id)
+    if action.type == _SET_FIELD and action.key == "ip_dscp":
+        return SetDscp(action.value)
+    return None

@@ -23,6 +23,7 @@ from ryu_apps.events import (
     DeleteStitch,
     NetworkChanged,
     OutlookReady,
+    PolicyChanged,
     RatesMeasured,
     StagesApplied,
     StitchesChanged,
@@ -41,6 +42,9 @@ from stitching.labels import free_label, paths_of
 from stitching.network import LinkKey, Network
 from stitching.path_rules import stitch_rules
 from stitching.plan import NotPossible, Situation, links_to_reserve, plan_path
+from stitching.policy.changes import forbidden
+from stitching.policy.document import NO_POLICY, Policy
+from stitching.policy.ruling import Ruling
 from stitching.routes import CARRYING, default_routes
 from stitching.stages import NOTHING, Fleet, drain_s, stages, union
 from stitching.stitch import ENDED, State, Stitch, StitchPath, StitchRequest
@@ -94,6 +98,8 @@ class Stitcher(App):
         self._monotonic = monotonic
         self._network = Network()
         self._directory = Directory.of(())
+        self._policy: tuple[Policy, float] = (NO_POLICY, 0.0)
+        self._ruling = Ruling()
         self._admission = Admission()
         self._stitches = StitchBook(store, self.log, self._announce)
         self._removals: dict[int, _Removal] = {}
@@ -188,15 +194,23 @@ class Stitcher(App):
     def on_vnets(self, event: VnetsChanged) -> None:
         """Take away what no longer joins hosts of one virtual network."""
         self._directory = Directory.of(event.vnets)
+        self._rule_anew()
+
+    @handles(PolicyChanged)
+    def on_policy(self, event: PolicyChanged) -> None:
+        """Take away what the policy forbids now."""
+        self._policy = event.policy, event.time_s
+        self._rule_anew()
+
+    def _rule_anew(self) -> None:
+        policy, time_s = self._policy
+        self._ruling = Ruling(policy, self._directory, time_s)
         self._part()
 
     def _part(self) -> None:
         """A host may also have gone to another virtual network by its address."""
-        for stitch in self._stitches:
-            hosts = [self._network.hosts.get(mac) for mac in stitch.request.directions[0]]
-            vnets = {self._directory.vnet_of(host) for host in hosts if host is not None}
-            if len(vnets) > 1 and stitch.state not in (*ENDED, State.TERMINATING):
-                self._terminate(stitch, "its hosts are no longer in one virtual network")
+        for number, reason in list(forbidden(self._ruling, self._network, self._stitches)):
+            self._terminate(self._stitches[number], reason)
 
     @handles(RatesMeasured)
     def on_rates(self, event: RatesMeasured) -> None:
@@ -291,7 +305,7 @@ class Stitcher(App):
         links = {key: link for key, link in self._network.links.items() if ready((key[0], key[2]))}
         network = self._network if len(links) == len(self._network.links) else replace(self._network, links=links)
         loads = {key: self._port_mbps.get(link.source, 0.0) for key, link in links.items()}
-        return Situation(network, self._directory, self._admission.resources, loads)
+        return Situation(network, self._directory, self._admission.resources, loads, self._ruling)
 
     # -- establish ------------------------------------------------------------------------------------------
 
@@ -536,7 +550,7 @@ class Stitcher(App):
             link_forecast=outlook.links,
             pairs=outlook.pairs,
             demand_forecast=outlook.demands,
-            routes=default_routes(self._network, self._directory),
+            routes=default_routes(self._network, self._directory, self._ruling),
             stitches=active,
             situation=self._situation(),
         )

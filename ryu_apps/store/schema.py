@@ -22,7 +22,7 @@ from sqlalchemy import (
 from ryu_apps.store.engine import Database
 from ryu_apps.store.errors import StoreError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 metadata = MetaData()
 
@@ -73,6 +73,15 @@ stitches = Table(
     Column("changed_s", Double, nullable=False),
     Column("body", Text, nullable=False),
 )
+
+policies = Table(
+    "policies",
+    metadata,
+    Column("version", BigInteger, primary_key=True, autoincrement=False),
+    Column("created_s", Double, nullable=False),
+    Column("document", Text, nullable=False),
+)
+"""Since schema 2."""
 
 # What was measured: see samples.py for how it is laid out.
 
@@ -130,6 +139,17 @@ def prepare(database: Database) -> None:
             connection.execute(meta.insert().values(name="schema_version", value=SCHEMA_VERSION))
             return
         _check(connection, names, database.where)
+        _extend(connection)
+
+
+_ADDED = {policies.name: 2}
+"""Tables that came after schema 1, and with which schema."""
+
+
+def _extend(connection: Connection) -> None:
+    """Bring an older file up to date: only tables were added since."""
+    metadata.create_all(connection)
+    connection.execute(meta.update().where(meta.c.name == "schema_version").values(value=SCHEMA_VERSION))
 
 
 def _check(connection: Connection, names: set[str], where: str) -> None:
@@ -144,7 +164,8 @@ def _check(connection: Connection, names: set[str], where: str) -> None:
             f"{where} was written by a newer Lockstitch (schema {version}, this one knows {SCHEMA_VERSION}); "
             f"install that version again, or {another}"
         )
-    missing = metadata.tables.keys() - names
-    if version < SCHEMA_VERSION or missing:
-        what = f"schema {version}" if version < SCHEMA_VERSION else f"the table {min(missing)!r} is missing"
+    known = {name for name in metadata.tables if _ADDED.get(name, 1) <= version}
+    missing = known - names
+    if version < 1 or missing:
+        what = f"schema {version}" if version < 1 else f"the table {min(missing)!r} is missing"
         raise StoreError(f"{where} cannot be read by this Lockstitch ({what}); {another}")

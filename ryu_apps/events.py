@@ -17,6 +17,7 @@ from stitching.policy.decision import Flow
 from stitching.policy.document import Policy
 from stitching.policy.explaining import Explanation
 from stitching.policy.faults import Fault
+from stitching.policy.version import PolicyVersion
 from stitching.rules import RuleSet
 from stitching.stitch import Stitch, StitchPath, StitchRequest
 from stitching.vnet import VNet
@@ -91,17 +92,8 @@ class PolicyChanged(Event):
 
 
 @dataclass(frozen=True)
-class PolicyVersion:
-    """A version of the policy as it was given, in JSON; created_s is in seconds since the epoch."""
-
-    version: int
-    created_s: float
-    document: str = "{}"
-
-
-@dataclass(frozen=True)
 class PolicyOutcome:
-    """What a policy changes, what it is warned of, and how many cases it passed; version None: nothing was done."""
+    """What a policy changes, what it is warned of, how many cases it passed; version None: nothing was done."""
 
     changes: Changes
     warnings: tuple[Fault, ...]

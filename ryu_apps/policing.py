@@ -18,12 +18,12 @@ from ryu_apps.events import (
     PolicyChanged,
     PolicyOutcome,
     PolicyRequest,
-    PolicyVersion,
     PolicyVersionsRequest,
     PutPolicy,
     StitchesChanged,
     VnetsChanged,
 )
+from ryu_apps.store import StoreError
 from stitching.network import Host, LinkKey, Network
 from stitching.pipeline import default_rules, next_links, walk
 from stitching.policy.changes import MOST_RULES, changes, rule_counts, too_many
@@ -34,6 +34,7 @@ from stitching.policy.explaining import Explanation, explain
 from stitching.policy.faults import PolicyError
 from stitching.policy.reading import read_policy
 from stitching.policy.ruling import Ruling
+from stitching.policy.version import PolicyVersion
 from stitching.stitch import Stitch
 from stitching.vnet import Directory
 
@@ -85,8 +86,7 @@ class Policing(App):
         self._network = Network()
         self._directory = Directory.of(())
         self._stitches: tuple[Stitch, ...] = ()
-        newest = store.policy()
-        self._policy = NO_POLICY if newest is None else read_policy(json.loads(newest.document))
+        self._policy = _stored(store)
         self._judged_s = clock()
         self._next_s = next_change(self._policy, self._judged_s)
 
@@ -191,3 +191,17 @@ class Policing(App):
 
     def _way(self, source: Host, target: Host) -> tuple[LinkKey, ...] | None:
         return walk(source.dpid, target.dpid, next_links(self._network, target.dpid))
+
+
+def _stored(store: PolicyStore) -> Policy:
+    """The newest policy. Raises StoreError: without it everything it denies would be let through."""
+    newest = store.policy()
+    if newest is None:
+        return NO_POLICY
+    try:
+        return read_policy(json.loads(newest.document))
+    except ValueError as error:
+        raise StoreError(
+            f"version {newest.version} of the policy in the store cannot be read ({error}); install the "
+            "Lockstitch that wrote it again"
+        ) from error

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 import typer
@@ -49,6 +50,8 @@ Bandwidth = Annotated[float, typer.Option("--bandwidth", help="Mbit/s each way."
 MaxLatency = Annotated[float | None, typer.Option("--max-latency", help="Milliseconds one way.")]
 End = Annotated[str, typer.Argument(help="Host name, IP address or MAC.")]
 
+Guard = Literal["strict", "declared", "mac", "off"]
+
 LOCAL = "http://127.0.0.1:8080"
 
 
@@ -56,28 +59,28 @@ LOCAL = "http://127.0.0.1:8080"
 def topology(state: State, url: Url = LOCAL, as_json: AsJson = False) -> None:
     """Show switches, links and hosts."""
     answer = call(url, state, "GET", "/topology")
-    _show(answer, as_json, *tables.topology(answer))
+    show(answer, as_json, *tables.topology(answer))
 
 
 @commands.command()
 def hosts(state: State, url: Url = LOCAL, as_json: AsJson = False) -> None:
     """Show the hosts and where they are."""
     answer = call(url, state, "GET", "/hosts")
-    _show(answer, as_json, tables.hosts(answer))
+    show(answer, as_json, tables.hosts(answer))
 
 
 @commands.command()
 def health(state: State, url: Url = LOCAL, as_json: AsJson = False) -> None:
     """Show how the controller is doing."""
     answer = call(url, state, "GET", "/health")
-    _show(answer, as_json, tables.health(answer))
+    show(answer, as_json, tables.health(answer))
 
 
 @links.command("list")
 def list_links(state: State, url: Url = LOCAL, as_json: AsJson = False) -> None:
     """Show the links: latency, capacity, load."""
     answer = call(url, state, "GET", "/topology")["links"]
-    _show(answer, as_json, tables.links(answer))
+    show(answer, as_json, tables.links(answer))
 
 
 @links.command("capacity")
@@ -94,7 +97,7 @@ def set_capacities(
     body = [_capacity(text) for text in capacity]
     answer = call(url, state, "PUT", "/links/capacities", body=body)
     if as_json:
-        _show(answer, as_json)
+        show(answer, as_json)
     else:
         waiting = answer["ports"] - answer["links"]
         typer.echo(
@@ -107,7 +110,7 @@ def set_capacities(
 def list_vnets(state: State, url: Url = LOCAL, as_json: AsJson = False) -> None:
     """Show the virtual networks."""
     answer = call(url, state, "GET", "/vnets")
-    _show(answer, as_json, tables.vnets(answer))
+    show(answer, as_json, tables.vnets(answer))
 
 
 @vnets.command("put")
@@ -117,12 +120,25 @@ def put_vnet(
     url: Url = LOCAL,
     host: Annotated[list[str] | None, typer.Option("--host", help="NAME=MAC of a host; may be repeated.")] = None,
     subnet: Annotated[list[str] | None, typer.Option("--subnet", help="CIDR; may be repeated.")] = None,
+    label: Annotated[
+        list[str] | None, typer.Option("--label", help="NAME=LABEL of a host; may be repeated.")
+    ] = None,
+    ip: Annotated[
+        list[str] | None, typer.Option("--ip", help="NAME=ADDRESS: the only ones a host may use; may be repeated.")
+    ] = None,
+    at: Annotated[
+        list[str] | None, typer.Option("--at", help="NAME=DPID:PORT: the only port a host may be on.")
+    ] = None,
+    guard: Annotated[Guard, typer.Option("--spoof-guard", help="What hosts are held to.")] = "declared",
     as_json: AsJson = False,
 ) -> None:
     """Make a virtual network, or make it be these hosts and subnets and no others."""
-    body = {"hosts": [_member(text) for text in host or ()], "subnets": subnet or []}
+    hosts = [_member(text) for text in host or ()]
+    for field, texts in (("labels", label), ("ips", ip), ("port", at)):
+        _declare(hosts, field, texts or ())
+    body = {"hosts": hosts, "subnets": subnet or [], "spoof_guard": guard}
     answer = call(url, state, "PUT", f"/vnets/{quote(name, safe='')}", body=body)
-    _show(answer, as_json, tables.vnets([answer]))
+    show(answer, as_json, tables.vnets([answer]))
 
 
 @vnets.command("delete")
@@ -147,7 +163,7 @@ def create_stitch(
     body = _wanted(source, destination, bandwidth, max_latency)
     query = {"wait_s": WAIT_S} if wait else None
     answer = call(url, state, "POST", "/stitches", body=body, query=query, timeout_s=WAIT_S + 10.0)
-    _show(answer, as_json, tables.stitch(answer))
+    show(answer, as_json, tables.stitch(answer))
     if wait and answer["state"] != "up":
         raise CallFailed(
             f"stitch {answer['id']} is {answer['state']}: {answer['reason'] or 'no reason was given'}"
@@ -167,7 +183,7 @@ def check_stitch(
     """Say whether a stitch could be had, and on which path; exit code 1 where it could not."""
     answer = call(url, state, "POST", "/stitches/check", body=_wanted(source, destination, bandwidth, max_latency))
     if as_json:
-        _show(answer, as_json)
+        show(answer, as_json)
     elif answer["possible"]:
         latency_ms = answer["latency_ms"]
         known = "latency unknown" if latency_ms is None else f"{latency_ms:.4g} ms"
@@ -187,14 +203,14 @@ def list_stitches(
 ) -> None:
     """Show all stitches."""
     answer = call(url, state, "GET", "/stitches", query={"state": only} if only else None)
-    _show(answer, as_json, tables.stitches(answer))
+    show(answer, as_json, tables.stitches(answer))
 
 
 @stitch.command("show")
 def show_stitch(stitch_id: int, state: State, url: Url = LOCAL, as_json: AsJson = False) -> None:
     """Show all that is known of a stitch."""
     answer = call(url, state, "GET", f"/stitches/{stitch_id}")
-    _show(answer, as_json, tables.stitch(answer))
+    show(answer, as_json, tables.stitch(answer))
 
 
 @stitch.command("delete")
@@ -202,21 +218,36 @@ def delete_stitch(stitch_id: int, state: State, url: Url = LOCAL, as_json: AsJso
     """Take a stitch away."""
     answer = call(url, state, "DELETE", f"/stitches/{stitch_id}")
     if as_json:
-        _show(answer, as_json)
+        show(answer, as_json)
     else:
         typer.echo(f"stitch {stitch_id} is {answer['state']}")
 
 
-def _show(answer: Any, as_json: bool, *shown: Any) -> None:
+def show(answer: Any, as_json: bool, *shown: Any) -> None:
+    """Print an answer as it came, or what is made of it for people."""
     if as_json:
         typer.echo(json.dumps(answer, indent=2))
         return
     console = Console()
     for table in shown:
-        console.print(table)
+        console.print(table, soft_wrap=isinstance(table, str), markup=False, highlight=False)
 
 
-def _member(text: str) -> dict[str, str]:
+def _declare(hosts: list[dict[str, Any]], field: str, texts: Iterable[str]) -> None:
+    """Add to the hosts what options say of them by name."""
+    option = {"labels": "--label", "ips": "--ip", "port": "--at"}[field]
+    for text in texts:
+        name, separator, value = text.partition("=")
+        found = next((host for host in hosts if host["name"] == name), None)
+        if not separator or found is None:
+            raise typer.BadParameter(f"{text!r} is not NAME=..., of a host named by --host", param_hint=option)
+        if field == "port":
+            found[field] = value
+        else:
+            found.setdefault(field, []).append(value)
+
+
+def _member(text: str) -> dict[str, Any]:
     name, separator, mac = text.partition("=")
     if not separator:
         raise typer.BadParameter(f"{text!r} is not NAME=MAC, such as h1=02:00:00:00:00:01", param_hint="--host")

@@ -8,12 +8,12 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, bindparam, delete, func, insert, select, update
 
-from ryu_apps.events import PolicyVersion
 from ryu_apps.store import schema
 from ryu_apps.store.codec import BadRecord, dump, load
 from ryu_apps.store.engine import Database
 from ryu_apps.store.errors import StoreError
 from stitching.network import Host, Link, LinkKey, Network, PortId, node_name
+from stitching.policy.version import PolicyVersion
 from stitching.stitch import ENDED, Stitch
 from stitching.vnet import VNet
 

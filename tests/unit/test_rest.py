@@ -105,7 +105,7 @@ def test_a_virtual_network_lives_from_post_to_delete(call: Caller) -> None:
     made = call("POST", "/v1/vnets", json=body)
     assert made.status_code == 201
     assert made.headers["location"] == "/v1/vnets/green"
-    declared = {"name": "g1", "mac": "02:00:00:00:00:aa", "labels": [], "ips": [], "port": None}
+    declared: dict[str, object] = {"name": "g1", "mac": "02:00:00:00:00:aa", "labels": [], "ips": [], "port": None}
     assert made.json()["hosts"] == [declared]
     assert call("GET", "/v1/vnets/green").json() == made.json()
     assert [vnet["name"] for vnet in call("GET", "/v1/vnets").json()] == ["blue", "green", "red"]

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from forecasting import Forecast
 from ryu_apps.app import Event, Request
+from ryu_apps.source_guard import Spoof
 from stitching.difference import Difference, Stage
 from stitching.network import LinkKey, Network, PortId
 from stitching.policy.changes import Changes
@@ -49,6 +50,13 @@ class SetCapacities(Request[int]):
     """
 
     capacity_mbps: Mapping[PortId, float]
+
+
+@dataclass
+class SpoofSeen(Event):
+    """A packet was not believed, as its sender is not who it says; told once a minute for each forgery."""
+
+    spoof: Spoof
 
 
 # forwarding ----------------------------------------------------------------------------------------------

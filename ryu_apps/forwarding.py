@@ -31,6 +31,7 @@ from stitching.pipeline import default_rules, edge_ports
 from stitching.policy.document import NO_POLICY, Policy
 from stitching.policy.ruling import Ruling
 from stitching.rules import PORT_CONTROLLER
+from stitching.spoofing import whose
 from stitching.vnet import Directory, VNet
 
 SETTLE_S = 0.05
@@ -172,13 +173,22 @@ class Forwarding(App):
         question = neighbours.read_question(frame)
         if question is None or question.sender_ip is None or port in self._network.fabric_ports:
             return
-        if self._answer(question, port):
+        if self._is_forged(question, port) or self._answer(question, port):
             return
         self._pending[question] = (port, self._clock())
         if len(self._pending) > _MOST:
             self._pending.popitem(last=False)
-        if self._network.host_by_ip(question.target_ip) is None:
+        known = self._network.hosts.get(question.sender_mac)
+        moving = known is not None and known.port != port
+        if not moving and self._network.host_by_ip(question.target_ip) is None:
             self._search(question, self._sender(question, port), frame)
+
+    def _is_forged(self, question: neighbours.Question, port: PortId) -> bool:
+        """Whether it claims an address of somebody else: passed on, it would poison caches."""
+        ip, mac = question.sender_ip, question.sender_mac
+        forged = ip is not None and whose(ip, mac, self._network, self._directory) is not None
+        member = self._directory.member(mac)
+        return forged or (member is not None and member.port not in (None, port))
 
     def _answer(self, question: neighbours.Question, port: PortId) -> bool:
         """Answer from the host table. False while one of the two is not in it yet, and so has no rules."""

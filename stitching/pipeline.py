@@ -25,6 +25,7 @@ from stitching.network import Host, LinkKey, Network, PortId, node_name, reverse
 from stitching.policy.compiling import segment_rules, way_rules
 from stitching.policy.ruling import Ruling
 from stitching.rules import PORT_CONTROLLER, Entry, EntryKey, FlowRule, Output, Table, rule_set
+from stitching.spoofing import edge_rules
 from stitching.vnet import Directory
 
 WHOLE_PACKET = 0xFFFF
@@ -61,7 +62,7 @@ def default_rules(
     tree = broadcast_tree(network)
     for hosts in by_vnet.values():
         for host in hosts:
-            rules[host.dpid].extend(_sender_rules(host))
+            rules[host.dpid].extend(_sender_rules(host, directory))
         for dpid, rule in _broadcast_rules(hosts, tree, network):
             rules[dpid].append(rule)
     everybody = [network.hosts[mac] for mac in sorted(network.hosts)]
@@ -114,15 +115,9 @@ def _base_rules() -> Iterator[FlowRule]:
     yield FlowRule(Table.FORWARD, 0, Match(), cookie=base)
 
 
-def _sender_rules(host: Host) -> Iterator[FlowRule]:
+def _sender_rules(host: Host, directory: Directory) -> Iterator[FlowRule]:
     """Who a host is, at its own switch; and its broadcast."""
-    yield FlowRule(
-        Table.EDGE,
-        500,
-        Match(in_port=host.port_no, eth_src=host.mac),
-        goto=Table.SEGMENT,
-        cookie=cookie.pack(Kind.EDGE),
-    )
+    yield from edge_rules(host, directory)
     group = Match(eth_src=host.mac, eth_dst=MULTICAST, eth_dst_mask=MULTICAST)
     yield FlowRule(Table.SEGMENT, GROUPS, group, goto=Table.FORWARD, cookie=cookie.pack(Kind.BROADCAST))
 

@@ -21,9 +21,10 @@ from ryu_apps.forecasts.commands import BacktestFailed
 from ryu_apps.mode import Mode
 from ryu_apps.paths import commands as paths
 from ryu_apps.paths.commands import PathCommandFailed
+from ryu_apps.rest import access_commands, client, policy_commands, stitch_commands
 from ryu_apps.rest import commands as asking
-from ryu_apps.rest import policy_commands
 from ryu_apps.rest.client import CallFailed
+from ryu_apps.rest.tls import TlsError, TlsFiles
 from ryu_apps.rest.token import TokenError
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class CannotStart(Exception):
     """The controller cannot start; the message says what to do."""
 
 
-KNOWN_ERRORS = (BacktestFailed, CallFailed, CannotStart, PathCommandFailed, TokenError)
+KNOWN_ERRORS = (BacktestFailed, CallFailed, CannotStart, PathCommandFailed, TlsError, TokenError)
 """What is told in one line. Anything else is a fault of ours and keeps its traceback."""
 
 
@@ -114,6 +115,8 @@ app = typer.Typer(
 )
 app.add_typer(asking.commands)
 app.add_typer(policy_commands.commands)
+app.add_typer(access_commands.commands)
+app.add_typer(stitch_commands.commands, name="stitch")
 app.add_typer(paths.commands)
 app.add_typer(forecasts.commands)
 
@@ -136,8 +139,15 @@ def lockstitch(
     _version: Annotated[
         bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version.")
     ] = False,
+    ca: Annotated[
+        Path | None,
+        typer.Option(
+            "--ca", envvar="LOCKSTITCH_CA", help="Certificates (PEM) that a controller at https:// is known by."
+        ),
+    ] = None,
 ) -> None:
     """An SDN controller that stitches virtual networks together before the traffic arrives."""
+    client.trust(ca)
 
 
 @app.command()
@@ -156,6 +166,23 @@ def controller(
     of_port: Annotated[int, typer.Option(min=0, max=65535)] = 6653,
     rest_host: Annotated[str, typer.Option(help="Where REST is served.")] = "127.0.0.1",
     rest_port: Annotated[int, typer.Option(min=0, max=65535)] = 8080,
+    tls: Annotated[
+        bool, typer.Option("--tls", help="Serve REST over TLS, with a certificate made at the first start.")
+    ] = False,
+    tls_cert: Annotated[
+        Path | None, typer.Option(help="Serve REST over TLS with this certificate (PEM) ...")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="... and its key.")] = None,
+    insecure_http: Annotated[
+        bool, typer.Option("--insecure-http", help="Serve REST to other machines without TLS.")
+    ] = False,
+    rate_limit: Annotated[
+        float,
+        typer.Option(min=1, max=1e6, callback=_a_number, help="Requests a second of one token, in the long run."),
+    ] = 200.0,
+    audit_days: Annotated[
+        float, typer.Option(min=1, max=36500, callback=_a_number, help="How long changes are kept on record.")
+    ] = 90.0,
     period: Annotated[
         float, typer.Option(min=0.1, max=3600, callback=_a_number, help="Seconds between two polls of counters.")
     ] = 1.0,
@@ -212,6 +239,7 @@ def controller(
     )
     # Here and not above: it brings in os-ken, FastAPI and the forecaster.
     from ryu_apps.controller import Settings, StartError, run
+    from ryu_apps.rest.access.access import AccessSettings
     from ryu_apps.rest.server import ServerError
 
     settings = Settings(
@@ -226,6 +254,10 @@ def controller(
         members=_members(members),
         share=share,
         probability=probability,
+        tls=tls,
+        tls_files=_tls_files(tls, tls_cert, tls_key),
+        insecure_http=insecure_http,
+        limits=AccessSettings(rate_per_s=rate_limit, burst=10 * rate_limit, audit_days=audit_days),
     )
     try:
         run(settings)
@@ -236,6 +268,16 @@ def controller(
 def main() -> None:
     """The console script."""
     app()
+
+
+def _tls_files(tls: bool, certificate: Path | None, key: Path | None) -> TlsFiles | None:
+    if certificate is None and key is None:
+        return None
+    if tls:
+        raise CannotStart("--tls makes a certificate; leave it out, or --tls-cert and --tls-key")
+    if certificate is None or key is None:
+        raise CannotStart("--tls-cert and --tls-key go together; give both")
+    return TlsFiles(certificate, key)
 
 
 def _calendar(season_s: float, events: Path | None, holidays: str | None, utc_offset_h: float) -> Calendar:

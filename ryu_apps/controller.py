@@ -27,19 +27,23 @@ from ryu_apps.day_predictor import DayPredictor
 from ryu_apps.demand_history import DemandHistory, pairs_of
 from ryu_apps.discovery import Discovery
 from ryu_apps.events import InstallerStatusRequest, NetworkRequest, PolicyRequest, StitchesRequest, VnetsRequest
+from ryu_apps.feed import Feed
 from ryu_apps.forwarding import Forwarding
+from ryu_apps.herald import Herald
 from ryu_apps.installer import Installer
 from ryu_apps.mode import Mode
 from ryu_apps.policing import Policing
 from ryu_apps.predictor import Predictor
 from ryu_apps.recorder import Recorder
+from ryu_apps.rest.access.access import AccessSettings
 from ryu_apps.rest.api import create_api
 from ryu_apps.rest.apps import ApiSettings
 from ryu_apps.rest.server import RestServer
+from ryu_apps.rest.tls import TlsError, TlsFiles, is_loopback
 from ryu_apps.rest.token import load_or_make_token
 from ryu_apps.scope import LEAST_STEP_S, LEAST_STEPS_A_DAY, Ahead, Scope, day_ahead, periods_ahead, unlearnt
 from ryu_apps.stitcher import Stitcher
-from ryu_apps.store import HistoryStore, SeriesKind, StateStore
+from ryu_apps.store import AccessStore, HistoryStore, SeriesKind, StateStore
 from ryu_apps.telemetry import Telemetry
 from stitching.trigger import TriggerPolicy
 
@@ -76,11 +80,20 @@ class Settings:
     share: float = 0.9
     probability: float = 0.3
     hold_s: float = 30.0
+    tls: bool = False
+    tls_files: TlsFiles | None = None
+    insecure_http: bool = False
+    limits: AccessSettings = field(default_factory=AccessSettings)
 
     @property
     def store_url(self) -> str:
         """Where everything is kept."""
         return f"sqlite:///{self.state / 'lockstitch.db'}"
+
+    @property
+    def has_tls(self) -> bool:
+        """Whether the API is served over TLS."""
+        return self.tls or self.tls_files is not None
 
     @property
     def day(self) -> Scope | None:
@@ -95,13 +108,17 @@ def run(settings: Settings) -> None:
         signal.signal(number, lambda *_: stop.set())
     with started(settings) as (of_port, rest_port):
         _tell_ports(settings.state, of_port, rest_port)
-        log.info("openflow=%s:%d rest=%s:%d", settings.of_host, of_port, settings.rest_host, rest_port)
+        scheme = "https" if settings.has_tls else "http"
+        log.info(
+            "openflow=%s:%d rest=%s:%d scheme=%s", settings.of_host, of_port, settings.rest_host, rest_port, scheme
+        )
         stop.wait()
 
 
 @contextlib.contextmanager
 def started(settings: Settings) -> Iterator[tuple[int, int]]:
     """A running controller; gives the ports it listens on. Raises StartError."""
+    _refuse_open_http(settings)
     _share_arenas()
     settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
     # Threads hand small pieces of work to each other all the time: waiting 5 ms for the interpreter would add up.
@@ -115,7 +132,9 @@ def started(settings: Settings) -> Iterator[tuple[int, int]]:
         history = HistoryStore(settings.store_url)
         stack.callback(history.close)
         token = load_or_make_token(settings.state)
-        channel = _start_apps(settings, state, history, stack)
+        tls = _tls(settings)
+        feed = Feed()
+        channel = _start_apps(settings, state, history, feed, stack)
         api = create_api(
             ask,
             token=token,
@@ -123,10 +142,14 @@ def started(settings: Settings) -> Iterator[tuple[int, int]]:
             settings=ApiSettings(
                 period_s=settings.period_s, queue_depths=_queue_depths, day_ahead=settings.day is not None
             ),
+            store=AccessStore(state.database),
+            feed=feed,
+            limits=settings.limits,
         )
-        server = RestServer(api, settings.rest_host, settings.rest_port)
+        server = RestServer(api, settings.rest_host, settings.rest_port, tls)
         server.start()
         stack.callback(server.stop)
+        stack.callback(feed.close)
         # Everything remembered is in place before the first switch comes, or its rules would look like excess.
         ask("Discovery", NetworkRequest())
         # Before Forwarding: what the policy says is in its queue by then.
@@ -145,7 +168,7 @@ def started(settings: Settings) -> Iterator[tuple[int, int]]:
 
 
 def _start_apps(
-    settings: Settings, state: StateStore, history: HistoryStore, stack: contextlib.ExitStack
+    settings: Settings, state: StateStore, history: HistoryStore, feed: Feed, stack: contextlib.ExitStack
 ) -> Channel:
     ofproto_protocol.set_app_supported_versions([ofproto_v1_3.OFP_VERSION])
     share = FULL_SHARE if settings.trigger is Mode.REACTIVE else settings.share
@@ -160,9 +183,11 @@ def _start_apps(
     newest_s = history.newest_s(time.time() + settings.period_s)
     _tell_outlooks(settings)
     scope = periods_ahead(settings.period_s)
+    remembered = state.network()
     foreseeing = {"calendar": settings.calendar, "members": settings.members}
     apps: list[tuple[type, dict[str, Any]]] = [
         (Channel, {"host": settings.of_host, "port": settings.of_port}),
+        (Herald, {"feed": feed, "network": remembered}),
         (Installer, {}),
         (Forwarding, {"store": state}),
         (Policing, {"store": state}),
@@ -171,7 +196,7 @@ def _start_apps(
                      "history": _demands_before(history, newest_s, scope)}),
         (Recorder, {"state": state, "history": history}),
         (Telemetry, {"period_s": settings.period_s}),
-        (Discovery, {"key": key, "remembered": state.network(), "capacities": state.capacities(),
+        (Discovery, {"key": key, "remembered": remembered, "capacities": state.capacities(),
                      "keep": state.save_capacities}),
     ]  # fmt: skip
     if settings.day is not None:
@@ -222,6 +247,31 @@ def _tell_outlooks(settings: Settings) -> None:
         log.info("outlook=%s made=no reason=a season has less than %s", Ahead.DAY, steps)
     for reason in unlearnt(scopes, settings.calendar):
         log.warning("calendar=not learnt reason=%s", reason)
+
+
+def _refuse_open_http(settings: Settings) -> None:
+    """Raise StartError where tokens would cross a network for everybody to read."""
+    if settings.has_tls or settings.insecure_http or is_loopback(settings.rest_host):
+        return
+    raise StartError(
+        f"REST on {settings.rest_host} would send tokens over the network for everybody to read; give --tls (or "
+        "--tls-cert and --tls-key), or --rest-host 127.0.0.1, or --insecure-http where the network is safe"
+    )
+
+
+def _tls(settings: Settings) -> TlsFiles | None:
+    """The files that TLS is served with. Raises StartError."""
+    if not settings.has_tls:
+        return None
+    # Here and not above: it takes its time, and most run without.
+    from ryu_apps.rest.certificate import fingerprint, self_signed
+
+    try:
+        files = settings.tls_files or self_signed(settings.state, [settings.rest_host])
+        log.info("tls=%s sha256=%s", files.check().certificate, fingerprint(files.certificate))
+    except TlsError as error:
+        raise StartError(str(error)) from error
+    return files
 
 
 def _queue_depths() -> dict[str, int]:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from ryu_apps.app import Event, handles
 from ryu_apps.demand_history import DemandHistory
-from ryu_apps.events import Outlook, RatesMeasured
+from ryu_apps.events import AlarmsRaised, Outlook, RatesMeasured
 from ryu_apps.forecast_worker import Worker
 from ryu_apps.mode import Mode
 from ryu_apps.predictor import PATIENT_NICE, Predictor
@@ -34,7 +34,7 @@ class Recalled(Event):
 class DayPredictor(Predictor):
     """Owns the demands of two weeks and the outlook over a day. Between two steps it only adds demands up."""
 
-    _EVENTS: ClassVar[list[type]] = []
+    _EVENTS: ClassVar[list[type]] = [AlarmsRaised]
 
     def __init__(
         self, *args: Any, scope: Scope, stored: str | None = None, wait_s: float = WAIT_S, **kwargs: Any

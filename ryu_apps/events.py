@@ -20,7 +20,7 @@ from stitching.policy.explaining import Explanation
 from stitching.policy.faults import Fault
 from stitching.policy.version import PolicyVersion
 from stitching.rules import RuleSet
-from stitching.stitch import Stitch, StitchPath, StitchRequest
+from stitching.stitch import State, Stitch, StitchPath, StitchRequest
 from stitching.vnet import VNet
 
 Pair = tuple[str, str]
@@ -239,6 +239,13 @@ class Alarm:
     bits: float
 
 
+@dataclass
+class AlarmsRaised(Event):
+    """These samples came as a surprise."""
+
+    alarms: tuple[Alarm, ...]
+
+
 @dataclass(frozen=True)
 class ForecastStatus:
     """How forecasts of demands and of link loads did: the share that came true of each central interval, lately.
@@ -302,6 +309,14 @@ class StitchesChanged(Event):
     """These are all stitches that have not ended."""
 
     stitches: tuple[Stitch, ...]
+
+
+@dataclass
+class StitchMoved(Event):
+    """A stitch is in another state than it was; was is None where it is new."""
+
+    stitch: Stitch
+    was: State | None
 
 
 @dataclass

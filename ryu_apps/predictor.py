@@ -22,6 +22,7 @@ from forecasting.members import chosen
 from ryu_apps.app import App, Event, handles
 from ryu_apps.demand_history import DemandHistory
 from ryu_apps.events import (
+    AlarmsRaised,
     ForecastStatusRequest,
     NetworkChanged,
     Outlook,
@@ -73,7 +74,7 @@ class Foreseen(Event):
 class Predictor(App):
     """Owns the demand history and the outlook, of which each step is as long as its scope says."""
 
-    _EVENTS: ClassVar[list[type]] = [OutlookReady]
+    _EVENTS: ClassVar[list[type]] = [AlarmsRaised, OutlookReady]
 
     def __init__(
         self,
@@ -269,7 +270,8 @@ class Predictor(App):
         for kind, foresight in seen.items():
             for surprise in foresight.surprises:
                 self.log.warning("anomaly=%s series=%s surprise_bits=%.0f", kind, surprise.name, surprise.bits)
-            self._record.alarm(kind, foresight.surprises)
+            if alarms := self._record.alarm(kind, foresight.surprises):
+                self.publish(AlarmsRaised(alarms))
         self._record.expect(outlook, asked.beat)
         self._tell(outlook)
 

@@ -42,6 +42,11 @@ class Prover:
         if dpid in self._datapaths:
             self._ready.add(dpid)
 
+    @property
+    def ready_switches(self) -> frozenset[int]:
+        """The switches that can take rules and probes now."""
+        return frozenset(self._ready)
+
     def all_ready(self, dpids: Iterable[int]) -> bool:
         """Whether all of these can take rules and probes now."""
         return self._ready.issuperset(dpids)
@@ -51,7 +56,9 @@ class Prover:
     def watch(self, stitch: Stitch) -> None:
         """Prove a stitch from now on, anew if it was watched already."""
         directions = len(stitch.request.directions)
-        self.watches[stitch.id] = Watch.over(directions, self._monotonic(), stitch.request.max_latency_ms)
+        self.watches[stitch.id] = Watch.over(
+            directions, self._monotonic(), stitch.request.max_latency_ms, stitch.request.max_loss
+        )
 
     def forget(self, stitch_id: int) -> None:
         """Prove a stitch no longer."""
@@ -91,7 +98,7 @@ class Prover:
         flight_s = message.received_s - probe.sent_s
         for end in ends:
             flight_s -= (self._datapaths[end].rtt_s or 0.0) / 2 if end in self._datapaths else 0.0
-        watch.heard(probe.direction, max(0.0, flight_s) * 1e3)
+        watch.heard(probe.direction, max(0.0, flight_s) * 1e3, probe.sent_s)
         return watch
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from logging import Logger
 from typing import Protocol
 
@@ -27,14 +27,22 @@ class StitchStore(Protocol):
 
 
 class StitchBook:
-    """Stitches by number. `changed` is called after each change."""
+    """Stitches by number. `changed` is called after each change, with the stitch and the state it was in."""
 
-    def __init__(self, store: StitchStore, log: Logger, changed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        store: StitchStore,
+        log: Logger,
+        changed: Callable[[Stitch, State | None], None],
+        monotonic: Callable[[], float],
+    ) -> None:
         self._store = store
         self._log = log
         self._changed = changed
         self._stitches: dict[int, Stitch] = {}
         self._unsaved: set[int] = set()
+        self._monotonic = monotonic
+        self._since_s: dict[int, float] = {}
 
     def load(self) -> tuple[Stitch, ...]:
         """Take up what was stored, and answer it."""
@@ -86,9 +94,20 @@ class StitchBook:
         self._stitches[stitch.id] = stitch
         was = before.state if before is not None else None
         if was is not stitch.state:
+            self._since_s[stitch.id] = self._monotonic()
             self._log.info("stitch=%d state=%s was=%s reason=%s", stitch.id, stitch.state, was, stitch.reason)
-        self._changed()
+        self._changed(stitch, was)
         return stitch
+
+    def overdue(self, deadlines_s: Mapping[State, float]) -> list[Stitch]:
+        """Those that have been in a state for longer than that allows, by a clock that nobody sets."""
+        now_s = self._monotonic()
+        return [
+            stitch
+            for stitch in self
+            if stitch.state in deadlines_s
+            and now_s - self._since_s.get(stitch.id, now_s) > deadlines_s[stitch.state]
+        ]
 
     def save_again(self) -> None:
         """Store what the store did not take before."""
@@ -114,3 +133,4 @@ class StitchBook:
             return
         for number in old:
             del self._stitches[number]
+            self._since_s.pop(number, None)

@@ -1,13 +1,12 @@
-"""Carries stitches through their life: admit, store, install, prove, watch, take away.
+"""Carries stitches through their life: admit, store, install, prove, watch, mend, take away.
 
 What is wanted is stored before it is done. One thread owns all stitches and all reservations.
 """
 
 from __future__ import annotations
 
-import itertools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -16,6 +15,7 @@ from os_ken.controller.handler import DEAD_DISPATCHER, MAIN_DISPATCHER
 
 from pathing import Oversubscribed
 from ryu_apps.app import App, Tick, handles
+from ryu_apps.changes import Changes
 from ryu_apps.events import (
     ApplyStages,
     CheckStitch,
@@ -28,6 +28,7 @@ from ryu_apps.events import (
     StagesApplied,
     StitchesChanged,
     StitchesRequest,
+    StitchMoved,
     SwitchReady,
     UnsavedRequest,
     VnetsChanged,
@@ -36,18 +37,18 @@ from ryu_apps.events import (
 from ryu_apps.proving import Prover
 from ryu_apps.stitch_book import StitchBook, StitchStore
 from ryu_apps.store import StoreError
+from ryu_apps.upkeep import Upkeep
 from ryu_apps.watch import PROVE_WITHIN_S, Watch
-from stitching.admission import Admission
-from stitching.labels import free_label, paths_of
-from stitching.network import LinkKey, Network
-from stitching.path_rules import stitch_rules
-from stitching.plan import NotPossible, Situation, links_to_reserve, plan_path
+from stitching.damage import Damage, damage
+from stitching.network import LinkKey
+from stitching.plan import NotPossible
+from stitching.planner import Duplicate, Planner, rivals
 from stitching.policy.changes import forbidden
-from stitching.policy.document import NO_POLICY, Policy
+from stitching.policy.document import Policy
 from stitching.policy.ruling import Ruling
 from stitching.routes import CARRYING, default_routes
-from stitching.stages import NOTHING, Fleet, drain_s, stages, union
-from stitching.stitch import ENDED, State, Stitch, StitchPath, StitchRequest
+from stitching.stages import drain_s
+from stitching.stitch import DEADLINES_S, ENDED, State, Stitch, StitchPath, StitchRequest
 from stitching.trigger import ORIGIN, Decision, Establish, Release, Reroute, Resize, Trigger, TriggerPolicy
 from stitching.vnet import Directory
 
@@ -60,18 +61,15 @@ AWAY_S = 30.0
 REMEMBER_S = 3600.0
 """How long a stitch that ended is still shown."""
 
-_ON_THE_MOVE = frozenset({State.REQUESTED, State.ESTABLISHING, State.ADJUSTING, State.TERMINATING})
-
-
-class Duplicate(NotPossible):
-    """The two hosts are stitched already."""
+_MAKING = frozenset({State.ESTABLISHING, State.ADJUSTING})
+_CARRYING_ON = frozenset({State.UP, State.DEGRADED})
+_REFUSALS = (NotPossible, Oversubscribed, StoreError)
 
 
 @dataclass(frozen=True, slots=True)
-class _Removal:
+class _Outcome:
     """What becomes of a stitch when its rules are gone."""
 
-    stitch_id: int
     then: State
     reason: str | None
 
@@ -79,7 +77,7 @@ class _Removal:
 class Stitcher(App):
     """Owns the stitches."""
 
-    _EVENTS: ClassVar[list[type]] = [ApplyStages, StitchesChanged, WantRules]
+    _EVENTS: ClassVar[list[type]] = [ApplyStages, StitchesChanged, StitchMoved, WantRules]
 
     def __init__(
         self,
@@ -96,19 +94,14 @@ class Stitcher(App):
         self._trigger = Trigger(policy) if policy is not None else None
         self._clock = clock
         self._monotonic = monotonic
-        self._network = Network()
-        self._directory = Directory.of(())
-        self._policy: tuple[Policy, float] = (NO_POLICY, 0.0)
-        self._ruling = Ruling()
-        self._admission = Admission()
-        self._stitches = StitchBook(store, self.log, self._announce)
-        self._removals: dict[int, _Removal] = {}
-        self._tickets = itertools.count(1)
+        self._planner = Planner()
+        self._stitches = StitchBook(store, self.log, self._moved, monotonic)
+        self._changes = Changes(self.publish, self._prover.all_ready)
+        self._upkeep = Upkeep()
+        self._outcomes: dict[int, _Outcome] = {}
         self._waiting: dict[int, StitchPath] = {}
-        self._establishing: dict[int, int] = {}
         self._adjusting: dict[int, Stitch] = {}
         self._retry_at_s: dict[int, float] = {}
-        self._port_mbps: dict[tuple[int, int], float] = {}
 
     # -- start ----------------------------------------------------------------------------------------------
 
@@ -122,16 +115,10 @@ class Stitcher(App):
 
     def _take_up(self) -> None:
         stitches = self._stitches.load()
-        asked = {
-            p
-            for s in stitches
-            if s.request.origin != ORIGIN and s.state not in ENDED
-            for p in s.request.directions
-        }
+        asked = [s.request for s in stitches if s.request.origin != ORIGIN and s.state not in ENDED]
         for stitch in stitches:
-            up = stitch.state in (State.UP, State.DEGRADED)
             of_trigger = stitch.request.origin == ORIGIN and stitch.state not in ENDED
-            if of_trigger and (not up or asked & set(stitch.request.directions)):
+            if of_trigger and (stitch.state not in _CARRYING_ON or any(rivals(r, (stitch,)) for r in asked)):
                 # It makes another where one is still needed.
                 reason = "the controller was restarted"
                 self._stitches.put(replace(stitch, state=State.TERMINATED, path=None, reason=reason))
@@ -140,9 +127,10 @@ class Stitcher(App):
 
     def _resume(self, stitch: Stitch) -> None:
         """Go on where the controller stopped: what was in the data plane stays, what was half done is redone."""
-        if stitch.state in (State.UP, State.DEGRADED) and stitch.path is not None:
-            self._admission.book_again(stitch, stitch.path)
-            self.publish(WantRules(_owner(stitch.id), stitch_rules(stitch)))
+        unlabelled = stitch.path is not None and stitch.path.links and not stitch.path.label
+        if stitch.state in _CARRYING_ON and stitch.path is not None and not unlabelled:
+            self._planner.admission.book_again(stitch, stitch.path)
+            self._changes.want(stitch)
             self._prover.watch(stitch)
         elif stitch.state is State.TERMINATING:
             # Nobody wants its rules any more, so the installer finds them in excess.
@@ -157,65 +145,81 @@ class Stitcher(App):
     @handles(NetworkChanged)
     def on_network(self, event: NetworkChanged) -> None:
         """Follow the fabric: capacities, paths that broke, hosts that moved."""
-        self._network = event.network
-        self._admission.follow(event.network)
-        for stitch in self._stitches:
-            broken = self._broken(stitch)
-            if broken is not None:
-                self._bring_down(stitch, broken)
-        leaving = {removal.stitch_id for removal in self._removals.values()}
-        staying = [s for s in self._stitches if s.id not in leaving and s.state not in ENDED]
-        for stitch in self._admission.too_much(staying, first=ORIGIN):
+        if event.network.links.keys() != self._planner.network.links.keys():
+            self._upkeep.fabric_changed(self._monotonic())
+        self._planner.follow(event.network)
+        for stitch in self._stitches.active:
+            self._look_after(stitch)
+        staying = [s for s in self._stitches.active if not self._changes.removing(s.id)]
+        for stitch in self._planner.admission.too_much(staying, first=ORIGIN):
             self._bring_down(stitch, "a link of its path carries less now than was promised on it")
         self._part()
         self._retry_at_s.clear()
         self._retry()
 
-    def _broken(self, stitch: Stitch) -> str | None:
-        """Why the path of a stitch no longer stands, or None."""
-        path = stitch.path
-        if path is None or stitch.state not in CARRYING:
-            return None
-        for key in links_to_reserve(stitch.request, path):
-            if key not in self._network.links:
-                return f"link {key[0]:016x}:{key[1]} to {key[2]:016x}:{key[3]} is gone"
-        first, last = path.hops[0], path.hops[-1]
-        ends = (
-            (stitch.request.source_mac, (first.dpid, first.in_port)),
-            (stitch.request.target_mac, (last.dpid, last.out_port)),
-        )
-        for mac, port in ends:
-            host = self._network.hosts.get(mac)
-            if host is not None and host.port != port:
-                return f"host {mac} moved to {host.dpid:016x}:{host.port_no}"
-        return None
+    def _look_after(self, stitch: Stitch) -> None:
+        """Mend what the fabric did to a path: on another one if there is one, before the old one is left."""
+        hurt = damage(stitch, self._planner.network) if stitch.state in CARRYING else None
+        # What is known already is tried again by and by (see _improve): a link that flaps moves nobody twice.
+        known = self._upkeep.damaged(stitch.id, hurt.reason if hurt is not None else None)
+        if hurt is None or self._changes.removing(stitch.id):
+            return
+        if stitch.state in _CARRYING_ON:
+            if not known and not self._mend(stitch, hurt) and hurt.lost:
+                self._bring_down(stitch, hurt.reason)
+        elif hurt.lost:
+            self._bring_down(stitch, hurt.reason)
+
+    def _mend(self, stitch: Stitch, hurt: Damage) -> bool:
+        """Move a stitch to a path that is whole; False where there is none now."""
+        reason = hurt.reason
+        try:
+            path = self._planner.whole_path(stitch, hurt)
+        except NotPossible as error:
+            self._degrade(stitch, f"{reason}; {error}")
+            return False
+        if not self._planner.all_ready(path.dpids):
+            self._degrade(stitch, f"{reason}; a switch of the path it would take is away")
+            return False
+        try:
+            self._move(stitch, stitch.request, path, reason)
+        except _REFUSALS as error:
+            self._degrade(stitch, f"{reason}; {error}")
+            return False
+        self._upkeep.displaced(stitch.id)
+        return True
+
+    def _degrade(self, stitch: Stitch, reason: str) -> None:
+        if stitch.state is State.UP:
+            self._stitches.put(stitch.to(State.DEGRADED, self._clock(), reason=reason))
+        elif stitch.reason != reason:
+            self._stitches.put(replace(stitch, reason=reason))
 
     @handles(VnetsChanged)
     def on_vnets(self, event: VnetsChanged) -> None:
         """Take away what no longer joins hosts of one virtual network."""
-        self._directory = Directory.of(event.vnets)
-        self._rule_anew()
+        self._planner.directory = Directory.of(event.vnets)
+        self._rule_anew(self._planner.ruling.policy, self._planner.ruling.time_s)
 
     @handles(PolicyChanged)
     def on_policy(self, event: PolicyChanged) -> None:
         """Take away what the policy forbids now."""
-        self._policy = event.policy, event.time_s
-        self._rule_anew()
+        self._rule_anew(event.policy, event.time_s)
 
-    def _rule_anew(self) -> None:
-        policy, time_s = self._policy
-        self._ruling = Ruling(policy, self._directory, time_s)
+    def _rule_anew(self, policy: Policy, time_s: float) -> None:
+        self._planner.ruling = Ruling(policy, self._planner.directory, time_s)
         self._part()
 
     def _part(self) -> None:
         """A host may also have gone to another virtual network by its address."""
-        for number, reason in list(forbidden(self._ruling, self._network, self._stitches)):
+        active = self._stitches.active
+        for number, reason in list(forbidden(self._planner.ruling, self._planner.network, active)):
             self._terminate(self._stitches[number], reason)
 
     @handles(RatesMeasured)
     def on_rates(self, event: RatesMeasured) -> None:
         """Remember the load of every port, for plans made before there is a forecast."""
-        self._port_mbps.update(event.rates.port_tx_mbps)
+        self._planner.measured(event.rates.port_tx_mbps)
 
     @handles(ofp_event.EventOFPStateChange, states=(MAIN_DISPATCHER, DEAD_DISPATCHER))
     def on_state(self, event: Any) -> None:
@@ -224,11 +228,13 @@ class Stitcher(App):
             self._prover.connected(event.datapath)
         else:
             self._prover.disconnected(event.datapath)
+        self._planner.switches_are(self._prover.ready_switches)
 
     @handles(SwitchReady)
     def on_ready(self, event: SwitchReady) -> None:
         """A switch may be part of paths again, unless it has gone again since."""
         self._prover.ready(event.dpid)
+        self._planner.switches_are(self._prover.ready_switches)
         self._retry_at_s.clear()
 
     # -- what others ask ------------------------------------------------------------------------------------
@@ -239,8 +245,13 @@ class Stitcher(App):
         self.serve(request, self._all)
 
     def _all(self) -> tuple[Stitch, ...]:
-        probe_ms = {number: watch.latency_ms for number, watch in self._prover.watches.items()}
-        return tuple(replace(stitch, probe_ms=probe_ms.get(stitch.id)) for stitch in self._stitches)
+        watches = self._prover.watches
+        return tuple(
+            replace(stitch, probe_ms=watch.latency_ms, probe_loss=watch.loss)
+            if (watch := watches.get(stitch.id)) is not None
+            else stitch
+            for stitch in self._stitches
+        )
 
     @handles(UnsavedRequest)
     def on_unsaved(self, request: UnsavedRequest) -> None:
@@ -272,54 +283,29 @@ class Stitcher(App):
 
     def _plan(self, request: StitchRequest) -> StitchPath:
         """A path for a new stitch, on which those of the trigger that it replaces hold nothing."""
-        rivals = self._rivals(request)
-        for stitch in rivals:
+        others = rivals(request, self._stitches.active)
+        for stitch in others:
             if stitch.request.origin != ORIGIN or request.origin == ORIGIN:
                 raise Duplicate(
                     "destination",
                     f"stitch {stitch.id} joins these hosts already",
                     f"delete stitch {stitch.id} first, or use it",
                 )
-        return self._plan_path(request, rivals)
-
-    def _rivals(self, request: StitchRequest) -> list[Stitch]:
-        """The stitches that carry what this one is to carry."""
-        pairs = set(request.directions)
-        return [stitch for stitch in self._stitches.active if pairs & set(stitch.request.directions)]
-
-    def _plan_path(self, request: StitchRequest, without: Sequence[Stitch] = ()) -> StitchPath:
-        """A path over switches that can take rules now; where there is none, one that has to wait for them."""
-        now = self._situation()
-        if without:
-            now = replace(now, resources=self._admission.without(without))
-        try:
-            return plan_path(request, now)
-        except NotPossible:
-            if now.network is self._network:
-                raise
-        return plan_path(request, replace(now, network=self._network))
-
-    def _situation(self) -> Situation:
-        """What plans are made on: the part of the fabric whose switches can take rules now."""
-        ready = self._prover.all_ready
-        links = {key: link for key, link in self._network.links.items() if ready((key[0], key[2]))}
-        network = self._network if len(links) == len(self._network.links) else replace(self._network, links=links)
-        loads = {key: self._port_mbps.get(link.source, 0.0) for key, link in links.items()}
-        return Situation(network, self._directory, self._admission.resources, loads, self._ruling)
+        return self._planner.path(request, others)
 
     # -- establish ------------------------------------------------------------------------------------------
 
     def _create(self, request: StitchRequest) -> Stitch:
         """Admit a stitch and start on it; what the trigger made for the same hosts makes room first."""
         path = self._plan(request)
-        rivals = self._rivals(request)
+        others = rivals(request, self._stitches.active)
         stitch = self._stitches.new(request, self._clock())
-        if rivals:
-            reason = f"waits until it has replaced stitch {rivals[0].id}"
+        if others:
+            reason = f"waits until it has replaced stitch {others[0].id}"
             self._stitches.put(replace(stitch, reason=reason), certain=True)
-            self._admission.book(stitch, path, replaces=rivals)
+            self._planner.admission.book(stitch, path, replaces=others)
             self._waiting[stitch.id] = path
-            for rival in rivals:
+            for rival in others:
                 if rival.state is not State.TERMINATING:
                     self._terminate(rival, f"replaced by stitch {stitch.id}")
             self._go_on()
@@ -328,76 +314,67 @@ class Stitcher(App):
         return self._stitches[stitch.id]
 
     def _start(self, stitch: Stitch, path: StitchPath) -> None:
-        self._admission.book(stitch, path)
+        self._planner.admission.book(stitch, path)
         try:
-            self._stitches.put(stitch, certain=True)
-        except StoreError:
-            self._admission.free(stitch.id)
+            self._establish(stitch, path, certain=True)
+        except _REFUSALS:
+            self._planner.admission.free(stitch.id)
             raise
-        self._establish(stitch, path)
 
     def _go_on(self) -> None:
         """Start on those whose rivals have gone."""
         for number, path in list(self._waiting.items()):
             stitch = self._stitches[number]
-            if len(self._rivals(stitch.request)) > 1:
+            if len(rivals(stitch.request, self._stitches.active)) > 1:
                 continue
             del self._waiting[number]
-            if all(key in self._network.links for key in path.links):
-                self._establish(replace(stitch, reason=None), path)
+            if all(key in self._planner.network.links for key in path.all_links):
+                try:
+                    self._establish(replace(stitch, reason=None), path)
+                except NotPossible as error:
+                    self._end(stitch, State.FAILED, str(error))
             else:
                 self._end(stitch, State.FAILED, "a link of its path went while it waited")
 
-    def _establish(self, stitch: Stitch, path: StitchPath) -> None:
-        stitch = self._labelled(stitch, path).to(State.ESTABLISHING, self._clock())
-        self._stitches.put(stitch)
-        self._install(stitch, NOTHING, 0.0)
+    def _establish(self, stitch: Stitch, path: StitchPath, *, certain: bool = False) -> None:
+        stitch = self._planner.labelled(stitch, path, self._with_paths())
+        stitch = self._stitches.put(stitch.to(State.ESTABLISHING, self._clock()), certain=certain)
+        self._changes.put(stitch)
 
-    def _labelled(self, stitch: Stitch, path: StitchPath) -> Stitch:
-        """The stitch on a new path, whose label no other path between its hosts has."""
-        epoch = (stitch.epoch + 1) & 0xFFFF
-        label = free_label(stitch.request, epoch, paths_of((*self._stitches.active, *self._adjusting.values())))
-        return replace(stitch, path=replace(path, label=label), epoch=epoch)
-
-    def _install(self, stitch: Stitch, has: Fleet, pause_s: float) -> None:
-        self._establishing[stitch.id] = ticket = next(self._tickets)
-        wants = stitch_rules(stitch)
-        self.publish(ApplyStages(_owner(stitch.id), stages(has, wants), wants, ticket=ticket, pause_s=pause_s))
+    def _with_paths(self) -> tuple[Stitch, ...]:
+        """All that may have packets on the way, on the path before as on the one after."""
+        return (*self._stitches.active, *self._adjusting.values())
 
     @handles(StagesApplied)
     def on_applied(self, event: StagesApplied) -> None:
         """Rules are in place, or gone, or a switch refused them."""
-        removal = self._removals.pop(event.ticket, None)
-        if removal is not None:
-            if event.error is not None:
-                # A switch is away: it gives the rules up when it comes back, as nobody wants them any more.
-                self.publish(WantRules(event.owner, {}))
-            self._end(self._stitches[removal.stitch_id], removal.then, removal.reason)
+        change = self._changes.applied(event)
+        stitch = self._stitches.get(change.stitch_id) if change is not None else None
+        if change is None or stitch is None:
+            return
+        if change.removes:
+            outcome = self._outcomes.pop(stitch.id)
+            self._end(stitch, outcome.then, outcome.reason)
             self._go_on()
-            return
-        stitch = self._stitches.get(_number(event.owner))
-        if stitch is None or self._establishing.get(stitch.id) != event.ticket:
-            return
-        del self._establishing[stitch.id]
-        before = self._adjusting.pop(stitch.id, None)
-        if event.error is None:
+        elif event.error is None:
             self._prover.watch(stitch)
             self._send_probes()
-        elif before is not None:
-            self._keep_path(stitch, before, event.error)
         else:
-            self._end(stitch, State.FAILED, event.error)
+            self._go_back(stitch, event.error, undone=True)
 
     # -- probes ---------------------------------------------------------------------------------------------
 
     @handles(Tick)
     def on_tick(self, tick: Tick) -> None:
-        """Send the probes that are due, or try again what failed."""
+        """Send the probes that are due, or see to what has waited."""
         if tick.name == "probe":
             self._send_probes()
+            self._changes.tidy(self._monotonic())
         else:
             self._stitches.save_again()
             self._retry()
+            self._improve()
+            self._end_overdue()
             self._stitches.forget_ended(self._clock() - REMEMBER_S)
 
     def _send_probes(self) -> None:
@@ -406,7 +383,7 @@ class Stitcher(App):
             stitch = self._stitches[number]
             if self._prover.send(stitch, watch):
                 self._judge(stitch, watch, now_s)
-            elif stitch.state in _ON_THE_MOVE and watch.away_for_s(now_s) > AWAY_S:
+            elif stitch.state in _MAKING and watch.away_for_s(now_s) > AWAY_S:
                 self._remove(stitch, State.FAILED, "a switch at its end is away")
 
     @handles(ofp_event.EventOFPPacketIn, states=(MAIN_DISPATCHER,))
@@ -422,65 +399,103 @@ class Stitcher(App):
 
     def _judge(self, stitch: Stitch, watch: Watch, now_s: float) -> None:
         """Let the probes decide the state."""
-        making = stitch.state in (State.ESTABLISHING, State.ADJUSTING)
-        if making and watch.proven:
-            self._admission.settle(stitch.id)
-            self._stitches.put(stitch.to(State.UP, self._clock()))
-        elif making and watch.unproven_for_s(now_s) > PROVE_WITHIN_S:
-            self._remove(stitch, State.FAILED, f"no probe came through within {PROVE_WITHIN_S:g} s")
-        elif stitch.state in (State.UP, State.DEGRADED) and (
-            watch.lost or watch.unproven_for_s(now_s) > PROVE_WITHIN_S
-        ):
-            self._bring_down(stitch, "probes no longer come through")
-        elif stitch.state is State.UP and watch.slow:
-            reason = f"latency {watch.latency_ms:.3g} ms is above {stitch.request.max_latency_ms:g} ms"
-            self._stitches.put(stitch.to(State.DEGRADED, self._clock(), reason=reason))
-        elif stitch.state is State.DEGRADED and not watch.slow:
-            self._stitches.put(stitch.to(State.UP, self._clock()))
+        if stitch.state in _MAKING:
+            if watch.proven:
+                self._carries(stitch, now_s)
+            elif watch.unproven_for_s(now_s) > PROVE_WITHIN_S:
+                self._go_back(stitch, f"no probe came through within {PROVE_WITHIN_S:g} s", undone=False)
+        elif stitch.state in _CARRYING_ON:
+            if watch.lost or watch.unproven_for_s(now_s) > PROVE_WITHIN_S:
+                self._bring_down(stitch, "probes no longer come through")
+            elif (reason := self._upkeep.shortcoming(stitch, watch)) is not None:
+                if stitch.state is State.UP:
+                    self._degrade(stitch, reason)
+            elif stitch.state is State.DEGRADED:
+                self._stitches.put(stitch.to(State.UP, self._clock()))
 
-    # -- adjust and take away -------------------------------------------------------------------------------
+    def _carries(self, stitch: Stitch, now_s: float) -> None:
+        """Probes have crossed the path: what is left of the one before goes when no packet is on it any more."""
+        before = self._adjusting.pop(stitch.id, None)
+        self._planner.admission.settle(stitch.id)
+        if before is not None:
+            self._changes.settle(stitch, now_s + self._drain_s(before))
+        self._stitches.put(stitch.to(State.UP, self._clock()))
+        self._look_after(self._stitches[stitch.id])
+
+    # -- adjust ---------------------------------------------------------------------------------------------
 
     def _reroute(self, stitch: Stitch, path: StitchPath, bandwidth_mbps: float, relieves: LinkKey | None) -> None:
-        """Move a stitch to another path without a gap: the old rules go when the new ones carry."""
-        if stitch.state not in (State.UP, State.DEGRADED):
-            return
-        request = replace(stitch.request, bandwidth_mbps=bandwidth_mbps, relieves=relieves)
-        after = self._labelled(replace(stitch, request=request), path)
-        self._admission.move(stitch, after)
+        """Move a stitch to another path for the trigger."""
+        if stitch.state in _CARRYING_ON:
+            request = replace(stitch.request, bandwidth_mbps=bandwidth_mbps, relieves=relieves)
+            self._move(stitch, request, path, None)
+
+    def _move(self, stitch: Stitch, request: StitchRequest, path: StitchPath, reason: str | None) -> None:
+        """Put a stitch on another path without a gap; where that is refused (_REFUSALS) nothing is done."""
+        after = self._planner.labelled(replace(stitch, request=request), path, self._with_paths())
+        self._planner.admission.move(stitch, after)
         try:
-            after = self._stitches.put(after.to(State.ADJUSTING, self._clock()), certain=True)
+            after = self._stitches.put(after.to(State.ADJUSTING, self._clock(), reason=reason), certain=True)
         except StoreError:
-            self._admission.move_back(stitch)
+            self._planner.admission.move_back(stitch)
             raise
         self._prover.forget(stitch.id)
         self._adjusting[stitch.id] = stitch
-        self._install(after, stitch_rules(stitch), drain_s(_links(stitch), self._network))
+        self._changes.put(after)
 
-    def _keep_path(self, stitch: Stitch, before: Stitch, reason: str) -> None:
-        """The new path was refused and its rules are taken back: the stitch is where it was, if that still is."""
-        broken = self._broken(before)
+    def _go_back(self, stitch: Stitch, reason: str, *, undone: bool) -> None:
+        """The path was refused (undone), or carries nothing: back to the one before, if that still stands."""
+        before = self._adjusting.pop(stitch.id, None)
+        if before is None:
+            give_up = self._end if undone else self._remove
+            give_up(stitch, State.FAILED, reason)
+            return
+        hurt = damage(before, self._planner.network)
+        broken = hurt.reason if hurt is not None and hurt.lost else None
         try:
-            self._admission.move_back(before)
+            self._planner.admission.move_back(before)
         except Oversubscribed as error:
             broken = broken or str(error)
-        stitch = replace(before, state=stitch.state)
         if broken is not None:
-            self._remove(self._stitches.put(stitch), State.FAILED, f"{reason}; {broken}")
+            stitch = self._stitches.put(replace(before, state=stitch.state))
+            self._remove(stitch, State.FAILED, f"{reason}; {broken}")
             return
-        stitch = self._stitches.put(stitch.to(before.state, self._clock(), reason=reason))
-        self._prover.watch(stitch)
+        self._upkeep.attempted(stitch.id, self._monotonic())
+        if undone:
+            back = replace(before, state=stitch.state).to(before.state, self._clock(), reason=reason)
+            self._prover.watch(self._stitches.put(back))
+        else:
+            self._prover.forget(stitch.id)
+            self._changes.put(self._stitches.put(replace(before, state=stitch.state, reason=reason)))
 
     def _resize(self, stitch: Stitch, bandwidth_mbps: float) -> None:
         """Promise another bandwidth on the path there is; no rule changes."""
-        self._admission.resize(stitch, bandwidth_mbps)
+        self._planner.admission.resize(stitch, bandwidth_mbps)
         self._stitches.put(replace(stitch, request=replace(stitch.request, bandwidth_mbps=bandwidth_mbps)))
+
+    def _improve(self) -> None:
+        """Try again to mend what falls short; go back to shorter paths when the fabric has been quiet a while."""
+        now_s = self._monotonic()
+        for number in self._upkeep.due(now_s, self._stitches.active):
+            stitch = self._stitches[number]
+            try:
+                path = self._planner.path(stitch.request, without=(stitch,))
+            except NotPossible:
+                continue
+            if self._upkeep.is_better(stitch, path) and self._planner.all_ready(path.dpids):
+                try:
+                    self._move(stitch, stitch.request, path, stitch.reason or "a better path is free again")
+                except _REFUSALS as error:
+                    self.log.warning("stitch=%d not_improved error=%s", number, error)
+
+    # -- take away ------------------------------------------------------------------------------------------
 
     def _bring_down(self, stitch: Stitch, reason: str) -> None:
         """The path does not carry any more: take the rules out, so that the shortest way does; then try again."""
         if stitch.state is State.REQUESTED:
             self._end(stitch, State.FAILED, reason)  # it has no rules yet
             return
-        if stitch.state in (State.UP, State.DEGRADED):
+        if stitch.state in _CARRYING_ON:
             stitch = self._stitches.put(stitch.to(State.DOWN, self._clock(), reason=reason))
         self._remove(stitch, State.FAILED, reason)
 
@@ -493,23 +508,18 @@ class Stitcher(App):
             self._end(stitch, State.TERMINATED, reason)
 
     def _remove(self, stitch: Stitch, then: State, reason: str | None) -> None:
-        """Take the rules out, near end first; the stitch moves on when they are gone."""
+        """Take the rules out, the entrance first; the stitch moves on when they are gone."""
         self._prover.forget(stitch.id)
-        self._establishing.pop(stitch.id, None)
         before = self._adjusting.pop(stitch.id, None)
-        # Halfway from one path to another: both may have rules.
-        has = stitch_rules(stitch) if before is None else union(stitch_rules(before), stitch_rules(stitch))
-        self._removals = {t: r for t, r in self._removals.items() if r.stitch_id != stitch.id}
-        ticket = next(self._tickets)
-        self._removals[ticket] = _Removal(stitch.id, then, reason)
-        pause_s = drain_s(_links(stitch), self._network)
-        self.publish(ApplyStages(_owner(stitch.id), stages(has, NOTHING), {}, ticket=ticket, pause_s=pause_s))
+        self._outcomes[stitch.id] = _Outcome(then, reason)
+        self._changes.take_away(stitch.id, max(self._drain_s(stitch), self._drain_s(before)))
 
     def _end(self, stitch: Stitch, state: State, reason: str | None) -> None:
         """The rules of a stitch are gone: free what it held; one of the trigger's own is not tried again."""
-        self._admission.free(stitch.id)
+        self._planner.admission.free(stitch.id)
         self._prover.forget(stitch.id)
-        for attempt in (self._waiting, self._establishing, self._adjusting):
+        self._upkeep.forget(stitch.id)
+        for attempt in (self._waiting, self._adjusting, self._outcomes):
             attempt.pop(stitch.id, None)
         stitch = self._stitches.put(replace(stitch, path=None).to(state, self._clock(), reason=reason))
         if state is State.FAILED:
@@ -517,20 +527,36 @@ class Stitcher(App):
             if stitch.request.origin == ORIGIN:
                 self._terminate(stitch, reason or "failed")
 
+    def _end_overdue(self) -> None:
+        """Whatever it waits for, a stitch is not on its way for ever."""
+        for stitch in self._stitches.overdue(DEADLINES_S):
+            after_s = DEADLINES_S[stitch.state]
+            self.log.warning("stitch=%d state=%s overdue_after_s=%g", stitch.id, stitch.state, after_s)
+            self._changes.forget(stitch.id)
+            ended = State.TERMINATED if stitch.state is State.TERMINATING else State.FAILED
+            self._end(stitch, ended, stitch.reason or f"it was {stitch.state} for too long")
+        self._go_on()
+
     def _retry(self) -> None:
         """Start again on what failed a while ago."""
         now_s = self._monotonic()
-        for stitch in self._stitches:
+        for stitch in self._stitches.active:
             if stitch.state is not State.FAILED or now_s < self._retry_at_s.get(stitch.id, 0.0):
                 continue
             self._retry_at_s[stitch.id] = now_s + RETRY_S
             try:
-                path = self._plan_path(stitch.request)
+                path = self._planner.path(stitch.request)
                 if self._prover.all_ready(path.dpids):
                     self._start(stitch.to(State.REQUESTED, self._clock()), path)
             except (NotPossible, StoreError) as error:
                 if stitch.reason != str(error):
                     self._stitches.put(replace(stitch, reason=str(error)))
+
+    def _drain_s(self, stitch: Stitch | None) -> float:
+        """How long packets may still be on the way over the path of a stitch."""
+        if stitch is None or stitch.path is None:
+            return 0.0
+        return drain_s(stitch.path.all_links, self._planner.network)
 
     # -- the trigger ----------------------------------------------------------------------------------------
 
@@ -541,7 +567,7 @@ class Stitcher(App):
         active = self._stitches.active
         carrying = frozenset((s.id, s.epoch) for s in active if s.state in CARRYING)
         # A forecast made before its own last change took effect would have it made twice.
-        settled = not any(s.state in _ON_THE_MOVE for s in active if s.request.origin == ORIGIN)
+        settled = not any(s.state in DEADLINES_S for s in active if s.request.origin == ORIGIN)
         if self._trigger is None or not settled or outlook.stitches != carrying:
             return
         decisions = self._trigger.decide(
@@ -550,40 +576,40 @@ class Stitcher(App):
             link_forecast=outlook.links,
             pairs=outlook.pairs,
             demand_forecast=outlook.demands,
-            routes=default_routes(self._network, self._directory, self._ruling),
+            routes=default_routes(self._planner.network, self._planner.directory, self._planner.ruling),
             stitches=active,
-            situation=self._situation(),
+            situation=self._planner.situation,
         )
         for decision in decisions:
             self.log.info("decision=%s", decision)
             try:
                 self._carry_out(decision)
-            except (Oversubscribed, StoreError) as error:
+            except _REFUSALS as error:
                 self.log.warning("not_carried_out=%s error=%s", decision, error)
 
     def _carry_out(self, decision: Decision) -> None:
         match decision:
             case Establish(request, path):
+                self._check_allowed(request, path)
                 self._start(self._stitches.new(request, self._clock()), path)
             case Reroute(stitch_id, bandwidth_mbps, path, relieves):
+                self._check_allowed(self._stitches[stitch_id].request, path)
                 self._reroute(self._stitches[stitch_id], path, bandwidth_mbps, relieves)
             case Resize(stitch_id, bandwidth_mbps):
                 self._resize(self._stitches[stitch_id], bandwidth_mbps)
             case Release(stitch_id):
                 self._terminate(self._stitches[stitch_id], "no longer needed")
 
+    def _check_allowed(self, request: StitchRequest, path: StitchPath) -> None:
+        """The trigger looks at loads alone."""
+        reason = self._planner.ruling.forbids(request, path, self._planner.network)
+        if reason is not None:
+            raise NotPossible("destination", reason, "change what the policy demands")
+
+    def _moved(self, stitch: Stitch, was: State | None) -> None:
+        if was is not stitch.state:
+            self.publish(StitchMoved(stitch, was))
+        self._announce()
+
     def _announce(self) -> None:
         self.publish(StitchesChanged(self._stitches.active))
-
-
-def _links(stitch: Stitch) -> tuple[LinkKey, ...]:
-    return stitch.path.all_links if stitch.path is not None else ()
-
-
-def _owner(stitch_id: int) -> str:
-    return f"stitch:{stitch_id}"
-
-
-def _number(owner: str) -> int:
-    kind, _, number = owner.partition(":")
-    return int(number) if kind == "stitch" else 0

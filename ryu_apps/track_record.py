@@ -31,9 +31,11 @@ class TrackRecord:
         """From now on outcomes are of this outlook, which was made at `beat`."""
         self.outlook, self._beat = outlook, beat
 
-    def alarm(self, kind: str, surprises: Iterable[Surprise]) -> None:
+    def alarm(self, kind: str, surprises: Iterable[Surprise]) -> tuple[Alarm, ...]:
         """Note samples that nobody would have expected."""
-        self._alarms.extend(Alarm(one.time_s, kind, one.name, one.bits) for one in surprises)
+        alarms = tuple(Alarm(one.time_s, kind, one.name, one.bits) for one in surprises)
+        self._alarms.extend(alarms)
+        return alarms
 
     def steps_since(self, beat: int) -> int | None:
         """How many steps after the outlook `beat` is; None where it says nothing of that."""

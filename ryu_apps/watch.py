@@ -2,41 +2,59 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 
 PROVE_EVERY_S = 0.05
 PROVE_WITHIN_S = 2.0
 WATCH_EVERY_S = 1.0
+COUNT_EVERY_S = 0.2
+"""How often a stitch is probed whose loss is limited: loss is counted over the last COUNTED probes."""
+
+COUNTED = 60
 ANSWER_WITHIN_S = 0.9
 MISSES = 3
 _SMOOTHING = 0.3
+_ROUNDING_S = 1e-6
 
 
 @dataclass
 class _Direction:
-    sent_s: list[float] = field(default_factory=list)
+    """sent_s: probes without an answer so far; answered: the outcomes of the last COUNTED, oldest first."""
+
+    sent_s: deque[float] = field(default_factory=deque)
+    answered: deque[bool] = field(default_factory=lambda: deque(maxlen=COUNTED))
     missed: int = 0
     latency_ms: float | None = None
     slow: int = 0
+
+    @property
+    def lost(self) -> int:
+        """How many of the last COUNTED probes never came out."""
+        return len(self.answered) - sum(self.answered)
 
 
 @dataclass
 class Watch:
     """Probes of one stitch, in one direction or both; times are of one monotonic clock.
 
-    Until every direction has answered once a probe is sent each PROVE_EVERY_S, after that each WATCH_EVERY_S.
+    Until every direction has answered once a probe is sent each PROVE_EVERY_S, after that each WATCH_EVERY_S, or
+    COUNT_EVERY_S where max_loss (a share) is given.
     """
 
     started_s: float
     directions: tuple[_Direction, ...]
     max_latency_ms: float | None = None
+    max_loss: float | None = None
     next_s: float = 0.0
     away_since_s: float | None = None
 
     @classmethod
-    def over(cls, directions: int, now_s: float, max_latency_ms: float | None) -> Watch:
+    def over(
+        cls, directions: int, now_s: float, max_latency_ms: float | None, max_loss: float | None = None
+    ) -> Watch:
         """A new watch over so many directions."""
-        return cls(now_s, tuple(_Direction() for _ in range(directions)), max_latency_ms)
+        return cls(now_s, tuple(_Direction() for _ in range(directions)), max_latency_ms, max_loss)
 
     @property
     def proven(self) -> bool:
@@ -52,6 +70,23 @@ class Watch:
     def slow(self) -> bool:
         """Whether the last MISSES probes of a direction all took longer than was asked for."""
         return any(direction.slow >= MISSES for direction in self.directions)
+
+    @property
+    def lossy(self) -> bool:
+        """Whether a direction lost a greater share than was asked for, and MISSES probes at least."""
+        if self.max_loss is None:
+            return False
+        most = self.max_loss
+        return any(
+            direction.lost >= MISSES and direction.lost > most * len(direction.answered)
+            for direction in self.directions
+        )
+
+    @property
+    def loss(self) -> float | None:
+        """The share of the last probes that the worse direction lost, None before there is one."""
+        shares = [direction.lost / len(direction.answered) for direction in self.directions if direction.answered]
+        return max(shares, default=None)
 
     @property
     def latency_ms(self) -> float | None:
@@ -73,12 +108,15 @@ class Watch:
         if now_s < self.next_s:
             return ()
         self.away_since_s = None
-        self.next_s = now_s + (WATCH_EVERY_S if self.proven else PROVE_EVERY_S)
+        often_s = WATCH_EVERY_S if self.max_loss is None else COUNT_EVERY_S
+        self.next_s = now_s + (often_s if self.proven else PROVE_EVERY_S)
         for direction in self.directions:
-            if self.proven:
-                direction.missed += sum(now_s - sent_s > ANSWER_WITHIN_S for sent_s in direction.sent_s)
-            waiting = [sent_s for sent_s in direction.sent_s if now_s - sent_s <= ANSWER_WITHIN_S]
-            direction.sent_s = [*waiting, now_s]
+            while direction.sent_s and now_s - direction.sent_s[0] > ANSWER_WITHIN_S:
+                direction.sent_s.popleft()
+                if self.proven:
+                    direction.missed += 1
+                    direction.answered.append(False)
+            direction.sent_s.append(now_s)
         return tuple(range(len(self.directions)))
 
     def skip(self, now_s: float) -> None:
@@ -91,14 +129,20 @@ class Watch:
         for direction in self.directions:
             direction.sent_s.clear()
 
-    def heard(self, number: int, latency_ms: float) -> None:
-        """A probe of this direction came through."""
+    def heard(self, number: int, latency_ms: float, sent_s: float | None = None) -> None:
+        """A probe of this direction came through; those that were sent before it (sent_s) and did not are lost."""
         if number >= len(self.directions):
             return
         direction = self.directions[number]
         known = direction.latency_ms
         direction.latency_ms = latency_ms if known is None else known + _SMOOTHING * (latency_ms - known)
         direction.missed = 0
-        direction.sent_s.clear()
+        if sent_s is None:
+            direction.sent_s.clear()
+        while direction.sent_s and sent_s is not None and direction.sent_s[0] <= sent_s + _ROUNDING_S:
+            earlier = direction.sent_s.popleft() < sent_s - _ROUNDING_S
+            if earlier and known is not None:
+                direction.answered.append(False)
+        direction.answered.append(True)
         if self.max_latency_ms is not None:
             direction.slow = direction.slow + 1 if latency_ms > self.max_latency_ms else 0

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from stitching.match import ETH_IPV4, ETH_IPV6, SCTP, TCP, UDP, L3Match
+from stitching.match import ETH_IPV4, ETH_IPV6, ICMP, ICMPV6, SCTP, TCP, UDP, L3Match
 
 _FIELDS = ("ip_proto", "ip_dscp", "source_port", "target_port")
+
+PROTOCOLS = {"tcp": TCP, "udp": UDP, "sctp": SCTP, "icmp": ICMP, "icmpv6": ICMPV6}
+"""IP protocols by name."""
 
 WITH_PORTS = frozenset({TCP, UDP, SCTP})
 """Protocols that have ports."""

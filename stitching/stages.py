@@ -24,8 +24,8 @@ _QUEUEING_MS = 10.0
 NOTHING: Fleet = {}
 
 
-def stages(has: Fleet, wants: Fleet) -> tuple[Stage, ...]:
-    """The changes that lead from one to the other; wait `drain_s` before a stage that only removes from behind.
+def transition(has: Fleet, wants: Fleet) -> tuple[tuple[Stage, ...], Stage]:
+    """The stages that lead from one to the other, and what is left over: to be removed when nothing is on its way.
 
     Both are what one owner holds. A stage that would be empty is left out.
     """
@@ -39,7 +39,25 @@ def stages(has: Fleet, wants: Fleet) -> tuple[Stage, ...]:
             left_over.append(change)
         else:
             behind.append(change)
-    return tuple(in_order(changes) for changes in (behind, entrances, left_over) if changes)
+    return tuple(in_order(changes) for changes in (behind, entrances) if changes), in_order(left_over)
+
+
+def stages(has: Fleet, wants: Fleet) -> tuple[Stage, ...]:
+    """All of it, for one who waits `drain_s` between two stages."""
+    first, left_over = transition(has, wants)
+    return (*first, left_over) if left_over else first
+
+
+def after(has: Fleet, done: Iterable[Stage]) -> Fleet:
+    """What switches hold when these stages are done."""
+    held = {dpid: dict(entries) for dpid, entries in has.items()}
+    for change in (change for stage in done for change in stage):
+        entries = held.setdefault(change.dpid, {})
+        if change.remove:
+            entries.pop(change.entry.key, None)
+        else:
+            entries[change.entry.key] = change.entry
+    return held
 
 
 def union(one: Fleet, other: Fleet) -> Fleet:

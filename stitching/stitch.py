@@ -48,6 +48,17 @@ TRANSITIONS: dict[State, frozenset[State]] = {
 
 ENDED = frozenset({State.REJECTED, State.TERMINATED})
 
+DEADLINES_S: dict[State, float] = {
+    State.REQUESTED: 60.0,
+    State.ESTABLISHING: 60.0,
+    State.ADJUSTING: 60.0,
+    State.TERMINATING: 60.0,
+}
+"""How long a stitch may be on its way, whatever it waits for: then it fails, or is taken to be gone.
+
+Most of what can go wrong is found out sooner, see ryu_apps.installer, ryu_apps.watch and ryu_apps.stitcher.
+"""
+
 
 class BadTransition(RuntimeError):
     """A state was asked to follow one that it cannot follow."""
@@ -59,7 +70,7 @@ class StitchRequest:
 
     bandwidth_mbps is promised from source to target, and from target to source too where both_ways is set.
     relieves is the link that a stitch of the trigger takes load from. Where there is an application, only its
-    packets are carried. labels are (name, value), in order of name.
+    packets are carried. max_loss is a share of packets. labels are (name, value), in order of name.
     """
 
     source_mac: str
@@ -71,6 +82,7 @@ class StitchRequest:
     relieves: LinkKey | None = None
     application: Application | None = None
     protection: Protection = Protection.NONE
+    max_loss: float | None = None
     labels: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -140,6 +152,7 @@ class Stitch:
     reason: str | None = None
     up_s: float | None = None
     probe_ms: float | None = None
+    probe_loss: float | None = None
 
     def to(self, state: State, now_s: float, *, reason: str | None = None) -> Stitch:
         """The stitch in another state. Raises BadTransition where the table does not allow it."""

@@ -1,4 +1,4 @@
-"""The API: all routes, behind the token, with its own description of itself."""
+"""The API: all routes, behind tokens, with its own description of itself."""
 
 from __future__ import annotations
 
@@ -10,80 +10,104 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
-from ryu_apps.rest import explain, failures, forecasts, health, policies, stitches, topology, vnets
+from ryu_apps.feed import Feed
+from ryu_apps.rest import (
+    audit,
+    events,
+    explain,
+    failures,
+    forecasts,
+    health,
+    policies,
+    stitches,
+    tokens,
+    topology,
+    vnets,
+)
+from ryu_apps.rest.access.access import Access, AccessSettings
+from ryu_apps.rest.access.gate import Gate, RequireToken
+from ryu_apps.rest.access.roles import Need, Role
+from ryu_apps.rest.access.routes import RouteTable
 from ryu_apps.rest.apps import ApiSettings, Apps, Ask
-from ryu_apps.rest.guards import LimitBody, RequireToken, Shield
-from ryu_apps.rest.problems import Kind, Problem, ProblemView, documented
-from ryu_apps.store import StoreError
+from ryu_apps.rest.conditions import NotChanged
+from ryu_apps.rest.described import ANYWHERE, described
+from ryu_apps.rest.events import Streams
+from ryu_apps.rest.guards import LimitBody, Shield
+from ryu_apps.rest.problems import Problem, documented
+from ryu_apps.store import AccessStore, StoreError
 from stitching.plan import NotPossible
 from stitching.stitch import BadTransition
 
 PREFIX = "/v1"
+DESCRIPTION = f"{PREFIX}/openapi.json"
 
-_ANYWHERE = (Kind.UNAUTHORIZED, Kind.INVALID, Kind.INTERNAL, Kind.UNAVAILABLE)
-_WITH_BODY = (Kind.MALFORMED, Kind.TOO_LARGE, Kind.NOT_JSON)
+PARTS: tuple[tuple[str, APIRouter], ...] = tuple(
+    (PREFIX, part.router)
+    for part in (topology, vnets, policies, explain, stitches, forecasts, health, events, tokens, audit)
+)
+"""All routers by the prefix they are served under. Each of their routes declares what it needs."""
 
 
 def create_api(
-    ask: Ask, *, token: str, started_s: float | None = None, settings: ApiSettings | None = None
+    ask: Ask,
+    *,
+    token: str,
+    started_s: float | None = None,
+    settings: ApiSettings | None = None,
+    store: AccessStore | None = None,
+    feed: Feed | None = None,
+    limits: AccessSettings | None = None,
 ) -> FastAPI:
-    """The API of a controller whose apps are reached by `ask`; nobody gets in without the token.
+    """The API of a controller whose apps are reached by `ask`; nobody gets in without a token. Raises StoreError.
 
-    started_s is when the controller started, in seconds since the epoch; now, when it is left out.
+    token is that of the first admin. started_s is when the controller started, in seconds since the epoch; now,
+    when it is left out. store keeps tokens and the audit, in memory where none is given; feed has the events.
     """
-    if not token:
-        raise ValueError("an empty token would let everybody in; see ryu_apps.rest.token")
+    settings = settings or ApiSettings()
+    access = Access(store or AccessStore.in_memory(), token, limits, clock=settings.clock)
+    table = RouteTable(PARTS, also=[(DESCRIPTION, Need(Role.VIEWER, scoped=True))])
     api = _Api(
         title="Lockstitch",
         summary="Stitches virtual networks together before the traffic arrives.",
         version=health.version(),
-        openapi_url=f"{PREFIX}/openapi.json",
+        openapi_url=DESCRIPTION,
         # The interactive pages load their scripts from other people's servers.
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
         exception_handlers={
             Problem: failures.on_problem,
+            NotChanged: failures.on_not_changed,
             NotPossible: failures.on_not_possible,
             BadTransition: failures.on_bad_transition,
             StoreError: failures.on_store_error,
             RequestValidationError: failures.on_invalid,
             HTTPException: failures.on_http,
         },
-        middleware=[Middleware(Shield), Middleware(RequireToken, token=token), Middleware(LimitBody)],
+        middleware=[
+            Middleware(Shield),
+            Middleware(RequireToken, access=access),
+            Middleware(LimitBody),
+            Middleware(Gate, access=access, table=table),
+        ],
     )
-    api.state.apps = Apps(ask, settings or ApiSettings(), time.time() if started_s is None else started_s)
-    v1 = APIRouter(prefix=PREFIX, responses=documented(*_ANYWHERE))
-    for part in (topology, vnets, policies, explain, stitches, forecasts, health):
-        v1.include_router(part.router)
-    api.include_router(v1)
+    api.table = table
+    api.state.access = access
+    api.state.feed = feed or Feed()
+    api.state.streams = Streams()
+    api.state.apps = Apps(ask, settings, time.time() if started_s is None else started_s)
+    for prefix, router in PARTS:
+        api.include_router(router, prefix=prefix, responses=documented(*ANYWHERE))
     return api
 
 
 class _Api(FastAPI):
-    """FastAPI, with problems and the token in its description."""
+    """FastAPI, with problems and tokens in its description."""
+
+    table: RouteTable
 
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI description of the API."""
         if self.openapi_schema is None:
-            self.openapi_schema = _described(super().openapi())
+            self.openapi_schema = described(super().openapi(), self.table)
         return self.openapi_schema
-
-
-def _described(schema: dict[str, Any]) -> dict[str, Any]:
-    components = schema.setdefault("components", {})
-    schemas = components.setdefault("schemas", {})
-    # FastAPI's own shape of a validation error: ours is a problem.
-    for unused in ("HTTPValidationError", "ValidationError"):
-        schemas.pop(unused, None)
-    problem = ProblemView.model_json_schema(ref_template="#/components/schemas/{model}")
-    schemas.update(problem.pop("$defs", {}))
-    schemas["Problem"] = {**problem, "title": "Problem"}
-    components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
-    schema["security"] = [{"token": []}]
-    body_problems = {str(status): response for status, response in documented(*_WITH_BODY).items()}
-    for path in schema["paths"].values():
-        for operation in path.values():
-            if "requestBody" in operation:
-                operation["responses"] = {**body_problems, **operation["responses"]}
-    return schema

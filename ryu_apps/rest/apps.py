@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import Annotated, Protocol, TypeVar, cast
 
 from fastapi import Depends, Request
 
 from ryu_apps import app
 from ryu_apps.rest.problems import Kind, Problem
+from ryu_apps.rest.waiting import Waiting
 
 Answer = TypeVar("Answer")
 
@@ -59,6 +62,12 @@ class Apps:
     asking: Ask
     settings: ApiSettings
     started_s: float
+    changing: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(16, "rest-change"))
+    waiting: Waiting = field(default_factory=Waiting)
+
+    async def ask_apart(self, asking: Callable[[], Answer]) -> Answer:
+        """What `asking` answers, in threads of their own: however many wait there, reads have theirs."""
+        return await asyncio.get_running_loop().run_in_executor(self.changing, asking)
 
     def ask(self, name: str, request: app.Request[Answer], *, missing: Problem | None = None) -> Answer:
         """The answer of an app. Raises a 503 problem when it is not there or late, else what it raised.

@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import os
+import ssl
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ryu_apps.rest.tls import client_context
 from ryu_apps.rest.token import read_token
 
 TIMEOUT_S = 10.0
 
+TOKEN_VARIABLE = "LOCKSTITCH_TOKEN"  # noqa: S105  # its name
+"""A token in this environment variable is used in place of the one in the state directory."""
+
+_PAGE = 1000
+_trusted: Path | None = None
+
 
 class CallFailed(Exception):
     """The controller is not there, or said no; the message is one line with the remedy."""
+
+
+def trust(ca: Path | None) -> None:
+    """From now on controllers at https:// are known by these certificates; None: by the state directory's."""
+    global _trusted  # one command line, one answer to whom it trusts
+    _trusted = ca
 
 
 def call(
@@ -27,28 +43,56 @@ def call(
 ) -> Any:
     """The answer of the controller at url to `method /v1path`, as JSON values; None where it is empty.
 
-    state is the directory that holds its token. Raises CallFailed, TokenError.
+    state is the directory that holds its token. Raises CallFailed, TokenError, TlsError.
     """
+    with connected(url, state, timeout_s) as client:
+        return content_of(client.request(method, f"/v1{path}", json=body, params=dict(query or {})), url)
+
+
+def items(url: str, state: Path, path: str, query: Mapping[str, str | float] | None = None) -> list[Any]:
+    """All items of the collection at /v1path, page after page. Raises as call() does."""
+    found: list[Any] = []
+    with connected(url, state, TIMEOUT_S) as client:
+        answer = client.get(f"/v1{path}", params={"limit": _PAGE, **(query or {})})
+        found += content_of(answer, url)
+        while "next" in answer.links:
+            answer = client.get(answer.links["next"]["url"])
+            found += content_of(answer, url)
+    return found
+
+
+@contextlib.contextmanager
+def connected(url: str, state: Path, timeout_s: float) -> Iterator[Any]:
+    """A client of the controller at url. What goes wrong while it is used becomes CallFailed."""
     # Here and not above: `lockstitch --help` need not wait for it.
     import httpx
 
-    headers = {"Authorization": f"Bearer {read_token(state)}"}
+    headers = {"Authorization": f"Bearer {os.environ.get(TOKEN_VARIABLE) or read_token(state)}"}
+    verify: ssl.SSLContext | bool = client_context(state, _trusted) if url.startswith("https:") else True
+    base = url.rstrip("/")
     try:
         # No proxies from the environment: the token is for the controller alone.
-        with httpx.Client(trust_env=False, timeout=timeout_s, headers=headers) as client:
-            answer = client.request(method, f"{url.rstrip('/')}/v1{path}", json=body, params=dict(query or {}))
+        with httpx.Client(
+            base_url=base, trust_env=False, timeout=timeout_s, headers=headers, verify=verify
+        ) as client:
+            yield client
     except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
         raise CallFailed(f"{url} is not a URL; give one like http://127.0.0.1:8080 with --url") from error
     except httpx.ConnectError as error:
+        if "CERTIFICATE_VERIFY_FAILED" in str(error):
+            raise CallFailed(
+                f"what answers at {url} does not have the certificate that is expected ({_why(error)}); check "
+                "--url, give the certificates it is known by with --ca, or copy tls.crt from its state directory"
+            ) from error
         raise CallFailed(f"no controller answers at {url}; start one with `lockstitch controller`") from error
     except httpx.TimeoutException as error:
         raise CallFailed(f"the controller at {url} did not answer within {timeout_s:g} s; try again") from error
     except httpx.HTTPError as error:
         raise CallFailed(f"what answers at {url} is no controller ({error}); check --url") from error
-    return _content(answer, url)
 
 
-def _content(answer: Any, url: str) -> Any:
+def content_of(answer: Any, url: str) -> Any:
+    """What an answer holds. Raises CallFailed for a problem."""
     if answer.status_code == 204:
         return None
     try:
@@ -65,3 +109,7 @@ def _content(answer: Any, url: str) -> Any:
     if problem.get("remedy"):
         words.append(f"; {problem['remedy']}")
     raise CallFailed(" ".join("".join(words).split()))
+
+
+def _why(error: Exception) -> str:
+    return str(error).rpartition("failed: ")[2].partition(" (_ssl")[0]

@@ -14,10 +14,7 @@ import typer
 from rich.console import Console
 
 from ryu_apps.rest import tables
-from ryu_apps.rest.client import CallFailed, call
-
-WAIT_S = 30.0
-"""How long `stitch create --wait` waits; the most that the API allows."""
+from ryu_apps.rest.client import call, items
 
 
 def default_state() -> Path:
@@ -28,11 +25,9 @@ def default_state() -> Path:
 
 commands = typer.Typer()
 vnets = typer.Typer(no_args_is_help=True, help="Virtual networks: list, put, delete.")
-stitch = typer.Typer(no_args_is_help=True, help="Stitches: create, check, list, show, delete.")
 links = typer.Typer(no_args_is_help=True, help="Links: list, capacity.")
 commands.add_typer(links, name="links")
 commands.add_typer(vnets, name="vnets")
-commands.add_typer(stitch, name="stitch")
 
 Url = Annotated[str, typer.Option("--url", envvar="LOCKSTITCH_URL", help="Where the controller serves REST.")]
 State = Annotated[
@@ -46,9 +41,6 @@ State = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as it came.")]
-Bandwidth = Annotated[float, typer.Option("--bandwidth", help="Mbit/s each way.")]
-MaxLatency = Annotated[float | None, typer.Option("--max-latency", help="Milliseconds one way.")]
-End = Annotated[str, typer.Argument(help="Host name, IP address or MAC.")]
 
 Guard = Literal["strict", "declared", "mac", "off"]
 
@@ -63,9 +55,14 @@ def topology(state: State, url: Url = LOCAL, as_json: AsJson = False) -> None:
 
 
 @commands.command()
-def hosts(state: State, url: Url = LOCAL, as_json: AsJson = False) -> None:
+def hosts(
+    state: State,
+    url: Url = LOCAL,
+    vnet: Annotated[str | None, typer.Option("--vnet", help="Only those of this virtual network.")] = None,
+    as_json: AsJson = False,
+) -> None:
     """Show the hosts and where they are."""
-    answer = call(url, state, "GET", "/hosts")
+    answer = items(url, state, "/hosts", {"vnet": vnet} if vnet else None)
     show(answer, as_json, tables.hosts(answer))
 
 
@@ -109,7 +106,7 @@ def set_capacities(
 @vnets.command("list")
 def list_vnets(state: State, url: Url = LOCAL, as_json: AsJson = False) -> None:
     """Show the virtual networks."""
-    answer = call(url, state, "GET", "/vnets")
+    answer = items(url, state, "/vnets")
     show(answer, as_json, tables.vnets(answer))
 
 
@@ -148,83 +145,8 @@ def delete_vnet(name: str, state: State, url: Url = LOCAL) -> None:
     typer.echo(f"virtual network {name} is gone")
 
 
-@stitch.command("create")
-def create_stitch(
-    source: End,
-    destination: End,
-    bandwidth: Bandwidth,
-    state: State,
-    max_latency: MaxLatency = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait until it is up, or has failed.")] = False,
-    url: Url = LOCAL,
-    as_json: AsJson = False,
-) -> None:
-    """Join two hosts by a path of their own. With --wait, exit code 1 where it did not come up."""
-    body = _wanted(source, destination, bandwidth, max_latency)
-    query = {"wait_s": WAIT_S} if wait else None
-    answer = call(url, state, "POST", "/stitches", body=body, query=query, timeout_s=WAIT_S + 10.0)
-    show(answer, as_json, tables.stitch(answer))
-    if wait and answer["state"] != "up":
-        raise CallFailed(
-            f"stitch {answer['id']} is {answer['state']}: {answer['reason'] or 'no reason was given'}"
-        )
-
-
-@stitch.command("check")
-def check_stitch(
-    source: End,
-    destination: End,
-    bandwidth: Bandwidth,
-    state: State,
-    max_latency: MaxLatency = None,
-    url: Url = LOCAL,
-    as_json: AsJson = False,
-) -> None:
-    """Say whether a stitch could be had, and on which path; exit code 1 where it could not."""
-    answer = call(url, state, "POST", "/stitches/check", body=_wanted(source, destination, bandwidth, max_latency))
-    if as_json:
-        show(answer, as_json)
-    elif answer["possible"]:
-        latency_ms = answer["latency_ms"]
-        known = "latency unknown" if latency_ms is None else f"{latency_ms:.4g} ms"
-        typer.echo(f"possible, {known}: {tables.path(answer['path'])}")
-    else:
-        typer.echo(f"not possible: {answer['field']}: {answer['reason']}; {answer['remedy']}")
-    if not answer["possible"]:
-        raise typer.Exit(1)
-
-
-@stitch.command("list")
-def list_stitches(
-    state: State,
-    url: Url = LOCAL,
-    only: Annotated[str | None, typer.Option("--only", help="Only those in this state, such as up.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Show all stitches."""
-    answer = call(url, state, "GET", "/stitches", query={"state": only} if only else None)
-    show(answer, as_json, tables.stitches(answer))
-
-
-@stitch.command("show")
-def show_stitch(stitch_id: int, state: State, url: Url = LOCAL, as_json: AsJson = False) -> None:
-    """Show all that is known of a stitch."""
-    answer = call(url, state, "GET", f"/stitches/{stitch_id}")
-    show(answer, as_json, tables.stitch(answer))
-
-
-@stitch.command("delete")
-def delete_stitch(stitch_id: int, state: State, url: Url = LOCAL, as_json: AsJson = False) -> None:
-    """Take a stitch away."""
-    answer = call(url, state, "DELETE", f"/stitches/{stitch_id}")
-    if as_json:
-        show(answer, as_json)
-    else:
-        typer.echo(f"stitch {stitch_id} is {answer['state']}")
-
-
 def show(answer: Any, as_json: bool, *shown: Any) -> None:
-    """Print an answer as it came, or what is made of it for people."""
+    """Print an answer as JSON, or as tables."""
     if as_json:
         typer.echo(json.dumps(answer, indent=2))
         return
@@ -268,14 +190,3 @@ def _capacity(text: str) -> dict[str, object]:
         raise typer.BadParameter(
             f"{text!r} is not DPID:PORT=MBPS, such as 0000000000000001:2=10", param_hint="DPID:PORT=MBPS"
         ) from None
-
-
-def _wanted(source: str, destination: str, bandwidth: float, max_latency: float | None) -> dict[str, object]:
-    if not (bandwidth > 0 and bandwidth != float("inf")):
-        raise typer.BadParameter("give a number above 0", param_hint="--bandwidth")
-    wanted: dict[str, object] = {"source": source, "destination": destination, "bandwidth_mbps": bandwidth}
-    if max_latency is not None:
-        if not (max_latency > 0 and max_latency != float("inf")):
-            raise typer.BadParameter("give a number above 0", param_hint="--max-latency")
-        wanted["max_latency_ms"] = max_latency
-    return wanted

@@ -9,9 +9,11 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
 from ryu_apps.events import ExplainRequest
+from ryu_apps.rest.access.roles import Role, Who, needs
 from ryu_apps.rest.apps import POLICING, AppsOf
 from ryu_apps.rest.fabric import fabric_of
 from ryu_apps.rest.problems import Kind, Problem, documented
+from ryu_apps.rest.scoping import fabric_within
 from ryu_apps.rest.views import HEX_DPID, HopView
 from stitching.network import node_name
 from stitching.policy.checking import EPHEMERAL_PORT
@@ -43,9 +45,10 @@ class ExplainView(BaseModel):
     words: str
 
 
-@router.get("", responses=documented(Kind.UNKNOWN_HOST))
+@router.get("", dependencies=[needs(Role.VIEWER, scoped=True)], responses=documented(Kind.UNKNOWN_HOST))
 def get_explain(
     apps: AppsOf,
+    who: Who,
     src: Annotated[str, Query(max_length=100, description="Host name, IP address or MAC.")],
     dst: Annotated[str, Query(max_length=100, description="Host name, IP address or MAC.")],
     proto: Annotated[
@@ -71,7 +74,7 @@ def get_explain(
         raise Problem(
             Kind.INVALID, "it has no offset from UTC", field="at", remedy="say 2026-03-01T08:00:00Z, or +01:00"
         )
-    fabric = fabric_of(apps)
+    fabric = fabric_within(who, fabric_of(apps))
     source, target = fabric.find(src, "src"), fabric.find(dst, "dst")
     from_port = (src_port or EPHEMERAL_PORT) if protocol in WITH_PORTS else None
     flow = Flow(protocol, from_port, port)

@@ -36,6 +36,10 @@ class Fabric:
         host = self.network.hosts.get(mac, Host(mac, 0, 0))
         return MemberView(name=self.directory.name_of(host), mac=mac)
 
+    def vnet_of(self, mac: str) -> str:
+        """The virtual network of a host by MAC, also of one that is not on a port."""
+        return self.directory.vnet_of(self.network.hosts.get(mac, Host(mac, 0, 0)))
+
     def hosts(self) -> list[HostView]:
         """All hosts, by name."""
         views = [self._host(host) for host in self.network.hosts.values()]

@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
+from ryu_apps.rest.conditions import NotChanged
 from ryu_apps.rest.problems import FieldError, Kind, Problem, plain_problem, problem_response
 from ryu_apps.store import StoreError
 from stitching.plan import NotPossible
@@ -23,6 +24,11 @@ _MOST_NAME = 100
 async def on_problem(_: Request, error: Problem) -> Response:
     """A handler said what is wrong."""
     return problem_response(error.view, error.headers)
+
+
+async def on_not_changed(_: Request, error: NotChanged) -> Response:
+    """The caller has it already."""
+    return Response(status_code=304, headers={"ETag": error.tag})
 
 
 async def on_not_possible(_: Request, error: NotPossible) -> Response:

@@ -10,11 +10,13 @@ import numpy.typing as npt
 from fastapi import APIRouter, Query
 
 from forecasting import Forecast
-from ryu_apps.events import ForecastStatusRequest, Outlook, OutlookRequest, RecentLoadsRequest
+from ryu_apps.events import Alarm, ForecastStatusRequest, Outlook, OutlookRequest, RecentLoadsRequest
 from ryu_apps.outcomes import INTERVALS
+from ryu_apps.rest.access.roles import Need, Principal, Role, Who, needs
 from ryu_apps.rest.apps import DAY_PREDICTOR, PREDICTOR, AppsOf
 from ryu_apps.rest.fabric import Fabric, fabric_of
 from ryu_apps.rest.problems import Kind, Problem, documented
+from ryu_apps.rest.scoping import sees_host
 from ryu_apps.rest.views import (
     AlarmView,
     CameTrueView,
@@ -25,6 +27,7 @@ from ryu_apps.rest.views import (
     moment,
 )
 from ryu_apps.scope import Ahead
+from ryu_apps.track_record import DEMANDS
 from stitching.network import LinkKey, node_name
 
 _RECENT = {Ahead.PERIODS: 60, Ahead.DAY: 288}
@@ -39,9 +42,14 @@ Share = Annotated[float, Query(gt=0, le=10, allow_inf_nan=False)]
 LinkName = Annotated[str, Query(pattern=r"^[0-9a-fA-F]{16}:[0-9]{1,10}$", description="dpid:port of its source.")]
 
 
-@router.get("/forecasts", responses=documented(Kind.UNKNOWN_LINK))
+@router.get(
+    "/forecasts",
+    dependencies=[needs(Role.VIEWER, scoped=True)],
+    responses=documented(Kind.UNKNOWN_LINK, Kind.FORBIDDEN),
+)
 def get_forecasts(
     apps: AppsOf,
+    who: Who,
     threshold_share: Share | None = None,
     link: LinkName | None = None,
     ahead: Annotated[Ahead, Query(description="How far to look: a few periods, or a day.")] = Ahead.PERIODS,
@@ -50,7 +58,10 @@ def get_forecasts(
 
     With threshold_share, also how likely each link is above that share of its capacity. With link, that link
     alone with what it carried lately, and no demands. A day ahead has many steps: without link some are left out.
+    A token with a scope is told of its own demands, and of no link.
     """
+    if link is not None and who.scope is not None:
+        Need(Role.VIEWER).check(who)
     predictor = DAY_PREDICTOR if ahead is Ahead.DAY else PREDICTOR
     is_made = ahead is Ahead.PERIODS or apps.settings.day_ahead
     outlook = apps.ask(predictor, OutlookRequest()) if is_made else None
@@ -71,7 +82,8 @@ def get_forecasts(
             demands=[],
         )
     fabric = fabric_of(apps)
-    rows = _rows(outlook, link)
+    rows = _rows(outlook, link) if who.scope is None else []
+    mine = [all(sees_host(who, fabric, mac) for mac in pair) for pair in outlook.pairs]
     status = apps.ask(predictor, ForecastStatusRequest())
     apart = _SHOWN_OF_A_DAY if ahead is Ahead.DAY and link is None else 1
     steps = range(apart, outlook.links.horizon + 1, apart)
@@ -96,11 +108,12 @@ def get_forecasts(
         alarms=[
             AlarmView(time=moment(alarm.time_s), series=alarm.name, surprise_bits=round(alarm.bits, 1))
             for alarm in status.alarms
+            if _sees_alarm(who, fabric, alarm)
         ],
         outcomes=status.demand_outcomes + status.load_outcomes,
         workers_lost=status.workers_lost,
         links=views,
-        demands=_demands(outlook, fabric, steps) if link is None else [],
+        demands=_demands(outlook, fabric, steps, mine) if link is None else [],
     )
 
 
@@ -151,9 +164,18 @@ def _links(
     return views
 
 
-def _demands(outlook: Outlook, fabric: Fabric, steps: Sequence[int]) -> list[DemandForecastView]:
+def _sees_alarm(who: Principal, fabric: Fabric, alarm: Alarm) -> bool:
+    of_demand = alarm.kind == DEMANDS
+    return who.scope is None or (of_demand and all(sees_host(who, fabric, mac) for mac in alarm.name.split(">")))
+
+
+def _demands(
+    outlook: Outlook, fabric: Fabric, steps: Sequence[int], shown: Sequence[bool]
+) -> list[DemandForecastView]:
     views = []
     for row, (source_mac, target_mac) in enumerate(outlook.pairs):
+        if not shown[row]:
+            continue
         source, destination = fabric.member(source_mac), fabric.member(target_mac)
         views.append(
             DemandForecastView(

@@ -1,13 +1,12 @@
-"""What stands between the network and the handlers: a shield, the token and the size limit (ASGI middleware)."""
+"""What stands between the network and the handlers: a shield and the size limit (ASGI middleware)."""
 
 from __future__ import annotations
 
-import hmac
 import logging
 import secrets
 
 from fastapi import HTTPException
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ryu_apps.rest.problems import Kind, Problem, problem_response
@@ -15,10 +14,16 @@ from ryu_apps.rest.problems import Kind, Problem, problem_response
 log = logging.getLogger("lockstitch.rest")
 
 BODY_LIMIT_BYTES = 1 << 20
+REQUEST_ID = "X-Request-Id"
+
+_ID_KEY = "lockstitch.request_id"
 
 
 class Shield:
-    """Keeps the inside of the controller inside: an unforeseen exception is logged, the caller gets its id."""
+    """Keeps the inside of the controller inside: an unforeseen exception is logged, the caller gets its id.
+
+    It also gives each request an id, which its answer carries.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -26,10 +31,13 @@ class Shield:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, and answer for it where nobody else did."""
         started = False
+        scope[_ID_KEY] = request_id = secrets.token_hex(8)
 
         async def watched(message: Message) -> None:
             nonlocal started
             started = True
+            if message["type"] == "http.response.start":
+                MutableHeaders(raw=message.setdefault("headers", []))[REQUEST_ID] = request_id
             await send(message)
 
         try:
@@ -47,29 +55,12 @@ class Shield:
                 remedy=f"look for error_id={error_id} in its log",
                 error_id=error_id,
             )
-            await problem_response(problem.view)(scope, receive, send)
+            await problem_response(problem.view, {REQUEST_ID: request_id})(scope, receive, send)
 
 
-class RequireToken:
-    """Lets nobody in without the bearer token (RFC 6750), whatever the path."""
-
-    def __init__(self, app: ASGIApp, token: str) -> None:
-        self.app = app
-        self._token = token.encode()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on where its token is right."""
-        if scope["type"] == "lifespan":
-            await self.app(scope, receive, send)
-            return
-        scheme, _, given = Headers(scope=scope).get("authorization", "").partition(" ")
-        # latin-1 is how ASGI decoded the header; the comparison takes the same time wherever they differ.
-        offered = given.strip().encode("latin-1") if scheme.lower() == "bearer" else b""
-        if hmac.compare_digest(offered, self._token):
-            await self.app(scope, receive, send)
-            return
-        problem = _token_missing() if not offered else _token_wrong()
-        await problem_response(problem.view, problem.headers)(scope, receive, send)
+def request_id_of(scope: Scope) -> str:
+    """The id of a request, which the shield has given it."""
+    return str(scope[_ID_KEY])
 
 
 class LimitBody:
@@ -102,23 +93,3 @@ class LimitBody:
             return message
 
         await self.app(scope, counted, send)
-
-
-def _token_missing() -> Problem:
-    return Problem(
-        Kind.UNAUTHORIZED,
-        "the request carries no bearer token",
-        field="Authorization",
-        remedy="send 'Authorization: Bearer TOKEN' with what is in the file 'token' of the state directory",
-        headers={"WWW-Authenticate": 'Bearer realm="lockstitch"'},
-    )
-
-
-def _token_wrong() -> Problem:
-    return Problem(
-        Kind.UNAUTHORIZED,
-        "the bearer token is not the token of this controller",
-        field="Authorization",
-        remedy="send what is in the file 'token' of the state directory of this controller",
-        headers={"WWW-Authenticate": 'Bearer realm="lockstitch", error="invalid_token"'},
-    )

@@ -29,6 +29,7 @@ from ryu_apps.events import (
     UnsavedRequest,
     VnetsRequest,
 )
+from ryu_apps.rest.access.roles import Role, needs
 from ryu_apps.rest.apps import (
     DAY_PREDICTOR,
     DISCOVERY,
@@ -81,7 +82,7 @@ class _Probe:
         return await self.ask(DAY_PREDICTOR, request) if self.apps.settings.day_ahead else None
 
 
-@router.get("/health")
+@router.get("/health", dependencies=[needs(Role.VIEWER)])
 async def get_health(apps: AppsOf) -> HealthView:
     """Whether every part does its work. The status is 200 either way: the question was answered."""
     probe = _Probe(apps)

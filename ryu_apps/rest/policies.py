@@ -12,6 +12,8 @@ from pydantic import BaseModel, Field
 
 from ryu_apps.events import PolicyOutcome, PolicyRequest, PolicyVersionsRequest, PutPolicy
 from ryu_apps.policy_text import MOST_BYTES, BadText, read_text
+from ryu_apps.rest.access.audit import ChangeOf
+from ryu_apps.rest.access.roles import Role, needs
 from ryu_apps.rest.apps import POLICING, AppsOf
 from ryu_apps.rest.problems import FieldError, Kind, Problem, documented
 from ryu_apps.rest.views import moment
@@ -19,6 +21,8 @@ from stitching.network import node_name
 from stitching.policy.faults import Fault, PolicyError
 
 router = APIRouter(prefix="/policy", tags=["policy"])
+
+READS = needs(Role.VIEWER)
 
 _MOST_FAULTS = 50
 
@@ -111,7 +115,7 @@ _BODY = {
 }
 
 
-@router.get("", responses=documented(Kind.UNKNOWN_VERSION))
+@router.get("", dependencies=[READS], responses=documented(Kind.UNKNOWN_VERSION))
 def get_policy(apps: AppsOf, version: Annotated[int | None, Query(ge=1, le=1 << 53)] = None) -> PolicyView:
     """The policy that holds, or with ?version= one that held."""
     found = apps.ask(POLICING, PolicyRequest(version))
@@ -129,20 +133,28 @@ def get_policy(apps: AppsOf, version: Annotated[int | None, Query(ge=1, le=1 << 
     return PolicyView(version=0, created=None, document={})
 
 
-@router.get("/versions")
+@router.get("/versions", dependencies=[READS])
 def get_versions(apps: AppsOf) -> list[PolicyVersionView]:
     """The versions of the policy, the newest first; the last 100 are kept."""
     versions = apps.ask(POLICING, PolicyVersionsRequest())
     return [PolicyVersionView(version=one.version, created=moment(one.created_s)) for one in versions]
 
 
-@router.put("", responses=documented(Kind.BAD_POLICY, Kind.MALFORMED, Kind.TOO_LARGE), openapi_extra=_BODY)
+@router.put(
+    "",
+    dependencies=[needs(Role.ADMIN)],
+    responses=documented(Kind.BAD_POLICY, Kind.MALFORMED, Kind.TOO_LARGE),
+    openapi_extra=_BODY,
+)
 def put_policy(
-    apps: AppsOf, document: Annotated[object, Depends(_document)], dry_run: bool = False
+    apps: AppsOf, change: ChangeOf, document: Annotated[object, Depends(_document)], dry_run: bool = False
 ) -> OutcomeView:
     """Make this document the policy; it has to pass its own cases. With ?dry_run=true only say what changes."""
+    change.before = get_policy(apps)
     try:
-        return _outcome(apps.ask(POLICING, PutPolicy(document, dry_run)))
+        outcome = _outcome(apps.ask(POLICING, PutPolicy(document, dry_run)))
+        change.after = {"version": outcome.version, "document": document}
+        return outcome
     except PolicyError as error:
         raise _refused(error) from error
 

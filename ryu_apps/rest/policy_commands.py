@@ -10,12 +10,13 @@ import typer
 from ryu_apps.policy_text import BadText, read_text
 from ryu_apps.rest import policy_tables, tables
 from ryu_apps.rest.client import CallFailed, call
-from ryu_apps.rest.commands import LOCAL, AsJson, End, State, Url, show
+from ryu_apps.rest.commands import LOCAL, AsJson, State, Url, show
 
 commands = typer.Typer()
 policy = typer.Typer(no_args_is_help=True, help="Policy: show, check, apply, versions.")
 commands.add_typer(policy, name="policy")
 
+End = Annotated[str, typer.Argument(help="Host name, IP address or MAC.")]
 File = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="YAML or JSON.")]
 
 TIMEOUT_S = 60.0

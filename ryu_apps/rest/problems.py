@@ -20,6 +20,8 @@ class Kind(Enum):
     """What can go wrong: the HTTP status, the name in the problem's type, and its title."""
 
     UNAUTHORIZED = (401, "unauthorized", "A valid token is needed")
+    FORBIDDEN = (403, "forbidden", "The token may not do this")
+    TOO_MANY = (429, "too-many-requests", "This was asked too often")
     NO_ROUTE = (404, "no-such-path", "There is nothing at this path")
     METHOD = (405, "method-not-allowed", "This path does not take this method")
     TOO_LARGE = (413, "body-too-large", "The body is too large")
@@ -32,13 +34,22 @@ class Kind(Enum):
     UNKNOWN_VNET = (404, "unknown-vnet", "There is no such virtual network")
     UNKNOWN_VERSION = (404, "unknown-version", "There is no such version")
     BAD_POLICY = (422, "bad-policy", "The policy cannot be accepted")
+    UNKNOWN_TOKEN = (404, "unknown-token", "There is no such token")
     NOT_POSSIBLE = (409, "not-possible", "The stitch cannot be had")
     WRONG_STATE = (409, "wrong-state", "The stitch is in a state that does not allow this")
     DUPLICATE_VNET = (409, "duplicate-vnet", "A virtual network of this name exists")
     OVERLAP = (409, "overlapping-vnets", "Another virtual network claims the same")
     RESERVED = (409, "reserved-name", "This name is reserved")
+    NOT_UP = (409, "not-up", "The stitch was made and did not come up")
+    TOO_MANY_TOKENS = (409, "too-many-tokens", "No more tokens can be made")
+    IN_PROGRESS = (409, "in-progress", "The request with this key is under way")
+    OUTCOME_UNKNOWN = (409, "outcome-unknown", "It is not known how the request with this key ended")
+    SHOWN_ONCE = (409, "shown-once", "The answer held a secret and is not given again")
+    STALE = (412, "changed-since", "It is not what the precondition says")
+    KEY_REUSED = (422, "key-reused", "The key was used for another request")
     INTERNAL = (500, "internal", "The controller failed to answer")
     UNSTORED = (503, "not-stored", "The controller could not store it")
+    UNRECORDED = (503, "not-recorded", "The change could not be put on record")
     UNAVAILABLE = (503, "unavailable", "A part of the controller does not answer")
 
     @property

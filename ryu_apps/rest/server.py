@@ -8,8 +8,11 @@ import threading
 import uvicorn
 from starlette.types import ASGIApp
 
+from ryu_apps.rest.tls import TlsFiles
+
 _START_S = 10.0
 _STOP_S = 5.0
+_STALLED_MS = 60_000
 
 
 class ServerError(Exception):
@@ -30,11 +33,15 @@ class _Server(uvicorn.Server):
 
 
 class RestServer:
-    """The API at http://host:port. With port 0 the system chooses one; `port` says which after start()."""
+    """The API at http://host:port, or https where there are TLS files.
 
-    def __init__(self, api: ASGIApp, host: str, port: int) -> None:
+    With port 0 the system chooses one; `port` says which after start().
+    """
+
+    def __init__(self, api: ASGIApp, host: str, port: int, tls: TlsFiles | None = None) -> None:
         self.host = host
         self.port = port
+        self._scheme = "http" if tls is None else "https"
         # Timeouts: an idle connection is closed after 30 s, and a stop does not wait long for slow answers.
         self._server = _Server(
             uvicorn.Config(
@@ -47,6 +54,8 @@ class RestServer:
                 server_header=False,
                 timeout_keep_alive=30,
                 timeout_graceful_shutdown=2,
+                ssl_certfile=tls.certificate if tls is not None else None,
+                ssl_keyfile=tls.key if tls is not None else None,
             )
         )
         # Off the main thread uvicorn installs no signal handlers: they stay with the controller.
@@ -56,7 +65,8 @@ class RestServer:
     @property
     def url(self) -> str:
         """Where it answers."""
-        return f"http://[{self.host}]:{self.port}" if ":" in self.host else f"http://{self.host}:{self.port}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self._scheme}://{host}:{self.port}"
 
     def start(self) -> None:
         """Serve; returns once it listens. Raises ServerError where the address cannot be had."""
@@ -66,6 +76,8 @@ class RestServer:
             # asyncio turns Nagle's algorithm off only for sockets made with IPPROTO_TCP; with it on, every answer
             # waits 40 ms for the client's delayed acknowledgement. Accepted sockets inherit this.
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            # A reader that takes nothing of what is left for it is let go of in the end; inherited too.
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _STALLED_MS)
         except OSError as error:
             raise ServerError(
                 f"cannot serve REST on {self.host} port {self.port}: {_reason(error)}; "

@@ -2,89 +2,183 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import Annotated
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, Literal
 
-from fastapi import APIRouter, Path, Query, Response
-from fastapi.concurrency import run_in_threadpool
+from fastapi import APIRouter, Depends, Path, Query, Response
+from pydantic import Field
 
 from ryu_apps.events import CheckStitch, CreateStitch, DeleteStitch, StitchesRequest
+from ryu_apps.rest.access.audit import ChangeOf
+from ryu_apps.rest.access.roles import Principal, Role, Who, needs
 from ryu_apps.rest.apps import STITCHER, Apps, AppsOf
 from ryu_apps.rest.bodies import StitchBody
+from ryu_apps.rest.conditions import GUARDED, TAGGED, ConditionsOf
 from ryu_apps.rest.fabric import Fabric, fabric_of, link_ref_view, path_view
+from ryu_apps.rest.pages import LINKED, LOCATED, PageOf
 from ryu_apps.rest.problems import Kind, Problem, documented
-from ryu_apps.rest.views import CheckView, StitchView, moment
+from ryu_apps.rest.scoping import fabric_within, sees_stitch
+from ryu_apps.rest.views import ApplicationView, CheckView, StitchView, moment
+from ryu_apps.rest.waiting import CONFIRMED, ON_THE_WAY
+from stitching.application import PROTOCOLS, Application
 from stitching.plan import NotPossible
-from stitching.stitch import ENDED, State, Stitch, StitchRequest
+from stitching.stitch import ENDED, Protection, State, Stitch, StitchRequest
 
 router = APIRouter(prefix="/stitches", tags=["stitches"])
 
 StitchId = Annotated[int, Path(ge=1, le=0xFFFFFFFF)]
 
-_ON_THE_WAY = frozenset({State.REQUESTED, State.ESTABLISHING, State.ADJUSTING})
-_FIRST_POLL_S = 0.005
-_LAST_POLL_S = 0.02
+READS = needs(Role.VIEWER, scoped=True)
+CHANGES = needs(Role.OPERATOR, scoped=True)
+
+WAIT_S = 30.0
+"""How long `wait=up` waits."""
+
+MEASURED = ("load_mbps", "probe_ms", "probe_loss")
+"""What changes although nobody changed the stitch."""
 
 
-@router.get("")
-def get_stitches(apps: AppsOf, state: Annotated[list[State] | None, Query()] = None) -> list[StitchView]:
-    """All stitches, the newest last; with ?state= (may be repeated) those in that state."""
-    stitches = sorted(apps.ask(STITCHER, StitchesRequest()), key=lambda stitch: stitch.id)
+@dataclass(frozen=True, slots=True)
+class StitchFilter:
+    """Which stitches a list is of: those that meet every condition."""
+
+    states: frozenset[State] | None
+    labels: tuple[tuple[str, str | None], ...] = ()
+
+    def takes(self, stitch: Stitch) -> bool:
+        """Whether a stitch is among them."""
+        if self.states is not None and stitch.state not in self.states:
+            return False
+        has = dict(stitch.request.labels)
+        return all(name in has and value in (None, has[name]) for name, value in self.labels)
+
+
+def _filter(
+    state: Annotated[
+        list[State] | None,
+        Query(max_length=len(State), description="Only stitches in this state; may be repeated."),
+    ] = None,
+    label: Annotated[
+        list[Annotated[str, Field(max_length=127)]] | None,
+        Query(max_length=16, description="name=value, or name alone for any value; all of them must be there."),
+    ] = None,
+) -> StitchFilter:
+    labels = tuple((name, value if given else None) for name, given, value in map(_parted, label or ()))
+    return StitchFilter(frozenset(state) if state is not None else None, labels)
+
+
+def _parted(label: str) -> tuple[str, str, str]:
+    return label.partition("=")
+
+
+FilterOf = Annotated[StitchFilter, Depends(_filter)]
+
+
+@router.get("", dependencies=[READS], responses=LINKED)
+def get_stitches(apps: AppsOf, who: Who, page: PageOf, only: FilterOf) -> list[StitchView]:
+    """The stitches, the newest last."""
+    stitches = _all(apps)
     fabric = fabric_of(apps)
-    return [_view(stitch, fabric) for stitch in stitches if state is None or stitch.state in state]
+    shown = (stitch for stitch in stitches if only.takes(stitch) and sees_stitch(who, fabric, stitch))
+    return [_view(stitch, fabric) for stitch in page.of(shown, lambda stitch: (stitch.id,), int)]
 
 
-@router.get("/{stitch_id}", responses=documented(Kind.UNKNOWN_STITCH))
-def get_stitch(apps: AppsOf, stitch_id: StitchId) -> StitchView:
+@router.get("/{stitch_id}", dependencies=[READS], responses={**TAGGED, **documented(Kind.UNKNOWN_STITCH)})
+def get_stitch(
+    apps: AppsOf, who: Who, stitch_id: StitchId, conditions: ConditionsOf, response: Response
+) -> StitchView:
     """One stitch."""
-    return _view(_one(apps, stitch_id), fabric_of(apps))
+    stitch, fabric = _one(apps, who, stitch_id)
+    view = _view(stitch, fabric)
+    conditions.read(view, response, measured=MEASURED)
+    return view
 
 
 @router.post(
     "",
     status_code=201,
+    dependencies=[CHANGES],
     responses={
-        **documented(Kind.UNKNOWN_HOST, Kind.NOT_POSSIBLE),
-        201: {"headers": {"Location": {"schema": {"type": "string"}, "description": "Where the stitch is"}}},
+        201: {"headers": LOCATED},
+        202: {"description": "It is on the way still", "model": StitchView, "headers": LOCATED},
+        **documented(Kind.UNKNOWN_HOST, Kind.NOT_POSSIBLE, Kind.NOT_UP),
     },
 )
 async def post_stitch(
     apps: AppsOf,
+    who: Who,
     body: StitchBody,
     response: Response,
-    wait_s: Annotated[float, Query(ge=0, le=30, allow_inf_nan=False)] = 0.0,
+    wait: Annotated[Literal["up"] | None, Query(description="Answer when the data plane carries it.")] = None,
+    wait_s: Annotated[
+        float | None, Query(ge=0, le=30, allow_inf_nan=False, description="Answer after so many seconds at most.")
+    ] = None,
 ) -> StitchView:
-    """Make a stitch. Answers once it is admitted; with wait_s, once it is up or has failed, or after that time."""
-    # Everything the answer needs is asked first: no error may follow once the stitch exists.
-    fabric = await run_in_threadpool(fabric_of, apps)
-    request = _request(body, fabric)
-    stitch = await run_in_threadpool(apps.ask, STITCHER, CreateStitch(request))
-    response.headers["Location"] = f"/v1/stitches/{stitch.id}"
-    return _view(await _settled(apps, stitch, wait_s), fabric)
+    """Make a stitch. Answers once it is admitted.
+
+    With wait=up, 201 once a probe has crossed it, 202 where it is still on the way after wait_s (30 unless given),
+    409 where it failed. With wait_s alone, 201 in any state, once it is up or has failed, or after that time.
+    """
+
+    def create() -> tuple[Stitch, Fabric]:
+        # Everything the answer needs is asked first: no error may follow once the stitch exists.
+        fabric = fabric_of(apps)
+        request = _request(body, fabric_within(who, fabric))
+        return apps.ask(STITCHER, CreateStitch(request)), fabric
+
+    stitch, fabric = await apps.ask_apart(create)
+    location = f"/v1/stitches/{stitch.id}"
+    response.headers["Location"] = location
+    default_s = 0.0 if wait is None else WAIT_S
+    stitch = await apps.waiting.settled(partial(_all, apps), stitch, default_s if wait_s is None else wait_s)
+    if wait is None:
+        return _view(stitch, fabric)
+    if stitch.state in ON_THE_WAY:
+        response.status_code = 202
+    elif stitch.state not in CONFIRMED:
+        raise Problem(
+            Kind.NOT_UP,
+            f"stitch {stitch.id} is {stitch.state}: {stitch.reason or 'no reason was given'}",
+            remedy=f"GET {location} follows it, as one that failed is tried again; DELETE it to give it up",
+            headers={"Location": location},
+        )
+    return _view(stitch, fabric)
 
 
-@router.post("/check", responses=documented(Kind.UNKNOWN_HOST))
-def check_stitch(apps: AppsOf, body: StitchBody) -> CheckView:
+@router.post("/check", dependencies=[READS], responses=documented(Kind.UNKNOWN_HOST))
+def check_stitch(apps: AppsOf, who: Who, body: StitchBody) -> CheckView:
     """Could this stitch be had now, and on which path? Nothing is booked."""
-    request = _request(body, fabric_of(apps))
+    request = _request(body, fabric_within(who, fabric_of(apps)))
     try:
         path = apps.ask(STITCHER, CheckStitch(request))
     except NotPossible as error:
         return CheckView(possible=False, reason=error.reason, field=error.field, remedy=error.remedy)
-    return CheckView(possible=True, path=path_view(path), latency_ms=path.latency_ms)
+    backup = path_view(path.backup) if path.backup else None
+    return CheckView(possible=True, path=path_view(path), backup=backup, latency_ms=path.latency_ms)
 
 
 @router.delete(
     "/{stitch_id}",
+    dependencies=[CHANGES],
     responses={
         202: {"description": "It is being taken away", "model": StitchView},
+        **GUARDED,
         **documented(Kind.UNKNOWN_STITCH, Kind.WRONG_STATE),
     },
 )
-def delete_stitch(apps: AppsOf, stitch_id: StitchId, response: Response) -> StitchView:
+def delete_stitch(
+    apps: AppsOf,
+    who: Who,
+    stitch_id: StitchId,
+    conditions: ConditionsOf,
+    change: ChangeOf,
+    response: Response,
+) -> StitchView:
     """Take a stitch away. One that has ended stays as it is, so that asking twice does no harm."""
-    stitch = _one(apps, stitch_id)
-    fabric = fabric_of(apps)
+    stitch, fabric = _one(apps, who, stitch_id)
+    change.before = _view(stitch, fabric)
+    conditions.check(change.before, measured=MEASURED)
     if stitch.state not in ENDED:
         # The app answered just now: that it knows no such stitch means that the stitch has gone since.
         stitch = apps.ask(STITCHER, DeleteStitch(stitch_id), missing=_unknown(stitch_id))
@@ -93,36 +187,30 @@ def delete_stitch(apps: AppsOf, stitch_id: StitchId, response: Response) -> Stit
     return _view(stitch, fabric)
 
 
-async def _settled(apps: Apps, stitch: Stitch, wait_s: float) -> Stitch:
-    """The stitch once it is on the way no more, or as it was last seen when the time is over."""
-    loop = asyncio.get_running_loop()
-    deadline_s = loop.time() + wait_s
-    poll_s = _FIRST_POLL_S
-    while stitch.state in _ON_THE_WAY and loop.time() < deadline_s:
-        await asyncio.sleep(min(poll_s, max(0.0, deadline_s - loop.time())))
-        poll_s = min(2 * poll_s, _LAST_POLL_S)
-        try:
-            stitches = await run_in_threadpool(apps.ask, STITCHER, StitchesRequest())
-        except Problem:
-            # The stitch exists: its caller is told so, as far as it got, and not that something was late.
-            continue
-        stitch = next((known for known in stitches if known.id == stitch.id), stitch)
-    return stitch
-
-
 def _request(body: StitchBody, fabric: Fabric) -> StitchRequest:
     return StitchRequest(
         source_mac=fabric.find(body.source, "source").mac,
         target_mac=fabric.find(body.destination, "destination").mac,
         bandwidth_mbps=body.bandwidth_mbps,
         max_latency_ms=body.max_latency_ms,
+        max_loss=body.max_loss,
+        application=body.application.application() if body.application is not None else None,
+        protection=Protection(body.protection),
+        labels=tuple(sorted(body.labels.items())),
     )
 
 
-def _one(apps: Apps, stitch_id: int) -> Stitch:
-    for stitch in apps.ask(STITCHER, StitchesRequest()):
-        if stitch.id == stitch_id:
-            return stitch
+def _all(apps: Apps) -> tuple[Stitch, ...]:
+    return apps.ask(STITCHER, StitchesRequest())
+
+
+def _one(apps: Apps, who: Principal, stitch_id: int) -> tuple[Stitch, Fabric]:
+    """A stitch that the caller sees, and the fabric it is in. Raises a 404 problem where there is none."""
+    stitches = _all(apps)
+    fabric = fabric_of(apps)
+    for stitch in stitches:
+        if stitch.id == stitch_id and sees_stitch(who, fabric, stitch):
+            return stitch, fabric
     raise _unknown(stitch_id)
 
 
@@ -132,6 +220,17 @@ def _unknown(stitch_id: int) -> Problem:
         f"there is no stitch {stitch_id}",
         field="stitch_id",
         remedy="GET /v1/stitches lists them",
+    )
+
+
+def _application_view(application: Application) -> ApplicationView:
+    names = {number: name for name, number in PROTOCOLS.items()}
+    number = application.ip_proto
+    return ApplicationView(
+        protocol=names.get(number, number) if number is not None else None,
+        source_port=application.source_port,
+        destination_port=application.target_port,
+        dscp=application.ip_dscp,
     )
 
 
@@ -145,12 +244,18 @@ def _view(stitch: Stitch, fabric: Fabric) -> StitchView:
         destination=fabric.member(request.target_mac),
         bandwidth_mbps=request.bandwidth_mbps,
         max_latency_ms=request.max_latency_ms,
+        max_loss=request.max_loss,
+        application=_application_view(request.application) if request.application else None,
+        protection=request.protection.value,
+        labels=dict(request.labels),
         origin=request.origin,
         both_ways=request.both_ways,
         relieves=link_ref_view(request.relieves) if request.relieves else None,
         path=path_view(stitch.path) if stitch.path else None,
+        backup=path_view(stitch.path.backup) if stitch.path and stitch.path.backup else None,
         latency_ms=stitch.path.latency_ms if stitch.path else None,
         probe_ms=stitch.probe_ms,
+        probe_loss=stitch.probe_loss,
         load_mbps=fabric.rates.stitch_mbps.get(stitch.id) if fabric.rates else None,
         created=moment(stitch.created_s),
         changed=moment(stitch.changed_s),

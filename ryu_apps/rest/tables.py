@@ -98,16 +98,35 @@ def stitch(answer: Json) -> Table:
         ("both ways", "yes" if answer["both_ways"] else "no"),
         ("bandwidth Mbit/s", number(answer["bandwidth_mbps"])),
         ("enforced by", answer["enforced"]),
+        ("application", application(answer["application"])),
+        ("protection", answer["protection"]),
+        ("labels", ", ".join(f"{name}={value}" for name, value in answer["labels"].items())),
         ("most latency ms", number(answer["max_latency_ms"])),
+        ("most loss", share(answer["max_loss"])),
         ("latency planned ms", number(answer["latency_ms"])),
         ("latency probed ms", number(answer["probe_ms"])),
+        ("loss probed", share(answer["probe_loss"])),
         ("load Mbit/s", number(answer["load_mbps"])),
         ("path", path(answer["path"] or ())),
+        ("backup", path(answer["backup"] or ())),
         ("origin", answer["origin"]),
         ("created", answer["created"]),
         ("changed", answer["changed"]),
         ("up since", answer["up_since"] or UNKNOWN),
     ))  # fmt: skip
+
+
+def application(answer: Json | None) -> str:
+    """An application as --app takes it."""
+    if answer is None:
+        return "all"
+    words = "" if answer["protocol"] is None else str(answer["protocol"])
+    ports = [answer["source_port"], answer["destination_port"]]
+    if ports[0] is not None:
+        words += f" from port {ports[0]}"
+    if ports[1] is not None:
+        words += f"/{ports[1]}"
+    return words if answer["dscp"] is None else f"{words}@{answer['dscp']}"
 
 
 def health(answer: Json) -> Table:

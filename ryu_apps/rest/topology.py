@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Body
+from fastapi import APIRouter, Body, Query
 
-from ryu_apps.events import SetCapacities
+from ryu_apps.events import NetworkRequest, SetCapacities
+from ryu_apps.rest.access.audit import ChangeOf
+from ryu_apps.rest.access.roles import Role, Who, needs
 from ryu_apps.rest.apps import DISCOVERY, AppsOf
 from ryu_apps.rest.bodies import CapacityBody, repeated_port
 from ryu_apps.rest.fabric import Fabric, fabric_of
+from ryu_apps.rest.pages import LINKED, PageOf
 from ryu_apps.rest.problems import Kind, Problem
 from ryu_apps.rest.views import CapacitiesView, HostView, LinkView, PortView, SwitchView, TopologyView
-from stitching.network import Link, Network, node_name
+from stitching.network import Link, Network, PortId, node_name
 
 router = APIRouter(tags=["topology"])
 
 
-@router.get("/topology")
+@router.get("/topology", dependencies=[needs(Role.VIEWER)])
 def get_topology(apps: AppsOf) -> TopologyView:
     """Switches, links and hosts, with what was measured last."""
     fabric = fabric_of(apps)
@@ -29,15 +32,27 @@ def get_topology(apps: AppsOf) -> TopologyView:
     )
 
 
-@router.get("/hosts")
-def get_hosts(apps: AppsOf) -> list[HostView]:
-    """All hosts that were seen, by name."""
-    return fabric_of(apps).hosts()
+@router.get("/hosts", dependencies=[needs(Role.VIEWER, scoped=True)], responses=LINKED)
+def get_hosts(
+    apps: AppsOf,
+    who: Who,
+    page: PageOf,
+    vnet: Annotated[
+        list[str] | None, Query(max_length=100, description="Only hosts of this virtual network; may be repeated.")
+    ] = None,
+) -> list[HostView]:
+    """The hosts that were seen, by name."""
+    fabric = fabric_of(apps)
+    hosts = (
+        host for host in fabric.hosts()
+        if (who.scope is None or host.vnet in who.scope) and (vnet is None or host.vnet in vnet)
+    )  # fmt: skip
+    return page.of(hosts, lambda host: (host.name, host.mac), str, str)
 
 
-@router.put("/links/capacities")
+@router.put("/links/capacities", dependencies=[needs(Role.OPERATOR)])
 def put_capacities(
-    apps: AppsOf, capacities: Annotated[list[CapacityBody], Body(max_length=20_000)]
+    apps: AppsOf, change: ChangeOf, capacities: Annotated[list[CapacityBody], Body(max_length=20_000)]
 ) -> CapacitiesView:
     """Say what links carry, each named by its source port. Ports that are not named keep what they have."""
     if (port := repeated_port(capacities)) is not None:
@@ -48,7 +63,14 @@ def put_capacities(
             remedy="give each port one capacity",
         )
     wanted = {(int(item.dpid, 16), item.port): item.capacity_mbps for item in capacities}
+    links = apps.ask(DISCOVERY, NetworkRequest()).links.values()
+    change.before = [_capacity(link.source, link.capacity_mbps) for link in links if link.source in wanted]
+    change.after = [_capacity(*item) for item in wanted.items()]
     return CapacitiesView(ports=len(wanted), links=apps.ask(DISCOVERY, SetCapacities(wanted)))
+
+
+def _capacity(port: PortId, capacity_mbps: float | None) -> dict[str, object]:
+    return {"dpid": node_name(port[0]), "port": port[1], "capacity_mbps": capacity_mbps}
 
 
 def _switch(network: Network, dpid: int) -> SwitchView:

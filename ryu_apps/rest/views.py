@@ -114,6 +114,15 @@ class LinkRefView(BaseModel):
     dst_port: int
 
 
+class ApplicationView(BaseModel):
+    """One application between two hosts."""
+
+    protocol: str | int | None
+    source_port: int | None
+    destination_port: int | None
+    dscp: int | None
+
+
 class StitchView(BaseModel):
     """A stitch. latency_ms is planned on measured links, probe_ms was measured across the stitch itself."""
 
@@ -124,12 +133,18 @@ class StitchView(BaseModel):
     destination: MemberView
     bandwidth_mbps: float
     max_latency_ms: float | None
+    max_loss: float | None
+    application: ApplicationView | None = Field(description="None: all packets between the hosts.")
+    protection: Literal["none", "link", "node"]
+    labels: dict[str, str]
     origin: str = Field(description="Who wanted it: api, or trigger (the forecast).")
     both_ways: bool
     relieves: LinkRefView | None = Field(description="The link that the trigger made it for.")
     path: list[HopView] | None
+    backup: list[HopView] | None = Field(description="What switches turn to by themselves when the path dies.")
     latency_ms: float | None
     probe_ms: float | None
+    probe_loss: float | None = Field(description="Share of the last 60 probes that did not come through.")
     load_mbps: float | None
     enforced: Literal["none"] = Field(
         default="none",
@@ -145,6 +160,7 @@ class CheckView(BaseModel):
 
     possible: bool
     path: list[HopView] | None = None
+    backup: list[HopView] | None = None
     latency_ms: float | None = None
     reason: str | None = None
     field: str | None = None

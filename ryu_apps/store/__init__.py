@@ -1,8 +1,18 @@
 """What the controller must still know after a crash."""
 
+from ryu_apps.store.access import AccessStore
 from ryu_apps.store.errors import StoreError
 from ryu_apps.store.history import HistoryStore, Retention
 from ryu_apps.store.samples import Resolution, SeriesKey, SeriesKind
 from ryu_apps.store.state import StateStore
 
-__all__ = ["HistoryStore", "Resolution", "Retention", "SeriesKey", "SeriesKind", "StateStore", "StoreError"]
+__all__ = [
+    "AccessStore",
+    "HistoryStore",
+    "Resolution",
+    "Retention",
+    "SeriesKey",
+    "SeriesKind",
+    "StateStore",
+    "StoreError",
+]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,15 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.pool import StaticPool
 
 from ryu_apps.store.errors import StoreError, store_error
 
 BUSY_MS = 5000
 """How long a writer waits for another one. Those of this controller take milliseconds."""
+
+IN_MEMORY = "sqlite://"
+"""A database that is gone with its process, for whoever takes turns (Database.lock)."""
 
 _READING = "lockstitch_reading"
 
@@ -31,13 +36,19 @@ class Database:
     def __init__(self, url: str, *, durable: bool) -> None:
         try:
             parsed = make_url(url)
-            self.engine: Engine = create_engine(parsed)
+            # What is in memory is in one connection: another one would see another database.
+            pool = (
+                {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}} if url == IN_MEMORY else {}
+            )
+            self.engine: Engine = create_engine(parsed, **pool)
         except (ArgumentError, SQLAlchemyError, ImportError) as error:
             raise StoreError(f"cannot open the store {url!r}: {error}") from error
         self.where = parsed.database or parsed.render_as_string(hide_password=True)
         if self.engine.dialect.name == "sqlite":
             _make_private(self.where)
             _teach_sqlite(self.engine, durable=durable)
+        # Writers of this process queue here: SQLite would have them sleep and try again.
+        self.lock = threading.Lock()
         self._reader = self.engine.execution_options(**{_READING: True})
 
     @contextlib.contextmanager

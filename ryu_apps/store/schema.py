@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     Connection,
     Double,
@@ -17,12 +18,14 @@ from sqlalchemy import (
     UniqueConstraint,
     inspect,
     select,
+    update,
 )
 
 from ryu_apps.store.engine import Database
 from ryu_apps.store.errors import StoreError
 
 SCHEMA_VERSION = 2
+"""2 added the policy, who may call the API, and what they changed and were answered."""
 
 metadata = MetaData()
 
@@ -81,7 +84,47 @@ policies = Table(
     Column("created_s", Double, nullable=False),
     Column("document", Text, nullable=False),
 )
-"""Since schema 2."""
+
+# Who may call the API, what they changed and what they were answered: see access.py.
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("created_s", Double, nullable=False),
+    Column("used_s", Double),
+    Column("body", Text, nullable=False),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("time_s", Double, nullable=False, index=True),
+    Column("who", String(80), nullable=False),
+    Column("token_id", String(16)),
+    Column("role", String(20)),
+    Column("method", String(10), nullable=False),
+    Column("path", Text, nullable=False),
+    Column("resource", Text, nullable=False),
+    Column("request_id", String(40), nullable=False),
+    Column("denied", Boolean, nullable=False),
+    Column("status", Integer),
+    Column("before", Text),
+    Column("after", Text),
+)
+
+answers = Table(
+    "answers",
+    metadata,
+    Column("token_id", String(16), primary_key=True),
+    Column("key", String(255), primary_key=True),
+    Column("asked", String(64), nullable=False),
+    Column("time_s", Double, nullable=False),
+    Column("status", Integer),
+    Column("headers", Text),
+    Column("content", LargeBinary),
+)
 
 # What was measured: see samples.py for how it is laid out.
 
@@ -129,30 +172,26 @@ minutes = Table(
     sqlite_with_rowid=False,
 )
 
+_ADDED_AFTER = {1: frozenset({policies.name, tokens.name, audit.name, answers.name})}
+"""The tables that a file of an older version need not have."""
+
 
 def prepare(database: Database) -> None:
-    """Make the tables in a new file, or see that a file is one of ours. Raises StoreError."""
+    """Make the tables in a new file, or see that a file is one of ours and has them all. Raises StoreError."""
     with database.writing("open the store") as connection:
         names = set(inspect(connection).get_table_names())
         if not names:
             metadata.create_all(connection)
             connection.execute(meta.insert().values(name="schema_version", value=SCHEMA_VERSION))
             return
-        _check(connection, names, database.where)
-        _extend(connection)
+        version = _version(connection, names, database.where)
+        if version < SCHEMA_VERSION:
+            # Every version so far only added tables.
+            metadata.create_all(connection)
+            connection.execute(update(meta).where(meta.c.name == "schema_version").values(value=SCHEMA_VERSION))
 
 
-_ADDED = {policies.name: 2}
-"""Tables that came after schema 1, and with which schema."""
-
-
-def _extend(connection: Connection) -> None:
-    """Bring an older file up to date: only tables were added since."""
-    metadata.create_all(connection)
-    connection.execute(meta.update().where(meta.c.name == "schema_version").values(value=SCHEMA_VERSION))
-
-
-def _check(connection: Connection, names: set[str], where: str) -> None:
+def _version(connection: Connection, names: set[str], where: str) -> int:
     another = "move it away, or give the controller another --state directory"
     version = None
     if meta.name in names:
@@ -164,8 +203,8 @@ def _check(connection: Connection, names: set[str], where: str) -> None:
             f"{where} was written by a newer Lockstitch (schema {version}, this one knows {SCHEMA_VERSION}); "
             f"install that version again, or {another}"
         )
-    known = {name for name in metadata.tables if _ADDED.get(name, 1) <= version}
-    missing = known - names
+    missing = metadata.tables.keys() - names - _ADDED_AFTER.get(version, frozenset())
     if version < 1 or missing:
         what = f"schema {version}" if version < 1 else f"the table {min(missing)!r} is missing"
         raise StoreError(f"{where} cannot be read by this Lockstitch ({what}); {another}")
+    return int(version)

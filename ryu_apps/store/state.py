@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -36,9 +35,13 @@ class StateStore:
     def __init__(self, url: str) -> None:
         self._database = Database(url, durable=True)
         schema.prepare(self._database)
-        # Writers of this process queue here: SQLite would have them sleep and try again.
-        self._lock = threading.Lock()
+        self._lock = self._database.lock
         self._fabric: dict[Table, dict[tuple[Any, ...], _Row]] | None = None
+
+    @property
+    def database(self) -> Database:
+        """The database, for other stores in the same file."""
+        return self._database
 
     def close(self) -> None:
         """Close the database."""

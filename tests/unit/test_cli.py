@@ -22,9 +22,11 @@ from typer.testing import CliRunner
 from forecasting import MEMBERS, Calendar, Event
 from ryu_apps import cli
 from ryu_apps.events import Rates
+from ryu_apps.rest.access.access import AccessSettings
 from ryu_apps.rest.api import create_api
 from ryu_apps.rest.commands import default_state
 from ryu_apps.rest.server import RestServer, ServerError
+from ryu_apps.rest.tls import TlsFiles
 from ryu_apps.rest.token import load_or_make_token
 from stitching.stitch import State
 from tests.unit.test_rest_fake import MACS, NOW_S, FakeController, day_outlook, outlook, red_and_blue
@@ -217,7 +219,7 @@ def test_a_command_that_makes_no_sense_is_exit_code_2(lockstitch: Lockstitch, ar
 def test_a_wrong_token_is_one_line(lockstitch: Lockstitch, tmp_path: Path) -> None:
     load_or_make_token(tmp_path)
     shown = lockstitch("hosts", "--state", str(tmp_path), code=1)
-    assert shown.startswith("error: Authorization: the bearer token is not the token of this controller; ")
+    assert shown.startswith("error: Authorization: the bearer token is not the token of this controller, ")
 
 
 def test_a_missing_token_and_a_loose_one_are_one_line(lockstitch: Lockstitch, tmp_path: Path) -> None:
@@ -297,6 +299,10 @@ def test_the_controller_has_sensible_defaults(
         "members": MEMBERS,
         "share": 0.9,
         "probability": 0.3,
+        "tls": False,
+        "tls_files": None,
+        "insecure_http": False,
+        "limits": AccessSettings(rate_per_s=200.0, burst=2000.0, audit_days=90.0),
     }
 
 
@@ -307,6 +313,7 @@ def test_the_controller_takes_every_setting(lockstitch: Lockstitch, started: lis
         "controller", "--state", str(tmp_path), "--of-host", "::1", "--of-port", "0", "--rest-host", "10.0.0.1",
         "--rest-port", "1", "--period", "0.5", "--trigger", "off", "--season", "60", "--share", "0.8",
         "--probability", "0.4", "--events", str(events), "--members", "sarimax,ewma", "--utc-offset", "-3.5",
+        "--tls-cert", "c.pem", "--tls-key", "k.pem", "--insecure-http", "--rate-limit", "5", "--audit-days", "7",
         "--verbose",
     )  # fmt: skip
     assert vars(started[0]) == {
@@ -314,7 +321,24 @@ def test_the_controller_takes_every_setting(lockstitch: Lockstitch, started: lis
         "period_s": 0.5, "trigger": Mode.OFF, "share": 0.8, "probability": 0.4,
         "calendar": Calendar(day_s=60.0, utc_offset_s=-12600.0, events=(Event(1e9, 1e9 + 3600, "backup"),)),
         "members": ("last", "sarimax", "ewma"),
+        "tls": False, "tls_files": TlsFiles(Path("c.pem"), Path("k.pem")), "insecure_http": True,
+        "limits": AccessSettings(rate_per_s=5.0, burst=50.0, audit_days=7.0),
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--tls", "--tls-cert", "c.pem", "--tls-key", "k.pem"), "leave it out, or --tls-cert and --tls-key"),
+        (("--tls-cert", "c.pem"), "go together; give both"),
+        (("--tls-key", "k.pem"), "go together; give both"),
+    ],
+)
+def test_half_of_a_certificate_starts_nothing(
+    lockstitch: Lockstitch, started: list[Any], options: tuple[str, ...], says: str
+) -> None:
+    assert says in lockstitch("controller", *options, code=1)
+    assert started == []
 
 
 @pytest.mark.parametrize(

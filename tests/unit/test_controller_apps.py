@@ -13,6 +13,7 @@ from forecasting import Calendar
 from ryu_apps import controller
 from ryu_apps.controller import Settings
 from ryu_apps.day_predictor import DayPredictor
+from ryu_apps.feed import Feed
 from ryu_apps.mode import Mode
 from ryu_apps.predictor import Predictor
 from ryu_apps.scope import Ahead
@@ -33,7 +34,7 @@ def started(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> dict[type, d
         state, history = StateStore(settings.store_url), HistoryStore(settings.store_url)
         stack.callback(state.close)
         stack.callback(history.close)
-        controller._start_apps(settings, state, history, stack)
+        controller._start_apps(settings, state, history, Feed(), stack)
     return made
 
 

@@ -21,13 +21,18 @@ from ryu_apps.events import (
     CreateStitch,
     DeleteStitch,
     DeleteVnet,
+    ExplainRequest,
     ForecastStatus,
     ForecastStatusRequest,
     InstallerStatus,
     InstallerStatusRequest,
+    NetworkChanged,
     NetworkRequest,
     Outlook,
     OutlookRequest,
+    PolicyRequest,
+    PolicyVersionsRequest,
+    PutPolicy,
     PutVnet,
     Rates,
     RatesRequest,
@@ -35,12 +40,16 @@ from ryu_apps.events import (
     RecorderStatus,
     RecorderStatusRequest,
     SetCapacities,
+    StitchesChanged,
     StitchesRequest,
     UnsavedRequest,
+    VnetsChanged,
     VnetsRequest,
 )
+from ryu_apps.policing import Policing
 from ryu_apps.rest.api import create_api
 from ryu_apps.rest.apps import DAY_PREDICTOR, ApiSettings
+from ryu_apps.store import StateStore
 from stitching.difference import Difference
 from stitching.match import Match
 from stitching.network import Host, Link, LinkKey, Network, Port
@@ -109,6 +118,9 @@ class FakeController:
     broken: dict[str, Exception] = field(default_factory=dict)
     after_create: list[State] = field(default_factory=list)
     asked: list[Request[Any]] = field(default_factory=list)
+    policing: Policing = field(
+        default_factory=lambda: Policing(store=StateStore("sqlite://"), clock=lambda: NOW_S)
+    )
 
     def __post_init__(self) -> None:
         self._ids = itertools.count(1)
@@ -130,7 +142,22 @@ class FakeController:
             CheckStitch: lambda r: self._plan(r.request),
             DeleteStitch: lambda r: self._delete(r.stitch_id),
             InstallerStatusRequest: lambda _: self.status,
+            **dict.fromkeys((PolicyRequest, PolicyVersionsRequest, PutPolicy, ExplainRequest), self._police),
         }
+
+    def _police(self, request: Any) -> Any:
+        """The app itself answers, told what it would have heard of the others."""
+        self.policing.on_vnets(VnetsChanged(tuple(self.vnets.values())))
+        self.policing.on_network(NetworkChanged(self.network))
+        self.policing.on_stitches(StitchesChanged(tuple(self.stitches.values())))
+        handlers: dict[type, Callable[[Any], None]] = {
+            PolicyRequest: self.policing.on_policy,
+            PolicyVersionsRequest: self.policing.on_versions,
+            PutPolicy: self.policing.on_put,
+            ExplainRequest: self.policing.on_explain,
+        }
+        handlers[type(request)](request)
+        return request.future.result(0)
 
     def ask(self, name: str, request: Request[Any], timeout_s: float, /) -> Any:
         assert timeout_s > 0
@@ -183,19 +210,20 @@ class FakeController:
         return answer
 
 
-def api_of(controller: FakeController, settings: ApiSettings | None = None) -> FastAPI:
+def api_of(controller: FakeController, settings: ApiSettings | None = None, **more: Any) -> FastAPI:
     settings = settings or ApiSettings(clock=lambda: NOW_S + 60)
-    return create_api(controller.ask, token=TOKEN, started_s=NOW_S, settings=settings)
+    return create_api(controller.ask, token=TOKEN, started_s=NOW_S, settings=settings, **more)
 
 
 @dataclass
 class Caller:
-    """Calls an API in this process, with the token unless other headers are given."""
+    """Calls an API in this process, with a token unless other headers are given."""
 
     api: FastAPI
+    token: str = TOKEN
 
     def __call__(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
-        headers = {"Authorization": f"Bearer {TOKEN}", **kwargs.pop("headers", {})}
+        headers = {"Authorization": f"Bearer {self.token}", **kwargs.pop("headers", {})}
 
         async def go() -> httpx.Response:
             transport = httpx.ASGITransport(self.api, raise_app_exceptions=False)
@@ -203,6 +231,14 @@ class Caller:
                 return await client.request(method, path, headers=headers, **kwargs)
 
         return asyncio.run(go())
+
+
+def caller_as(call: Caller, role: str, *scope: str, **more: Any) -> Caller:
+    """The same API, called with a new token of this role and scope."""
+    body = {"name": f"{role} {'-'.join(scope)}".strip(), "role": role, **more}
+    made = call("POST", "/v1/tokens", json={**body, "scope": list(scope)} if scope else body)
+    assert made.status_code == 201, made.text
+    return Caller(call.api, made.json()["token"])
 
 
 def problem(answer: httpx.Response, status: int) -> dict[str, Any]:

@@ -13,12 +13,17 @@ from os_ken.controller.handler import DEAD_DISPATCHER, MAIN_DISPATCHER
 from pathing import Oversubscribed
 from ryu_apps.app import Event, Tick
 from ryu_apps.events import ApplyStages, NetworkChanged, StagesApplied, SwitchReady, VnetsChanged, WantRules
-from ryu_apps.stitcher import AWAY_S, REMEMBER_S, RETRY_S, Duplicate, Stitcher
+from ryu_apps.stitcher import AWAY_S, REMEMBER_S, RETRY_S, Stitcher
 from ryu_apps.store import StoreError
+from ryu_apps.upkeep import HOLD_DOWN_S
+from ryu_apps.watch import PROVE_WITHIN_S
+from stitching.application import Application
+from stitching.match import TCP
 from stitching.network import Host, Link, Network
 from stitching.path_rules import stitch_rules
 from stitching.plan import NotPossible, path_at_cost
-from stitching.stitch import ENDED, State, Stitch, StitchPath, StitchRequest
+from stitching.planner import Duplicate
+from stitching.stitch import DEADLINES_S, ENDED, Protection, State, Stitch, StitchPath, StitchRequest
 from stitching.trigger import ORIGIN
 from stitching.vnet import Member, VNet
 from tests.unit.fake_switch import FakeSwitch
@@ -145,8 +150,13 @@ def create(bench: Bench, request: StitchRequest = REQUEST) -> Stitch:
     return bench._create(request)
 
 
-def up(bench: Bench) -> Stitch:
-    create(bench)
+def way(bench: Bench) -> list[int]:
+    path = bench.stitch().path
+    return [hop.dpid for hop in path.hops] if path is not None else []
+
+
+def up(bench: Bench, request: StitchRequest = REQUEST) -> Stitch:
+    create(bench, request)
     bench.confirm()
     bench.probes_cross()
     assert bench.stitch().state is State.UP
@@ -158,7 +168,7 @@ def test_it_is_stored_before_any_rule_is_asked_for(bench: Bench, store: MemorySt
     bench.on_publish = lambda event: stored.append(store.kept[1].state) if isinstance(event, ApplyStages) else None
     create(bench)
     assert stored == [State.ESTABLISHING]
-    assert store.log == [(1, State.REQUESTED), (1, State.ESTABLISHING)]
+    assert store.log == [(1, State.ESTABLISHING)]
 
 
 def test_it_is_up_when_probes_have_crossed_it_both_ways_and_not_before(bench: Bench) -> None:
@@ -186,7 +196,7 @@ def test_what_a_switch_refuses_fails_with_its_reason_and_frees_the_bandwidth(ben
     bench.confirm("switch 0000000000000002 refused a rule in table 2: OFPFMFC_TABLE_FULL")
     assert bench.stitch().state is State.FAILED
     assert "TABLE_FULL" in (bench.stitch().reason or "")
-    assert bench._admission.resources.free((1, 2, 2, 1)) == 10.0
+    assert bench._planner.admission.resources.free((1, 2, 2, 1)) == 10.0
 
 
 def test_the_same_hosts_are_not_stitched_twice(bench: Bench) -> None:
@@ -211,7 +221,7 @@ def test_a_stitch_is_gone_when_its_rules_are(bench: Bench) -> None:
     assert bench.stitch().state is State.TERMINATING
     bench.confirm()
     assert bench.stitch().state is State.TERMINATED
-    assert bench._admission.resources.free((1, 2, 2, 1)) == 10.0
+    assert bench._planner.admission.resources.free((1, 2, 2, 1)) == 10.0
     with pytest.raises(LookupError):
         bench._delete(1)
 
@@ -237,16 +247,145 @@ def test_a_switch_that_is_away_at_the_end_gives_its_rules_up_later(bench: Bench)
 def test_a_broken_path_is_left_and_another_one_taken(bench: Bench) -> None:
     up(bench)
     bench.on_network(NetworkChanged(triangle(broken=True)))
-    assert bench.stitch().state is State.DOWN
-    bench.confirm()
-    assert bench.stitch().state is State.FAILED
-    bench.now_s += RETRY_S
-    bench.on_tick(Tick("retry"))
-    path = bench.stitch().path
-    assert path is not None and [hop.dpid for hop in path.hops] == [1, 3, 2]
+    assert bench.stitch().state is State.ADJUSTING
+    assert "is gone" in (bench.stitch().reason or "")
+    assert way(bench) == [1, 3, 2]
     bench.confirm()
     bench.probes_cross()
     assert bench.stitch().state is State.UP
+    assert bench._planner.admission.resources.reservation(1) is not None
+
+
+def test_a_broken_path_without_another_one_is_taken_out_and_tried_again(bench: Bench) -> None:
+    up(bench)
+    alone = replace(triangle(), links={})
+    bench.on_network(NetworkChanged(alone))
+    assert bench.stitch().state is State.DOWN
+    bench.confirm()
+    assert bench.stitch().state is State.FAILED
+    bench.on_network(NetworkChanged(triangle()))
+    assert bench.stitch().state is State.ESTABLISHING
+
+
+PROTECTED = replace(REQUEST, protection=Protection.LINK)
+
+
+def test_a_protected_stitch_holds_its_bandwidth_on_both_of_its_paths(bench: Bench) -> None:
+    path = up(bench, PROTECTED).path
+    assert path is not None and path.backup is not None
+    free = bench._planner.admission.resources.free
+    assert {free(key) for key in triangle().links} == {6.0}
+
+
+def test_protection_that_cannot_be_had_is_refused_with_the_reason(bench: Bench) -> None:
+    bench.on_network(NetworkChanged(triangle(broken=True)))
+    with pytest.raises(NotPossible, match="protection: no two paths"):
+        create(bench, PROTECTED)
+
+
+def test_a_protected_stitch_that_lost_a_link_stays_and_says_that_it_is_not_protected(bench: Bench) -> None:
+    up(bench, PROTECTED)
+    bench.on_network(NetworkChanged(triangle(broken=True)))
+    assert bench.stitch().state is State.ADJUSTING
+    assert way(bench) == [1, 3, 2], "whether its switches know that the link is gone, nobody can tell"
+    bench.confirm()
+    bench.probes_cross()
+    bench.probe_tick(1.0)
+    bench.probes_cross()
+    assert bench.stitch().state is State.DEGRADED, "probes cross, but it is not what was asked for"
+    assert "not protected" in (bench.stitch().reason or "")
+    bench.on_network(NetworkChanged(triangle()))
+    assert bench.stitch().state is State.DEGRADED, "a link that may flap moves nobody"
+    for _ in range(int(HOLD_DOWN_S)):
+        bench.now_s += 1.0
+        bench.on_tick(Tick("retry"))
+    assert bench.stitch().state is State.ADJUSTING
+    path = bench.stitch().path
+    assert path is not None and path.backup is not None
+
+
+def test_a_stitch_moved_off_a_broken_path_goes_back_when_the_fabric_has_been_quiet(bench: Bench) -> None:
+    up(bench)
+    bench.on_network(NetworkChanged(triangle(broken=True)))
+    bench.confirm()
+    bench.probes_cross()
+    bench.on_network(NetworkChanged(triangle()))
+    for _ in range(int(HOLD_DOWN_S) - 1):
+        bench.now_s += 1.0
+        bench.on_tick(Tick("retry"))
+        assert way(bench) == [1, 3, 2]
+    for _ in range(2):
+        bench.now_s += 1.0
+        bench.on_tick(Tick("retry"))
+    assert bench.stitch().state is State.ADJUSTING
+    assert way(bench) == [1, 2]
+
+
+def test_a_move_that_no_probe_proves_goes_back_to_the_path_before(bench: Bench) -> None:
+    up(bench)
+    reroute(bench)
+    bench.confirm()
+    bench.probe_tick(PROVE_WITHIN_S + 0.1)
+    assert bench.stitch().state is State.ADJUSTING
+    assert way(bench) == [1, 2]
+    bench.confirm()
+    bench.probes_cross()
+    assert bench.stitch().state is State.UP
+    assert bench._planner.admission.resources.free((1, 2, 2, 1)) == 6.0
+    assert bench._planner.admission.resources.free((1, 3, 3, 1)) == 10.0
+
+
+def test_what_is_left_of_the_path_before_goes_when_packets_have_left_it(bench: Bench) -> None:
+    before = up(bench)
+    reroute(bench)
+    bench.confirm()
+    bench.probes_cross()
+    held = bench.batch().rules
+    assert set(stitch_rules(before)[2]) <= set(held[2]), "packets may still be on the path before"
+    told = len(bench.told)
+    bench.probe_tick(1.0)
+    (tidy,) = (event for event in bench.told[told:] if isinstance(event, WantRules))
+    assert tidy.rules == stitch_rules(bench.stitch())
+
+
+def test_a_stitch_that_loses_more_than_was_asked_for_is_degraded(bench: Bench) -> None:
+    up(bench, replace(REQUEST, max_loss=0.02))
+    for _ in range(30):
+        bench.probe_tick(0.2)
+        bench.probes_cross()
+    for lost in range(3):
+        for switch in bench.switches.values():
+            switch.packets.clear()
+        bench.probe_tick(0.2)
+        for switch in bench.switches.values():
+            switch.packets.clear()
+        for _ in range(3):
+            bench.probe_tick(0.2)
+            bench.probes_cross()
+        assert bench.stitch().state is (State.DEGRADED if lost == 2 else State.UP)
+    assert "loss" in (bench.stitch().reason or "")
+
+
+def test_nothing_is_on_its_way_for_ever(bench: Bench) -> None:
+    create(bench)
+    bench.now_s += DEADLINES_S[State.ESTABLISHING] + 1
+    bench.on_tick(Tick("retry"))
+    assert bench.stitch().state is State.FAILED
+    assert "too long" in (bench.stitch().reason or "")
+    assert WantRules("stitch:1", {}) in bench.told
+    assert bench._planner.admission.resources.free((1, 2, 2, 1)) == 10.0
+
+
+WEB = Application(ip_proto=TCP, target_port=80)
+
+
+def test_an_application_has_a_stitch_beside_that_of_all_the_rest(bench: Bench) -> None:
+    up(bench)
+    create(bench, replace(REQUEST, application=WEB))
+    with pytest.raises(Duplicate):
+        create(bench, StitchRequest(B, A, 1.0, application=WEB.back))
+    labels = {stitch.path.label for stitch in bench._stitches if stitch.path is not None}
+    assert len(labels) == 2
 
 
 def test_a_host_that_moved_takes_its_stitch_along(bench: Bench) -> None:
@@ -297,7 +436,7 @@ def test_after_a_restart_an_up_stitch_is_wanted_as_it_was(bench: Bench, store: M
     (wanted,) = (event for event in again.told if isinstance(event, WantRules))
     assert wanted.rules == stitch_rules(before)
     again.on_network(NetworkChanged(triangle()))
-    assert again._admission.resources.free((1, 2, 2, 1)) == 6.0
+    assert again._planner.admission.resources.free((1, 2, 2, 1)) == 6.0
     assert again.stitch().state is State.UP
 
 
@@ -321,9 +460,9 @@ def reroute(bench: Bench) -> None:
 
 
 def plan_round(bench: Bench) -> StitchPath:
-    hosts = bench._network.hosts
-    cost = np.array([np.inf if key[:3:2] == (1, 2) else 1.0 for key in bench._network.link_order])
-    path = path_at_cost(bench._network, hosts[A], hosts[B], cost)
+    hosts = bench._planner.network.hosts
+    cost = np.array([np.inf if key[:3:2] == (1, 2) else 1.0 for key in bench._planner.network.link_order])
+    path = path_at_cost(bench._planner.network, hosts[A], hosts[B], cost)
     assert path is not None
     return path
 
@@ -332,7 +471,7 @@ def test_a_rerouted_stitch_is_up_on_the_new_path_and_holds_bandwidth_there_only(
     up(bench)
     reroute(bench)
     assert bench.stitch().state is State.ADJUSTING
-    free = bench._admission.resources.free
+    free = bench._planner.admission.resources.free
     assert (free((1, 2, 2, 1)), free((1, 3, 3, 1))) == (6.0, 5.0), "both paths may carry for a while"
     bench.confirm()
     bench.probes_cross()
@@ -348,8 +487,8 @@ def test_a_refused_reroute_leaves_the_stitch_where_it_was(bench: Bench) -> None:
     bench.confirm("switch 0000000000000003 refused a rule in table 2: OFPFMFC_TABLE_FULL")
     assert bench.stitch().state is State.UP
     assert bench.stitch().path == before
-    assert bench._admission.resources.free((1, 2, 2, 1)) == 6.0
-    assert bench._admission.resources.free((1, 3, 3, 1)) == 10.0
+    assert bench._planner.admission.resources.free((1, 2, 2, 1)) == 6.0
+    assert bench._planner.admission.resources.free((1, 3, 3, 1)) == 10.0
 
 
 def test_a_resized_stitch_keeps_its_rules(bench: Bench) -> None:
@@ -357,10 +496,10 @@ def test_a_resized_stitch_keeps_its_rules(bench: Bench) -> None:
     told = len(bench.told)
     bench._resize(bench._stitches[1], 9.0)
     assert not any(isinstance(event, ApplyStages) for event in bench.told[told:])
-    assert bench._admission.resources.free((1, 2, 2, 1)) == 1.0
+    assert bench._planner.admission.resources.free((1, 2, 2, 1)) == 1.0
     with pytest.raises(Oversubscribed):
         bench._resize(bench._stitches[1], 11.0)
-    assert bench._admission.resources.free((1, 2, 2, 1)) == 1.0
+    assert bench._planner.admission.resources.free((1, 2, 2, 1)) == 1.0
 
 
 def test_hosts_on_one_switch_are_stitched_without_promising_any_link(bench: Bench) -> None:
@@ -369,7 +508,7 @@ def test_hosts_on_one_switch_are_stitched_without_promising_any_link(bench: Benc
     bench.on_network(NetworkChanged(Network(fabric.switches, fabric.links, hosts)))
     create(bench)
     assert bench.stitch().state is State.ESTABLISHING
-    assert bench._admission.resources.free((1, 2, 2, 1)) == 10.0
+    assert bench._planner.admission.resources.free((1, 2, 2, 1)) == 10.0
 
 
 def test_a_stitch_that_no_probe_proves_after_a_restart_does_not_stay_up(bench: Bench, store: MemoryStore) -> None:
@@ -391,7 +530,7 @@ def test_a_stitch_whose_end_goes_away_while_it_is_made_is_given_up(bench: Bench)
         bench.probe_tick(1.0)
     bench.confirm("switch 0000000000000002 is not connected")
     assert bench.stitch().state is State.FAILED
-    assert bench._admission.resources.free((1, 2, 2, 1)) == 10.0
+    assert bench._planner.admission.resources.free((1, 2, 2, 1)) == 10.0
 
 
 OURS = StitchRequest(A, B, 3.0, both_ways=False, origin=ORIGIN)
@@ -407,7 +546,7 @@ def test_what_the_trigger_made_gives_way_to_what_is_asked_for(bench: Bench, stor
     bench.confirm()
     assert bench.stitch(1).state is State.TERMINATED
     assert bench.stitch(2).state is State.ESTABLISHING and bench.stitch(2).reason is None
-    assert bench._admission.resources.free((1, 2, 2, 1)) == 2.0
+    assert bench._planner.admission.resources.free((1, 2, 2, 1)) == 2.0
     with pytest.raises(Duplicate):
         create(bench, OURS)
 
@@ -429,14 +568,14 @@ def test_a_link_that_shrank_keeps_no_promise_it_cannot_hold(bench: Bench) -> Non
     bench.on_tick(Tick("retry"))
     path = bench.stitch().path
     assert path is not None and [hop.dpid for hop in path.hops] == [1, 3, 2]
-    assert not bench._admission.resources.overcommitted()
+    assert not bench._planner.admission.resources.overcommitted()
 
 
 def test_a_link_whose_capacity_is_no_longer_known_keeps_its_stitches(bench: Bench) -> None:
     up(bench)
     bench.on_network(NetworkChanged(triangle(direct_mbps=None)))
     assert bench.stitch().state is State.UP
-    assert bench._admission.resources.free((1, 2, 2, 1)) == 0.0
+    assert bench._planner.admission.resources.free((1, 2, 2, 1)) == 0.0
 
 
 def test_nothing_is_made_that_could_not_be_stored(bench: Bench, store: MemoryStore) -> None:
@@ -445,7 +584,7 @@ def test_nothing_is_made_that_could_not_be_stored(bench: Bench, store: MemorySto
         create(bench)
     assert not bench._all()
     assert not any(isinstance(event, ApplyStages) for event in bench.told)
-    assert bench._admission.resources.free((1, 2, 2, 1)) == 10.0
+    assert bench._planner.admission.resources.free((1, 2, 2, 1)) == 10.0
 
 
 def test_a_full_disk_keeps_no_broken_stitch_up(bench: Bench, store: MemoryStore) -> None:
@@ -491,12 +630,12 @@ def two_up(bench: Bench) -> None:
     confirm(bench, 2)
     bench.probes_cross()
     assert bench.stitch(2).state is State.UP
-    assert bench._admission.resources.free((1, 2, 2, 1)) == 2.0
+    assert bench._planner.admission.resources.free((1, 2, 2, 1)) == 2.0
 
 
 def test_of_two_on_a_link_that_shrank_only_as_many_go_as_must(bench: Bench) -> None:
     two_up(bench)
-    shrunk = replace(triangle(direct_mbps=5.0), hosts=bench._network.hosts)
+    shrunk = replace(triangle(direct_mbps=5.0), hosts=bench._planner.network.hosts)
     for _ in range(3):  # the rules of the one that goes are not gone yet
         bench.on_network(NetworkChanged(shrunk))
     assert [bench.stitch(number).state for number in (1, 2)] == [State.UP, State.DOWN]
@@ -509,7 +648,7 @@ def test_what_is_leaving_a_link_already_makes_nobody_else_leave(bench: Bench) ->
     hops = (*hops[:-1], replace(hops[-1], out_port=11))
     bench._reroute(bench._stitches[2], replace(detour, hops=hops), 4.0, None)
     assert bench.stitch(2).state is State.ADJUSTING
-    bench.on_network(NetworkChanged(replace(triangle(direct_mbps=5.0), hosts=bench._network.hosts)))
+    bench.on_network(NetworkChanged(replace(triangle(direct_mbps=5.0), hosts=bench._planner.network.hosts)))
     assert [bench.stitch(number).state for number in (1, 2)] == [State.UP, State.ADJUSTING]
 
 
@@ -533,7 +672,7 @@ def test_both_of_the_triggers_give_way_to_one_that_is_asked_for(bench: Bench) ->
         bench.confirm()
         bench.probes_cross()
     create(bench, StitchRequest(A, B, 9.0))
-    assert bench._admission.resources.free((1, 2, 2, 1)) == 1.0, "it is booked before the others have gone"
+    assert bench._planner.admission.resources.free((1, 2, 2, 1)) == 1.0, "it is booked before the others have gone"
     confirm(bench, 1)
     assert bench.stitch(3).state is State.REQUESTED
     confirm(bench, 2)
@@ -549,7 +688,7 @@ def test_half_made_stitches_of_the_trigger_are_not_taken_up_again(bench: Bench, 
     create(bench, OURS)
     again = restarted(store)
     assert again.stitch().state is State.TERMINATED
-    assert again._admission.resources.free((1, 2, 2, 1)) == 10.0
+    assert again._planner.admission.resources.free((1, 2, 2, 1)) == 10.0
 
 
 def test_a_restart_between_two_steps_of_a_replacement_ends_with_the_one_asked_for(
@@ -583,7 +722,7 @@ def test_a_reroute_that_cannot_be_stored_is_not_begun(bench: Bench, store: Memor
     with pytest.raises(StoreError):
         reroute(bench)
     assert bench.stitch().state is State.UP and bench.stitch().epoch == 1
-    free = bench._admission.resources.free
+    free = bench._planner.admission.resources.free
     assert (free((1, 2, 2, 1)), free((1, 3, 3, 1))) == (6.0, 10.0)
 
 

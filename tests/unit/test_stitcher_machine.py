@@ -114,7 +114,7 @@ class Life(RuleBasedStateMachine):
     @rule(data=st.data(), mbps=MBPS)
     def trigger_moves_one(self, data: st.DataObject, mbps: float) -> None:
         stitch = self.bench._stitches[data.draw(st.sampled_from(self.up()))]
-        network = self.bench._network
+        network = self.bench._planner.network
         hosts = [network.hosts[mac] for mac in stitch.request.directions[0]]
         now = stitch.path.links if stitch.path is not None else ()
         cost = np.array([100.0 if key in now else 1.0 for key in network.link_order])
@@ -149,33 +149,33 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def no_link_is_promised_more_than_it_has_to_those_that_stay(self) -> None:
-        resources = self.bench._admission.resources
-        leaving = {removal.stitch_id for removal in self.bench._removals.values()}
+        resources = self.bench._planner.admission.resources
+        leaving = {number for number in self.ids() if self.bench._changes.removing(number)}
         promised: dict[LinkKey, float] = defaultdict(float)
         for stitch in self.bench._stitches.active:
             booked = resources.reservation(stitch.id)
             for key in booked.keys if booked is not None and stitch.id not in leaving else ():
                 promised[key] += booked.mbps if booked is not None else 0.0
-        for key, link in self.bench._network.links.items():
+        for key, link in self.bench._planner.network.links.items():
             if link.capacity_mbps is not None:
                 assert promised[key] <= link.capacity_mbps + 1e-6
 
     @invariant()
     def only_the_living_hold_anything(self) -> None:
-        resources, active = self.bench._admission.resources, set(self.ids())
+        resources, active = self.bench._planner.admission.resources, set(self.ids())
         for key in triangle().links:
             for owner in resources.owners(key):
                 assert (owner[1] if isinstance(owner, tuple) else owner) in active
 
     @invariant()
     def what_carries_is_booked_and_nobody_else_carries_it(self) -> None:
-        leaving = {removal.stitch_id for removal in self.bench._removals.values()}
+        leaving = {number for number in self.ids() if self.bench._changes.removing(number)}
         seen: set[tuple[str, str]] = set()
         for stitch in self.bench._stitches.active:
             if stitch.state not in CARRYING or stitch.id in leaving:
                 continue
             assert stitch.path is not None
-            booked = self.bench._admission.resources.reservation(stitch.id)
+            booked = self.bench._planner.admission.resources.reservation(stitch.id)
             assert not stitch.path.links or (booked is not None and set(stitch.path.links) <= set(booked.keys))
             assert not seen & set(stitch.request.directions)
             seen |= set(stitch.request.directions)

@@ -1,0 +1,211 @@
+"""The commands of `lockstitch` about stitches: create, check, list, show, delete."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from ryu_apps.rest import tables
+from ryu_apps.rest.client import CallFailed, call, items
+from ryu_apps.rest.commands import LOCAL, AsJson, State, Url, show
+
+WAIT_S = 30.0
+"""How long `stitch create --wait` waits; the most that the API allows."""
+
+WATCH_S = 1.0
+"""How often --watch asks again."""
+
+commands = typer.Typer(no_args_is_help=True, help="Stitches: create, check, list, show, delete.")
+
+Bandwidth = Annotated[float, typer.Option("--bandwidth", help="Mbit/s each way.")]
+MaxLatency = Annotated[float | None, typer.Option("--max-latency", help="Milliseconds one way.")]
+MaxLoss = Annotated[float | None, typer.Option("--max-loss", help="Per cent of packets that may be lost.")]
+Protect = Annotated[
+    str, typer.Option("--protect", help="What may die without a gap: none, link, or node (link or switch).")
+]
+App = Annotated[
+    str | None,
+    typer.Option("--app", metavar="PROTO[/PORT][@DSCP]", help="Only this application, such as tcp/443 or udp@46."),
+]
+Labels = Annotated[
+    list[str] | None, typer.Option("--label", metavar="NAME=VALUE", help="What it is for; may be repeated.")
+]
+End = Annotated[str, typer.Argument(help="Host name, IP address or MAC.")]
+Watch = Annotated[bool, typer.Option("--watch", help="Show it anew every second until Ctrl-C.")]
+
+_APPLICATION = re.compile(r"(?P<protocol>[a-z0-9]+)?(/(?P<port>\d+))?(@(?P<dscp>\d+))?")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a stitch is to be, as options say it."""
+
+    bandwidth: float
+    max_latency: float | None
+    max_loss: float | None
+    protect: str
+    app: str | None
+    labels: list[str]
+
+    def body(self, source: str, destination: str) -> dict[str, Any]:
+        """The same as the API takes it. Raises BadParameter naming the option."""
+        body: dict[str, Any] = {
+            "source": source,
+            "destination": destination,
+            "bandwidth_mbps": _above_zero(self.bandwidth, "--bandwidth"),
+            "protection": self.protect,
+        }
+        if self.max_latency is not None:
+            body["max_latency_ms"] = _above_zero(self.max_latency, "--max-latency")
+        if self.max_loss is not None:
+            if not 0 <= self.max_loss <= 100:
+                raise typer.BadParameter("give per cent, from 0 to 100", param_hint="--max-loss")
+            body["max_loss"] = self.max_loss / 100
+        if self.app is not None:
+            body["application"] = _application(self.app)
+        if self.labels:
+            body["labels"] = dict(_label(text) for text in self.labels)
+        return body
+
+
+@commands.command("create")
+def create(
+    source: End,
+    destination: End,
+    bandwidth: Bandwidth,
+    state: State,
+    max_latency: MaxLatency = None,
+    max_loss: MaxLoss = None,
+    protect: Protect = "none",
+    app: App = None,
+    label: Labels = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until it is up, or has failed.")] = False,
+    url: Url = LOCAL,
+    as_json: AsJson = False,
+) -> None:
+    """Join two hosts by a path of their own. With --wait, exit code 1 where it did not come up."""
+    wanted = Wanted(bandwidth, max_latency, max_loss, protect, app, label or [])
+    query: dict[str, str | float] | None = {"wait": "up", "wait_s": WAIT_S} if wait else None
+    body = wanted.body(source, destination)
+    answer = call(url, state, "POST", "/stitches", body=body, query=query, timeout_s=WAIT_S + 10.0)
+    show(answer, as_json, tables.stitch(answer))
+    if wait and answer["state"] != "up":
+        raise CallFailed(
+            f"stitch {answer['id']} is {answer['state']}: {answer['reason'] or 'no reason was given'}"
+        )
+
+
+@commands.command("check")
+def check(
+    source: End,
+    destination: End,
+    bandwidth: Bandwidth,
+    state: State,
+    max_latency: MaxLatency = None,
+    max_loss: MaxLoss = None,
+    protect: Protect = "none",
+    app: App = None,
+    url: Url = LOCAL,
+    as_json: AsJson = False,
+) -> None:
+    """Say whether a stitch could be had, and on which path; exit code 1 where it could not."""
+    wanted = Wanted(bandwidth, max_latency, max_loss, protect, app, [])
+    answer = call(url, state, "POST", "/stitches/check", body=wanted.body(source, destination))
+    if as_json:
+        show(answer, as_json)
+    elif answer["possible"]:
+        latency_ms = answer["latency_ms"]
+        known = "latency unknown" if latency_ms is None else f"{latency_ms:.4g} ms"
+        typer.echo(f"possible, {known}: {tables.path(answer['path'])}")
+        if answer["backup"]:
+            typer.echo(f"backup: {tables.path(answer['backup'])}")
+    else:
+        typer.echo(f"not possible: {answer['field']}: {answer['reason']}; {answer['remedy']}")
+    if not answer["possible"]:
+        raise typer.Exit(1)
+
+
+@commands.command("list")
+def list_all(
+    state: State,
+    url: Url = LOCAL,
+    only: Annotated[str | None, typer.Option("--only", help="Only those in this state, such as up.")] = None,
+    label: Labels = None,
+    watch: Watch = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show all stitches."""
+    query: dict[str, Any] = {"state": only} if only else {}
+    if label:
+        query["label"] = label
+    follow(lambda: items(url, state, "/stitches", query), tables.stitches, watch=watch, as_json=as_json)
+
+
+@commands.command("show")
+def show_one(
+    stitch_id: int, state: State, url: Url = LOCAL, watch: Watch = False, as_json: AsJson = False
+) -> None:
+    """Show all that is known of a stitch."""
+    follow(lambda: call(url, state, "GET", f"/stitches/{stitch_id}"), tables.stitch, watch=watch, as_json=as_json)
+
+
+@commands.command("delete")
+def delete(stitch_id: int, state: State, url: Url = LOCAL, as_json: AsJson = False) -> None:
+    """Take a stitch away."""
+    answer = call(url, state, "DELETE", f"/stitches/{stitch_id}")
+    if as_json:
+        show(answer, as_json)
+    else:
+        typer.echo(f"stitch {stitch_id} is {answer['state']}")
+
+
+def follow(ask: Callable[[], Any], shown: Callable[[Any], Table], *, watch: bool, as_json: bool) -> None:
+    """Show an answer, and with watch the next one in its place each WATCH_S until Ctrl-C."""
+    answer = ask()
+    if not watch:
+        show(answer, as_json, shown(answer))
+    elif as_json:
+        while True:
+            show(answer, as_json)
+            time.sleep(WATCH_S)
+            answer = ask()
+    else:
+        with Live(shown(answer), console=Console(), auto_refresh=False) as live:
+            while True:
+                time.sleep(WATCH_S)
+                live.update(shown(ask()), refresh=True)
+
+
+def _above_zero(value: float, option: str) -> float:
+    if not 0 < value < float("inf"):
+        raise typer.BadParameter("give a number above 0", param_hint=option)
+    return value
+
+
+def _application(text: str) -> dict[str, Any]:
+    found = _APPLICATION.fullmatch(text.lower())
+    if found is None or not text:
+        raise typer.BadParameter(f"{text!r} is not PROTO[/PORT][@DSCP], such as tcp/443", param_hint="--app")
+    application: dict[str, Any] = {}
+    if (protocol := found["protocol"]) is not None:
+        application["protocol"] = int(protocol) if protocol.isdecimal() else protocol
+    if found["port"] is not None:
+        application["destination_port"] = int(found["port"])
+    if found["dscp"] is not None:
+        application["dscp"] = int(found["dscp"])
+    return application
+
+
+def _label(text: str) -> tuple[str, str]:
+    name, separator, value = text.partition("=")
+    if not separator or not name:
+        raise typer.BadParameter(f"{text!r} is not NAME=VALUE, such as team=video", param_hint="--label")
+    return name, value

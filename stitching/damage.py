@@ -1,0 +1,70 @@
+"""What the fabric has done to the path of a stitch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stitching.network import LinkKey, Network, reverse
+from stitching.stitch import Protection, Stitch, StitchPath
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """Why a path is not what it should be.
+
+    path_gone: something of the path itself is gone, and not only of its backup. lost: packets have no way left.
+    """
+
+    reason: str
+    path_gone: bool = False
+    lost: bool = False
+
+
+def damage(stitch: Stitch, network: Network) -> Damage | None:
+    """What is wrong with the path of a stitch, None where nothing is or it has none."""
+    path = stitch.path
+    if path is None:
+        return None
+    if (moved := _moved(stitch, path, network)) is not None:
+        return Damage(moved, path_gone=True, lost=True)
+    both_ways = stitch.request.both_ways or path.backup is not None
+    gone = _gone(path.links, network, both_ways=both_ways)
+    if path.backup is None:
+        if gone is not None:
+            return Damage(_words(gone), path_gone=True, lost=True)
+        wanting = stitch.request.protection is not Protection.NONE and path.links
+        return Damage("it is not protected") if wanting else None
+    spare_gone = _gone(path.backup.links, network, both_ways=stitch.request.both_ways)
+    if gone is not None and spare_gone is not None:
+        return Damage(f"{_words(gone)}, and so is {_words(spare_gone)} of its backup", path_gone=True, lost=True)
+    if gone is not None:
+        return Damage(f"{_words(gone)}: it runs on its backup and is not protected", path_gone=True)
+    if spare_gone is not None:
+        return Damage(f"{_words(spare_gone)} of its backup: it is not protected")
+    return None
+
+
+def _gone(links: tuple[LinkKey, ...], network: Network, *, both_ways: bool) -> LinkKey | None:
+    """The first of these links that is not there any more."""
+    for key in links:
+        for needed in (key, reverse(key)) if both_ways else (key,):
+            if needed not in network.links:
+                return needed
+    return None
+
+
+def _words(key: LinkKey) -> str:
+    return f"link {key[0]:016x}:{key[1]} to {key[2]:016x}:{key[3]} is gone"
+
+
+def _moved(stitch: Stitch, path: StitchPath, network: Network) -> str | None:
+    first, last = path.hops[0], path.hops[-1]
+    ends = (
+        (stitch.request.source_mac, (first.dpid, first.in_port)),
+        (stitch.request.target_mac, (last.dpid, last.out_port)),
+    )
+    for mac, port in ends:
+        host = network.hosts.get(mac)
+        if host is not None and host.port != port:
+            return f"host {mac} moved to {host.dpid:016x}:{host.port_no}"
+    return None

@@ -23,6 +23,8 @@ from os_ken.controller.ofp_handler import OFPHandler
 from os_ken.lib import hub
 from os_ken.ofproto import ofproto_common, ofproto_parser, ofproto_protocol, ofproto_v1_3
 
+from ryu_apps.packet_in_limit import RATE_PER_S, PacketInLimit
+
 log = logging.getLogger("lockstitch.channel")
 
 ECHO_PERIOD_S = 1.0
@@ -170,6 +172,8 @@ class Channel(OFPHandler):  # type: ignore[misc]  # os-ken ships no types
         self._outgoing: list[tuple[Switch, bytes]] = []
         self._outgoing_lock = threading.Lock()
         self._thread: threading.Thread | None = None
+        self._limit = PacketInLimit()
+        self._limit_told = 0
 
     def start(self) -> None:
         """Start handling events; no switch is let in before listen()."""
@@ -229,6 +233,7 @@ class Channel(OFPHandler):  # type: ignore[misc]  # os-ken ships no types
         """Spread the echo requests over the period instead of sending them in one burst."""
         slots = 20
         while True:
+            self._tell_dropped()
             for slot in range(slots):
                 now_s = time.monotonic()
                 for switch in [s for s in self.switches if s.slot % slots == slot or s.is_young]:
@@ -250,8 +255,17 @@ class Channel(OFPHandler):  # type: ignore[misc]  # os-ken ships no types
         if self._by_dpid.get(switch.id) is switch:
             del self._by_dpid[switch.id]
 
+    def _tell_dropped(self) -> None:
+        """Once a second at most, where a storm was held back."""
+        dropped = self._limit.dropped - self._limit_told
+        if dropped:
+            self._limit_told = self._limit.dropped
+            log.warning("packet_ins_dropped=%d reason=a port sent more than %g a second", dropped, RATE_PER_S)
+
     def dispatch(self, switch: Switch, header: tuple[int, int, int, int], data: bytearray) -> None:
         """Decode one message, hand it to the apps that want it, then to the handshake."""
+        if not self._limit.passes(switch.id, data, switch.last_heard_s):
+            return
         message = ofproto_parser.msg(switch, *header, data)
         if message is None:
             return

@@ -27,7 +27,7 @@ from ryu_apps.channel import Channel
 from ryu_apps.day_predictor import DayPredictor
 from ryu_apps.demand_history import DemandHistory, pairs_of
 from ryu_apps.discovery import Discovery
-from ryu_apps.events import InstallerStatusRequest, NetworkRequest, StitchesRequest, VnetsRequest
+from ryu_apps.events import InstallerStatusRequest, NetworkRequest, PolicyRequest, StitchesRequest, VnetsRequest
 from ryu_apps.feed import Feed
 from ryu_apps.forwarding import Forwarding
 from ryu_apps.herald import Herald
@@ -36,6 +36,7 @@ from ryu_apps.interpreter import tuned
 from ryu_apps.mode import Mode
 from ryu_apps.ovsdb.bfd import BFD_MS
 from ryu_apps.ovsdb.remotes import Certificates
+from ryu_apps.policing import Policing
 from ryu_apps.predictor import Predictor
 from ryu_apps.recorder import Recorder
 from ryu_apps.rest.access.access import AccessSettings
@@ -160,6 +161,8 @@ def started(settings: Settings) -> Iterator[tuple[int, int]]:
         stack.callback(feed.close)
         # Everything remembered is in place before the first switch comes, or its rules would look like excess.
         ask("Discovery", NetworkRequest())
+        # Before Forwarding: what the policy says is in its queue by then.
+        ask("Policing", PolicyRequest())
         ask("Forwarding", VnetsRequest())
         ask("Stitcher", StitchesRequest())
         ask("Installer", InstallerStatusRequest())
@@ -196,6 +199,7 @@ def _start_apps(
         (Herald, {"feed": feed, "network": remembered}),
         (Installer, {}),
         (Forwarding, {"store": state}),
+        (Policing, {"store": state}),
         (Stitcher, {"store": state, "key": key, "policy": None if settings.trigger is Mode.OFF else policy}),
         (Predictor, {"mode": settings.trigger, "scope": scope, **foreseeing,
                      "history": _demands_before(history, newest_s, scope)}),

@@ -19,18 +19,33 @@ from os_ken.controller import ofp_event
 from os_ken.controller.handler import DEAD_DISPATCHER, MAIN_DISPATCHER
 from os_ken.ofproto import ofproto_v1_3 as ofp
 
+from ryu_apps import neighbours, wire
 from ryu_apps.app import App, Tick, handles
-from ryu_apps.events import LinkLiveness, NetworkChanged, NetworkRequest, SetCapacities, SwitchReady
-from ryu_apps.hosts import HostTable, sender
+from ryu_apps.events import (
+    LinkLiveness,
+    NetworkChanged,
+    NetworkRequest,
+    SetCapacities,
+    SpoofSeen,
+    SwitchReady,
+    VnetsChanged,
+)
+from ryu_apps.hosts import HostTable, Sender, sender
 from ryu_apps.links import MISSED, RETURN_S, LinkTable
 from ryu_apps.probes import CLOCK_TOLERANCE_S, LLDP_TYPE, PortProbe, Probe, ProbeSchedule, ProbeSigner
+from ryu_apps.source_guard import SourceGuard, Spoof
 from stitching.network import Host, Link, LinkKey, Network, Port, PortId
+from stitching.vnet import Directory, SpoofGuard
 
 TICK_S = 0.02
 LATE_TICK_S = 0.25
 """A tick that comes this much too late means that this process was held up, not the probes."""
 
 COALESCE_S = 0.02
+
+ADDRESS_AGE_S = 300.0
+"""A host that is held to the addresses learned of it, and silent for so long, may come with others."""
+
 LATENCY_WAIT_S = 0.2
 """New latencies come one link at a time, one probing period long; nobody needs to hear of each alone."""
 
@@ -74,7 +89,7 @@ class Discovery(App):
     Mbit/s by source port, go before what the ports say of themselves. Raises ValueError for a short key.
     """
 
-    _EVENTS: ClassVar[list[type]] = [NetworkChanged]
+    _EVENTS: ClassVar[list[type]] = [NetworkChanged, SpoofSeen]
 
     def __init__(
         self,
@@ -99,7 +114,12 @@ class Discovery(App):
         self._schedule = ProbeSchedule(probe_interval_s)
         self._table = LinkTable(probe_interval_s, capacities)
         self._hosts = HostTable()
+        self._guard = SourceGuard(
+            self._hosts, is_up=lambda port_id: port_id in self._up, ask=self._ask_for, alarm=self._spoofed
+        )
         self._hosts_view: tuple[int, Mapping[str, Host]] = (-1, MappingProxyType({}))
+        self._aged_s = -math.inf
+        self._seen_hosts: tuple[int, Network] = (-1, Network())
         self._switches: dict[int, _Switch] = {}
         self._up: dict[PortId, _UpPort] = {}
         self._lines: dict[str, tuple[float, int]] = {}
@@ -221,6 +241,9 @@ class Discovery(App):
             self._held_up_until_s = now_s + RETURN_S
         self._ticked_s = now_s
         self._send_due()
+        self._age_addresses()
+        for move in self._guard.moved(now_s):
+            self._learn(move.who, move.port, now_s)
         if self._overdue(now_s):
             # Judged behind everything that is waiting in the queue by now, the missing probes perhaps among it.
             self.post(Tick("overdue"))
@@ -363,8 +386,12 @@ class Discovery(App):
         if received_s - up.probed_s < self._settle_s:
             return
         who = sender(frame)
-        if who is None:
-            return
+        if who is not None:
+            who = self._guard.believed(who, port_id, self._seen_network(), received_s)
+        if who is not None:
+            self._learn(who, port_id, received_s)
+
+    def _learn(self, who: Sender, port_id: PortId, received_s: float) -> None:
         refused = self._hosts.refused
         sighting = self._hosts.see(who, port_id, received_s)
         if self._hosts.refused != refused:
@@ -375,6 +402,40 @@ class Discovery(App):
             text = "mac=%s dpid=%016x port_no=%d ip=%s change=%s"
             self._tell(logging.INFO, "host", text, who.mac, *port_id, who.ip, sighting)
             self._changed()
+
+    def _ask_for(self, host: Host) -> bool:
+        """Send an ARP probe to a host, to hear whether it is where it was."""
+        switch = self._switches.get(host.dpid)
+        ip = min((ip for ip in host.ips if ":" not in ip), default=None)
+        if switch is None or ip is None:
+            return False
+        frame = neighbours.probe(host.mac, ip)
+        return switch.datapath.send(wire.packet_out(frame, in_port=ofp.OFPP_CONTROLLER, out_ports=(host.port_no,)))
+
+    def _spoofed(self, spoof: Spoof) -> None:
+        self.counts["spoofs"] += 1
+        text = "mac=%s ip=%s dpid=%016x port_no=%d reason=%s"
+        self._tell(logging.WARNING, "spoof", text, spoof.mac, spoof.ip, *spoof.port, spoof.reason)
+        self.publish(SpoofSeen(spoof))
+
+    @handles(VnetsChanged)
+    def _on_vnets(self, event: VnetsChanged) -> None:
+        """What is declared of hosts is another."""
+        self._guard.directory = Directory.of(event.vnets)
+
+    def _age_addresses(self) -> None:
+        """Let go of addresses that hosts are held to since they were learned, and do not use any more."""
+        now_s = self._clock()
+        if now_s - self._aged_s < ADDRESS_AGE_S / 30:
+            return
+        self._aged_s = now_s
+        for mac, host in self._hosts.hosts.items():
+            away = host.dpid in self._switches and host.port not in self._up
+            old = away or now_s - self._hosts.seen_s(mac) > ADDRESS_AGE_S
+            strict = self._guard.directory.guard_of(host) is SpoofGuard.STRICT
+            if strict and old and self._hosts.forget_addresses(mac):
+                self._tell(logging.INFO, "addresses_aged", "mac=%s", mac)
+                self._changed()
 
     def _forget_hosts(self, port_id: PortId, reason: str) -> None:
         for host in self._hosts.forget_port(port_id):
@@ -407,6 +468,12 @@ class Discovery(App):
         if applied:
             self._changed()
         return applied
+
+    def _seen_network(self) -> Network:
+        """The hosts alone."""
+        if self._seen_hosts[0] != self._hosts.version:
+            self._seen_hosts = self._hosts.version, Network(hosts=self._hosts.hosts)
+        return self._seen_hosts[1]
 
     def _network(self, links: dict[LinkKey, Link]) -> Network:
         """The fabric as one value. Ports, links and hosts that did not change are the same objects as before."""

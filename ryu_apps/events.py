@@ -10,9 +10,16 @@ import numpy.typing as npt
 
 from forecasting import Forecast
 from ryu_apps.app import Event, Request
+from ryu_apps.source_guard import Spoof
 from stitching.difference import Difference, Stage
 from stitching.enforcement import Choice, MeterFacts, QueueFacts
 from stitching.network import LinkKey, Network, PortId
+from stitching.policy.changes import Changes
+from stitching.policy.decision import Flow
+from stitching.policy.document import Policy
+from stitching.policy.explaining import Explanation
+from stitching.policy.faults import Fault
+from stitching.policy.version import PolicyVersion
 from stitching.queues import PortQueues
 from stitching.rules import RuleSet
 from stitching.stitch import Placement, State, Stitch, StitchRequest
@@ -47,6 +54,13 @@ class SetCapacities(Request[int]):
     capacity_mbps: Mapping[PortId, float]
 
 
+@dataclass
+class SpoofSeen(Event):
+    """A packet was not believed, as its sender is not who it says; told once a minute for each forgery."""
+
+    spoof: Spoof
+
+
 # forwarding ----------------------------------------------------------------------------------------------
 
 
@@ -74,6 +88,57 @@ class DeleteVnet(Request[bool]):
     """Forget a virtual network; its hosts fall back to the default one. Answers whether it was there."""
 
     name: str
+
+
+# policing ------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class PolicyChanged(Event):
+    """The policy is now this one, or its verdicts are now those of time_s, in seconds since the epoch."""
+
+    policy: Policy
+    time_s: float
+
+
+@dataclass(frozen=True)
+class PolicyOutcome:
+    """What a policy changes, what it is warned of, how many cases it passed; version None: nothing was done."""
+
+    changes: Changes
+    warnings: tuple[Fault, ...]
+    cases: int
+    version: PolicyVersion | None = None
+
+
+@dataclass
+class PolicyRequest(Request[PolicyVersion | None]):
+    """What is the policy, or what was it in a version? None where there is none."""
+
+    version: int | None = None
+
+
+@dataclass
+class PolicyVersionsRequest(Request[tuple[PolicyVersion, ...]]):
+    """Which versions of the policy are there? The newest first, without their documents."""
+
+
+@dataclass
+class PutPolicy(Request[PolicyOutcome]):
+    """Make this document the policy; with dry_run only say what that would change. Raises PolicyError."""
+
+    document: object
+    dry_run: bool = False
+
+
+@dataclass
+class ExplainRequest(Request[Explanation]):
+    """What becomes of such a packet (now, or at_s), and why? Raises KeyError for a host that is not there."""
+
+    source_mac: str
+    target_mac: str
+    flow: Flow
+    at_s: float | None = None
 
 
 # telemetry -----------------------------------------------------------------------------------------------

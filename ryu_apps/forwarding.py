@@ -15,12 +15,23 @@ from os_ken.controller.handler import DEAD_DISPATCHER, MAIN_DISPATCHER
 
 from ryu_apps import neighbours, wire
 from ryu_apps.app import App, Tick, handles
-from ryu_apps.events import DeleteVnet, NetworkChanged, PutVnet, VnetsChanged, VnetsRequest, WantRules
+from ryu_apps.events import (
+    DeleteVnet,
+    NetworkChanged,
+    PolicyChanged,
+    PutVnet,
+    VnetsChanged,
+    VnetsRequest,
+    WantRules,
+)
 from ryu_apps.installer import FORWARDING
 from ryu_apps.store import StateStore
 from stitching.network import Host, Network, PortId
 from stitching.pipeline import default_rules, edge_ports
+from stitching.policy.document import NO_POLICY, Policy
+from stitching.policy.ruling import Ruling
 from stitching.rules import PORT_CONTROLLER
+from stitching.spoofing import whose
 from stitching.vnet import Directory, VNet
 
 SETTLE_S = 0.05
@@ -51,6 +62,8 @@ class Forwarding(App):
         self._network = Network()
         self._vnets: dict[str, VNet] = {vnet.name: vnet for vnet in store.vnets()}
         self._directory = Directory.of(self._vnets.values())
+        self._policy: tuple[Policy, float] = (NO_POLICY, 0.0)
+        self._ruling = Ruling(directory=self._directory)
         self._datapaths: dict[int, Any] = {}
         self._dirty = False
         self._computed_s = float("-inf")
@@ -83,7 +96,7 @@ class Forwarding(App):
         if not self._dirty or self._clock() - self._computed_s < SETTLE_S:
             return
         self._dirty = False
-        rules = default_rules(self._network, self._directory)
+        rules = default_rules(self._network, self._directory, self._ruling)
         # Counted from the end: where the work itself takes long, it must not fill the whole time.
         self._computed_s = self._clock()
         self.publish(WantRules(FORWARDING, rules))
@@ -124,6 +137,17 @@ class Forwarding(App):
     def _use(self, vnets: dict[str, VNet], directory: Directory) -> None:
         self._vnets, self._directory = vnets, directory
         self.publish(VnetsChanged(tuple(vnets.values())))
+        self._rule_anew()
+
+    @handles(PolicyChanged)
+    def on_policy(self, event: PolicyChanged) -> None:
+        """Make at once what the policy says now."""
+        self._policy = event.policy, event.time_s
+        self._rule_anew()
+
+    def _rule_anew(self) -> None:
+        policy, time_s = self._policy
+        self._ruling = Ruling(policy, self._directory, time_s)
         self._dirty = True
         self._computed_s = float("-inf")
         self._settle()
@@ -149,13 +173,22 @@ class Forwarding(App):
         question = neighbours.read_question(frame)
         if question is None or question.sender_ip is None or port in self._network.fabric_ports:
             return
-        if self._answer(question, port):
+        if self._is_forged(question, port) or self._answer(question, port):
             return
         self._pending[question] = (port, self._clock())
         if len(self._pending) > _MOST:
             self._pending.popitem(last=False)
-        if self._network.host_by_ip(question.target_ip) is None:
+        known = self._network.hosts.get(question.sender_mac)
+        moving = known is not None and known.port != port
+        if not moving and self._network.host_by_ip(question.target_ip) is None:
             self._search(question, self._sender(question, port), frame)
+
+    def _is_forged(self, question: neighbours.Question, port: PortId) -> bool:
+        """Whether it claims an address of somebody else: passed on, it would poison caches."""
+        ip, mac = question.sender_ip, question.sender_mac
+        forged = ip is not None and whose(ip, mac, self._network, self._directory) is not None
+        member = self._directory.member(mac)
+        return forged or (member is not None and member.port not in (None, port))
 
     def _answer(self, question: neighbours.Question, port: PortId) -> bool:
         """Answer from the host table. False while one of the two is not in it yet, and so has no rules."""
@@ -163,7 +196,7 @@ class Forwarding(App):
         target = self._network.host_by_ip(question.target_ip)
         if asker is None or asker.port != port or target is None:
             return False
-        if self._directory.vnet_of(target) == self._directory.vnet_of(asker) and target.mac != asker.mac:
+        if target.mac != asker.mac and self._ruling.may_meet(asker, target):
             reply = neighbours.answer(question, target.mac)
             if reply is not None:
                 self._send(reply, [port])
@@ -184,7 +217,7 @@ class Forwarding(App):
         return Host(question.sender_mac, *port, ips)
 
     def _search(self, question: neighbours.Question, asker: Host, frame: bytes) -> None:
-        """Ask on every edge port where the owner could be, but on none of another virtual network."""
+        """Ask on every edge port where the owner could be, but on none of hosts that the asker may not meet."""
         vnet = self._directory.vnet_of(asker)
         now_s = self._clock()
         if now_s - self._searches.get((vnet, question.target_ip), float("-inf")) < SEARCH_AGAIN_S:
@@ -193,7 +226,7 @@ class Forwarding(App):
         self._searches.move_to_end((vnet, question.target_ip))
         if len(self._searches) > _MOST:
             self._searches.popitem(last=False)
-        others = {host.port for host in self._network.hosts.values() if self._directory.vnet_of(host) != vnet}
+        others = {host.port for host in self._network.hosts.values() if not self._ruling.may_meet(asker, host)}
         self._send(frame, (p for p in edge_ports(self._network) if p not in others and p != asker.port))
 
     def _send(self, frame: bytes, ports: Iterable[PortId]) -> None:

@@ -166,6 +166,11 @@ class HostTable:
         entry = self._entries.get(mac)
         return entry.host if entry is not None else None
 
+    def seen_s(self, mac: str) -> float:
+        """When a packet of a host last came to the controller; long ago where there is none."""
+        entry = self._entries.get(mac)
+        return float("-inf") if entry is None else self._seen_s[entry.host.port][mac]
+
     def restore(self, hosts: Iterable[Host], now_s: float) -> None:
         """Believe hosts that were known before a restart."""
         for host in hosts:
@@ -192,6 +197,15 @@ class HostTable:
         if sighting is not None:
             self.version += 1
         return sighting
+
+    def forget_addresses(self, mac: str) -> bool:
+        """A host may have others now. Returns whether it had any."""
+        entry = self._entries.get(mac)
+        if entry is None or not entry.ips:
+            return False
+        self._drop_addresses(entry, list(entry.ips))
+        self.version += 1
+        return True
 
     def forget_port(self, port: PortId) -> list[Host]:
         """No host is here: the port leads to a switch, or is gone. Returns those forgotten."""

@@ -56,6 +56,17 @@ def answer(question: Question, mac: str) -> bytes | None:
     return _ETHERNET.pack(_raw(question.sender_mac), _raw(mac), ETH_IPV6) + header + icmp
 
 
+PROBER = "02:4c:53:00:00:01"
+"""Who asks in probes: a locally administered address that no host has."""
+
+
+def probe(mac: str, ip: str) -> bytes:
+    """The question to one host whether it is there, which changes nobody's cache (RFC 5227, 2.1.1)."""
+    nobody = bytes(4)
+    arp = _ARP.pack(1, 0x0800, 6, 4, 1, _raw(PROBER), nobody, bytes(6), ipaddress.IPv4Address(ip).packed)
+    return _ETHERNET.pack(_raw(mac), _raw(PROBER), ETH_ARP) + arp
+
+
 def _read_arp(packet: bytes, sender: bytes) -> Question | None:
     if len(packet) < _ARP.size:
         return None

@@ -11,6 +11,7 @@ from ryu_apps.counters import Reading, duration
 from ryu_apps.events import Pair
 from stitching import cookie
 from stitching.cookie import Kind
+from stitching.policy.compiling import PAIR
 from stitching.rules import Table
 
 REPLY_MORE = 1
@@ -51,14 +52,32 @@ def port_readings(body: Iterable[Any]) -> tuple[list[Reading[int]], list[Reading
     return tx, rx, drops
 
 
-def demand_readings(body: Iterable[Any]) -> Iterator[Reading[Pair]]:
-    """Bytes by pair, from the OFPFlowStats of the segmentation rules for one host to one other."""
+DemandKey = tuple[Pair, int, object]
+"""A rule that counts a part of a demand: the pair, its priority, and what it matches besides the two hosts."""
+
+
+def demand_rates(rates: Mapping[DemandKey, float], unknown: Iterable[DemandKey]) -> dict[Pair, float]:
+    """The rate of each pair: the sum of its rules, absent where one of them has none."""
+    summed: dict[Pair, float] = {}
+    for (pair, _, _), rate in rates.items():
+        summed[pair] = summed.get(pair, 0.0) + rate
+    for pair, _, _ in unknown:
+        summed.pop(pair, None)
+    return summed
+
+
+def demand_readings(body: Iterable[Any]) -> Iterator[Reading[DemandKey]]:
+    """Bytes by rule, from the OFPFlowStats of the segmentation rules that let one host send to another.
+
+    Every packet meets one of them: those of a pair add up to its demand.
+    """
     for stats in body:
         source, target = stats.match.get("eth_src"), stats.match.get("eth_dst")
         # An address with a mask comes as a tuple: that rule is for broadcast.
         if _is_of(stats, Kind.SEGMENT, Table.SEGMENT) and isinstance(source, str) and isinstance(target, str):
             age_s = duration(stats.duration_sec, stats.duration_nsec)
-            yield Reading((source, target), stats.byte_count, age_s)
+            more = () if stats.priority == PAIR else tuple(sorted(stats.match.items(), key=str))
+            yield Reading(((source, target), stats.priority, more), stats.byte_count, age_s)
 
 
 def stitch_readings(body: Iterable[Any], sources: Mapping[int, frozenset[str]]) -> Iterator[Reading[int]]:

@@ -28,6 +28,7 @@ from ryu_apps.events import (
     Outlook,
     OutlookReady,
     OutlookRequest,
+    PolicyChanged,
     RatesMeasured,
     RecentLoadsRequest,
     StitchesChanged,
@@ -121,6 +122,11 @@ class Predictor(App):
     def on_network(self, event: NetworkChanged) -> None:
         """Routes may be others now."""
         self._routes.on_network(event.network)
+
+    @handles(PolicyChanged)
+    def on_policy(self, event: PolicyChanged) -> None:
+        """Others may talk to each other."""
+        self._routes.on_policy(event.policy, event.time_s)
 
     @handles(VnetsChanged)
     def on_vnets(self, event: VnetsChanged) -> None:

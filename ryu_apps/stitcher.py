@@ -24,6 +24,7 @@ from ryu_apps.events import (
     DeleteStitch,
     NetworkChanged,
     OutlookReady,
+    PolicyChanged,
     RatesMeasured,
     StagesApplied,
     StitchesChanged,
@@ -39,13 +40,16 @@ from ryu_apps.stitch_book import StitchBook, StitchStore
 from ryu_apps.store import StoreError
 from ryu_apps.upkeep import Upkeep
 from ryu_apps.watch import PROVE_WITHIN_S, Watch
-from stitching.kinds import damage, fixed_pairs, parted, rivals
+from stitching.kinds import damage, fixed_pairs, rivals
 from stitching.network import LinkKey
 from stitching.plan import NotPossible
 from stitching.planner import Duplicate, Planner
+from stitching.policy.changes import forbidden
+from stitching.policy.document import Policy
+from stitching.policy.ruling import Ruling
 from stitching.routes import CARRYING, default_routes
 from stitching.stages import drain_s
-from stitching.stitch import DEADLINES_S, ENDED, Placement, State, Stitch, StitchRequest
+from stitching.stitch import DEADLINES_S, ENDED, Placement, State, Stitch, StitchPath, StitchRequest, VmRequest
 from stitching.trigger import ORIGIN, Decision, Establish, Release, Reroute, Resize, Trigger, TriggerPolicy
 from stitching.vnet import Directory
 
@@ -233,14 +237,22 @@ class Stitcher(App):
     def on_vnets(self, event: VnetsChanged) -> None:
         """Take away what no longer joins hosts of one virtual network."""
         self._planner.directory = Directory.of(event.vnets)
+        self._rule_anew(self._planner.ruling.policy, self._planner.ruling.time_s)
+
+    @handles(PolicyChanged)
+    def on_policy(self, event: PolicyChanged) -> None:
+        """Take away what the policy forbids now."""
+        self._rule_anew(event.policy, event.time_s)
+
+    def _rule_anew(self, policy: Policy, time_s: float) -> None:
+        self._planner.ruling = Ruling(policy, self._planner.directory, time_s)
         self._part()
 
     def _part(self) -> None:
         """A host may also have gone to another virtual network by its address."""
-        for stitch in self._stitches.active:
-            reason = parted(stitch, self._planner.network, self._planner.directory)
-            if reason is not None and stitch.state is not State.TERMINATING:
-                self._terminate(stitch, reason)
+        active = self._stitches.active
+        for number, reason in list(forbidden(self._planner.ruling, self._planner.network, active)):
+            self._terminate(self._stitches[number], reason)
 
     @handles(RatesMeasured)
     def on_rates(self, event: RatesMeasured) -> None:
@@ -680,7 +692,7 @@ class Stitcher(App):
             link_forecast=outlook.links,
             pairs=outlook.pairs,
             demand_forecast=outlook.demands,
-            routes=default_routes(self._planner.network, self._planner.directory),
+            routes=default_routes(self._planner.network, self._planner.directory, self._planner.ruling),
             stitches=active,
             situation=self._planner.situation,
         )
@@ -694,16 +706,24 @@ class Stitcher(App):
     def _carry_out(self, decision: Decision) -> None:
         match decision:
             case Establish(request, path):
+                self._check_allowed(request, path)
                 (stitch,) = self._stitches.new([request], self._clock())
                 (begun,) = self._begin([self._admit(stitch, path)])
                 if isinstance(begun, Exception):
                     raise begun
             case Reroute(stitch_id, bandwidth_mbps, path, relieves):
+                self._check_allowed(self._stitches[stitch_id].request, path)
                 self._reroute(self._stitches[stitch_id], path, bandwidth_mbps, relieves)
             case Resize(stitch_id, bandwidth_mbps):
                 self._resize(self._stitches[stitch_id], bandwidth_mbps)
             case Release(stitch_id):
                 self._terminate(self._stitches[stitch_id], "no longer needed")
+
+    def _check_allowed(self, request: VmRequest, path: StitchPath) -> None:
+        """The trigger looks at loads alone."""
+        reason = self._planner.ruling.forbids(request, path, self._planner.network)
+        if reason is not None:
+            raise NotPossible("destination", reason, "change what the policy demands")
 
     def _moved(self, stitch: Stitch, was: State | None) -> None:
         if was is not stitch.state:

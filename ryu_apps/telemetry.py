@@ -24,7 +24,7 @@ from ryu_apps.events import (
     TelemetryStatus,
     TelemetryStatusRequest,
 )
-from ryu_apps.polls import REPLY_MORE, Question
+from ryu_apps.polls import REPLY_MORE, DemandKey, Question
 from stitching.kinds import senders
 from stitching.network import Network, Port, PortId
 
@@ -72,7 +72,7 @@ class _Switch:
         self.port_tx, self.port_rx, self.port_drops = (
             CounterTable[int](tally, min_interval_s=min_interval_s) for _ in range(3)
         )
-        self.demands = CounterTable[Pair](tally, min_interval_s=min_interval_s, starts_at_zero=True)
+        self.demands = CounterTable[DemandKey](tally, min_interval_s=min_interval_s, starts_at_zero=True)
         self.stitches = CounterTable[int](tally, min_interval_s=min_interval_s, starts_at_zero=True)
         self.limits: tuple[Mapping[int, Port], dict[int, float]] = ({}, {})
         self.forget_rates()
@@ -257,9 +257,10 @@ class Telemetry(App):
         if ask.question is Question.PORTS:
             self._take_ports(switch, body, ask.asked_s, message.received_s)
         elif ask.question is Question.DEMANDS:
-            switch.demand_per_s = switch.demands.take(
-                polls.demand_readings(body), asked_s=ask.asked_s, received_s=message.received_s
-            )
+            readings = list(polls.demand_readings(body))
+            rates = switch.demands.take(readings, asked_s=ask.asked_s, received_s=message.received_s)
+            unknown = (reading.key for reading in readings if reading.key not in rates)
+            switch.demand_per_s = polls.demand_rates(rates, unknown)
         else:
             switch.stitch_per_s = switch.stitches.take(
                 polls.stitch_readings(body, self._sources.get(switch.datapath.id, {})),

@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from stitching.network import LinkKey, Network
+from stitching.policy.document import NO_POLICY, Policy
+from stitching.policy.ruling import Ruling
 from stitching.routes import CARRYING, Pair, Route, default_routes, link_loads, stitched_routes
 from stitching.stitch import Stitch
 from stitching.vnet import Directory, VNet
@@ -22,6 +24,7 @@ class TodaysRoutes:
         self.changed = True
         self._network = Network()
         self._directory = Directory.of(())
+        self._policy: tuple[Policy, float] = (NO_POLICY, 0.0)
         self._stitches: tuple[Stitch, ...] = ()
         self._routes: dict[Pair, Route] = {}
 
@@ -43,6 +46,10 @@ class TodaysRoutes:
         """Others may talk to each other."""
         self._directory, self.changed = Directory.of(vnets), True
 
+    def on_policy(self, policy: Policy, time_s: float) -> None:
+        """Others may talk to each other."""
+        self._policy, self.changed = (policy, time_s), True
+
     def on_stitches(self, stitches: tuple[Stitch, ...]) -> None:
         """A demand with a stitch is on the path of the stitch."""
         before, self._stitches = self.carrying, stitches
@@ -51,7 +58,9 @@ class TodaysRoutes:
     def refresh(self) -> None:
         """Work the routes out, where they may be others."""
         if self.changed:
-            self._routes = stitched_routes(default_routes(self._network, self._directory), self._stitches)
+            policy, time_s = self._policy
+            ruling = Ruling(policy, self._directory, time_s)
+            self._routes = stitched_routes(default_routes(self._network, self._directory, ruling), self._stitches)
 
     def loads(self, demands: Floats, pairs: tuple[Pair, ...], links: tuple[LinkKey, ...]) -> Floats:
         """What links carry of demands (n_pairs, T): (n_links, T), NaN where a demand on them is not known."""

@@ -25,6 +25,8 @@ class Kind(IntEnum):
     BROADCAST = 5
     STITCH = 6
     PROBE = 7
+    DENY = 8
+    SPOOF = 9
 
 
 def pack(kind: Kind, *, epoch: int = 0, stitch: int = 0) -> int:

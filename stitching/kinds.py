@@ -9,10 +9,10 @@ from stitching.damage import Damage, path_damage
 from stitching.network import LinkKey, Network
 from stitching.path_rules import path_rules
 from stitching.plan import Situation, path_links, plan_path
+from stitching.policy.ruling import Ruling
 from stitching.rivalry import collide
 from stitching.stages import NOTHING, Fleet
 from stitching.stitch import Placement, Stitch, StitchPath, StitchRequest, VmRequest
-from stitching.vnet import Directory
 
 Pair = tuple[str, str]
 
@@ -61,13 +61,12 @@ def damage(stitch: Stitch, network: Network) -> Damage | None:
     return None
 
 
-def parted(stitch: Stitch, network: Network, directory: Directory) -> str | None:
-    """Why it may not be any more, now that hosts belong where they do; None where it may."""
-    match stitch.request:
-        case VmRequest() as request:
-            hosts = [network.hosts.get(mac) for mac in request.directions[0]]
-            vnets = {directory.vnet_of(host) for host in hosts if host is not None}
-            return "its hosts are no longer in one virtual network" if len(vnets) > 1 else None
+def parted(stitch: Stitch, network: Network, ruling: Ruling) -> str | None:
+    """Why it may not be any more, now that hosts and rules are what they are; None where it may."""
+    match stitch.request, stitch.path:
+        case VmRequest() as request, (StitchPath() | None) as path:
+            return ruling.forbids(request, path, network)
+    return None
 
 
 def probe_ways(stitch: Stitch) -> tuple[ProbeWay, ...]:

@@ -20,7 +20,21 @@ from stitching.application import Application
 from stitching.cookie import Kind
 from stitching.match import ETH_PROBE, VLAN_PRESENT, Match
 from stitching.pipeline import WHOLE_PACKET
-from stitching.rules import PORT_CONTROLLER, PORT_IN_PORT, Action, Entry, EntryKey, Failover, FlowRule, Output, PopLabel, PushLabel, Table, ToGroup, rule_set
+from stitching.rules import (
+    PORT_CONTROLLER,
+    PORT_IN_PORT,
+    Action,
+    Entry,
+    EntryKey,
+    Failover,
+    FlowRule,
+    Output,
+    PopLabel,
+    PushLabel,
+    Table,
+    ToGroup,
+    rule_set,
+)
 from stitching.stitch import Hop, Stitch, StitchPath, VmRequest
 
 _PROBE, _BEHIND, _NARROW, _PLAIN = 500, 400, 210, 200

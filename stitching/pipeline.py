@@ -11,8 +11,9 @@ Segmentation is decided once, where a packet enters, so the rules behind it need
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache, lru_cache
+from itertools import chain
 
 import numpy as np
 
@@ -21,7 +22,10 @@ from stitching import cookie
 from stitching.cookie import Kind
 from stitching.match import ETH_ARP, ETH_IPV6, ETH_LLDP, ETH_PROBE, ICMPV6, MULTICAST, VLAN_PRESENT, L3Match, Match
 from stitching.network import Host, LinkKey, Network, PortId, node_name, reverse
+from stitching.policy.compiling import segment_rules, way_rules
+from stitching.policy.ruling import Ruling
 from stitching.rules import PORT_CONTROLLER, Entry, EntryKey, FlowRule, Output, Table, rule_set
+from stitching.spoofing import edge_rules
 from stitching.vnet import Directory
 
 WHOLE_PACKET = 0xFFFF
@@ -39,8 +43,16 @@ LABELLED = Match(vlan_vid=VLAN_PRESENT | LEAST_LABEL, vlan_mask=VLAN_PRESENT | L
 """Every packet that carries a label."""
 
 
-def default_rules(network: Network, directory: Directory) -> dict[int, dict[EntryKey, Entry]]:
-    """All rules but those of stitches, per switch."""
+ANSWERED = 40_000
+"""The priority in table 1 of what the controller answers: whatever a policy says, hosts may ask for addresses."""
+
+
+def default_rules(
+    network: Network, directory: Directory, ruling: Ruling | None = None
+) -> dict[int, dict[EntryKey, Entry]]:
+    """All rules but those of stitches, per switch; without a ruling, as if there were no policy."""
+    ruling = ruling or Ruling(directory=directory)
+    towards = {dpid: next_links(network, dpid) for dpid in sorted({host.dpid for host in network.hosts.values()})}
     rules: dict[int, list[FlowRule]] = {dpid: [] for dpid in network.dpids}
     for dpid, port_no in network.fabric_ports:
         rules[dpid].append(_fabric_rule(port_no))
@@ -50,10 +62,17 @@ def default_rules(network: Network, directory: Directory) -> dict[int, dict[Entr
     tree = broadcast_tree(network)
     for hosts in by_vnet.values():
         for host in hosts:
-            rules[host.dpid].extend(_sender_rules(host, hosts))
+            rules[host.dpid].extend(_sender_rules(host, directory))
         for dpid, rule in _broadcast_rules(hosts, tree, network):
             rules[dpid].append(rule)
-    for dpid, rule in _forward_rules(network):
+    everybody = [network.hosts[mac] for mac in sorted(network.hosts)]
+
+    def way(source: Host, target: Host) -> tuple[LinkKey, ...] | None:
+        return walk(source.dpid, target.dpid, towards[target.dpid])
+
+    for dpid, rule in chain(
+        segment_rules(everybody, ruling), _forward_rules(network, towards), way_rules(everybody, ruling, way)
+    ):
         rules[dpid].append(rule)
     base = _base_set()
     return {dpid: {**base, **rule_set(switch_rules)} for dpid, switch_rules in rules.items()}
@@ -83,9 +102,9 @@ def _base_rules() -> Iterator[FlowRule]:
     # So is this one forging a label.
     yield FlowRule(Table.EDGE, 650, LABELLED, cookie=base)
     yield FlowRule(Table.EDGE, 0, Match(), (Output(PORT_CONTROLLER, FIRST_BYTES),), cookie=base)
-    yield FlowRule(Table.SEGMENT, 300, Match(eth_type=ETH_ARP), to_controller, cookie=base)
+    yield FlowRule(Table.SEGMENT, ANSWERED, Match(eth_type=ETH_ARP), to_controller, cookie=base)
     solicitation = Match(eth_type=ETH_IPV6, l3=L3Match(ip_proto=ICMPV6, icmp_type=NEIGHBOUR_SOLICITATION))
-    yield FlowRule(Table.SEGMENT, 300, solicitation, to_controller, cookie=base)
+    yield FlowRule(Table.SEGMENT, ANSWERED, solicitation, to_controller, cookie=base)
     # The default deny between virtual networks: a rule, so that what it dropped is counted.
     yield FlowRule(Table.SEGMENT, 0, Match(), cookie=base)
     yield FlowRule(Table.STITCH, 0, Match(), goto=Table.FORWARD, cookie=base)
@@ -96,36 +115,41 @@ def _base_rules() -> Iterator[FlowRule]:
     yield FlowRule(Table.FORWARD, 0, Match(), cookie=base)
 
 
-def _sender_rules(host: Host, vnet_hosts: list[Host]) -> Iterator[FlowRule]:
-    """What a host may send, at its own switch: one counted rule per host it may reach."""
-    segment = cookie.pack(Kind.SEGMENT)
-    yield FlowRule(
-        Table.EDGE,
-        500,
-        Match(in_port=host.port_no, eth_src=host.mac),
-        goto=Table.SEGMENT,
-        cookie=cookie.pack(Kind.EDGE),
-    )
-    for other in vnet_hosts:
-        if other.mac != host.mac:
-            match = Match(eth_src=host.mac, eth_dst=other.mac)
-            yield FlowRule(Table.SEGMENT, 200, match, goto=Table.STITCH, cookie=segment)
+def _sender_rules(host: Host, directory: Directory) -> Iterator[FlowRule]:
+    """Who a host is, at its own switch; and its broadcast."""
+    yield from edge_rules(host, directory)
     group = Match(eth_src=host.mac, eth_dst=MULTICAST, eth_dst_mask=MULTICAST)
-    yield FlowRule(Table.SEGMENT, 100, group, goto=Table.FORWARD, cookie=cookie.pack(Kind.BROADCAST))
+    yield FlowRule(Table.SEGMENT, GROUPS, group, goto=Table.FORWARD, cookie=cookie.pack(Kind.BROADCAST))
 
 
-def _forward_rules(network: Network) -> Iterator[tuple[int, FlowRule]]:
+GROUPS = 30_000
+"""The priority in table 1 of broadcast and multicast: a policy is about single receivers."""
+
+
+def _forward_rules(
+    network: Network, towards: Mapping[int, Mapping[int, LinkKey]]
+) -> Iterator[tuple[int, FlowRule]]:
     """The next hop to every host, at every switch that can reach it."""
     forward = cookie.pack(Kind.FORWARD)
-    towards: dict[int, dict[int, LinkKey]] = {}
     for mac in sorted(network.hosts):
         host = network.hosts[mac]
-        if host.dpid not in towards:
-            towards[host.dpid] = next_links(network, host.dpid)
         ports = (*(key[:2] for key in towards[host.dpid].values()), host.port)
         for dpid, port_no in ports:
             match = Match(eth_dst=host.mac)
             yield dpid, FlowRule(Table.FORWARD, 100, match, (Output(port_no),), cookie=forward)
+
+
+def walk(source: int, target: int, next_link: Mapping[int, LinkKey]) -> tuple[LinkKey, ...] | None:
+    """The links from one switch to another, by the one each takes towards it; None where there is no way."""
+    way = []
+    at = source
+    while at != target:
+        key = next_link.get(at)
+        if key is None:
+            return None
+        way.append(key)
+        at = key[2]
+    return tuple(way)
 
 
 def _broadcast_rules(

@@ -26,6 +26,7 @@ from pathing import (
     shortest_path,
 )
 from stitching.network import Host, LinkKey, Network, node_name, reverse
+from stitching.policy.ruling import Ruling
 from stitching.stitch import Hop, Protection, StitchPath, VmRequest
 from stitching.vnet import Directory
 
@@ -53,13 +54,19 @@ class Situation:
     """What a plan is made on.
 
     load_mbps is what each link is expected to carry (absent means nothing is known, taken as idle); resources
-    holds what is promised already.
+    holds what is promised already; ruling is what the policy says now.
     """
 
     network: Network
     directory: Directory
     resources: Resources[LinkKey]
     load_mbps: Mapping[LinkKey, float]
+    ruling: Ruling | None = None
+
+    @property
+    def rulings(self) -> Ruling:
+        """What the policy says; without one, hosts of one virtual network may talk."""
+        return self.ruling or Ruling(directory=self.directory)
 
 
 def plan_path(request: VmRequest, situation: Situation) -> StitchPath:
@@ -68,6 +75,28 @@ def plan_path(request: VmRequest, situation: Situation) -> StitchPath:
     Raises NotPossible naming the field that makes it impossible and the nearest value that would have worked.
     """
     source, target = _endpoints(request, situation)
+    both_ways = uses_both_ways(request)
+    allowed = situation.rulings.allowed_part(situation.network, request, both_ways=both_ways)
+    narrowed = allowed is not situation.network
+    situation = replace(situation, network=allowed)
+    try:
+        path = _plan_path(request, situation, source, target)
+    except NotPossible as error:
+        if narrowed:
+            raise _by_policy(error, error.reason) from error
+        raise
+    if (reason := situation.rulings.forbids(request, path, situation.network)) is not None:
+        raise _by_policy(NotPossible("destination", reason, "ask for another pair of hosts"), reason)
+    return path
+
+
+def _by_policy(error: NotPossible, reason: str) -> NotPossible:
+    """The same where the policy leaves only a part of the fabric to a path."""
+    said = reason if reason.startswith("policy") else f"{reason}, on the links that the policy leaves to it"
+    return NotPossible(error.field, said, f"{error.remedy}, or change what the policy demands of the path")
+
+
+def _plan_path(request: VmRequest, situation: Situation, source: Host, target: Host) -> StitchPath:
     network = situation.network
     if source.dpid == target.dpid:
         return StitchPath((Hop(source.dpid, source.port_no, target.port_no),), (), 0.0)
@@ -160,13 +189,14 @@ def _endpoints(request: VmRequest, situation: Situation) -> tuple[Host, Host]:
     source, target = hosts[request.source_mac], hosts[request.target_mac]
     if source.mac == target.mac:
         raise NotPossible("destination", "it is the source itself", "name two different hosts")
-    ours, theirs = situation.directory.vnet_of(source), situation.directory.vnet_of(target)
-    if ours != theirs:
-        raise NotPossible(
-            "destination",
-            f"it is in virtual network {theirs!r} and the source in {ours!r}",
-            "put both hosts into one virtual network",
-        )
+    for mac, other in request.directions:
+        application = request.application
+        if mac != source.mac and application is not None:
+            application = application.back
+        if (reason := situation.rulings.forbids_pair(hosts[mac], hosts[other], application)) is not None:
+            raise NotPossible(
+                "destination", reason, "put both hosts into one virtual network, or allow it in the policy"
+            )
     return source, target
 
 

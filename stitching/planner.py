@@ -11,6 +11,7 @@ from stitching.kinds import place
 from stitching.labels import free_label, paths_of
 from stitching.network import Network, PortId
 from stitching.plan import NotPossible, Situation
+from stitching.policy.ruling import Ruling
 from stitching.stitch import Placement, Protection, Stitch, StitchRequest
 from stitching.vnet import Directory
 
@@ -20,11 +21,12 @@ class Duplicate(NotPossible):
 
 
 class Planner:
-    """What plans are made on. `ready` are the switches that can take rules now."""
+    """What plans are made on. `ready` are the switches that can take rules now; ruling is what the policy says."""
 
     def __init__(self) -> None:
         self.network = Network()
         self.directory = Directory.of(())
+        self.ruling = Ruling()
         self.admission = Admission()
         self._ready: frozenset[int] = frozenset()
         self._load_mbps: dict[PortId, float] = {}
@@ -57,7 +59,7 @@ class Planner:
             whole = len(links) == len(self.network.links)
             self._usable = self.network if whole else replace(self.network, links=links)
         loads = {k: self._load_mbps.get(link.source, 0.0) for k, link in self._usable.links.items()}
-        return Situation(self._usable, self.directory, self.admission.resources, loads)
+        return Situation(self._usable, self.directory, self.admission.resources, loads, self.ruling)
 
     def path(self, request: StitchRequest, without: Sequence[Stitch] = ()) -> Placement:
         """A path over switches that can take rules now; where there is none, one that has to wait for them.

@@ -9,7 +9,8 @@ import numpy.typing as npt
 
 from stitching import kinds
 from stitching.network import LinkKey, Network
-from stitching.pipeline import next_links
+from stitching.pipeline import next_links, walk
+from stitching.policy.ruling import Ruling
 from stitching.stitch import State, Stitch
 from stitching.vnet import Directory
 
@@ -20,15 +21,19 @@ CARRYING = frozenset({State.ESTABLISHING, State.ADJUSTING, State.UP, State.DEGRA
 """States in which the demand of a stitch is on its path, or is within milliseconds."""
 
 
-def default_routes(network: Network, directory: Directory) -> dict[Pair, Route]:
-    """The shortest way of every pair of hosts that may talk; pairs that cannot reach each other are absent."""
+def default_routes(network: Network, directory: Directory, ruling: Ruling | None = None) -> dict[Pair, Route]:
+    """The shortest way of every pair of hosts that may talk; pairs that cannot reach each other are absent.
+
+    Without a ruling it is as if there were no policy.
+    """
+    ruling = ruling or Ruling(directory=directory)
     towards = {dpid: next_links(network, dpid) for dpid in {host.dpid for host in network.hosts.values()}}
     routes: dict[Pair, Route] = {}
     for source in network.hosts.values():
         for target in network.hosts.values():
-            if source.mac == target.mac or directory.vnet_of(source) != directory.vnet_of(target):
+            if source.mac == target.mac or not ruling.may_send(source, target):
                 continue
-            route = _walk(source.dpid, target.dpid, towards[target.dpid])
+            route = walk(source.dpid, target.dpid, towards[target.dpid])
             if route is not None:
                 routes[source.mac, target.mac] = route
     return routes
@@ -62,15 +67,3 @@ def link_loads(
     missing = np.isnan(demands)
     loads = crosses @ np.where(missing, 0.0, demands)
     return np.where(crosses @ missing > 0, np.nan, loads)
-
-
-def _walk(source: int, target: int, next_link: Mapping[int, LinkKey]) -> Route | None:
-    route = []
-    at = source
-    while at != target:
-        key = next_link.get(at)
-        if key is None:
-            return None
-        route.append(key)
-        at = key[2]
-    return tuple(route)

@@ -12,7 +12,20 @@ from starlette.middleware import Middleware
 
 from pathing import Oversubscribed
 from ryu_apps.feed import Feed
-from ryu_apps.rest import audit, batch, events, failures, forecasts, health, stitches, tokens, topology, vnets
+from ryu_apps.rest import (
+    audit,
+    batch,
+    events,
+    explain,
+    failures,
+    forecasts,
+    health,
+    policies,
+    stitches,
+    tokens,
+    topology,
+    vnets,
+)
 from ryu_apps.rest.access.access import Access, AccessSettings
 from ryu_apps.rest.access.gate import Gate, RequireToken
 from ryu_apps.rest.access.roles import Need, Role
@@ -31,7 +44,20 @@ PREFIX = "/v1"
 DESCRIPTION = f"{PREFIX}/openapi.json"
 
 PARTS: tuple[tuple[str, APIRouter], ...] = tuple(
-    (PREFIX, part.router) for part in (topology, vnets, batch, stitches, forecasts, health, events, tokens, audit)
+    (PREFIX, part.router)
+    for part in (
+        topology,
+        vnets,
+        policies,
+        explain,
+        batch,
+        stitches,
+        forecasts,
+        health,
+        events,
+        tokens,
+        audit,
+    )
 )
 """All routers by the prefix they are served under. Each of their routes declares what it needs."""
 

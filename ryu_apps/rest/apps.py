@@ -19,6 +19,7 @@ Answer = TypeVar("Answer")
 
 DISCOVERY = "Discovery"
 FORWARDING = "Forwarding"
+POLICING = "Policing"
 TELEMETRY = "Telemetry"
 PREDICTOR = "Predictor"
 DAY_PREDICTOR = "DayPredictor"

@@ -10,6 +10,7 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from stitching.application import PROTOCOLS, Application
+from stitching.vnet import SpoofGuard
 
 Item = TypeVar("Item", str, tuple[str, int])
 
@@ -64,8 +65,23 @@ def _end(text: str) -> str:
         return text
 
 
+def _ip(text: str) -> str:
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError as error:
+        raise ValueError("an address looks like 10.0.0.1 or fd00::1") from error
+    if address.is_multicast or address.is_unspecified or address.is_loopback:
+        raise ValueError("this is no address of one host")
+    return str(address)
+
+
 Dpid = Annotated[str, Field(pattern=r"^[0-9a-fA-F]{16}$", description="16 hex digits."), AfterValidator(_dpid)]
 PortNo = Annotated[int, Field(ge=1, le=_OFPP_MAX)]
+PortRef = Annotated[
+    str, Field(pattern=r"^[0-9a-fA-F]{16}:[1-9][0-9]{0,9}$", description="DPID:PORT."), AfterValidator(str.lower)
+]
+Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/=-]{0,62}$")]
+Ip = Annotated[str, Field(max_length=45), AfterValidator(_ip)]
 Mac = Annotated[str, Field(max_length=17), AfterValidator(_mac)]
 HostName = Annotated[str, Field(pattern=HOST_NAME), AfterValidator(_host_name)]
 VnetName = Annotated[str, Field(pattern=VNET_NAME, description="Lower case letters, digits and dashes, up to 63.")]
@@ -92,23 +108,36 @@ class CapacityBody(Body):
 
 
 class HostBody(Body):
-    """A host that belongs to a virtual network, and what it is called."""
+    """A host that belongs to a virtual network, what it is called, and what it may use.
+
+    ips: the only addresses it may send from; none are any. port: the only port it may be on.
+    """
 
     name: HostName
     mac: Mac
+    labels: Annotated[list[Label], Field(max_length=100)] = []
+    ips: Annotated[list[Ip], Field(max_length=16)] = []
+    port: PortRef | None = None
 
 
 class VnetFields(Body):
-    """A virtual network but for its name."""
+    """A virtual network but for its name.
+
+    spoof_guard holds its hosts to their own: to declared addresses (declared), to learned ones too (strict), to
+    their port only (mac), or to nothing (off).
+    """
 
     hosts: Annotated[list[HostBody], Field(max_length=10_000)] = []
     subnets: Annotated[list[Subnet], Field(max_length=1_000)] = []
+
+    spoof_guard: Annotated[SpoofGuard, Field(strict=False)] = SpoofGuard.DECLARED
 
     @model_validator(mode="after")
     def _nothing_twice(self) -> VnetFields:
         for what, items in (
             ("MAC", (host.mac for host in self.hosts)),
             ("host name", (host.name.lower() for host in self.hosts)),
+            ("address", (ip for host in self.hosts for ip in host.ips)),
             ("subnet", iter(self.subnets)),
         ):
             if (item := _first_repeated(items)) is not None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 import typer
@@ -40,6 +41,8 @@ State = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as it came.")]
+
+Guard = Literal["strict", "declared", "mac", "off"]
 
 LOCAL = "http://127.0.0.1:8080"
 
@@ -114,10 +117,23 @@ def put_vnet(
     url: Url = LOCAL,
     host: Annotated[list[str] | None, typer.Option("--host", help="NAME=MAC of a host; may be repeated.")] = None,
     subnet: Annotated[list[str] | None, typer.Option("--subnet", help="CIDR; may be repeated.")] = None,
+    label: Annotated[
+        list[str] | None, typer.Option("--label", help="NAME=LABEL of a host; may be repeated.")
+    ] = None,
+    ip: Annotated[
+        list[str] | None, typer.Option("--ip", help="NAME=ADDRESS: the only ones a host may use; may be repeated.")
+    ] = None,
+    at: Annotated[
+        list[str] | None, typer.Option("--at", help="NAME=DPID:PORT: the only port a host may be on.")
+    ] = None,
+    guard: Annotated[Guard, typer.Option("--spoof-guard", help="What hosts are held to.")] = "declared",
     as_json: AsJson = False,
 ) -> None:
     """Make a virtual network, or make it be these hosts and subnets and no others."""
-    body = {"hosts": [_member(text) for text in host or ()], "subnets": subnet or []}
+    hosts = [_member(text) for text in host or ()]
+    for field, texts in (("labels", label), ("ips", ip), ("port", at)):
+        _declare(hosts, field, texts or ())
+    body = {"hosts": hosts, "subnets": subnet or [], "spoof_guard": guard}
     answer = call(url, state, "PUT", f"/vnets/{quote(name, safe='')}", body=body)
     show(answer, as_json, tables.vnets([answer]))
 
@@ -136,10 +152,24 @@ def show(answer: Any, as_json: bool, *shown: Any) -> None:
         return
     console = Console()
     for table in shown:
-        console.print(table)
+        console.print(table, soft_wrap=isinstance(table, str), markup=False, highlight=False)
 
 
-def _member(text: str) -> dict[str, str]:
+def _declare(hosts: list[dict[str, Any]], field: str, texts: Iterable[str]) -> None:
+    """Add to the hosts what options say of them by name."""
+    option = {"labels": "--label", "ips": "--ip", "port": "--at"}[field]
+    for text in texts:
+        name, separator, value = text.partition("=")
+        found = next((host for host in hosts if host["name"] == name), None)
+        if not separator or found is None:
+            raise typer.BadParameter(f"{text!r} is not NAME=..., of a host named by --host", param_hint=option)
+        if field == "port":
+            found[field] = value
+        else:
+            found.setdefault(field, []).append(value)
+
+
+def _member(text: str) -> dict[str, Any]:
     name, separator, mac = text.partition("=")
     if not separator:
         raise typer.BadParameter(f"{text!r} is not NAME=MAC, such as h1=02:00:00:00:00:01", param_hint="--host")

@@ -32,6 +32,8 @@ class Kind(Enum):
     UNKNOWN_LINK = (404, "unknown-link", "No such link is known")
     UNKNOWN_STITCH = (404, "unknown-stitch", "There is no such stitch")
     UNKNOWN_VNET = (404, "unknown-vnet", "There is no such virtual network")
+    UNKNOWN_VERSION = (404, "unknown-version", "There is no such version")
+    BAD_POLICY = (422, "bad-policy", "The policy cannot be accepted")
     UNKNOWN_TOKEN = (404, "unknown-token", "There is no such token")
     NOT_POSSIBLE = (409, "not-possible", "The stitch cannot be had")
     WRONG_STATE = (409, "wrong-state", "The stitch is in a state that does not allow this")

@@ -10,7 +10,7 @@ from ryu_apps.rest.access.roles import Principal, listed
 from ryu_apps.rest.fabric import Fabric
 from ryu_apps.rest.problems import Kind, Problem
 from stitching.stitch import Stitch
-from stitching.vnet import DEFAULT_VNET, Directory, VNet
+from stitching.vnet import DEFAULT_VNET, Directory, Member, VNet
 
 
 def sees_host(who: Principal, fabric: Fabric, mac: str) -> bool:
@@ -50,9 +50,24 @@ def check_claims(who: Principal, wanted: VNet, fabric: Fabric) -> None:
         if not sees_host(who, fabric, member.mac):
             owner = DEFAULT_VNET if fabric.vnet_of(member.mac) == DEFAULT_VNET else "another one"
             raise _forbidden(who, f"the host {member.mac}, which is in {owner}", f"hosts[{place}].mac")
+        _check_declared(who, member, fabric, f"hosts[{place}]")
     for place, subnet in enumerate(wanted.subnets):
         if not _may_claim(who.scope, subnet, fabric.directory.vnets.values()):
             raise _forbidden(who, f"the subnet {subnet}", f"subnets[{place}]")
+
+
+def _check_declared(who: Principal, member: Member, fabric: Fabric, field: str) -> None:
+    """Addresses are held against all other hosts, and labels open what the policy allows them."""
+    known = fabric.directory.member(member.mac)
+    if set(member.labels) - set(known.labels if known is not None else ()):
+        raise _forbidden(
+            who, f"a new label of {member.name!r}, to which the policy may give rights", f"{field}.labels"
+        )
+    for ip in set(member.ips) - set(known.ips if known is not None else ()):
+        user = fabric.network.host_by_ip(ip)
+        theirs = user is not None and not sees_host(who, fabric, user.mac)
+        if theirs or not _may_claim(who.scope or frozenset(), ip, fabric.directory.vnets.values()):
+            raise _forbidden(who, f"the address {ip}", f"{field}.ips")
 
 
 def _may_claim(scope: frozenset[str], subnet: str, vnets: Iterable[VNet]) -> bool:

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from stitching.stitch import State
+from stitching.vnet import SpoofGuard
 
 HEX_DPID = "The switch, as 16 hex digits."
 
@@ -79,12 +80,21 @@ class MemberView(BaseModel):
     mac: str
 
 
+class DeclaredHostView(MemberView):
+    """A host of a virtual network: its labels, the only addresses and the only port (DPID:PORT) it may use."""
+
+    labels: list[str] = []
+    ips: list[str] = []
+    port: str | None = None
+
+
 class VnetView(BaseModel):
     """A virtual network: the hosts it names, and every host whose address lies in its subnets."""
 
     name: str
-    hosts: list[MemberView]
+    hosts: list[DeclaredHostView]
     subnets: list[str]
+    spoof_guard: SpoofGuard
 
 
 class HopView(BaseModel):

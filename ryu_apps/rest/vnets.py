@@ -11,13 +11,14 @@ from ryu_apps.events import DeleteVnet, PutVnet, VnetsRequest
 from ryu_apps.rest.access.audit import ChangeOf
 from ryu_apps.rest.access.roles import Principal, Role, Who, needs
 from ryu_apps.rest.apps import FORWARDING, Apps, AppsOf
-from ryu_apps.rest.bodies import VNET_NAME, NewVnetBody, VnetBody, VnetFields
+from ryu_apps.rest.bodies import VNET_NAME, HostBody, NewVnetBody, VnetBody, VnetFields
 from ryu_apps.rest.conditions import ETAG, GUARDED, TAGGED, ConditionsOf, tag_of
 from ryu_apps.rest.fabric import fabric_of
 from ryu_apps.rest.pages import LINKED, LOCATED, PageOf
 from ryu_apps.rest.problems import Kind, Problem, documented
 from ryu_apps.rest.scoping import check_claims, check_vnet
-from ryu_apps.rest.views import MemberView, VnetView
+from ryu_apps.rest.views import DeclaredHostView, VnetView
+from stitching.network import node_name
 from stitching.vnet import DEFAULT_VNET, Directory, Member, VNet
 
 router = APIRouter(prefix="/vnets", tags=["virtual networks"])
@@ -180,9 +181,24 @@ def _unknown(name: str) -> Problem:
 
 
 def _vnet(name: str, body: VnetFields) -> VNet:
-    return VNet(name, tuple(Member(host.mac, host.name) for host in body.hosts), tuple(body.subnets))
+    return VNet(name, tuple(_member(host) for host in body.hosts), tuple(body.subnets), body.spoof_guard)
+
+
+def _member(host: HostBody) -> Member:
+    port = None
+    if host.port is not None:
+        dpid, _, port_no = host.port.partition(":")
+        port = int(dpid, 16), int(port_no)
+    return Member(host.mac, host.name, tuple(host.labels), tuple(host.ips), port)
 
 
 def _view(vnet: VNet) -> VnetView:
-    hosts = [MemberView(name=member.name, mac=member.mac) for member in vnet.members]
-    return VnetView(name=vnet.name, hosts=hosts, subnets=list(vnet.subnets))
+    hosts = [_declared(member) for member in vnet.members]
+    return VnetView(name=vnet.name, hosts=hosts, subnets=list(vnet.subnets), spoof_guard=vnet.spoof_guard)
+
+
+def _declared(member: Member) -> DeclaredHostView:
+    port = None if member.port is None else f"{node_name(member.port[0])}:{member.port[1]}"
+    return DeclaredHostView(
+        name=member.name, mac=member.mac, labels=list(member.labels), ips=list(member.ips), port=port
+    )

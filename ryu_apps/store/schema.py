@@ -25,7 +25,7 @@ from ryu_apps.store.engine import Database
 from ryu_apps.store.errors import StoreError
 
 SCHEMA_VERSION = 2
-"""2 added who may call the API, what they changed, and what they were answered (tokens, audit, answers)."""
+"""2 added the policy, who may call the API, and what they changed and were answered."""
 
 metadata = MetaData()
 
@@ -75,6 +75,14 @@ stitches = Table(
     Column("state", String(20), nullable=False, index=True),
     Column("changed_s", Double, nullable=False),
     Column("body", Text, nullable=False),
+)
+
+policies = Table(
+    "policies",
+    metadata,
+    Column("version", BigInteger, primary_key=True, autoincrement=False),
+    Column("created_s", Double, nullable=False),
+    Column("document", Text, nullable=False),
 )
 
 # Who may call the API, what they changed and what they were answered: see access.py.
@@ -164,7 +172,7 @@ minutes = Table(
     sqlite_with_rowid=False,
 )
 
-_ADDED_AFTER = {1: frozenset({tokens.name, audit.name, answers.name})}
+_ADDED_AFTER = {1: frozenset({policies.name, tokens.name, audit.name, answers.name})}
 """The tables that a file of an older version need not have."""
 
 

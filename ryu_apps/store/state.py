@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Table, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Table, bindparam, delete, func, insert, select, update
 
 from ryu_apps.store import schema
 from ryu_apps.store.codec import BadRecord, dump, load
 from ryu_apps.store.engine import Database
 from ryu_apps.store.errors import StoreError
 from stitching.network import Host, Link, LinkKey, Network, PortId, node_name
+from stitching.policy.version import PolicyVersion
 from stitching.stitch import ENDED, Stitch
 from stitching.vnet import VNet
 
 LAST_STITCH_ID = (1 << 32) - 1
 """What the cookie of a rule has room for."""
+
+KEPT_POLICIES = 100
+"""Versions of the policy before the newest."""
 
 _Row = dict[str, Any]
 
@@ -61,6 +65,34 @@ class StateStore:
         """Forget a virtual network; nothing happens where there is none of this name."""
         with self._lock, self._database.writing("delete a virtual network") as connection:
             connection.execute(delete(schema.vnets).where(schema.vnets.c.name == name))
+
+    # -- the policy -----------------------------------------------------------------------------------------
+
+    def policy(self, version: int | None = None) -> PolicyVersion | None:
+        """A version of the policy, the newest unless one is named; None where there is none."""
+        table = schema.policies
+        query = select(table.c.version, table.c.created_s, table.c.document).order_by(table.c.version.desc())
+        if version is not None:
+            query = query.where(table.c.version == version)
+        with self._database.reading("read the policy") as connection:
+            row = connection.execute(query.limit(1)).first()
+        return None if row is None else PolicyVersion(*row)
+
+    def policy_versions(self) -> tuple[PolicyVersion, ...]:
+        """All versions of the policy, the newest first, without their documents."""
+        table = schema.policies
+        query = select(table.c.version, table.c.created_s).order_by(table.c.version.desc())
+        with self._database.reading("read the versions of the policy") as connection:
+            return tuple(PolicyVersion(*row) for row in connection.execute(query))
+
+    def save_policy(self, created_s: float, document: str) -> PolicyVersion:
+        """Keep a policy as the newest version; of those before, KEPT_POLICIES stay."""
+        table = schema.policies
+        with self._lock, self._database.writing("save the policy") as connection:
+            version = (connection.scalar(select(func.max(table.c.version))) or 0) + 1
+            connection.execute(insert(table).values(version=version, created_s=created_s, document=document))
+            connection.execute(delete(table).where(table.c.version < version - KEPT_POLICIES))
+        return PolicyVersion(version, created_s, document)
 
     # -- capacities -----------------------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ from ryu_apps.discovery import TICK_S, Discovery
 from ryu_apps.events import LinkLiveness, NetworkChanged, NetworkRequest, SetCapacities, SwitchReady
 from ryu_apps.links import LinkTable
 from ryu_apps.probes import ProbeSigner
+from ryu_apps.source_guard import ANSWER_S
 from stitching.network import Host, Link, LinkKey, Network, PortId
 
 KEY = b"0123456789abcdef"
@@ -560,6 +561,8 @@ def test_a_host_moves() -> None:
     fabric.run(2.0)
     fabric.packet_in((2, 3), ARP_A)
     fabric.run(0.1)
+    assert fabric.network.hosts[MAC_A].port == (1, 2)  # its old port is still asked for it
+    fabric.run(ANSWER_S)
     assert fabric.network.hosts[MAC_A] == Host(MAC_A, 2, 3, frozenset({"10.0.0.1"}))
 
 

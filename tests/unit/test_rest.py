@@ -104,7 +104,8 @@ def test_a_virtual_network_lives_from_post_to_delete(call: Caller) -> None:
     made = call("POST", "/v1/vnets", json=body)
     assert made.status_code == 201
     assert made.headers["location"] == "/v1/vnets/green"
-    assert made.json()["hosts"] == [{"name": "g1", "mac": "02:00:00:00:00:aa"}]
+    declared: dict[str, object] = {"name": "g1", "mac": "02:00:00:00:00:aa", "labels": [], "ips": [], "port": None}
+    assert made.json()["hosts"] == [declared]
     assert call("GET", "/v1/vnets/green").json() == made.json()
     assert [vnet["name"] for vnet in call("GET", "/v1/vnets").json()] == ["blue", "green", "red"]
     # What was got may be put back, changed.
@@ -453,6 +454,9 @@ def test_the_description_names_every_path_and_its_problems(call: Caller) -> None
         "/v1/hosts",
         "/v1/vnets",
         "/v1/vnets/{name}",
+        "/v1/policy",
+        "/v1/policy/versions",
+        "/v1/explain",
         "/v1/stitches",
         "/v1/stitches/batch",
         "/v1/stitches/check",

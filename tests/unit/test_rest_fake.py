@@ -22,13 +22,18 @@ from ryu_apps.events import (
     CreateStitches,
     DeleteStitch,
     DeleteVnet,
+    ExplainRequest,
     ForecastStatus,
     ForecastStatusRequest,
     InstallerStatus,
     InstallerStatusRequest,
+    NetworkChanged,
     NetworkRequest,
     Outlook,
     OutlookRequest,
+    PolicyRequest,
+    PolicyVersionsRequest,
+    PutPolicy,
     PutVnet,
     Rates,
     RatesRequest,
@@ -36,12 +41,16 @@ from ryu_apps.events import (
     RecorderStatus,
     RecorderStatusRequest,
     SetCapacities,
+    StitchesChanged,
     StitchesRequest,
     UnsavedRequest,
+    VnetsChanged,
     VnetsRequest,
 )
+from ryu_apps.policing import Policing
 from ryu_apps.rest.api import create_api
 from ryu_apps.rest.apps import DAY_PREDICTOR, ApiSettings
+from ryu_apps.store import StateStore
 from stitching.difference import Difference
 from stitching.kinds import links_to_reserve
 from stitching.match import Match
@@ -111,6 +120,9 @@ class FakeController:
     broken: dict[str, Exception] = field(default_factory=dict)
     after_create: list[State] = field(default_factory=list)
     asked: list[Request[Any]] = field(default_factory=list)
+    policing: Policing = field(
+        default_factory=lambda: Policing(store=StateStore("sqlite://"), clock=lambda: NOW_S)
+    )
 
     def __post_init__(self) -> None:
         self._ids = itertools.count(1)
@@ -133,7 +145,22 @@ class FakeController:
             CheckStitch: lambda r: self._plan(r.request),
             DeleteStitch: lambda r: self._delete(r.stitch_id),
             InstallerStatusRequest: lambda _: self.status,
+            **dict.fromkeys((PolicyRequest, PolicyVersionsRequest, PutPolicy, ExplainRequest), self._police),
         }
+
+    def _police(self, request: Any) -> Any:
+        """The app itself answers, told what it would have heard of the others."""
+        self.policing.on_vnets(VnetsChanged(tuple(self.vnets.values())))
+        self.policing.on_network(NetworkChanged(self.network))
+        self.policing.on_stitches(StitchesChanged(tuple(self.stitches.values())))
+        handlers: dict[type, Callable[[Any], None]] = {
+            PolicyRequest: self.policing.on_policy,
+            PolicyVersionsRequest: self.policing.on_versions,
+            PutPolicy: self.policing.on_put,
+            ExplainRequest: self.policing.on_explain,
+        }
+        handlers[type(request)](request)
+        return request.future.result(0)
 
     def ask(self, name: str, request: Request[Any], timeout_s: float, /) -> Any:
         assert timeout_s > 0

@@ -29,9 +29,7 @@ LEAST_MBPS = 0.1
 OPEN_MBPS = 10_000.0
 
 BURST_MS, LEAST_BURST_BITS = 10, 120_000
-"""How much a class may catch up with after a late timer. With the one packet that Open vSwitch chooses by itself a
-busy machine sends a tenth less than the rate.
-"""
+"""How much a class may catch up with after a late timer; Open vSwitch would choose one packet by itself."""
 
 _DSCPS = 64
 

@@ -206,6 +206,23 @@ def test_the_token_of_the_state_directory_is_not_among_those_that_can_be_revoked
     assert said["field"] == "token_id"
 
 
+def test_when_a_token_was_used_is_known_after_a_restart() -> None:
+    now_s = NOW_S
+    store = AccessStore.in_memory()
+
+    def started() -> Caller:
+        return Caller(api_of(FakeController(), ApiSettings(clock=lambda: now_s), store=store))
+
+    call = started()
+    viewer = caller_as(call, "viewer")
+    for _ in range(4):
+        now_s += 40
+        assert viewer("GET", "/v1/hosts").status_code == 200
+    (known,) = call("GET", "/v1/tokens").json()
+    (after,) = started()("GET", "/v1/tokens").json()
+    assert (known["used"], after["used"]) == ("2026-09-21T14:16:00Z", "2026-09-21T14:15:20Z")
+
+
 def test_a_token_with_a_right_id_and_a_wrong_secret_opens_nothing(call: Caller) -> None:
     one, other = caller_as(call, "viewer"), caller_as(call, "admin")
     mixed = f"{other.token.partition('.')[0]}.{one.token.partition('.')[2]}"

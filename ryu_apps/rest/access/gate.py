@@ -22,7 +22,6 @@ from ryu_apps.rest.problems import Kind, Problem, problem_response
 from ryu_apps.store.access import AnswerRecord, AuditEnd, Batch
 from ryu_apps.store.errors import StoreError
 
-_USE_NOTED_EACH_S = 60.0
 REPLAYED = "Idempotent-Replayed"
 
 
@@ -60,6 +59,8 @@ class RequireToken:
             raise _token_wrong() if offered else _token_missing()
         if (wait_s := self._access.requests.take(who.token_id)) is not None:
             raise _too_often(f"the token {who.name!r} asks too often", wait_s)
+        if used_s := self._access.tokens.uses_to_store():
+            await self._access.journal.used(used_s)
         return who
 
 
@@ -136,7 +137,6 @@ class Gate:
             change.resource = location or change.resource
             after = change.after_text(None if need.secret else _json(messages))
         batch = self._settle(claimed, messages, need)
-        batch.used_s = self._access.tokens.used_since(_USE_NOTED_EACH_S)
         resource = (change.resource or "")[:500]
         end = AuditEnd(number, status, status == 403, resource, text_of(change.before), after)
         await self._access.journal.end(end, batch)

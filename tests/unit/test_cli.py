@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -25,10 +26,11 @@ from ryu_apps.events import Rates
 from ryu_apps.feed import Feed
 from ryu_apps.rest.access.access import AccessSettings
 from ryu_apps.rest.api import create_api
+from ryu_apps.rest.client import call
 from ryu_apps.rest.commands import default_state
 from ryu_apps.rest.server import RestServer, ServerError
 from ryu_apps.rest.tls import TlsFiles
-from ryu_apps.rest.token import load_or_make_token
+from ryu_apps.rest.token import TokenError, load_or_make_token
 from stitching.stitch import State
 from tests.unit.test_rest_fake import MACS, NOW_S, FakeController, day_outlook, outlook, red_and_blue
 
@@ -510,6 +512,15 @@ def test_a_token_is_made_used_listed_and_revoked(lockstitch: Lockstitch, monkeyp
     assert "there is no token" in lockstitch("token", "revoke", token_id, code=1)
     monkeypatch.setenv("LOCKSTITCH_TOKEN", token)
     assert "no longer one" in lockstitch("hosts", code=1)
+
+
+@pytest.mark.parametrize("token", ["a b", "a\nb", "\u00e9", "a\x00"])
+def test_a_token_that_no_header_takes_is_one_line(
+    lockstitch: Lockstitch, monkeypatch: pytest.MonkeyPatch, token: str
+) -> None:
+    monkeypatch.setattr("os.environ", {**os.environ, "LOCKSTITCH_TOKEN": token})
+    with pytest.raises(TokenError, match="LOCKSTITCH_TOKEN is no token"):
+        call("http://127.0.0.1:1", Path(lockstitch.environment["LOCKSTITCH_STATE"]), "GET", "/hosts")
 
 
 @pytest.mark.parametrize("span", ["30", "d", "1y", "-1d", "1.5h", "9999999d"])

@@ -132,10 +132,10 @@ class Gate:
     ) -> None:
         status = messages[0]["status"] if messages else 500
         after = None
-        if messages and status < 300:
-            location = Headers(raw=messages[0]["headers"]).get("location")
-            change.resource = location or change.resource
-            after = change.after_text(None if need.secret else _json(messages))
+        if messages:
+            change.resource = Headers(raw=messages[0]["headers"]).get("location") or change.resource
+            # Without its body, which says why: what is refused changes nothing, unless the handler says so.
+            after = change.after_text(None if need.secret or status >= 300 else _json(messages))
         batch = self._settle(claimed, messages, need)
         resource = (change.resource or "")[:500]
         end = AuditEnd(number, status, status == 403, resource, text_of(change.before), after)

@@ -118,6 +118,9 @@ class Gate:
                 f"{error}; nothing was changed",
                 remedy="free the disk, then try again: what cannot be put on record is not done",
             ) from error
+        except BaseException:
+            self._settle(claimed, None, need)
+            raise
         change = scope[CHANGE_KEY] = Change(resource=scope["path"])
         try:
             messages = await _answered(self.app, scope, body)
@@ -156,7 +159,12 @@ class Gate:
         return Batch(released=self._access.answers.settle(settled), answers=[settled])
 
     async def _again(self, who: Principal, key: str) -> list[Message]:
-        record = await asyncio.to_thread(self._access.answers.read, who.token_id, key)
+        try:
+            record = await asyncio.to_thread(self._access.answers.read, who.token_id, key)
+        except StoreError as error:
+            raise Problem(
+                Kind.UNAVAILABLE, str(error), remedy="this request was done before; ask for its answer again later"
+            ) from error
         if record is None or record.status is None or record.headers is None:
             raise Problem(
                 Kind.IN_PROGRESS,

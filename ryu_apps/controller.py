@@ -155,6 +155,7 @@ def started(settings: Settings) -> Iterator[tuple[int, int]]:
             feed=feed,
             limits=settings.limits,
         )
+        stack.callback(api.state.access.close)
         server = RestServer(api, settings.rest_host, settings.rest_port, tls)
         server.start()
         stack.callback(server.stop)

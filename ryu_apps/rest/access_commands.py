@@ -117,7 +117,7 @@ def events(
     left = count
     for event in _followed(url, state, since):
         if as_json:
-            typer.echo(json.dumps({"id": event.id, "event": event.kind, **event.data}))
+            typer.echo(json.dumps({"id": event.id, "event": event.kind, "data": event.data}))
         else:
             typer.echo(_event_line(event))
         if event.kind == "cut":

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ryu_apps.rest.tls import client_context
-from ryu_apps.rest.token import read_token
+from ryu_apps.rest.token import TokenError, read_token
 
 TIMEOUT_S = 10.0
 
@@ -67,7 +67,7 @@ def connected(url: str, state: Path, timeout_s: float) -> Iterator[Any]:
     # Here and not above: `lockstitch --help` need not wait for it.
     import httpx
 
-    headers = {"Authorization": f"Bearer {os.environ.get(TOKEN_VARIABLE) or read_token(state)}"}
+    headers = {"Authorization": f"Bearer {_token(state)}"}
     verify: ssl.SSLContext | bool = client_context(state, _trusted) if url.startswith("https:") else True
     base = url.rstrip("/")
     try:
@@ -109,6 +109,13 @@ def content_of(answer: Any, url: str) -> Any:
     if problem.get("remedy"):
         words.append(f"; {problem['remedy']}")
     raise CallFailed(" ".join("".join(words).split()))
+
+
+def _token(state: Path) -> str:
+    given = os.environ.get(TOKEN_VARIABLE, "").strip()
+    if not all(0x21 <= ord(character) <= 0x7E for character in given):
+        raise TokenError(f"what is in {TOKEN_VARIABLE} is no token; unset it, or set it to what was shown once")
+    return given or read_token(state)
 
 
 def _why(error: Exception) -> str:

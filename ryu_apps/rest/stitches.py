@@ -109,6 +109,7 @@ async def post_stitch(
     apps: AppsOf,
     who: Who,
     body: StitchBody,
+    change: ChangeOf,
     response: Response,
     wait: Annotated[Literal["up"] | None, Query(description="Answer when the data plane carries it.")] = None,
     wait_s: Annotated[
@@ -139,6 +140,7 @@ async def post_stitch(
     if stitch.state in ON_THE_WAY:
         response.status_code = 202
     elif stitch.state not in CONFIRMED:
+        change.after = _view(stitch, fabric)
         raise Problem(
             Kind.NOT_UP,
             f"stitch {stitch.id} is {stitch.state}: {stitch.reason or 'no reason was given'}",

@@ -48,7 +48,9 @@ class TokenView(BaseModel):
     scope: list[str] | None = Field(description="The virtual networks it is confined to; null: to none.")
     created: datetime
     expires: datetime | None
-    used: datetime | None = Field(description="When it was used last; after a restart up to a minute late.")
+    used: datetime | None = Field(
+        description="When it was used last; after a restart, up to a minute before that."
+    )
 
 
 class NewTokenView(TokenView):

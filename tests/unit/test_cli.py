@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from importlib import metadata
@@ -22,13 +23,15 @@ from typer.testing import CliRunner
 from forecasting import MEMBERS, Calendar, Event
 from ryu_apps import cli
 from ryu_apps.events import Rates
+from ryu_apps.feed import Feed
 from ryu_apps.ovsdb.remotes import Certificates
 from ryu_apps.rest.access.access import AccessSettings
 from ryu_apps.rest.api import create_api
+from ryu_apps.rest.client import call
 from ryu_apps.rest.commands import default_state
 from ryu_apps.rest.server import RestServer, ServerError
 from ryu_apps.rest.tls import TlsFiles
-from ryu_apps.rest.token import load_or_make_token
+from ryu_apps.rest.token import TokenError, load_or_make_token
 from stitching.stitch import State
 from tests.unit.test_rest_fake import MACS, NOW_S, FakeController, day_outlook, outlook, red_and_blue
 
@@ -41,6 +44,7 @@ class Lockstitch:
 
     controller: FakeController
     environment: dict[str, str]
+    feed: Feed = field(default_factory=Feed)
 
     def __call__(self, *arguments: str, code: int = 0) -> str:
         result = CliRunner().invoke(cli.app, list(arguments), env={**self.environment, "COLUMNS": "200"})
@@ -57,6 +61,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lockstitch]:
     api = create_api(
         lambda name, request, timeout_s: lockstitch.controller.ask(name, request, timeout_s),
         token=load_or_make_token(state),
+        feed=lockstitch.feed,
     )
     server = RestServer(api, "127.0.0.1", 0)
     server.start()
@@ -509,3 +514,74 @@ def test_help_does_not_wait_for_the_controller() -> None:
 
 def test_the_version_is_told(lockstitch: Lockstitch) -> None:
     assert lockstitch("--version").strip() == metadata.version("lockstitch")
+
+
+# tokens, the audit and events ----------------------------------------------------------------------------
+
+
+def test_a_token_is_made_used_listed_and_revoked(lockstitch: Lockstitch, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = lockstitch("token", "create", "ci", "--role", "operator", "--vnet", "red", "--expires", "30d")
+    said, token = shown.strip().split("\n")
+    token_id = token.partition(".")[0]
+    assert said.startswith(f"token {token_id} for ci, operator of red only, until ")
+    assert token_id in lockstitch("token", "list") and token not in lockstitch("token", "list", "--json")
+    monkeypatch.setenv("LOCKSTITCH_TOKEN", token)
+    assert "h1" in lockstitch("hosts") and "10.0.0.4" not in lockstitch("hosts")
+    assert "not within the scope" in lockstitch("vnets", "put", "blue", code=1)
+    monkeypatch.delenv("LOCKSTITCH_TOKEN")
+    assert f"token {token_id} is revoked" in lockstitch("token", "revoke", token_id)
+    assert "there is no token" in lockstitch("token", "revoke", token_id, code=1)
+    monkeypatch.setenv("LOCKSTITCH_TOKEN", token)
+    assert "no longer one" in lockstitch("hosts", code=1)
+
+
+@pytest.mark.parametrize("token", ["a b", "a\nb", "\u00e9", "a\x00"])
+def test_a_token_that_no_header_takes_is_one_line(
+    lockstitch: Lockstitch, monkeypatch: pytest.MonkeyPatch, token: str
+) -> None:
+    monkeypatch.setattr("os.environ", {**os.environ, "LOCKSTITCH_TOKEN": token})
+    with pytest.raises(TokenError, match="LOCKSTITCH_TOKEN is no token"):
+        call("http://127.0.0.1:1", Path(lockstitch.environment["LOCKSTITCH_STATE"]), "GET", "/hosts")
+
+
+@pytest.mark.parametrize("span", ["30", "d", "1y", "-1d", "1.5h", "9999999d"])
+def test_a_span_of_time_that_is_none_is_refused(lockstitch: Lockstitch, span: str) -> None:
+    assert "is no span of time" in lockstitch("token", "create", "x", "--expires", span, code=2)
+    assert "is no span of time" in lockstitch("audit", "--since", span, code=2)
+
+
+def test_an_id_of_a_token_that_is_none_is_refused(lockstitch: Lockstitch) -> None:
+    assert "8 hex digits" in lockstitch("token", "revoke", "bootstrap", code=2)
+    assert "role" in lockstitch("token", "create", "x", "--role", "root", code=1)
+
+
+def test_the_audit_is_a_table_and_filtered(lockstitch: Lockstitch) -> None:
+    lockstitch("vnets", "put", "green")
+    assert "/v1/vnets/green" in lockstitch("audit", "--resource", "/v1/vnets", "--since", "1h")
+    newest = json.loads(lockstitch("audit", "--who", "bootstrap", "--limit", "1", "--json"))
+    assert [(one["resource"], one["after"]["name"]) for one in newest] == [("/v1/vnets/green", "green")]
+    assert "/v1/vnets/green" not in lockstitch("audit", "--denied")
+
+
+def test_hosts_are_shown_by_virtual_network(lockstitch: Lockstitch) -> None:
+    shown = lockstitch("hosts", "--vnet", "blue")
+    assert "10.0.0.4" in shown and "h1" not in shown
+
+
+def test_events_are_followed(lockstitch: Lockstitch) -> None:
+    feed = lockstitch.feed
+    before = feed.last
+    stitch = {"id": 7, "state": "up", "was": "establishing", "source": {"name": "h1", "mac": MACS[0]}}
+    feed.tell(NOW_S, "stitch", stitch)
+    feed.tell(NOW_S, "link", {"change": "down", "src_port": 3})
+    since = feed.id_of(before)
+    shown = lockstitch("events", "--since", since, "--count", "2")
+    assert shown.splitlines() == [
+        "2026-09-21 14:13:20Z  stitch  id=7 state=up was=establishing source=h1",
+        "2026-09-21 14:13:20Z  link  change=down src_port=3",
+    ]
+    (line,) = lockstitch("events", "--since", since, "--count", "1", "--json").splitlines()
+    assert json.loads(line) == {
+        "id": feed.id_of(before + 1), "event": "stitch", "data": {"time": "2026-09-21T14:13:20Z", **stitch},
+    }  # fmt: skip
+    assert "missed" in lockstitch("events", "--since", "long ago", "--count", "1")

@@ -11,7 +11,7 @@ from fastapi import APIRouter
 
 from ryu_apps.events import Alarm, ForecastStatus
 from ryu_apps.rest import api as api_module
-from ryu_apps.rest.access.access import Access
+from ryu_apps.rest.access.access import AccessSettings
 from ryu_apps.rest.access.roles import Need, Principal, Role, needs
 from ryu_apps.rest.access.routes import RouteTable
 from ryu_apps.rest.api import create_api
@@ -208,6 +208,23 @@ def test_the_token_of_the_state_directory_is_not_among_those_that_can_be_revoked
     assert said["field"] == "token_id"
 
 
+def test_when_a_token_was_used_is_known_after_a_restart() -> None:
+    now_s = NOW_S
+    store = AccessStore.in_memory()
+
+    def started() -> Caller:
+        return Caller(api_of(FakeController(), ApiSettings(clock=lambda: now_s), store=store))
+
+    call = started()
+    viewer = caller_as(call, "viewer")
+    for _ in range(4):
+        now_s += 40
+        assert viewer("GET", "/v1/hosts").status_code == 200
+    (known,) = call("GET", "/v1/tokens").json()
+    (after,) = started()("GET", "/v1/tokens").json()
+    assert (known["used"], after["used"]) == ("2026-09-21T14:16:00Z", "2026-09-21T14:15:20Z")
+
+
 def test_a_token_with_a_right_id_and_a_wrong_secret_opens_nothing(call: Caller) -> None:
     one, other = caller_as(call, "viewer"), caller_as(call, "admin")
     mixed = f"{other.token.partition('.')[0]}.{one.token.partition('.')[2]}"
@@ -336,12 +353,11 @@ def test_a_scope_is_told_of_its_own_demands_and_of_no_link(call: Caller, control
 # how often -----------------------------------------------------------------------------------------------
 
 
-def test_a_token_that_asks_too_often_is_told_when_to_come_back(call: Caller) -> None:
-    access: Access = call.api.state.access
+def test_a_token_that_asks_too_often_is_told_when_to_come_back(controller: FakeController) -> None:
+    call = Caller(api_of(controller, limits=AccessSettings(rate_per_s=0.001, burst=3)))
     viewer = caller_as(call, "viewer")
-    token_id = viewer.token.partition(".")[0]
-    while access.requests.take(token_id) is None:
-        pass
+    statuses = [viewer("GET", "/v1/hosts").status_code for _ in range(3)]
+    assert statuses == [200] * 3
     answer = viewer("GET", "/v1/hosts")
     problem(answer, 429)
     assert int(answer.headers["retry-after"]) >= 1

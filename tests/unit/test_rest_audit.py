@@ -16,6 +16,7 @@ from ryu_apps.rest.apps import ApiSettings
 from ryu_apps.store import AccessStore, StoreError
 from ryu_apps.store.access import AuditQuery, Batch
 from ryu_apps.store.engine import Database
+from stitching.stitch import State
 from tests.unit.test_rest_fake import (
     NOW_S,
     TOKEN,
@@ -98,7 +99,7 @@ def test_every_kind_of_change_is_on_record(call: Caller) -> None:
     call("DELETE", f"/v1/tokens/{token['id']}")
     call("GET", "/v1/hosts")
     call("POST", "/v1/stitches/check", json=WANTED)
-    green = {"name": "green", "hosts": [], "subnets": []}
+    green = {"name": "green", "hosts": [], "subnets": [], "spoof_guard": "declared"}
     seen = [(one["method"], one["resource"], one["before"], one["after"]) for one in reversed(audit(call))]
     assert seen[:4] == [
         ("POST", "/v1/vnets/green", None, green),
@@ -134,6 +135,13 @@ def test_what_was_refused_and_what_failed_are_told_apart(call: Caller, controlle
     assert [(one["status"], one["outcome"], one["after"]) for one in audit(call)] == [
         (503, "failed", None), (500, "failed", None), (400, "refused", None), (409, "refused", None),
     ]  # fmt: skip
+
+
+def test_a_stitch_that_was_made_and_did_not_come_up_is_on_record(call: Caller, controller: FakeController) -> None:
+    controller.after_create = [State.FAILED, State.FAILED]
+    problem(call("POST", "/v1/stitches?wait=up", json=WANTED), 409)
+    (one,) = audit(call)
+    assert (one["resource"], one["after"]["state"], one["outcome"]) == ("/v1/stitches/1", "failed", "refused")
 
 
 def test_denied_attempts_are_on_record(call: Caller) -> None:

@@ -175,6 +175,18 @@ def test_a_key_is_kept_for_a_day(controller: FakeController) -> None:
     problem(call("POST", "/v1/vnets", json={"name": "green"}, headers=KEY), 409)
 
 
+def test_an_answer_that_cannot_be_read_is_a_problem_and_nothing_is_done_again(
+    call: Caller, controller: FakeController, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> None:
+        raise StoreError("cannot read an answer: disk I/O error")
+
+    call("POST", "/v1/stitches", json=WANTED, headers=KEY)
+    monkeypatch.setattr(AccessStore, "answer", broken)
+    assert "disk I/O" in problem(call("POST", "/v1/stitches", json=WANTED, headers=KEY), 503)["detail"]
+    assert created(controller) == 1
+
+
 def test_a_secret_is_not_kept_to_be_shown_again(call: Caller) -> None:
     body = {"name": "one", "role": "viewer"}
     first = call("POST", "/v1/tokens", json=body, headers=KEY)

@@ -22,7 +22,6 @@ from ryu_apps.rest.problems import Kind, Problem, problem_response
 from ryu_apps.store.access import AnswerRecord, AuditEnd, Batch
 from ryu_apps.store.errors import StoreError
 
-_USE_NOTED_EACH_S = 60.0
 REPLAYED = "Idempotent-Replayed"
 
 
@@ -60,6 +59,8 @@ class RequireToken:
             raise _token_wrong() if offered else _token_missing()
         if (wait_s := self._access.requests.take(who.token_id)) is not None:
             raise _too_often(f"the token {who.name!r} asks too often", wait_s)
+        if used_s := self._access.tokens.uses_to_store():
+            await self._access.journal.used(used_s)
         return who
 
 
@@ -117,6 +118,9 @@ class Gate:
                 f"{error}; nothing was changed",
                 remedy="free the disk, then try again: what cannot be put on record is not done",
             ) from error
+        except BaseException:
+            self._settle(claimed, None, need)
+            raise
         change = scope[CHANGE_KEY] = Change(resource=scope["path"])
         try:
             messages = await _answered(self.app, scope, body)
@@ -131,12 +135,11 @@ class Gate:
     ) -> None:
         status = messages[0]["status"] if messages else 500
         after = None
-        if messages and status < 300:
-            location = Headers(raw=messages[0]["headers"]).get("location")
-            change.resource = location or change.resource
-            after = change.after_text(None if need.secret else _json(messages))
+        if messages:
+            change.resource = Headers(raw=messages[0]["headers"]).get("location") or change.resource
+            # Without its body, which says why: what is refused changes nothing, unless the handler says so.
+            after = change.after_text(None if need.secret or status >= 300 else _json(messages))
         batch = self._settle(claimed, messages, need)
-        batch.used_s = self._access.tokens.used_since(_USE_NOTED_EACH_S)
         resource = (change.resource or "")[:500]
         end = AuditEnd(number, status, status == 403, resource, text_of(change.before), after)
         await self._access.journal.end(end, batch)
@@ -156,7 +159,12 @@ class Gate:
         return Batch(released=self._access.answers.settle(settled), answers=[settled])
 
     async def _again(self, who: Principal, key: str) -> list[Message]:
-        record = await asyncio.to_thread(self._access.answers.read, who.token_id, key)
+        try:
+            record = await asyncio.to_thread(self._access.answers.read, who.token_id, key)
+        except StoreError as error:
+            raise Problem(
+                Kind.UNAVAILABLE, str(error), remedy="this request was done before; ask for its answer again later"
+            ) from error
         if record is None or record.status is None or record.headers is None:
             raise Problem(
                 Kind.IN_PROGRESS,

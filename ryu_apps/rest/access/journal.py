@@ -81,6 +81,13 @@ class Journal:
         except StoreError as error:
             log.warning("denied=not_stored error=%s", error)
 
+    async def used(self, used_s: dict[str, float]) -> None:
+        """Store when tokens were used last, if that can be stored."""
+        try:
+            await self.write(Batch(used_s=used_s))
+        except StoreError as error:
+            log.warning("used=not_stored error=%s", error)
+
     async def write(self, batch: Batch) -> None:
         """Store a batch, together with those of others that wait. Raises StoreError."""
         done = asyncio.get_running_loop().create_future()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import math
 import secrets
 import threading
 from collections.abc import Callable, Collection
@@ -18,6 +19,7 @@ BOOTSTRAP = "bootstrap"
 MOST_TOKENS = 1000
 
 _SECRET_BYTES = 32
+_USES_STORED_EACH_S = 60.0
 
 
 class TooManyTokens(RuntimeError):
@@ -52,7 +54,7 @@ class TokenBook:
         self._lock = threading.Lock()
         self._records = {record.id: record for record, _ in store.tokens()}
         self._used_s = {record.id: used_s for record, used_s in store.tokens() if used_s is not None}
-        self._noted_s: dict[str, float] = {}
+        self._stored_s = -math.inf
 
     def principal(self, offered: bytes) -> Principal | None:
         """Who offers this token; None where it is none, or no longer one."""
@@ -102,7 +104,6 @@ class TokenBook:
                 self._store.delete_token(token_id)
                 del self._records[token_id]
                 self._used_s.pop(token_id, None)
-                self._noted_s.pop(token_id, None)
             return info
 
     def get(self, token_id: str) -> TokenInfo | None:
@@ -121,12 +122,14 @@ class TokenBook:
         """All tokens but the bootstrap one, by id."""
         return [TokenInfo(record, self._used_s.get(i)) for i, record in sorted(self._records.items())]
 
-    def used_since(self, interval_s: float) -> dict[str, float]:
-        """The tokens whose last use was never stored or that long ago; they count as stored from now on."""
-        found = {
-            i: s for i, s in list(self._used_s.items()) if s - self._noted_s.get(i, -interval_s) >= interval_s
-        }
-        self._noted_s.update(found)
+    def uses_to_store(self) -> dict[str, float]:
+        """When tokens were used last, those that were since this gave something; once a minute at most."""
+        now_s = self._clock()
+        if 0 <= now_s - self._stored_s < _USES_STORED_EACH_S:
+            return {}
+        found = {i: s for i, s in list(self._used_s.items()) if s > self._stored_s}
+        if found:
+            self._stored_s = now_s
         return found
 
 

@@ -30,6 +30,7 @@ from ryu_apps.events import InstallerStatusRequest, NetworkRequest, StitchesRequ
 from ryu_apps.forwarding import Forwarding
 from ryu_apps.installer import Installer
 from ryu_apps.mode import Mode
+from ryu_apps.ofctl.app import Ofctl
 from ryu_apps.predictor import Predictor
 from ryu_apps.recorder import Recorder
 from ryu_apps.rest.api import create_api
@@ -169,6 +170,7 @@ def _start_apps(
         (Telemetry, {"period_s": settings.period_s}),
         (Discovery, {"key": key, "remembered": state.network(), "capacities": state.capacities(),
                      "keep": state.save_capacities}),
+        (Ofctl, {}),
     ]  # fmt: skip
     if settings.day is not None:
         stored = settings.store_url if _is_known(newest_s, settings.day) else None

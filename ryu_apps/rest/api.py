@@ -10,6 +10,9 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
+from ryu_apps.ofctl import changing as ryu_changes
+from ryu_apps.ofctl import reading as ryu_reads
+from ryu_apps.ofctl import topology as ryu_topology
 from ryu_apps.rest import failures, forecasts, health, stitches, topology, vnets
 from ryu_apps.rest.apps import ApiSettings, Apps, Ask
 from ryu_apps.rest.guards import LimitBody, RequireToken, Shield
@@ -57,6 +60,8 @@ def create_api(
     for part in (topology, vnets, stitches, forecasts, health):
         v1.include_router(part.router)
     api.include_router(v1)
+    for part in (ryu_topology, ryu_reads, ryu_changes):
+        api.include_router(part.router, responses=documented(*_ANYWHERE))
     return api
 
 

@@ -25,17 +25,39 @@ _FLOW_NUMBERS = {
     "flags": _U16,
 }
 
-_MATCH_FIELDS = frozenset(
+_ADDRESSES = frozenset(
     {
-        *("in_port", "in_phy_port", "metadata", "tunnel_id", "pbb_isid"),
-        *("dl_dst", "dl_src", "dl_type", "dl_vlan", "nw_proto", "nw_src", "nw_dst", "tp_src", "tp_dst"),
-        *("eth_dst", "eth_src", "eth_type", "vlan_vid", "vlan_pcp", "mpls_label", "mpls_tc", "mpls_bos"),
-        *("ip_dscp", "ip_ecn", "ip_proto", "ipv4_src", "ipv4_dst", "ipv6_src", "ipv6_dst", "ipv6_flabel"),
-        *("tcp_src", "tcp_dst", "udp_src", "udp_dst", "sctp_src", "sctp_dst", "ipv6_exthdr"),
-        *("arp_op", "arp_spa", "arp_tpa", "arp_sha", "arp_tha", "icmpv4_type", "icmpv4_code"),
-        *("icmpv6_type", "icmpv6_code", "ipv6_nd_target", "ipv6_nd_sll", "ipv6_nd_tll"),
+        *("dl_dst", "dl_src", "eth_dst", "eth_src", "arp_sha", "arp_tha", "ipv6_nd_sll", "ipv6_nd_tll"),
+        *(
+            "nw_src",
+            "nw_dst",
+            "ipv4_src",
+            "ipv4_dst",
+            "arp_spa",
+            "arp_tpa",
+            "ipv6_src",
+            "ipv6_dst",
+            "ipv6_nd_target",
+        ),
     }
 )
+
+_BITS = {
+    **dict.fromkeys(("metadata", "tunnel_id"), 64),
+    **dict.fromkeys(("in_port", "in_phy_port"), 32),
+    "pbb_isid": 24,
+    **dict.fromkeys(("mpls_label", "ipv6_flabel"), 20),
+    **dict.fromkeys(("dl_type", "eth_type", "tp_src", "tp_dst", "tcp_src", "tcp_dst", "udp_src", "udp_dst"), 16),
+    **dict.fromkeys(("sctp_src", "sctp_dst", "arp_op"), 16),
+    **dict.fromkeys(("dl_vlan", "vlan_vid"), 13),
+    "ipv6_exthdr": 9,
+    **dict.fromkeys(("nw_proto", "ip_proto", "icmpv4_type", "icmpv4_code", "icmpv6_type", "icmpv6_code"), 8),
+    "ip_dscp": 6,
+    **dict.fromkeys(("vlan_pcp", "mpls_tc"), 3),
+    "ip_ecn": 2,
+    "mpls_bos": 1,
+}
+"""How wide the fields are that are numbers: os-ken cuts off what does not fit."""
 
 _ACTIONS = frozenset(
     {
@@ -122,7 +144,9 @@ def check_meter(body: Mapping[str, Any]) -> None:
 
 def _check_match(match: Mapping[str, Any]) -> None:
     for name in match:
-        if name not in _MATCH_FIELDS:
+        if name in _BITS:
+            _check_number(match[name], name, f"match.{name}")
+        elif name not in _ADDRESSES:
             raise BadBody(f"there is no match field {name[:60]!r}", f"match.{name[:60]}")
     if {"tp_src", "tp_dst"} & match.keys():
         proto = match.get("nw_proto", match.get("ip_proto"))
@@ -130,10 +154,20 @@ def _check_match(match: Mapping[str, Any]) -> None:
             raise BadBody("tp_src and tp_dst need nw_proto 6 (TCP) or 17 (UDP) beside them", "match.nw_proto")
 
 
+def _check_number(value: Any, name: str, where: str) -> None:
+    """A number, or VALUE/MASK; a port may have a name, which the translator knows."""
+    if name == "in_port" and isinstance(value, str) and value.isalpha():
+        return
+    for part in value.split("/") if isinstance(value, str) else [value]:
+        number(part, where, (1 << _BITS[name]) - 1)
+
+
 def _check_actions(actions: Iterable[Mapping[str, Any]], where: str, known: frozenset[str]) -> None:
     for position, action in enumerate(actions):
         name = f"{where}[{position}]"
         kind = _one_of(action.get("type"), known, f"{name}.type")
+        if kind == "SET_FIELD" and action.get("field") in _BITS:
+            _check_number(action.get("value"), str(action["field"]), f"{name}.value")
         if kind == "WRITE_ACTIONS":
             _check_actions(_objects(action.get("actions", []), f"{name}.actions"), f"{name}.actions", _ACTIONS)
 

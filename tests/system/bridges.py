@@ -69,4 +69,13 @@ def bridges(
             15.0,
             lambda: f"every bridge ready: {controller.get('/health')}",
         )
-        yield Bridges(ovs, controller)
+        running = Bridges(ovs, controller)
+        wait_until(
+            lambda: (
+                sum("priority=700," in rule for dpid in range(1, n_bridges + 1) for rule in running.rules(dpid))
+                == 2 * len(edges)
+            ),
+            5.0,
+            "the rule of every fabric port",
+        )
+        yield running

@@ -201,6 +201,10 @@ def controller(
     probability: Annotated[
         float, typer.Option(min=0.01, max=0.99, callback=_a_number, help="... when that is likelier than this.")
     ] = 0.3,
+    hosted: Annotated[
+        list[str] | None,
+        typer.Option("--app", metavar="APP", help="Run your own Ryu app too: a file or module; may be repeated."),
+    ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", help="Log every detail.")] = False,
 ) -> None:
     """Run a controller until SIGINT or SIGTERM."""
@@ -210,6 +214,7 @@ def controller(
     )
     # Here and not above: it brings in os-ken, FastAPI and the forecaster.
     from ryu_apps.controller import Settings, StartError, run
+    from ryu_apps.guests.loading import GuestError
     from ryu_apps.rest.server import ServerError
 
     settings = Settings(
@@ -224,9 +229,13 @@ def controller(
         members=_members(members),
         share=share,
         probability=probability,
+        apps=tuple(hosted or ()),
     )
     try:
         run(settings)
+    except GuestError as error:
+        typer.echo(f"error: --app {error}", err=True)
+        raise typer.Exit(2) from error
     except (StartError, ServerError, OSError) as error:
         raise CannotStart(str(error)) from error
 

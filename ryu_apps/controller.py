@@ -28,6 +28,9 @@ from ryu_apps.demand_history import DemandHistory, pairs_of
 from ryu_apps.discovery import Discovery
 from ryu_apps.events import InstallerStatusRequest, NetworkRequest, StitchesRequest, VnetsRequest
 from ryu_apps.forwarding import Forwarding
+from ryu_apps.guests.house import House
+from ryu_apps.guests.loading import load
+from ryu_apps.guests.pages import pages_of
 from ryu_apps.installer import Installer
 from ryu_apps.mode import Mode
 from ryu_apps.ofctl.app import Ofctl
@@ -62,7 +65,10 @@ class StartError(RuntimeError):
 
 @dataclass(frozen=True)
 class Settings:
-    """How a controller runs. Ports of 0 mean any free one; `calendar` and `members` are those of the forecasts."""
+    """How a controller runs. Ports of 0 mean any free one; `calendar` and `members` are those of the forecasts.
+
+    apps are files or modules with apps of others to host.
+    """
 
     state: Path
     of_host: str = "127.0.0.1"
@@ -76,6 +82,7 @@ class Settings:
     share: float = 0.9
     probability: float = 0.3
     hold_s: float = 30.0
+    apps: tuple[str, ...] = ()
 
     @property
     def store_url(self) -> str:
@@ -89,7 +96,7 @@ class Settings:
 
 
 def run(settings: Settings) -> None:
-    """Run until SIGTERM or SIGINT. Raises StartError."""
+    """Run until SIGTERM or SIGINT. Raises StartError, GuestError."""
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -101,7 +108,7 @@ def run(settings: Settings) -> None:
 
 @contextlib.contextmanager
 def started(settings: Settings) -> Iterator[tuple[int, int]]:
-    """A running controller; gives the ports it listens on. Raises StartError."""
+    """A running controller; gives the ports it listens on. Raises StartError, GuestError."""
     _share_arenas()
     settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
     # Threads hand small pieces of work to each other all the time: waiting 5 ms for the interpreter would add up.
@@ -109,20 +116,27 @@ def started(settings: Settings) -> Iterator[tuple[int, int]]:
     # For the processes that fit: on two busy cores the threads of OpenBLAS make small fits many times slower.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     with contextlib.ExitStack() as stack:
+        house = House(load(settings.apps))
         stack.enter_context(_alone(settings.state))
         state = StateStore(settings.store_url)
         stack.callback(state.close)
         history = HistoryStore(settings.store_url)
         stack.callback(history.close)
         token = load_or_make_token(settings.state)
-        channel = _start_apps(settings, state, history, stack)
+        channel = _start_apps(settings, state, history, stack, house.undecided)
+        stack.callback(house.close)
+        house.open()
         api = create_api(
             ask,
             token=token,
             started_s=time.time(),
             settings=ApiSettings(
-                period_s=settings.period_s, queue_depths=_queue_depths, day_ahead=settings.day is not None
+                period_s=settings.period_s,
+                queue_depths=_queue_depths,
+                day_ahead=settings.day is not None,
+                complaints=house.complaints,
             ),
+            pages=pages_of(house.pages) if house.pages is not None else (),
         )
         server = RestServer(api, settings.rest_host, settings.rest_port)
         server.start()
@@ -143,7 +157,11 @@ def started(settings: Settings) -> Iterator[tuple[int, int]]:
 
 
 def _start_apps(
-    settings: Settings, state: StateStore, history: HistoryStore, stack: contextlib.ExitStack
+    settings: Settings,
+    state: StateStore,
+    history: HistoryStore,
+    stack: contextlib.ExitStack,
+    undecided: int | None = None,
 ) -> Channel:
     ofproto_protocol.set_app_supported_versions([ofproto_v1_3.OFP_VERSION])
     share = FULL_SHARE if settings.trigger is Mode.REACTIVE else settings.share
@@ -162,7 +180,7 @@ def _start_apps(
     apps: list[tuple[type, dict[str, Any]]] = [
         (Channel, {"host": settings.of_host, "port": settings.of_port}),
         (Installer, {}),
-        (Forwarding, {"store": state}),
+        (Forwarding, {"store": state, "undecided": undecided}),
         (Stitcher, {"store": state, "key": key, "policy": None if settings.trigger is Mode.OFF else policy}),
         (Predictor, {"mode": settings.trigger, "scope": scope, **foreseeing,
                      "history": _demands_before(history, newest_s, scope)}),

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from os_ken.ofproto import ofproto_v1_3 as ofp
+from os_ken.ofproto.nicira_ext import NXAST_LEARN
 
 from stitching.cookie import FIRST_GROUP, FIRST_METER, OWNER_MASK, USER_MASK
 
@@ -36,7 +37,7 @@ def shown_cookie(cookie: int, owner: int) -> int:
 
 def trespass(message: Any) -> str | None:
     """How a message would use or change a group or meter of ours; None where it does not."""
-    kind = message.msg_type
+    kind = message.cls_msg_type
     if kind == ofp.OFPT_FLOW_MOD:
         return _of_instructions(message.instructions)
     if kind == ofp.OFPT_PACKET_OUT:
@@ -60,7 +61,7 @@ def _of_group(message: Any) -> str | None:
 
 
 def _of_instructions(instructions: Iterable[Any]) -> str | None:
-    for instruction in instructions:
+    for instruction in instructions or ():
         if instruction.type == ofp.OFPIT_METER and instruction.meter_id >= FIRST_METER:
             return f"meter {instruction.meter_id} is the controller's; take one below {FIRST_METER}"
         reason = _of_actions(getattr(instruction, "actions", None) or ())
@@ -70,7 +71,9 @@ def _of_instructions(instructions: Iterable[Any]) -> str | None:
 
 
 def _of_actions(actions: Iterable[Any]) -> str | None:
-    for action in actions:
+    for action in actions or ():
+        if getattr(action, "subtype", None) == NXAST_LEARN:
+            return "a learn action adds rules of no owner"
         if getattr(action, "type", None) == ofp.OFPAT_GROUP and action.group_id >= FIRST_GROUP:
             return f"group {action.group_id} is the controller's; take one below {FIRST_GROUP}"
     return None

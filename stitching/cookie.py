@@ -20,6 +20,9 @@ REST_OWNER = 0x52
 GUEST_OWNERS = range(0xE0, 0xE5)
 """Rules of hosted apps: an owner for each, in the order they are named."""
 
+GUESTS, GUESTS_MASK = 0xE0 << 56, 0xF8 << 56
+"""One cookie and mask for the rules of all hosted apps."""
+
 USER_MASK = ~OWNER_MASK & 0xFFFFFFFFFFFFFFFF
 """The bits of a cookie that are free to others, below the owner."""
 

@@ -44,8 +44,14 @@ ICMPV6 = 58
 NEIGHBOUR_SOLICITATION = 135
 
 
-def default_rules(network: Network, directory: Directory) -> dict[int, dict[RuleKey, FlowRule]]:
-    """All rules but those of stitches, per switch."""
+def default_rules(
+    network: Network, directory: Directory, undecided: int | None = None
+) -> dict[int, dict[RuleKey, FlowRule]]:
+    """All rules but those of stitches, per switch.
+
+    Packets to an address that no known host has are dropped, or sent on to the table `undecided`. What is between
+    virtual networks is denied either way.
+    """
     rules: dict[int, list[FlowRule]] = {dpid: [] for dpid in network.dpids}
     for dpid, port_no in network.fabric_ports:
         rules[dpid].append(_fabric_rule(port_no))
@@ -61,6 +67,10 @@ def default_rules(network: Network, directory: Directory) -> dict[int, dict[Rule
     for dpid, rule in _forward_rules(network):
         rules[dpid].append(rule)
     base = _base_set()
+    if undecided is not None:
+        base = base | rule_set(_undecided_rules(undecided))
+        for dpid in {host.dpid for host in network.hosts.values()}:
+            rules[dpid].extend(_denied(mac) for mac in network.hosts)
     return {dpid: {**base, **rule_set(switch_rules)} for dpid, switch_rules in rules.items()}
 
 
@@ -95,6 +105,17 @@ def _base_rules() -> Iterator[FlowRule]:
     # A probe proves the rules of its stitch: it must not reach the far end on the shortest way instead.
     yield FlowRule(Table.FORWARD, 200, Match(eth_type=ETH_PROBE), cookie=base)
     yield FlowRule(Table.FORWARD, 0, Match(), cookie=base)
+
+
+def _undecided_rules(table: int) -> Iterator[FlowRule]:
+    base = cookie.pack(Kind.BASE)
+    for miss in (Table.SEGMENT, Table.FORWARD):
+        yield FlowRule(miss, 0, Match(), goto=table, cookie=base)
+
+
+def _denied(mac: str) -> FlowRule:
+    """The default deny where not all that is left is denied: what is to a known host was not allowed before."""
+    return FlowRule(Table.SEGMENT, 50, Match(eth_dst=mac), cookie=cookie.pack(Kind.BASE))
 
 
 def _sender_rules(host: Host, vnet_hosts: list[Host]) -> Iterator[FlowRule]:

@@ -110,7 +110,7 @@ class Ofctl(App):
     @handles(ofp_event.EventOFPStateChange, states=(MAIN_DISPATCHER, DEAD_DISPATCHER))
     def on_state(self, event: Any) -> None:
         """Keep the connections at hand; nobody waits for a switch that went."""
-        datapath = event.datapath
+        datapath: Any = event.datapath
         if datapath.id is None:
             return
         if event.state == MAIN_DISPATCHER:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
@@ -28,11 +29,17 @@ _WITH_BODY = (Kind.MALFORMED, Kind.TOO_LARGE, Kind.NOT_JSON)
 
 
 def create_api(
-    ask: Ask, *, token: str, started_s: float | None = None, settings: ApiSettings | None = None
+    ask: Ask,
+    *,
+    token: str,
+    started_s: float | None = None,
+    settings: ApiSettings | None = None,
+    pages: Sequence[APIRouter] = (),
 ) -> FastAPI:
     """The API of a controller whose apps are reached by `ask`; nobody gets in without the token.
 
-    started_s is when the controller started, in seconds since the epoch; now, when it is left out.
+    started_s is when the controller started, in seconds since the epoch; now, when it is left out. pages answer
+    what is left: the paths of hosted apps.
     """
     if not token:
         raise ValueError("an empty token would let everybody in; see ryu_apps.rest.token")
@@ -62,6 +69,8 @@ def create_api(
     api.include_router(v1)
     for part in (ryu_topology, ryu_reads, ryu_changes):
         api.include_router(part.router, responses=documented(*_ANYWHERE))
+    for router in pages:
+        api.include_router(router)
     return api
 
 

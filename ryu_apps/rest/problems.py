@@ -37,6 +37,8 @@ class Kind(Enum):
     NOT_YOURS = (409, "not-yours", "This belongs to another owner")
     REFUSED = (409, "refused-by-switch", "The switch refused it")
     SWITCH_GONE = (503, "switch-gone", "The switch went away before it answered")
+    GUEST_FAILED = (502, "hosted-app-failed", "A hosted app failed to answer")
+    GUEST_SILENT = (504, "hosted-app-silent", "A hosted app did not answer in time")
     NO_ANSWER = (504, "switch-silent", "The switch did not answer in time")
     NOT_POSSIBLE = (409, "not-possible", "The stitch cannot be had")
     WRONG_STATE = (409, "wrong-state", "The stitch is in a state that does not allow this")

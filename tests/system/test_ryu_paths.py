@@ -186,12 +186,13 @@ def test_a_rule_of_table_0_with_a_higher_priority_decides_before_ours(switches: 
 def test_no_delete_or_modify_touches_rules_of_ours(switches: Bridges, command: str, table: int | str) -> None:
     if table == "ALL" and command.startswith("modify"):
         table = 0
-    for body in (
+    bodies: tuple[dict[str, Any], ...] = (
         {"dpid": 1, "table_id": table},
         {"dpid": 1, "table_id": table, "cookie": 0, "cookie_mask": (1 << 64) - 1},
         {"dpid": 1, "table_id": table, "priority": 0, "match": {}, "actions": []},
         {"dpid": 1, "table_id": table, "priority": 700, "match": {"in_port": 3}},
-    ):
+    )
+    for body in bodies:
         before = ours(switches, 1)
         assert switches.call("POST", f"/stats/flowentry/{command}", body).status_code == 200
         assert ours(switches, 1) == before

@@ -105,9 +105,9 @@ def test_what_the_encoder_chokes_on_is_a_bad_body(change: dict[str, Any]) -> Non
 
 
 def test_groups_and_meters_of_ours_are_out_of_reach() -> None:
-    for group in (FIRST_GROUP, "ALL", "ANY"):
+    for number in (FIRST_GROUP, "ALL", "ANY"):
         with pytest.raises(NotYours, match=str(FIRST_GROUP)):
-            group_change({"dpid": 1, "group_id": group}, "delete")
+            group_change({"dpid": 1, "group_id": number}, "delete")
     for meter in (FIRST_METER, "ALL", "CONTROLLER"):
         with pytest.raises(NotYours, match=str(FIRST_METER)):
             meter_change({"dpid": 1, "meter_id": meter}, "delete")

@@ -7,10 +7,8 @@ import importlib.abc
 import importlib.machinery
 import importlib.util
 import sys
-import threading
 from collections.abc import Sequence
 from types import ModuleType
-from typing import Any
 
 _OURS = {"ryu.app.wsgi": "ryu_apps.guests.wsgi"}
 """What os-ken has left out of Ryu and is here in its stead."""
@@ -56,20 +54,11 @@ class RyuImporter(importlib.abc.MetaPathFinder, importlib.abc.Loader):
             module.__spec__ = spec.loader_state
 
 
-class _TimedEvent(threading.Event):
-    """What os-ken's hub.Event is meant to be: its wait() with a timeout never ends under native threads."""
-
-    def _broadcast(self) -> None:
-        """os-ken's is called by nobody else."""
-
-
 def install() -> None:
-    """Make imports of ryu.* work in this process, and give those who wait on a hub.Event their timeout."""
+    """Make imports of ryu.* work in this process."""
     if not any(isinstance(finder, RyuImporter) for finder in sys.meta_path):
         sys.meta_path.insert(0, RyuImporter())
     for name, aliases in _ALIASES.items():
         module = importlib.import_module(name)
         for alias, original in aliases.items():
             setattr(module, alias, getattr(module, original))
-    hub: Any = importlib.import_module("os_ken.lib.hub")
-    hub.Event = _TimedEvent

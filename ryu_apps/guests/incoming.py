@@ -87,6 +87,9 @@ def _changed(message: Any, datapath: Any, **fields: Any) -> Any:
 
 
 def _replaced(item: Any, **fields: Any) -> Any:
+    if isinstance(item, tuple):
+        # os-ken has named tuples in some bodies.
+        return item._replace(**fields)  # type: ignore[attr-defined]
     other = copy.copy(item)
     for name, value in fields.items():
         setattr(other, name, value)

@@ -42,11 +42,11 @@ class TopologyBridge(App):
     @handles(ofp_event.EventOFPStateChange, states=(MAIN_DISPATCHER, DEAD_DISPATCHER))
     def on_state(self, occurred: Any) -> None:
         """Keep the connections at hand."""
-        datapath: Any = occurred.datapath
+        datapath, dpid = occurred.datapath, occurred.datapath.id
         if occurred.state == MAIN_DISPATCHER:
-            self._datapaths[datapath.id] = datapath
-        elif self._datapaths.get(datapath.id) is datapath:
-            del self._datapaths[datapath.id]
+            self._datapaths[dpid] = datapath
+        elif self._datapaths.get(dpid) is datapath:
+            del self._datapaths[dpid]
         self._tell()
 
     @handles(NetworkChanged)

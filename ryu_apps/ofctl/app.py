@@ -110,13 +110,13 @@ class Ofctl(App):
     @handles(ofp_event.EventOFPStateChange, states=(MAIN_DISPATCHER, DEAD_DISPATCHER))
     def on_state(self, event: Any) -> None:
         """Keep the connections at hand; nobody waits for a switch that went."""
-        datapath: Any = event.datapath
-        if datapath.id is None:
+        datapath, dpid = event.datapath, event.datapath.id
+        if dpid is None:
             return
         if event.state == MAIN_DISPATCHER:
-            self._datapaths[datapath.id] = datapath
-        elif self._datapaths.get(datapath.id) is datapath:
-            del self._datapaths[datapath.id]
+            self._datapaths[dpid] = datapath
+        elif self._datapaths.get(dpid) is datapath:
+            del self._datapaths[dpid]
         for waiting in self._all():
             dpid = waiting.request.dpid
             if self._datapaths.get(dpid) is not waiting.datapath:

@@ -17,7 +17,7 @@ class Troublesome(app_manager.OSKenApp):
         if TROUBLE == "in __init__":
             raise ValueError("no luck today")
         if TROUBLE == "thread":
-            hub.spawn(lambda: {}["missing"])
+            hub.spawn({}.__getitem__, "missing")
 
     @set_ev_cls(ofp_event.EventOFPStateChange, MAIN_DISPATCHER)
     def on_state(self, ev):

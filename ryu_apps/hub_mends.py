@@ -21,6 +21,3 @@ def mend() -> None:
     names: dict[str, Any] = vars(hub)
     names["TaskExit"] = TaskExit
     names["Event"] = Event
-
-
-mend()

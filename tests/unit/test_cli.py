@@ -297,6 +297,7 @@ def test_the_controller_has_sensible_defaults(
         "members": MEMBERS,
         "share": 0.9,
         "probability": 0.3,
+        "apps": (),
     }
 
 
@@ -307,13 +308,13 @@ def test_the_controller_takes_every_setting(lockstitch: Lockstitch, started: lis
         "controller", "--state", str(tmp_path), "--of-host", "::1", "--of-port", "0", "--rest-host", "10.0.0.1",
         "--rest-port", "1", "--period", "0.5", "--trigger", "off", "--season", "60", "--share", "0.8",
         "--probability", "0.4", "--events", str(events), "--members", "sarimax,ewma", "--utc-offset", "-3.5",
-        "--verbose",
+        "--app", "mine.py", "--app", "their.own", "--verbose",
     )  # fmt: skip
     assert vars(started[0]) == {
         "state": tmp_path, "of_host": "::1", "of_port": 0, "rest_host": "10.0.0.1", "rest_port": 1,
         "period_s": 0.5, "trigger": Mode.OFF, "share": 0.8, "probability": 0.4,
         "calendar": Calendar(day_s=60.0, utc_offset_s=-12600.0, events=(Event(1e9, 1e9 + 3600, "backup"),)),
-        "members": ("last", "sarimax", "ewma"),
+        "members": ("last", "sarimax", "ewma"), "apps": ("mine.py", "their.own"),
     }  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from ryu_apps import wire
 from ryu_apps.app import App, Request, Tick, handles
 
 ANSWER_S = 3.0
-"""How long a switch may take to answer a question or to confirm a change."""
+"""How long a switch may be silent while an answer or the confirmation of a change is due."""
 
 _XIDS = 0x52000000
 _REPLY_MORE = 1
@@ -50,7 +50,7 @@ class SwitchGone(Exception):
 
 
 class NoAnswer(Exception):
-    """The switch did not answer within ANSWER_S."""
+    """The switch was silent for ANSWER_S."""
 
 
 class Refused(Exception):
@@ -157,6 +157,8 @@ class Ofctl(App):
         if waiting is None or not isinstance(waiting.request, AskSwitch):
             return
         waiting.parts.append(message)
+        # A long answer takes its time; only silence is too long.
+        waiting.deadline_s = self._clock() + ANSWER_S
         if message.msg_type != _MULTIPART_REPLY or not message.flags & _REPLY_MORE:
             self._forget(waiting)
             waiting.request.future.set_result(tuple(waiting.parts))

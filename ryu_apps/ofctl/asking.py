@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from ryu_apps.app import Request
@@ -15,6 +16,9 @@ from ryu_apps.rest.apps import Apps
 from ryu_apps.rest.problems import Kind, Problem, documented
 
 OFCTL = "Ofctl"
+
+LONGEST_S = 30.0
+"""How long the whole answer of a switch with very many rules may take; a silent one is given up sooner."""
 
 Answer = TypeVar("Answer")
 
@@ -63,8 +67,9 @@ def stats(apps: Apps, dpid: int, get: translator.Getter, *arguments: Any) -> dic
 
 
 def _sent(apps: Apps, request: Request[Answer]) -> Answer:
+    patient = replace(apps, settings=replace(apps.settings, ask_timeout_s=LONGEST_S))
     try:
-        return apps.ask(OFCTL, request)
+        return patient.ask(OFCTL, request)
     except UnknownSwitch as error:
         raise Problem(
             Kind.UNKNOWN_SWITCH, str(error), field="dpid", remedy="GET /stats/switches lists those that are"

@@ -149,6 +149,17 @@ def test_a_switch_that_never_answers_is_given_up_and_its_late_answer_ignored(app
     app.on_reply(switch.part(switch.xids[0]))
 
 
+def test_a_long_answer_may_take_its_time_as_long_as_parts_arrive(app: Ofctl, clock: Clock) -> None:
+    switch = enter(app, 1)
+    request = asked(app, 1)
+    for _ in range(5):
+        clock.now_s += ANSWER_S
+        app.on_deadline(Tick("deadlines"))
+        app.on_reply(switch.part(switch.xids[0], more=True))
+    app.on_reply(switch.part(switch.xids[0]))
+    assert len(request.future.result(0)) == 6
+
+
 def test_a_switch_that_goes_or_comes_back_owes_nothing(app: Ofctl) -> None:
     first = enter(app, 1)
     before = asked(app, 1)

@@ -16,6 +16,11 @@ from os_ken.controller import event
 from os_ken.controller.handler import set_ev_cls
 from os_ken.ofproto import ofproto_v1_3
 
+from ryu_apps import hub_mends
+
+hub_mends.mend()
+
+
 Answer = TypeVar("Answer")
 Handler = TypeVar("Handler", bound=Callable[..., None])
 

@@ -244,6 +244,10 @@ def controller(
     bfd_ms: Annotated[
         int, typer.Option(min=1, max=10_000, help="Interval of BFD: a link is dead after three are missed.")
     ] = 20,
+    hosted: Annotated[
+        list[str] | None,
+        typer.Option("--app", metavar="APP", help="Run your own Ryu app too: a file or module; may be repeated."),
+    ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", help="Log every detail.")] = False,
 ) -> None:
     """Run a controller until SIGINT or SIGTERM."""
@@ -253,6 +257,7 @@ def controller(
     )
     # Here and not above: it brings in os-ken, FastAPI and the forecaster.
     from ryu_apps.controller import Settings, StartError, run
+    from ryu_apps.guests.loading import GuestError
     from ryu_apps.rest.access.access import AccessSettings
     from ryu_apps.rest.server import ServerError
 
@@ -275,9 +280,13 @@ def controller(
         ovsdb=_ovsdb(ovsdb or []),
         ovsdb_ssl=_certificates(ovsdb or [], ovsdb_key, ovsdb_cert, ovsdb_ca),
         bfd_ms=bfd_ms,
+        apps=tuple(hosted or ()),
     )
     try:
         run(settings)
+    except GuestError as error:
+        typer.echo(f"error: --app {error}", err=True)
+        raise typer.Exit(2) from error
     except (StartError, ServerError, OSError) as error:
         raise CannotStart(str(error)) from error
 

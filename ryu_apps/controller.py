@@ -30,10 +30,14 @@ from ryu_apps.discovery import Discovery
 from ryu_apps.events import InstallerStatusRequest, NetworkRequest, PolicyRequest, StitchesRequest, VnetsRequest
 from ryu_apps.feed import Feed
 from ryu_apps.forwarding import Forwarding
+from ryu_apps.guests.house import House
+from ryu_apps.guests.loading import load
+from ryu_apps.guests.pages import pages_of
 from ryu_apps.herald import Herald
 from ryu_apps.installer import Installer
 from ryu_apps.interpreter import tuned
 from ryu_apps.mode import Mode
+from ryu_apps.ofctl.app import Ofctl
 from ryu_apps.ovsdb.bfd import BFD_MS
 from ryu_apps.ovsdb.remotes import Certificates
 from ryu_apps.policing import Policing
@@ -72,7 +76,10 @@ class StartError(RuntimeError):
 
 @dataclass(frozen=True)
 class Settings:
-    """How a controller runs. Ports of 0 mean any free one; `calendar` and `members` are those of the forecasts."""
+    """How a controller runs. Ports of 0 mean any free one; `calendar` and `members` are those of the forecasts.
+
+    apps are files or modules with apps of others to host.
+    """
 
     state: Path
     of_host: str = "127.0.0.1"
@@ -93,6 +100,7 @@ class Settings:
     ovsdb: tuple[str, ...] = ()
     ovsdb_ssl: Certificates | None = None
     bfd_ms: int = BFD_MS
+    apps: tuple[str, ...] = ()
 
     @property
     def store_url(self) -> str:
@@ -111,7 +119,7 @@ class Settings:
 
 
 def run(settings: Settings) -> None:
-    """Run until SIGTERM or SIGINT. Raises StartError."""
+    """Run until SIGTERM or SIGINT. Raises StartError, GuestError."""
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -126,7 +134,7 @@ def run(settings: Settings) -> None:
 
 @contextlib.contextmanager
 def started(settings: Settings) -> Iterator[tuple[int, int]]:
-    """A running controller; gives the ports it listens on. Raises StartError."""
+    """A running controller; gives the ports it listens on. Raises StartError, GuestError."""
     _refuse_open_http(settings)
     _share_arenas()
     _take_sockets()
@@ -135,6 +143,7 @@ def started(settings: Settings) -> Iterator[tuple[int, int]]:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     with contextlib.ExitStack() as stack:
         stack.enter_context(tuned())
+        house = House(load(settings.apps))
         stack.enter_context(_alone(settings.state))
         state = StateStore(settings.store_url)
         stack.callback(state.close)
@@ -143,17 +152,23 @@ def started(settings: Settings) -> Iterator[tuple[int, int]]:
         token = load_or_make_token(settings.state)
         tls = _tls(settings)
         feed = Feed()
-        channel = _start_apps(settings, state, history, feed, stack)
+        channel = _start_apps(settings, state, history, feed, stack, house.undecided)
+        stack.callback(house.close)
+        house.open()
         api = create_api(
             ask,
             token=token,
             started_s=time.time(),
             settings=ApiSettings(
-                period_s=settings.period_s, queue_depths=_queue_depths, day_ahead=settings.day is not None
+                period_s=settings.period_s,
+                queue_depths=_queue_depths,
+                day_ahead=settings.day is not None,
+                complaints=house.complaints,
             ),
             store=AccessStore(state.database),
             feed=feed,
             limits=settings.limits,
+            pages=pages_of(house.pages) if house.pages is not None else (),
         )
         stack.callback(api.state.access.close)
         server = RestServer(api, settings.rest_host, settings.rest_port, tls)
@@ -178,7 +193,12 @@ def started(settings: Settings) -> Iterator[tuple[int, int]]:
 
 
 def _start_apps(
-    settings: Settings, state: StateStore, history: HistoryStore, feed: Feed, stack: contextlib.ExitStack
+    settings: Settings,
+    state: StateStore,
+    history: HistoryStore,
+    feed: Feed,
+    stack: contextlib.ExitStack,
+    undecided: int | None = None,
 ) -> Channel:
     ofproto_protocol.set_app_supported_versions([ofproto_v1_3.OFP_VERSION])
     share = FULL_SHARE if settings.trigger is Mode.REACTIVE else settings.share
@@ -199,7 +219,7 @@ def _start_apps(
         (Channel, {"host": settings.of_host, "port": settings.of_port}),
         (Herald, {"feed": feed, "network": remembered}),
         (Installer, {}),
-        (Forwarding, {"store": state}),
+        (Forwarding, {"store": state, "undecided": undecided}),
         (Policing, {"store": state}),
         (Stitcher, {"store": state, "key": key, "policy": None if settings.trigger is Mode.OFF else policy}),
         (Predictor, {"mode": settings.trigger, "scope": scope, **foreseeing,
@@ -209,6 +229,7 @@ def _start_apps(
         (Capability, {}),
         (Discovery, {"key": key, "remembered": remembered, "capacities": state.capacities(),
                      "keep": state.save_capacities}),
+        (Ofctl, {}),
     ]  # fmt: skip
     if settings.day is not None:
         stored = settings.store_url if _is_known(newest_s, settings.day) else None

@@ -54,9 +54,15 @@ class Forwarding(App):
     _EVENTS: ClassVar[list[type]] = [VnetsChanged, WantRules]
 
     def __init__(
-        self, *args: Any, store: StateStore, clock: Callable[[], float] = time.monotonic, **kwargs: Any
+        self,
+        *args: Any,
+        store: StateStore,
+        undecided: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
+        self._undecided = undecided
         self._store = store
         self._clock = clock
         self._network = Network()
@@ -96,7 +102,7 @@ class Forwarding(App):
         if not self._dirty or self._clock() - self._computed_s < SETTLE_S:
             return
         self._dirty = False
-        rules = default_rules(self._network, self._directory, self._ruling)
+        rules = default_rules(self._network, self._directory, self._ruling, self._undecided)
         # Counted from the end: where the work itself takes long, it must not fill the whole time.
         self._computed_s = self._clock()
         self.publish(WantRules(FORWARDING, rules))

@@ -14,6 +14,22 @@ KIND_MASK = 0xFFFF << 48
 STITCH_MASK = OWNER_MASK | 0xFFFFFFFF
 OURS = OWNER << 56
 
+REST_OWNER = 0x52
+"""Rules that somebody adds through the paths of Ryu's REST API."""
+
+GUEST_OWNERS = range(0xE0, 0xE5)
+"""Rules of hosted apps: an owner for each, in the order they are named."""
+
+GUESTS, GUESTS_MASK = 0xE0 << 56, 0xF8 << 56
+"""One cookie and mask for the rules of all hosted apps."""
+
+USER_MASK = ~OWNER_MASK & 0xFFFFFFFFFFFFFFFF
+"""The bits of a cookie that are free to others, below the owner."""
+
+FIRST_GROUP = 1 << 16
+FIRST_METER = OWNER << 8
+"""Groups and meters have no cookie: the ids from these on are ours, those below are anybody's."""
+
 
 class Kind(IntEnum):
     """What a rule of ours is for."""

@@ -48,9 +48,13 @@ ANSWERED = 40_000
 
 
 def default_rules(
-    network: Network, directory: Directory, ruling: Ruling | None = None
+    network: Network, directory: Directory, ruling: Ruling | None = None, undecided: int | None = None
 ) -> dict[int, dict[EntryKey, Entry]]:
-    """All rules but those of stitches, per switch; without a ruling, as if there were no policy."""
+    """All rules but those of stitches, per switch; without a ruling, as if there were no policy.
+
+    Packets to an address that no known host has are dropped, or sent on to the table `undecided`. What is between
+    virtual networks is denied either way.
+    """
     ruling = ruling or Ruling(directory=directory)
     towards = {dpid: next_links(network, dpid) for dpid in sorted({host.dpid for host in network.hosts.values()})}
     rules: dict[int, list[FlowRule]] = {dpid: [] for dpid in network.dpids}
@@ -75,6 +79,10 @@ def default_rules(
     ):
         rules[dpid].append(rule)
     base = _base_set()
+    if undecided is not None:
+        base = base | rule_set(_undecided_rules(undecided))
+        for dpid in {host.dpid for host in network.hosts.values()}:
+            rules[dpid].extend(_denied(mac) for mac in network.hosts)
     return {dpid: {**base, **rule_set(switch_rules)} for dpid, switch_rules in rules.items()}
 
 
@@ -113,6 +121,17 @@ def _base_rules() -> Iterator[FlowRule]:
     # A probe proves the rules of its stitch: it must not reach the far end on the shortest way instead.
     yield FlowRule(Table.FORWARD, 200, Match(eth_type=ETH_PROBE), cookie=base)
     yield FlowRule(Table.FORWARD, 0, Match(), cookie=base)
+
+
+def _undecided_rules(table: int) -> Iterator[FlowRule]:
+    base = cookie.pack(Kind.BASE)
+    for miss in (Table.SEGMENT, Table.FORWARD):
+        yield FlowRule(miss, 0, Match(), goto=table, cookie=base)
+
+
+def _denied(mac: str) -> FlowRule:
+    """The default deny where not all that is left is denied: what is to a known host was not allowed before."""
+    return FlowRule(Table.SEGMENT, 50, Match(eth_dst=mac), cookie=cookie.pack(Kind.BASE))
 
 
 def _sender_rules(host: Host, directory: Directory) -> Iterator[FlowRule]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
@@ -12,6 +13,9 @@ from starlette.middleware import Middleware
 
 from pathing import Oversubscribed
 from ryu_apps.feed import Feed
+from ryu_apps.ofctl import changing as ryu_changes
+from ryu_apps.ofctl import reading as ryu_reads
+from ryu_apps.ofctl import topology as ryu_topology
 from ryu_apps.rest import (
     audit,
     batch,
@@ -43,21 +47,24 @@ from stitching.stitch import BadTransition
 PREFIX = "/v1"
 DESCRIPTION = f"{PREFIX}/openapi.json"
 
-PARTS: tuple[tuple[str, APIRouter], ...] = tuple(
-    (PREFIX, part.router)
-    for part in (
-        topology,
-        vnets,
-        policies,
-        explain,
-        batch,
-        stitches,
-        forecasts,
-        health,
-        events,
-        tokens,
-        audit,
-    )
+PARTS: tuple[tuple[str, APIRouter], ...] = (
+    *(
+        (PREFIX, part.router)
+        for part in (
+            topology,
+            vnets,
+            policies,
+            explain,
+            batch,
+            stitches,
+            forecasts,
+            health,
+            events,
+            tokens,
+            audit,
+        )
+    ),
+    *(("", part.router) for part in (ryu_topology, ryu_reads, ryu_changes)),
 )
 """All routers by the prefix they are served under. Each of their routes declares what it needs."""
 
@@ -71,15 +78,19 @@ def create_api(
     store: AccessStore | None = None,
     feed: Feed | None = None,
     limits: AccessSettings | None = None,
+    pages: Sequence[APIRouter] = (),
 ) -> FastAPI:
     """The API of a controller whose apps are reached by `ask`; nobody gets in without a token. Raises StoreError.
 
     token is that of the first admin. started_s is when the controller started, in seconds since the epoch; now,
     when it is left out. store keeps tokens and the audit, in memory where none is given; feed has the events.
+    pages answer what is left: the paths of hosted apps.
     """
     settings = settings or ApiSettings()
     access = Access(store or AccessStore.in_memory(), token, limits, clock=settings.clock)
-    table = RouteTable(PARTS, also=[(DESCRIPTION, Need(Role.VIEWER, scoped=True))])
+    # Hosted apps come last: what has a path of ours is ours.
+    parts = (*PARTS, *(("", page) for page in pages))
+    table = RouteTable(parts, also=[(DESCRIPTION, Need(Role.VIEWER, scoped=True))])
     api = _Api(
         title="Lockstitch",
         summary="Stitches virtual networks together before the traffic arrives.",
@@ -111,7 +122,7 @@ def create_api(
     api.state.feed = feed or Feed()
     api.state.streams = Streams()
     api.state.apps = Apps(ask, settings, time.time() if started_s is None else started_s)
-    for prefix, router in PARTS:
+    for prefix, router in parts:
         api.include_router(router, prefix=prefix, responses=documented(*ANYWHERE))
     return api
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Annotated, Protocol, TypeVar, cast
@@ -45,7 +45,7 @@ class ApiSettings:
 
     ask_timeout_s is how long an app may take to answer. queue_depths, where given, tells how many events
     wait in the queue of each app. clock gives seconds since the epoch. day_ahead: whether there is an outlook over
-    the next day.
+    the next day. complaints are more reasons for being degraded.
     """
 
     period_s: float = 1.0
@@ -53,6 +53,7 @@ class ApiSettings:
     queue_depths: Callable[[], Mapping[str, int]] | None = None
     clock: Callable[[], float] = time.time
     day_ahead: bool = True
+    complaints: Callable[[], Sequence[str]] = tuple
 
 
 @dataclass(frozen=True, slots=True)

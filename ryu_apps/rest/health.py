@@ -113,6 +113,7 @@ async def get_health(apps: AppsOf) -> HealthView:
         *_of_outlook("forecast", "periods", outlook, forecasts),
         *_of_outlook("outlook over a day", "steps", day_outlook, day),
         *_of_stores(unsaved or 0, recorder or RecorderStatus()),
+        *apps.settings.complaints(),
     ]
     depths = apps.settings.queue_depths
     return HealthView(

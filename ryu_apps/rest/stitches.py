@@ -140,7 +140,7 @@ async def post_stitch(
     if stitch.state in ON_THE_WAY:
         response.status_code = 202
     elif stitch.state not in CONFIRMED:
-        change.after = _view(stitch, fabric)
+        change.after = view_of(stitch, fabric)
         raise Problem(
             Kind.NOT_UP,
             f"stitch {stitch.id} is {stitch.state}: {stitch.reason or 'no reason was given'}",

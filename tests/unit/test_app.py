@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 from os_ken.base.app_manager import AppManager
 
-from ryu_apps.app import App, Request, ask, handles
+from ryu_apps.app import App, Event, Request, ask, handles
 
 
 @dataclass
@@ -18,8 +18,17 @@ class Double(Request[int]):
     number: int
 
 
+@dataclass
+class Stumble(Event):
+    """Makes the handler raise."""
+
+
 class Oracle(App):
     """Answers, and refuses negative numbers."""
+
+    @handles(Stumble)
+    def on_stumble(self, _event: Stumble) -> None:
+        raise ValueError("stumbled")
 
     @handles(Double)
     def on_double(self, request: Double) -> None:
@@ -56,3 +65,8 @@ def test_what_the_app_raised_is_raised_where_it_was_asked() -> None:
 def test_an_app_that_does_not_run_is_named() -> None:
     with pytest.raises(LookupError, match="Nobody"):
         ask("Nobody", Double(1))
+
+
+def test_an_app_goes_on_after_a_fault_in_a_handler(oracle: Oracle) -> None:
+    oracle.post(Stumble())
+    assert ask("Oracle", Double(4), timeout_s=5.0) == 8

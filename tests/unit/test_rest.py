@@ -448,7 +448,8 @@ def test_health_says_when_there_are_too_many_demands(call: Caller, controller: F
 def test_the_description_names_every_path_and_its_problems(call: Caller) -> None:
     schema = call("GET", "/v1/openapi.json").json()
     assert schema["openapi"].startswith("3.1")
-    assert set(schema["paths"]) == {
+    # Those of Ryu are held to their description by tests of their own.
+    assert {path for path in schema["paths"] if path.startswith("/v1/")} == {
         "/v1/topology",
         "/v1/links/capacities",
         "/v1/hosts",

@@ -1,0 +1,1 @@
+"""Apps as people write them for Ryu; the system tests host them."""

@@ -540,7 +540,8 @@ class AnySequence(RuleBasedStateMachine):
     @invariant()
     def what_it_believes_is_what_the_switch_has(self) -> None:
         for dpid, switch in self.switches.items():
-            if self.installer._switches[dpid].outbox._held is None and not switch.errors:
+            outbox = self.installer._switches[dpid].outbox
+            if not outbox._bundles and not outbox._queue and not switch.errors:
                 assert self.installer._switches[dpid].has == switch.table
 
 

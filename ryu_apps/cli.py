@@ -22,6 +22,7 @@ from ryu_apps.mode import Mode
 from ryu_apps.paths import commands as paths
 from ryu_apps.paths.commands import PathCommandFailed
 from ryu_apps.rest import commands as asking
+from ryu_apps.rest import reconcile_command as reconciling
 from ryu_apps.rest.client import CallFailed
 from ryu_apps.rest.token import TokenError
 
@@ -112,6 +113,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.add_typer(asking.commands)
+app.add_typer(reconciling.commands)
 app.add_typer(paths.commands)
 app.add_typer(forecasts.commands)
 

@@ -13,7 +13,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from os_ken.controller import ofp_event
@@ -26,10 +26,12 @@ from ryu_apps.events import (
     ApplyStages,
     InstallerStatus,
     InstallerStatusRequest,
+    Reconcile,
     StagesApplied,
     SwitchReady,
     WantRules,
 )
+from ryu_apps.held import ANSWER_S, Asked, Held
 from ryu_apps.outbox import Fence, Outbox, Queued, Step
 from ryu_apps.reading import Reading
 from ryu_apps.wants import Wants, watches_alive
@@ -48,27 +50,13 @@ READ_S = 10.0
 STUCK_S = 60.0
 """A switch that has not answered a barrier for so long has its connection closed."""
 
+READ_AGAIN_S = 10.0
+"""How often one switch, in turn, is read again, to find what was changed behind our back."""
+
 OFFER_AGAIN_S = 10.0
 """When an entry that a switch refused is tried again: its table may have room by then."""
 
 _XIDS = 0x49000000
-
-
-@dataclass(eq=False)
-class _Switch:
-    """What is known of one connected switch. owed are the entries it refused, which it should have."""
-
-    dpid: int
-    datapath: Any
-    outbox: Outbox
-    reading: Reading | None
-    has: dict[EntryKey, Entry] = field(default_factory=dict)
-    read: bool = False
-    compared: bool = False
-    ready: bool = False
-    refused_s: float | None = None
-    owed: set[EntryKey] = field(default_factory=set)
-    stuck: tuple[int | None, float] = (None, 0.0)
 
 
 @dataclass
@@ -92,11 +80,12 @@ class Installer(App):
         super().__init__(*args, **kwargs)
         self._clock = clock
         self._xids = itertools.cycle(range(_XIDS, _XIDS + (1 << 24)))
-        self._switches: dict[int, _Switch] = {}
+        self._switches: dict[int, Held] = {}
         self._wants = Wants()
         self._batches = InProgress()
-        self._unsent: dict[_Switch, None] = {}
+        self._unsent: dict[Held, None] = {}
         self._flush_posted = False
+        self._read_again_s = clock()
         self._added = self._removed = self._kept = self._errors = 0
 
     def start(self) -> None:
@@ -135,20 +124,21 @@ class Installer(App):
                 self._forget(known)
             reading = Reading.of(self._xids, self._clock())
             outbox = Outbox(datapath, self._xids)
-            self._switches[datapath.id] = _Switch(datapath.id, datapath, outbox, reading)
+            self._switches[datapath.id] = Held(datapath.id, datapath, outbox, reading)
             datapath.send(reading.requests())
         elif known is not None and known.datapath is datapath:
             self._forget(known)
         self._settle()
 
-    def _forget(self, switch: _Switch) -> None:
+    def _forget(self, switch: Held) -> None:
         del self._switches[switch.dpid]
         self._unsent.pop(switch, None)
+        switch.fail_all("it disconnected")
         for batch in self._batches.on(switch.dpid):
             if self._batches.runs(batch):
                 self._fail(batch, f"switch {switch.dpid:016x} disconnected")
 
-    def _of(self, message: Any) -> _Switch | None:
+    def _of(self, message: Any) -> Held | None:
         """The switch a message came from, None where that connection is over."""
         switch = self._switches.get(message.datapath.id)
         return switch if switch is not None and switch.datapath is message.datapath else None
@@ -157,6 +147,7 @@ class Installer(App):
         ofp_event.EventOFPFlowStatsReply,
         ofp_event.EventOFPGroupDescStatsReply,
         ofp_event.EventOFPMeterConfigStatsReply,
+        ofp_event.EventOFPAggregateStatsReply,
         states=(MAIN_DISPATCHER,),
     )
     def on_holds(self, event: Any) -> None:
@@ -166,11 +157,15 @@ class Installer(App):
             self._on_read(switch, switch.reading)
             self._settle()
 
-    def _on_read(self, switch: _Switch, reading: Reading) -> None:
-        switch.has, switch.reading, switch.read = reading.entries, None, True
-        self._reconcile(switch)
+    def _on_read(self, switch: Held, reading: Reading) -> None:
+        first = not switch.read
+        switch.take(reading)
+        if first:
+            self._reconcile(switch)
+        else:
+            self._on_read_again(switch, reading)
 
-    def _start_over(self, switch: _Switch, why: str) -> None:
+    def _start_over(self, switch: Held, why: str) -> None:
         """Close a connection that is of no use any more; the switch comes back by itself."""
         self.log.warning("switch=%016x %s, closing its channel", switch.dpid, why)
         switch.datapath.close()
@@ -188,7 +183,7 @@ class Installer(App):
                 self._bring(dpid, self._switches[dpid].owed)
         self._settle()
 
-    def _is_governed(self, switch: _Switch) -> bool:
+    def _is_governed(self, switch: Held) -> bool:
         return switch.read and self._wants.has_spoken(FORWARDING, switch.dpid)
 
     def _bring(self, dpid: int, keys: Iterable[EntryKey]) -> None:
@@ -201,7 +196,7 @@ class Installer(App):
         else:
             self._put(switch, self._difference(switch, keys).changes(dpid))
 
-    def _difference(self, switch: _Switch, keys: Iterable[EntryKey] | None = None) -> Difference:
+    def _difference(self, switch: Held, keys: Iterable[EntryKey] | None = None) -> Difference:
         """What separates a switch from all that is wanted of it, leaving out entries that are being changed.
 
         keys are the only ones to look at; all, without.
@@ -218,7 +213,7 @@ class Installer(App):
         here = [key for key in keys if key not in busy] if busy else keys
         return _difference(has, wants, here)
 
-    def _reconcile(self, switch: _Switch) -> None:
+    def _reconcile(self, switch: Held) -> None:
         """Compare all of a switch with what is wanted, and send the difference."""
         if not self._is_governed(switch):
             return
@@ -247,6 +242,71 @@ class Installer(App):
             len(difference.wrong),
             len(difference.excess),
         )
+
+    # -- once more, on demand and in turn -------------------------------------------------------------------
+
+    @handles(Reconcile)
+    def on_reconcile(self, request: Reconcile) -> None:
+        """Somebody wants a switch read and put right."""
+        switch = self._switches.get(request.dpid)
+        asked = Asked(request, self._clock() + ANSWER_S)
+        if switch is None:
+            asked.fail("it is not connected")
+        elif not self._is_governed(switch):
+            asked.fail("what it should have is not known yet")
+        else:
+            switch.asked.append(asked)
+            self._read_again(switch)
+
+    def _read_again(self, switch: Held) -> None:
+        """Ask a switch what it has, unless something is on its way to it or being read."""
+        if switch.reading is not None or not switch.outbox.is_quiet or self._batches.busy(switch.dpid):
+            return
+        # Those whose reading came to nothing are answered by this one.
+        switch.answering += switch.asked
+        switch.asked = []
+        for asked in switch.answering:
+            asked.waits_for = "it has not said what it holds"
+        switch.touched.clear()
+        switch.reading = Reading.of(self._xids, self._clock())
+        switch.datapath.send(switch.reading.requests())
+
+    def _on_read_again(self, switch: Held, reading: Reading) -> None:
+        difference = self._difference(switch)
+        answering = switch.reported(reading, difference)
+        if difference:
+            self._log_difference(switch.dpid, len(switch.has) - len(difference.wrong), difference)
+        if answering and all(asked.request.dry_run for asked in answering):
+            switch.owed |= {entry.key for entry in (*difference.missing, *difference.wrong, *difference.excess)}
+        else:
+            self._put(switch, difference.changes(switch.dpid))
+        for asked in answering:
+            if asked.request.dry_run:
+                asked.answer()
+            else:
+                asked.waits_for = "it has not confirmed what was put right"
+                switch.answering.append(asked)
+                switch.outbox.wait(asked)
+                self._unsent[switch] = None
+
+    def _answer(self, switch: Held, asked: Asked) -> None:
+        """What was put right for this answer is confirmed, or refused."""
+        if asked in switch.answering:
+            switch.answering.remove(asked)
+        entries = asked.report.difference if asked.report is not None else Difference()
+        owed = [entry for entry in (*entries.missing, *entries.wrong) if entry.key in switch.owed]
+        asked.answer(tuple(_name(entry) for entry in owed))
+
+    def _read_in_turn(self, now_s: float) -> None:
+        """Read one switch again every READ_AGAIN_S: the one that was read longest ago."""
+        if now_s - self._read_again_s < READ_AGAIN_S:
+            return
+        self._read_again_s = now_s
+        switch = next((one for one in self._switches.values() if one.ready), None)
+        if switch is not None:
+            # To the end of the line.
+            self._switches[switch.dpid] = self._switches.pop(switch.dpid)
+            self._read_again(switch)
 
     # -- stages ---------------------------------------------------------------------------------------------
 
@@ -335,16 +395,24 @@ class Installer(App):
             if switch.refused_s is not None and now_s - switch.refused_s > OFFER_AGAIN_S:
                 self._reconcile(switch)
             self._watch(switch, now_s)
+        self._read_in_turn(now_s)
         for batch in self._batches:
             if batch.waiting and now_s > batch.deadline_s and self._batches.runs(batch):
                 late = min(batch.waiting)
                 self._fail(batch, f"switch {late:016x} did not confirm within {CONFIRM_S:g} s")
         self._settle()
 
-    def _watch(self, switch: _Switch, now_s: float) -> None:
+    def _watch(self, switch: Held, now_s: float) -> None:
+        switch.fail_late(now_s)
+        if switch.asked:
+            self._read_again(switch)
         if switch.reading is not None and now_s - switch.reading.asked_s > READ_S:
-            self._start_over(switch, f"has not said what it holds within {READ_S:g} s")
-            switch.reading.asked_s = now_s
+            if switch.read:
+                self.log.warning("switch=%016x has not said again what it holds within %g s", switch.dpid, READ_S)
+                switch.reading = None
+            else:
+                self._start_over(switch, f"has not said what it holds within {READ_S:g} s")
+                switch.reading.asked_s = now_s
         oldest = switch.outbox.oldest
         if oldest is None or oldest != switch.stuck[0]:
             switch.stuck = oldest, now_s
@@ -354,7 +422,7 @@ class Installer(App):
 
     # -- steps ----------------------------------------------------------------------------------------------
 
-    def _put(self, switch: _Switch, changes: Sequence[Change], batch: Batch | None = None) -> list[Change]:
+    def _put(self, switch: Held, changes: Sequence[Change], batch: Batch | None = None) -> list[Change]:
         """Queue the changes that change anything; returns what undoes those of a batch."""
         undo: list[Change] = []
         queue: list[Queued] = []
@@ -380,13 +448,17 @@ class Installer(App):
             if batch is not None:
                 undo.append(Change(dpid, entry, remove=True) if before is None else Change(dpid, before))
         if queue:
+            if switch.reading is not None:
+                switch.touched.update(queued[0] for queued in queue)
             switch.outbox.put(queue)
             self._unsent[switch] = None
         return undo
 
-    def _put_all(self, switch: _Switch, wants: RuleSet) -> None:
+    def _put_all(self, switch: Held, wants: RuleSet) -> None:
         """Queue all that is wanted of a switch that has nothing: without a look at each."""
         switch.has = dict(wants)
+        if switch.reading is not None:
+            switch.touched.update(wants)
         rules = [item for item in wants.items() if isinstance(item[1], FlowRule)]
         others = [item for item in wants.items() if not isinstance(item[1], FlowRule)]
         others.sort(key=lambda item: item[1] != wire.ALIVE)
@@ -432,13 +504,17 @@ class Installer(App):
         elif fence is not None:
             self._confirmed(switch, fence.waiting)
         self._settle()
+        if switch.asked:
+            self._read_again(switch)
 
-    def _confirmed(self, switch: _Switch, waiting: list[Any]) -> None:
+    def _confirmed(self, switch: Held, waiting: list[Any]) -> None:
         if not switch.ready:
             switch.ready = True
             self.publish(SwitchReady(switch.dpid))
         for batch in waiting:
-            if batch is None or not self._batches.runs(batch):
+            if isinstance(batch, Asked):
+                self._answer(switch, batch)
+            if not isinstance(batch, Batch) or not self._batches.runs(batch):
                 continue
             batch.waiting.discard(switch.dpid)
             if batch.waiting or batch.is_done or not batch.request.pause_s:
@@ -460,14 +536,19 @@ class Installer(App):
             self._refuse(switch, [step])
         self._settle()
 
-    def _on_unread(self, switch: _Switch, reading: Reading, xid: int) -> None:
+    def _on_unread(self, switch: Held, reading: Reading, xid: int) -> None:
         """A switch would not say what groups or meters it has: it has none. It has to say its rules."""
-        if reading.is_asked_for_flows(xid):
+        if reading.is_asked_for_flows(xid) and switch.read:
+            switch.reading = None
+            for asked in switch.answering:
+                asked.fail("it will not say what rules it has")
+            switch.answering.clear()
+        elif reading.is_asked_for_flows(xid):
             self._start_over(switch, "will not say what rules it has")
         elif reading.refuse(xid):
             self._on_read(switch, reading)
 
-    def _bundle_failed(self, switch: _Switch, fence: Fence) -> None:
+    def _bundle_failed(self, switch: Held, fence: Fence) -> None:
         """Nothing of a bundle was carried out: what no refused step belongs to is sent again, step by step."""
         steps = fence.steps
         busy = self._batches.busy(switch.dpid)
@@ -484,7 +565,7 @@ class Installer(App):
         switch.outbox.again(kept, fence.waiting)
         self._refuse(switch, refused)
 
-    def _take_back(self, switch: _Switch, step: Step) -> None:
+    def _take_back(self, switch: Held, step: Step) -> None:
         """A step was not carried out: what was there before it still is, or is what the next step meets."""
         if switch.outbox.hand_on(step):
             return
@@ -493,7 +574,7 @@ class Installer(App):
         else:
             switch.has[step.key] = step.before
 
-    def _refuse(self, switch: _Switch, steps: Collection[Step]) -> None:
+    def _refuse(self, switch: Held, steps: Collection[Step]) -> None:
         """A switch does not take these steps: every change that counts on one of them fails."""
         for step in steps:
             self._errors += 1

@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
-from ryu_apps.rest import failures, forecasts, health, stitches, topology, vnets
+from ryu_apps.rest import failures, forecasts, health, reconcile, stitches, topology, vnets
 from ryu_apps.rest.apps import ApiSettings, Apps, Ask
 from ryu_apps.rest.guards import LimitBody, RequireToken, Shield
 from ryu_apps.rest.problems import Kind, Problem, ProblemView, documented
@@ -54,7 +54,7 @@ def create_api(
     )
     api.state.apps = Apps(ask, settings or ApiSettings(), time.time() if started_s is None else started_s)
     v1 = APIRouter(prefix=PREFIX, responses=documented(*_ANYWHERE))
-    for part in (topology, vnets, stitches, forecasts, health):
+    for part in (topology, vnets, stitches, forecasts, health, reconcile):
         v1.include_router(part.router)
     api.include_router(v1)
     return api

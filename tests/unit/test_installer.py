@@ -278,7 +278,7 @@ def test_a_switch_that_does_not_say_what_it_holds_is_disconnected(installer: Tol
     assert switch.flow_mods == 0
 
 
-@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 2, 1, 0), (1, 2, 3, 0)])
 def test_what_a_switch_holds_may_be_said_in_any_order_and_in_parts(
     installer: Told, order: tuple[int, ...]
 ) -> None:
@@ -298,6 +298,7 @@ def test_a_switch_without_meters_has_none(installer: Told) -> None:
     installer.on_state(switch.state(MAIN_DISPATCHER))
     installer.on_holds(switch.flows())
     installer.on_holds(switch.groups())
+    installer.on_holds(switch.count())
     installer.on_error(switch.error(switch.meters().msg.xid))
     assert installer.status().rules_kept == 1
     assert not switch.closed

@@ -26,12 +26,15 @@ from ryu_apps.events import (
     InstallerStatus,
     InstallerStatusRequest,
     NetworkRequest,
+    NotReconciled,
     Outlook,
     OutlookRequest,
     PutVnet,
     Rates,
     RatesRequest,
     RecentLoadsRequest,
+    Reconcile,
+    Reconciled,
     RecorderStatus,
     RecorderStatusRequest,
     SetCapacities,
@@ -42,10 +45,10 @@ from ryu_apps.events import (
 from ryu_apps.rest.api import create_api
 from ryu_apps.rest.apps import DAY_PREDICTOR, ApiSettings
 from stitching.difference import Difference
-from stitching.match import Match
+from stitching.match import L3Match, Match
 from stitching.network import Host, Link, LinkKey, Network, Port
 from stitching.plan import NotPossible, Situation, links_to_reserve, plan_path
-from stitching.rules import FlowRule
+from stitching.rules import PORT_IN_PORT, Failover, FlowRule, Meter, Output, ToGroup
 from stitching.stitch import ENDED, State, Stitch, StitchRequest
 from stitching.vnet import Directory, Member, VNet
 
@@ -130,6 +133,7 @@ class FakeController:
             CheckStitch: lambda r: self._plan(r.request),
             DeleteStitch: lambda r: self._delete(r.stitch_id),
             InstallerStatusRequest: lambda _: self.status,
+            Reconcile: self._reconcile,
         }
 
     def ask(self, name: str, request: Request[Any], timeout_s: float, /) -> Any:
@@ -146,6 +150,14 @@ class FakeController:
     def add(self, stitch: Stitch) -> Stitch:
         self.stitches[stitch.id] = stitch
         return stitch
+
+    def _reconcile(self, request: Reconcile) -> Reconciled:
+        if request.dpid not in (1, 2, 3):
+            raise NotReconciled(f"switch {request.dpid:016x}: it is not connected")
+        rule = FlowRule(0, 9, Match(eth_type=0x0800, l3=L3Match(ip_dst="10.0.0.0/8")))
+        wrong = FlowRule(2, 9, Match(in_port=1), (ToGroup(65538), Output(PORT_IN_PORT)), 3, 7, 19456)
+        difference = Difference((rule,), (wrong,), (Failover((1, 2)), Meter(19456, 10, 5)))
+        return Reconciled(request.dpid, request.dry_run, difference, 40, 3, 2, 1)
 
     def _put(self, vnet: VNet) -> bool:
         Directory.of([*(v for v in self.vnets.values() if v.name != vnet.name), vnet])

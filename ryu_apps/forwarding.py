@@ -16,7 +16,7 @@ from os_ken.controller.handler import DEAD_DISPATCHER, MAIN_DISPATCHER
 from ryu_apps import neighbours, wire
 from ryu_apps.app import App, Tick, handles
 from ryu_apps.events import DeleteVnet, NetworkChanged, PutVnet, VnetsChanged, VnetsRequest, WantRules
-from ryu_apps.installer import FORWARDING
+from ryu_apps.keeper import FORWARDING
 from ryu_apps.store import StateStore
 from stitching.network import Host, Network, PortId
 from stitching.pipeline import default_rules, edge_ports

@@ -2,8 +2,7 @@
 
 It alone writes rules, groups and meters. For every switch it knows the entries that are there (read when it
 connects, then kept in step) and those that are wanted, by owner. One that several owners want stays until the last
-of them wants it no more. What an owner changes costs by what it changes, however much there is on the switch: the
-whole of it is compared when it is read only.
+of them wants it no more.
 """
 
 from __future__ import annotations
@@ -12,16 +11,15 @@ import itertools
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from os_ken.controller import ofp_event
 from os_ken.controller.handler import DEAD_DISPATCHER, MAIN_DISPATCHER
 
-from ryu_apps import wire
 from ryu_apps.app import App, Event, Tick, handles
-from ryu_apps.changes import Batch, InProgress
+from ryu_apps.changes import Batch
 from ryu_apps.events import (
     ApplyStages,
     InstallerStatus,
@@ -31,15 +29,13 @@ from ryu_apps.events import (
     SwitchReady,
     WantRules,
 )
-from ryu_apps.held import ANSWER_S, Asked, Held
-from ryu_apps.outbox import Fence, Outbox, Queued, Step
+from ryu_apps.held import Asked, Held
+from ryu_apps.keeper import Keeper
+from ryu_apps.outbox import Fence, Outbox, Step
 from ryu_apps.reading import Reading
-from ryu_apps.wants import Wants, watches_alive
-from stitching.difference import Change, Difference, Stage, diff
-from stitching.rules import Entry, EntryKey, FlowRule, RuleSet
-
-FORWARDING = "forwarding"
-"""The owner of the default rules. Until it has spoken for a switch, nothing on that switch is touched."""
+from ryu_apps.rereading import Rereader, name
+from stitching.difference import Change, Stage
+from stitching.rules import EntryKey
 
 CONFIRM_S = 5.0
 """How long a switch may take to confirm a stage."""
@@ -49,9 +45,6 @@ READ_S = 10.0
 
 STUCK_S = 60.0
 """A switch that has not answered a barrier for so long has its connection closed."""
-
-READ_AGAIN_S = 10.0
-"""How often one switch, in turn, is read again, to find what was changed behind our back."""
 
 OFFER_AGAIN_S = 10.0
 """When an entry that a switch refused is tried again: its table may have room by then."""
@@ -80,13 +73,11 @@ class Installer(App):
         super().__init__(*args, **kwargs)
         self._clock = clock
         self._xids = itertools.cycle(range(_XIDS, _XIDS + (1 << 24)))
-        self._switches: dict[int, Held] = {}
-        self._wants = Wants()
-        self._batches = InProgress()
-        self._unsent: dict[Held, None] = {}
+        self._keeper = Keeper(self.log)
+        self._switches, self._batches = self._keeper.switches, self._keeper.batches
+        self._rereader = Rereader(self._keeper, self._xids, clock)
         self._flush_posted = False
-        self._read_again_s = clock()
-        self._added = self._removed = self._kept = self._errors = 0
+        self._errors = 0
 
     def start(self) -> None:
         """Start the event loop and the timer that watches deadlines."""
@@ -100,11 +91,13 @@ class Installer(App):
 
     def status(self) -> InstallerStatus:
         """Counts so far and what is still different, per switch."""
-        differences = {dpid: self._difference(switch, switch.owed) for dpid, switch in self._switches.items()}
+        differences = {
+            dpid: self._keeper.difference(switch, switch.owed) for dpid, switch in self._switches.items()
+        }
         return InstallerStatus(
-            rules_added=self._added,
-            rules_removed=self._removed,
-            rules_kept=self._kept,
+            rules_added=self._keeper.added,
+            rules_removed=self._keeper.removed,
+            rules_kept=self._keeper.kept,
             errors=self._errors,
             ready=frozenset(dpid for dpid, switch in self._switches.items() if switch.ready),
             differences={dpid: difference for dpid, difference in differences.items() if difference},
@@ -132,7 +125,7 @@ class Installer(App):
 
     def _forget(self, switch: Held) -> None:
         del self._switches[switch.dpid]
-        self._unsent.pop(switch, None)
+        self._keeper.unsent.pop(switch, None)
         switch.fail_all("it disconnected")
         for batch in self._batches.on(switch.dpid):
             if self._batches.runs(batch):
@@ -161,9 +154,9 @@ class Installer(App):
         first = not switch.read
         switch.take(reading)
         if first:
-            self._reconcile(switch)
+            self._keeper.reconcile(switch)
         else:
-            self._on_read_again(switch, reading)
+            self._rereader.on_read(switch, reading)
 
     def _start_over(self, switch: Held, why: str) -> None:
         """Close a connection that is of no use any more; the switch comes back by itself."""
@@ -172,141 +165,21 @@ class Installer(App):
 
     # -- what is wanted -------------------------------------------------------------------------------------
 
-    @handles(WantRules)
-    def on_want(self, event: WantRules) -> None:
-        """An owner wants these rules from now on: send the difference."""
-        for dpid, keys in self._wants.speak(event.owner, event.rules).items():
-            self._bring(dpid, keys)
-        for dpid in event.rules:
-            # An owner that speaks again has what was refused tried again.
-            if dpid in self._switches and self._switches[dpid].owed:
-                self._bring(dpid, self._switches[dpid].owed)
-        self._settle()
-
-    def _is_governed(self, switch: Held) -> bool:
-        return switch.read and self._wants.has_spoken(FORWARDING, switch.dpid)
-
-    def _bring(self, dpid: int, keys: Iterable[EntryKey]) -> None:
-        """Bring these entries of a switch to what is wanted; all of them where it was never done."""
-        switch = self._switches.get(dpid)
-        if switch is None or not self._is_governed(switch):
-            return
-        if not switch.compared:
-            self._reconcile(switch)
-        else:
-            self._put(switch, self._difference(switch, keys).changes(dpid))
-
-    def _difference(self, switch: Held, keys: Iterable[EntryKey] | None = None) -> Difference:
-        """What separates a switch from all that is wanted of it, leaving out entries that are being changed.
-
-        keys are the only ones to look at; all, without.
-        """
-        if not self._is_governed(switch):
-            return Difference()
-        has, wants = switch.has, self._wants.on(switch.dpid)
-        busy = self._batches.busy(switch.dpid)
-        if keys is None:
-            if not busy:
-                # Nothing there: that need not be looked up for every entry.
-                return diff(has, wants) if has else Difference(tuple(wants.values()))
-            keys = {**has, **wants}
-        here = [key for key in keys if key not in busy] if busy else keys
-        return _difference(has, wants, here)
-
-    def _reconcile(self, switch: Held) -> None:
-        """Compare all of a switch with what is wanted, and send the difference."""
-        if not self._is_governed(switch):
-            return
-        difference = self._difference(switch)
-        switch.refused_s = None
-        switch.owed.clear()
-        if not switch.compared:
-            kept = len(switch.has) - len(difference.wrong) - len(difference.excess)
-            self._kept += kept
-            self._log_difference(switch.dpid, kept, difference)
-        if switch.has or self._batches.busy(switch.dpid):
-            self._put(switch, difference.changes(switch.dpid))
-        else:
-            self._put_all(switch, self._wants.on(switch.dpid))
-        if not switch.compared:
-            switch.compared = True
-            switch.outbox.wait(None)
-            self._unsent[switch] = None
-
-    def _log_difference(self, dpid: int, kept: int, difference: Difference) -> None:
-        self.log.info(
-            "switch=%016x reconciled kept=%d missing=%d wrong=%d excess=%d",
-            dpid,
-            kept,
-            len(difference.missing),
-            len(difference.wrong),
-            len(difference.excess),
-        )
-
-    # -- once more, on demand and in turn -------------------------------------------------------------------
-
     @handles(Reconcile)
     def on_reconcile(self, request: Reconcile) -> None:
         """Somebody wants a switch read and put right."""
-        switch = self._switches.get(request.dpid)
-        asked = Asked(request, self._clock() + ANSWER_S)
-        if switch is None:
-            asked.fail("it is not connected")
-        elif not self._is_governed(switch):
-            asked.fail("what it should have is not known yet")
-        else:
-            switch.asked.append(asked)
-            self._read_again(switch)
+        self._rereader.ask(request)
 
-    def _read_again(self, switch: Held) -> None:
-        """Ask a switch what it has, unless something is on its way to it or being read."""
-        if switch.reading is not None or not switch.outbox.is_quiet or self._batches.busy(switch.dpid):
-            return
-        # Those whose reading came to nothing are answered by this one.
-        switch.answering += switch.asked
-        switch.asked = []
-        for asked in switch.answering:
-            asked.waits_for = "it has not said what it holds"
-        switch.touched.clear()
-        switch.reading = Reading.of(self._xids, self._clock())
-        switch.datapath.send(switch.reading.requests())
-
-    def _on_read_again(self, switch: Held, reading: Reading) -> None:
-        difference = self._difference(switch)
-        answering = switch.reported(reading, difference)
-        if difference:
-            self._log_difference(switch.dpid, len(switch.has) - len(difference.wrong), difference)
-        if answering and all(asked.request.dry_run for asked in answering):
-            switch.owed |= {entry.key for entry in (*difference.missing, *difference.wrong, *difference.excess)}
-        else:
-            self._put(switch, difference.changes(switch.dpid))
-        for asked in answering:
-            if asked.request.dry_run:
-                asked.answer()
-            else:
-                asked.waits_for = "it has not confirmed what was put right"
-                switch.answering.append(asked)
-                switch.outbox.wait(asked)
-                self._unsent[switch] = None
-
-    def _answer(self, switch: Held, asked: Asked) -> None:
-        """What was put right for this answer is confirmed, or refused."""
-        if asked in switch.answering:
-            switch.answering.remove(asked)
-        entries = asked.report.difference if asked.report is not None else Difference()
-        owed = [entry for entry in (*entries.missing, *entries.wrong) if entry.key in switch.owed]
-        asked.answer(tuple(_name(entry) for entry in owed))
-
-    def _read_in_turn(self, now_s: float) -> None:
-        """Read one switch again every READ_AGAIN_S: the one that was read longest ago."""
-        if now_s - self._read_again_s < READ_AGAIN_S:
-            return
-        self._read_again_s = now_s
-        switch = next((one for one in self._switches.values() if one.ready), None)
-        if switch is not None:
-            # To the end of the line.
-            self._switches[switch.dpid] = self._switches.pop(switch.dpid)
-            self._read_again(switch)
+    @handles(WantRules)
+    def on_want(self, event: WantRules) -> None:
+        """An owner wants these rules from now on: send the difference."""
+        for dpid, keys in self._keeper.wants.speak(event.owner, event.rules).items():
+            self._keeper.bring(dpid, keys)
+        for dpid in event.rules:
+            # An owner that speaks again has what was refused tried again.
+            if dpid in self._switches and self._switches[dpid].owed:
+                self._keeper.bring(dpid, self._switches[dpid].owed)
+        self._settle()
 
     # -- stages ---------------------------------------------------------------------------------------------
 
@@ -350,14 +223,14 @@ class Installer(App):
             self._put_stage(batch, stage)
         if not batch.waiting and self._batches.runs(batch):
             self._batches.end(batch)
-            touched = self._wants.speak(batch.owner, batch.request.rules)
+            touched = self._keeper.wants.speak(batch.owner, batch.request.rules)
             self._bring_all(batch, touched)
             self.publish(StagesApplied(batch.owner, batch.request.ticket, None, batch.written))
 
     def _bring_all(self, batch: Batch, touched: dict[int, set[EntryKey]]) -> None:
         """What a change that is over has touched, and what is wanted otherwise now, is looked at once more."""
         for dpid in {**batch.touches, **touched}:
-            self._bring(dpid, {*batch.touches.get(dpid, ()), *touched.get(dpid, ())})
+            self._keeper.bring(dpid, {*batch.touches.get(dpid, ()), *touched.get(dpid, ())})
 
     def _put_stage(self, batch: Batch, stage: Stage) -> None:
         per_switch: dict[int, list[Change]] = defaultdict(list)
@@ -365,12 +238,12 @@ class Installer(App):
             per_switch[change.dpid].append(change)
         for dpid, changes in per_switch.items():
             switch = self._switches[dpid]
-            undo = self._put(switch, changes, batch)
+            undo = self._keeper.put(switch, changes, batch)
             batch.undo += undo
             batch.written += len(undo)
             batch.waiting.add(dpid)
             switch.outbox.wait(batch)
-            self._unsent[switch] = None
+            self._keeper.unsent[switch] = None
 
     def _fail(self, batch: Batch, reason: str) -> None:
         """Undo what was done, newest first, and say why."""
@@ -382,9 +255,9 @@ class Installer(App):
         for dpid, keys in batch.touches.items():
             switch = self._switches.get(dpid)
             if switch is not None and switch.ready:
-                self._put(switch, undo[dpid])
+                self._keeper.put(switch, undo[dpid])
                 # Another change that failed too may have counted on entries of this one: what is wanted decides.
-                self._bring(dpid, keys)
+                self._keeper.bring(dpid, keys)
         self.publish(StagesApplied(batch.owner, batch.request.ticket, reason, 0))
 
     @handles(Tick)
@@ -393,9 +266,9 @@ class Installer(App):
         now_s = self._clock()
         for switch in list(self._switches.values()):
             if switch.refused_s is not None and now_s - switch.refused_s > OFFER_AGAIN_S:
-                self._reconcile(switch)
+                self._keeper.reconcile(switch)
             self._watch(switch, now_s)
-        self._read_in_turn(now_s)
+        self._rereader.read_in_turn(now_s)
         for batch in self._batches:
             if batch.waiting and now_s > batch.deadline_s and self._batches.runs(batch):
                 late = min(batch.waiting)
@@ -405,7 +278,7 @@ class Installer(App):
     def _watch(self, switch: Held, now_s: float) -> None:
         switch.fail_late(now_s)
         if switch.asked:
-            self._read_again(switch)
+            self._rereader.read(switch)
         if switch.reading is not None and now_s - switch.reading.asked_s > READ_S:
             if switch.read:
                 self.log.warning("switch=%016x has not said again what it holds within %g s", switch.dpid, READ_S)
@@ -422,58 +295,9 @@ class Installer(App):
 
     # -- steps ----------------------------------------------------------------------------------------------
 
-    def _put(self, switch: Held, changes: Sequence[Change], batch: Batch | None = None) -> list[Change]:
-        """Queue the changes that change anything; returns what undoes those of a batch."""
-        undo: list[Change] = []
-        queue: list[Queued] = []
-        has, dpid = switch.has, switch.dpid
-        for change in changes:
-            entry, remove = change.entry, change.remove
-            key = entry.key
-            before = has.get(key)
-            if remove:
-                if before is None or self._is_claimed(dpid, key, batch):
-                    continue
-                del has[key]
-                self._removed += 1
-            else:
-                if before == entry:
-                    continue
-                if watches_alive(entry) and wire.ALIVE.key not in has:
-                    queue.append((wire.ALIVE.key, wire.ALIVE, False, None, batch))
-                    has[wire.ALIVE.key] = wire.ALIVE
-                has[key] = entry
-                self._added += 1
-            queue.append((key, entry, remove, before, batch))
-            if batch is not None:
-                undo.append(Change(dpid, entry, remove=True) if before is None else Change(dpid, before))
-        if queue:
-            if switch.reading is not None:
-                switch.touched.update(queued[0] for queued in queue)
-            switch.outbox.put(queue)
-            self._unsent[switch] = None
-        return undo
-
-    def _put_all(self, switch: Held, wants: RuleSet) -> None:
-        """Queue all that is wanted of a switch that has nothing: without a look at each."""
-        switch.has = dict(wants)
-        if switch.reading is not None:
-            switch.touched.update(wants)
-        rules = [item for item in wants.items() if isinstance(item[1], FlowRule)]
-        others = [item for item in wants.items() if not isinstance(item[1], FlowRule)]
-        others.sort(key=lambda item: item[1] != wire.ALIVE)
-        switch.outbox.put((key, entry, False, None, None) for key, entry in (*others, *rules))
-        self._added += len(wants)
-        self._unsent[switch] = None
-
-    def _is_claimed(self, dpid: int, key: EntryKey, batch: Batch | None) -> bool:
-        """Whether anybody but the owner of this change wants an entry, or is putting it there."""
-        owner = batch.owner if batch is not None else None
-        return self._wants.by_another(owner, dpid, key) or self._batches.puts(dpid, key, batch)
-
     def _settle(self) -> None:
         """Write what came together: when the queue holds more to come, after that."""
-        if not self._unsent:
+        if not self._keeper.unsent:
             return
         if self.events.qsize() == 0:
             self.on_flush(None)
@@ -485,8 +309,8 @@ class Installer(App):
     def on_flush(self, _event: _Flush | None) -> None:
         """Write what is queued for every switch: one write and one barrier each."""
         self._flush_posted = False
-        while self._unsent:
-            unsent, self._unsent = self._unsent, {}
+        while self._keeper.unsent:
+            unsent, self._keeper.unsent = self._keeper.unsent, {}
             for switch in unsent:
                 self._refuse(switch, switch.outbox.flush())
 
@@ -498,14 +322,14 @@ class Installer(App):
             return
         fence = switch.outbox.confirmed(event.msg.xid)
         # What waited for a bundle to be committed can be written now.
-        self._unsent[switch] = None
+        self._keeper.unsent[switch] = None
         if fence is not None and fence.bundle is not None and fence.bundle.failed:
             self._bundle_failed(switch, fence)
         elif fence is not None:
             self._confirmed(switch, fence.waiting)
         self._settle()
         if switch.asked:
-            self._read_again(switch)
+            self._rereader.read(switch)
 
     def _confirmed(self, switch: Held, waiting: list[Any]) -> None:
         if not switch.ready:
@@ -513,7 +337,7 @@ class Installer(App):
             self.publish(SwitchReady(switch.dpid))
         for batch in waiting:
             if isinstance(batch, Asked):
-                self._answer(switch, batch)
+                self._rereader.answer(switch, batch)
             if not isinstance(batch, Batch) or not self._batches.runs(batch):
                 continue
             batch.waiting.discard(switch.dpid)
@@ -561,54 +385,25 @@ class Installer(App):
         for step in steps:
             (taken_back if step.refused is not None or step.batch in failing else kept).append(step)
         for step in reversed(taken_back):
-            self._take_back(switch, step)
+            self._keeper.take_back(switch, step)
         switch.outbox.again(kept, fence.waiting)
         self._refuse(switch, refused)
-
-    def _take_back(self, switch: Held, step: Step) -> None:
-        """A step was not carried out: what was there before it still is, or is what the next step meets."""
-        if switch.outbox.hand_on(step):
-            return
-        if step.before is None:
-            switch.has.pop(step.key, None)
-        else:
-            switch.has[step.key] = step.before
 
     def _refuse(self, switch: Held, steps: Collection[Step]) -> None:
         """A switch does not take these steps: every change that counts on one of them fails."""
         for step in steps:
             self._errors += 1
             if not (step.bundle is not None and step.bundle.failed):
-                self._take_back(switch, step)
+                self._keeper.take_back(switch, step)
             switch.refused_s = self._clock()
             switch.owed.add(step.key)
-            reason = f"switch {switch.dpid:016x} refused {_name(step.entry)}: {step.refused}"
+            reason = f"switch {switch.dpid:016x} refused {name(step.entry)}: {step.refused}"
             self.log.warning("%s entry=%s", reason, step.entry)
             for batch in list(self._batches.busy(switch.dpid).get(step.key, ())):
                 batch.undo = [
                     undo for undo in batch.undo if (undo.dpid, undo.entry.key) != (switch.dpid, step.key)
                 ]
                 self._fail(batch, reason)
-
-
-def _difference(has: RuleSet, wants: RuleSet, keys: Iterable[EntryKey]) -> Difference:
-    missing, wrong, excess = [], [], []
-    for key in keys:
-        there, wanted = has.get(key), wants.get(key)
-        if wanted is None:
-            if there is not None:
-                excess.append(there)
-        elif there is None:
-            missing.append(wanted)
-        elif there != wanted:
-            wrong.append(wanted)
-    return Difference(tuple(missing), tuple(wrong), tuple(excess))
-
-
-def _name(entry: Entry) -> str:
-    if isinstance(entry, FlowRule):
-        return f"a rule in table {entry.table}"
-    return f"{entry.key[0]} {entry.key[1]}"
 
 
 def _said(message: Any) -> str:

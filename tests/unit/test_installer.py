@@ -13,7 +13,8 @@ from os_ken.controller.handler import DEAD_DISPATCHER, MAIN_DISPATCHER
 from ryu_apps import wire
 from ryu_apps.app import Event
 from ryu_apps.events import ApplyStages, StagesApplied, SwitchReady, WantRules
-from ryu_apps.installer import CONFIRM_S, FORWARDING, OFFER_AGAIN_S, READ_S, STUCK_S, Installer
+from ryu_apps.installer import CONFIRM_S, OFFER_AGAIN_S, READ_S, STUCK_S, Installer
+from ryu_apps.keeper import FORWARDING
 from stitching import cookie
 from stitching.cookie import Kind
 from stitching.difference import Change

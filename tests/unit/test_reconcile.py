@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import pytest
+from os_ken.controller.handler import DEAD_DISPATCHER, MAIN_DISPATCHER
 
 from ryu_apps.events import ApplyStages, NotReconciled, Reconcile, Reconciled, WantRules
 from ryu_apps.held import ANSWER_S
-from ryu_apps.installer import FORWARDING, READ_AGAIN_S, READ_S
+from ryu_apps.installer import READ_S
+from ryu_apps.keeper import FORWARDING
+from ryu_apps.rereading import READ_AGAIN_S
 from stitching.cookie import Kind
 from stitching.difference import Change, Difference
 from stitching.rules import Entry, EntryKey
 from tests.unit.fake_switch import FakeSwitch
 from tests.unit.test_installer import (
-    DEAD_DISPATCHER,
     GROUP,
-    MAIN_DISPATCHER,
     METER,
     Told,
     answer,

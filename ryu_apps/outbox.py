@@ -180,12 +180,15 @@ class Outbox:
         if fence is None:
             return None
         bundle = fence.bundle
-        if bundle is not None and not bundle.committed:
+        if bundle is not None and bundle is self._held and (bundle.committed or not bundle.after):
+            # What comes next may be written behind the commit, but not ahead of meters that leave after it.
             self._held = None
+        if bundle is not None and not bundle.committed:
             if not (bundle.unknown or bundle.failed):
                 bundle.committed = True
                 self._fence(fence, [wire.bundle_commit(bundle.number, bundle.commit_xid)])
                 return None
+            self._held = None
             bundle.failed = True
             if not bundle.unknown:
                 self._datapath.send(wire.bundle_discard(bundle.number, next(self._xids)))

@@ -419,6 +419,36 @@ class InstallerStatusRequest(Request[InstallerStatus]):
     """How is the installer doing?"""
 
 
+class NotReconciled(Exception):
+    """A switch could not be compared or put right; the message names the switch and the reason."""
+
+
+@dataclass(frozen=True)
+class Reconciled:
+    """What separated a switch, as it was read, from what it should have.
+
+    right is how many entries were as they should be; those that are part of a change in progress are left out. The
+    entries of others are counted and never touched. refused are those that the switch would not have put right.
+    """
+
+    dpid: int
+    dry_run: bool
+    difference: Difference
+    right: int
+    others_rules: int
+    others_groups: int
+    others_meters: int
+    refused: tuple[str, ...] = ()
+
+
+@dataclass
+class Reconcile(Request[Reconciled]):
+    """Read a switch and send it what differs; nothing, when dry_run. Raises NotReconciled."""
+
+    dpid: int
+    dry_run: bool = False
+
+
 # what switches can do ------------------------------------------------------------------------------------
 
 

@@ -2,8 +2,7 @@
 
 It alone writes rules, groups and meters. For every switch it knows the entries that are there (read when it
 connects, then kept in step) and those that are wanted, by owner. One that several owners want stays until the last
-of them wants it no more. What an owner changes costs by what it changes, however much there is on the switch: the
-whole of it is compared when it is read only.
+of them wants it no more.
 """
 
 from __future__ import annotations
@@ -12,32 +11,31 @@ import itertools
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from os_ken.controller import ofp_event
 from os_ken.controller.handler import DEAD_DISPATCHER, MAIN_DISPATCHER
 
-from ryu_apps import wire
 from ryu_apps.app import App, Event, Tick, handles
-from ryu_apps.batches import Batch, InProgress
+from ryu_apps.batches import Batch
 from ryu_apps.events import (
     ApplyStages,
     InstallerStatus,
     InstallerStatusRequest,
+    Reconcile,
     StagesApplied,
     SwitchReady,
     WantRules,
 )
-from ryu_apps.outbox import Fence, Outbox, Queued, Step
+from ryu_apps.held import Asked, Held
+from ryu_apps.keeper import Keeper
+from ryu_apps.outbox import Fence, Outbox, Step
 from ryu_apps.reading import Reading
-from ryu_apps.wants import Wants, watches_alive
-from stitching.difference import Change, Difference, Stage, diff
-from stitching.rules import Entry, EntryKey, FlowRule, RuleSet
-
-FORWARDING = "forwarding"
-"""The owner of the default rules. Until it has spoken for a switch, nothing on that switch is touched."""
+from ryu_apps.rereading import Rereader, name
+from stitching.difference import Change, Stage
+from stitching.rules import EntryKey
 
 CONFIRM_S = 5.0
 """How long a switch may take to confirm a stage."""
@@ -52,23 +50,6 @@ OFFER_AGAIN_S = 10.0
 """When an entry that a switch refused is tried again: its table may have room by then."""
 
 _XIDS = 0x49000000
-
-
-@dataclass(eq=False)
-class _Switch:
-    """What is known of one connected switch. owed are the entries it refused, which it should have."""
-
-    dpid: int
-    datapath: Any
-    outbox: Outbox
-    reading: Reading | None
-    has: dict[EntryKey, Entry] = field(default_factory=dict)
-    read: bool = False
-    compared: bool = False
-    ready: bool = False
-    refused_s: float | None = None
-    owed: set[EntryKey] = field(default_factory=set)
-    stuck: tuple[int | None, float] = (None, 0.0)
 
 
 @dataclass
@@ -92,12 +73,11 @@ class Installer(App):
         super().__init__(*args, **kwargs)
         self._clock = clock
         self._xids = itertools.cycle(range(_XIDS, _XIDS + (1 << 24)))
-        self._switches: dict[int, _Switch] = {}
-        self._wants = Wants()
-        self._batches = InProgress()
-        self._unsent: dict[_Switch, None] = {}
+        self._keeper = Keeper(self.log)
+        self._switches, self._batches = self._keeper.switches, self._keeper.batches
+        self._rereader = Rereader(self._keeper, self._xids, clock)
         self._flush_posted = False
-        self._added = self._removed = self._kept = self._errors = 0
+        self._errors = 0
 
     def start(self) -> None:
         """Start the event loop and the timer that watches deadlines."""
@@ -111,11 +91,13 @@ class Installer(App):
 
     def status(self) -> InstallerStatus:
         """Counts so far and what is still different, per switch."""
-        differences = {dpid: self._difference(switch, switch.owed) for dpid, switch in self._switches.items()}
+        differences = {
+            dpid: self._keeper.difference(switch, switch.owed) for dpid, switch in self._switches.items()
+        }
         return InstallerStatus(
-            rules_added=self._added,
-            rules_removed=self._removed,
-            rules_kept=self._kept,
+            rules_added=self._keeper.added,
+            rules_removed=self._keeper.removed,
+            rules_kept=self._keeper.kept,
             errors=self._errors,
             ready=frozenset(dpid for dpid, switch in self._switches.items() if switch.ready),
             differences={dpid: difference for dpid, difference in differences.items() if difference},
@@ -135,20 +117,21 @@ class Installer(App):
                 self._forget(known)
             reading = Reading.of(self._xids, self._clock())
             outbox = Outbox(datapath, self._xids)
-            self._switches[datapath.id] = _Switch(datapath.id, datapath, outbox, reading)
+            self._switches[datapath.id] = Held(datapath.id, datapath, outbox, reading)
             datapath.send(reading.requests())
         elif known is not None and known.datapath is datapath:
             self._forget(known)
         self._settle()
 
-    def _forget(self, switch: _Switch) -> None:
+    def _forget(self, switch: Held) -> None:
         del self._switches[switch.dpid]
-        self._unsent.pop(switch, None)
+        self._keeper.unsent.pop(switch, None)
+        switch.fail_all("it disconnected")
         for batch in self._batches.on(switch.dpid):
             if self._batches.runs(batch):
                 self._fail(batch, f"switch {switch.dpid:016x} disconnected")
 
-    def _of(self, message: Any) -> _Switch | None:
+    def _of(self, message: Any) -> Held | None:
         """The switch a message came from, None where that connection is over."""
         switch = self._switches.get(message.datapath.id)
         return switch if switch is not None and switch.datapath is message.datapath else None
@@ -157,6 +140,7 @@ class Installer(App):
         ofp_event.EventOFPFlowStatsReply,
         ofp_event.EventOFPGroupDescStatsReply,
         ofp_event.EventOFPMeterConfigStatsReply,
+        ofp_event.EventOFPAggregateStatsReply,
         states=(MAIN_DISPATCHER,),
     )
     def on_holds(self, event: Any) -> None:
@@ -166,87 +150,36 @@ class Installer(App):
             self._on_read(switch, switch.reading)
             self._settle()
 
-    def _on_read(self, switch: _Switch, reading: Reading) -> None:
-        switch.has, switch.reading, switch.read = reading.entries, None, True
-        self._reconcile(switch)
+    def _on_read(self, switch: Held, reading: Reading) -> None:
+        first = not switch.read
+        switch.take(reading)
+        if first:
+            self._keeper.reconcile(switch)
+        else:
+            self._rereader.on_read(switch, reading)
 
-    def _start_over(self, switch: _Switch, why: str) -> None:
+    def _start_over(self, switch: Held, why: str) -> None:
         """Close a connection that is of no use any more; the switch comes back by itself."""
         self.log.warning("switch=%016x %s, closing its channel", switch.dpid, why)
         switch.datapath.close()
 
     # -- what is wanted -------------------------------------------------------------------------------------
 
+    @handles(Reconcile)
+    def on_reconcile(self, request: Reconcile) -> None:
+        """Somebody wants a switch read and put right."""
+        self._rereader.ask(request)
+
     @handles(WantRules)
     def on_want(self, event: WantRules) -> None:
         """An owner wants these rules from now on: send the difference."""
-        for dpid, keys in self._wants.speak(event.owner, event.rules).items():
-            self._bring(dpid, keys)
+        for dpid, keys in self._keeper.wants.speak(event.owner, event.rules).items():
+            self._keeper.bring(dpid, keys)
         for dpid in event.rules:
             # An owner that speaks again has what was refused tried again.
             if dpid in self._switches and self._switches[dpid].owed:
-                self._bring(dpid, self._switches[dpid].owed)
+                self._keeper.bring(dpid, self._switches[dpid].owed)
         self._settle()
-
-    def _is_governed(self, switch: _Switch) -> bool:
-        return switch.read and self._wants.has_spoken(FORWARDING, switch.dpid)
-
-    def _bring(self, dpid: int, keys: Iterable[EntryKey]) -> None:
-        """Bring these entries of a switch to what is wanted; all of them where it was never done."""
-        switch = self._switches.get(dpid)
-        if switch is None or not self._is_governed(switch):
-            return
-        if not switch.compared:
-            self._reconcile(switch)
-        else:
-            self._put(switch, self._difference(switch, keys).changes(dpid))
-
-    def _difference(self, switch: _Switch, keys: Iterable[EntryKey] | None = None) -> Difference:
-        """What separates a switch from all that is wanted of it, leaving out entries that are being changed.
-
-        keys are the only ones to look at; all, without.
-        """
-        if not self._is_governed(switch):
-            return Difference()
-        has, wants = switch.has, self._wants.on(switch.dpid)
-        busy = self._batches.busy(switch.dpid)
-        if keys is None:
-            if not busy:
-                # Nothing there: that need not be looked up for every entry.
-                return diff(has, wants) if has else Difference(tuple(wants.values()))
-            keys = {**has, **wants}
-        here = [key for key in keys if key not in busy] if busy else keys
-        return _difference(has, wants, here)
-
-    def _reconcile(self, switch: _Switch) -> None:
-        """Compare all of a switch with what is wanted, and send the difference."""
-        if not self._is_governed(switch):
-            return
-        difference = self._difference(switch)
-        switch.refused_s = None
-        switch.owed.clear()
-        if not switch.compared:
-            kept = len(switch.has) - len(difference.wrong) - len(difference.excess)
-            self._kept += kept
-            self._log_difference(switch.dpid, kept, difference)
-        if switch.has or self._batches.busy(switch.dpid):
-            self._put(switch, difference.changes(switch.dpid))
-        else:
-            self._put_all(switch, self._wants.on(switch.dpid))
-        if not switch.compared:
-            switch.compared = True
-            switch.outbox.wait(None)
-            self._unsent[switch] = None
-
-    def _log_difference(self, dpid: int, kept: int, difference: Difference) -> None:
-        self.log.info(
-            "switch=%016x reconciled kept=%d missing=%d wrong=%d excess=%d",
-            dpid,
-            kept,
-            len(difference.missing),
-            len(difference.wrong),
-            len(difference.excess),
-        )
 
     # -- stages ---------------------------------------------------------------------------------------------
 
@@ -290,14 +223,14 @@ class Installer(App):
             self._put_stage(batch, stage)
         if not batch.waiting and self._batches.runs(batch):
             self._batches.end(batch)
-            touched = self._wants.speak(batch.owner, batch.request.rules)
+            touched = self._keeper.wants.speak(batch.owner, batch.request.rules)
             self._bring_all(batch, touched)
             self.publish(StagesApplied(batch.owner, batch.request.ticket, None, batch.written))
 
     def _bring_all(self, batch: Batch, touched: dict[int, set[EntryKey]]) -> None:
         """What a change that is over has touched, and what is wanted otherwise now, is looked at once more."""
         for dpid in {**batch.touches, **touched}:
-            self._bring(dpid, {*batch.touches.get(dpid, ()), *touched.get(dpid, ())})
+            self._keeper.bring(dpid, {*batch.touches.get(dpid, ()), *touched.get(dpid, ())})
 
     def _put_stage(self, batch: Batch, stage: Stage) -> None:
         per_switch: dict[int, list[Change]] = defaultdict(list)
@@ -305,12 +238,12 @@ class Installer(App):
             per_switch[change.dpid].append(change)
         for dpid, changes in per_switch.items():
             switch = self._switches[dpid]
-            undo = self._put(switch, changes, batch)
+            undo = self._keeper.put(switch, changes, batch)
             batch.undo += undo
             batch.written += len(undo)
             batch.waiting.add(dpid)
             switch.outbox.wait(batch)
-            self._unsent[switch] = None
+            self._keeper.unsent[switch] = None
 
     def _fail(self, batch: Batch, reason: str) -> None:
         """Undo what was done, newest first, and say why."""
@@ -322,9 +255,9 @@ class Installer(App):
         for dpid, keys in batch.touches.items():
             switch = self._switches.get(dpid)
             if switch is not None and switch.ready:
-                self._put(switch, undo[dpid])
+                self._keeper.put(switch, undo[dpid])
                 # Another change that failed too may have counted on entries of this one: what is wanted decides.
-                self._bring(dpid, keys)
+                self._keeper.bring(dpid, keys)
         self.publish(StagesApplied(batch.owner, batch.request.ticket, reason, 0))
 
     @handles(Tick)
@@ -333,18 +266,26 @@ class Installer(App):
         now_s = self._clock()
         for switch in list(self._switches.values()):
             if switch.refused_s is not None and now_s - switch.refused_s > OFFER_AGAIN_S:
-                self._reconcile(switch)
+                self._keeper.reconcile(switch)
             self._watch(switch, now_s)
+        self._rereader.read_in_turn(now_s)
         for batch in self._batches:
             if batch.waiting and now_s > batch.deadline_s and self._batches.runs(batch):
                 late = min(batch.waiting)
                 self._fail(batch, f"switch {late:016x} did not confirm within {CONFIRM_S:g} s")
         self._settle()
 
-    def _watch(self, switch: _Switch, now_s: float) -> None:
+    def _watch(self, switch: Held, now_s: float) -> None:
+        switch.fail_late(now_s)
+        if switch.asked:
+            self._rereader.read(switch)
         if switch.reading is not None and now_s - switch.reading.asked_s > READ_S:
-            self._start_over(switch, f"has not said what it holds within {READ_S:g} s")
-            switch.reading.asked_s = now_s
+            if switch.read:
+                self.log.warning("switch=%016x has not said again what it holds within %g s", switch.dpid, READ_S)
+                switch.reading = None
+            else:
+                self._start_over(switch, f"has not said what it holds within {READ_S:g} s")
+                switch.reading.asked_s = now_s
         oldest = switch.outbox.oldest
         if oldest is None or oldest != switch.stuck[0]:
             switch.stuck = oldest, now_s
@@ -354,54 +295,9 @@ class Installer(App):
 
     # -- steps ----------------------------------------------------------------------------------------------
 
-    def _put(self, switch: _Switch, changes: Sequence[Change], batch: Batch | None = None) -> list[Change]:
-        """Queue the changes that change anything; returns what undoes those of a batch."""
-        undo: list[Change] = []
-        queue: list[Queued] = []
-        has, dpid = switch.has, switch.dpid
-        for change in changes:
-            entry, remove = change.entry, change.remove
-            key = entry.key
-            before = has.get(key)
-            if remove:
-                if before is None or self._is_claimed(dpid, key, batch):
-                    continue
-                del has[key]
-                self._removed += 1
-            else:
-                if before == entry:
-                    continue
-                if watches_alive(entry) and wire.ALIVE.key not in has:
-                    queue.append((wire.ALIVE.key, wire.ALIVE, False, None, batch))
-                    has[wire.ALIVE.key] = wire.ALIVE
-                has[key] = entry
-                self._added += 1
-            queue.append((key, entry, remove, before, batch))
-            if batch is not None:
-                undo.append(Change(dpid, entry, remove=True) if before is None else Change(dpid, before))
-        if queue:
-            switch.outbox.put(queue)
-            self._unsent[switch] = None
-        return undo
-
-    def _put_all(self, switch: _Switch, wants: RuleSet) -> None:
-        """Queue all that is wanted of a switch that has nothing: without a look at each."""
-        switch.has = dict(wants)
-        rules = [item for item in wants.items() if isinstance(item[1], FlowRule)]
-        others = [item for item in wants.items() if not isinstance(item[1], FlowRule)]
-        others.sort(key=lambda item: item[1] != wire.ALIVE)
-        switch.outbox.put((key, entry, False, None, None) for key, entry in (*others, *rules))
-        self._added += len(wants)
-        self._unsent[switch] = None
-
-    def _is_claimed(self, dpid: int, key: EntryKey, batch: Batch | None) -> bool:
-        """Whether anybody but the owner of this change wants an entry, or is putting it there."""
-        owner = batch.owner if batch is not None else None
-        return self._wants.by_another(owner, dpid, key) or self._batches.puts(dpid, key, batch)
-
     def _settle(self) -> None:
         """Write what came together: when the queue holds more to come, after that."""
-        if not self._unsent:
+        if not self._keeper.unsent:
             return
         if self.events.qsize() == 0:
             self.on_flush(None)
@@ -413,8 +309,8 @@ class Installer(App):
     def on_flush(self, _event: _Flush | None) -> None:
         """Write what is queued for every switch: one write and one barrier each."""
         self._flush_posted = False
-        while self._unsent:
-            unsent, self._unsent = self._unsent, {}
+        while self._keeper.unsent:
+            unsent, self._keeper.unsent = self._keeper.unsent, {}
             for switch in unsent:
                 self._refuse(switch, switch.outbox.flush())
 
@@ -426,19 +322,23 @@ class Installer(App):
             return
         fence = switch.outbox.confirmed(event.msg.xid)
         # What waited for a bundle to be committed can be written now.
-        self._unsent[switch] = None
+        self._keeper.unsent[switch] = None
         if fence is not None and fence.bundle is not None and fence.bundle.failed:
             self._bundle_failed(switch, fence)
         elif fence is not None:
             self._confirmed(switch, fence.waiting)
         self._settle()
+        if switch.asked:
+            self._rereader.read(switch)
 
-    def _confirmed(self, switch: _Switch, waiting: list[Any]) -> None:
+    def _confirmed(self, switch: Held, waiting: list[Any]) -> None:
         if not switch.ready:
             switch.ready = True
             self.publish(SwitchReady(switch.dpid))
         for batch in waiting:
-            if batch is None or not self._batches.runs(batch):
+            if isinstance(batch, Asked):
+                self._rereader.answer(switch, batch)
+            if not isinstance(batch, Batch) or not self._batches.runs(batch):
                 continue
             batch.waiting.discard(switch.dpid)
             if batch.waiting or batch.is_done or not batch.request.pause_s:
@@ -460,14 +360,19 @@ class Installer(App):
             self._refuse(switch, [step])
         self._settle()
 
-    def _on_unread(self, switch: _Switch, reading: Reading, xid: int) -> None:
+    def _on_unread(self, switch: Held, reading: Reading, xid: int) -> None:
         """A switch would not say what groups or meters it has: it has none. It has to say its rules."""
-        if reading.is_asked_for_flows(xid):
+        if reading.is_asked_for_flows(xid) and switch.read:
+            switch.reading = None
+            for asked in switch.answering:
+                asked.fail("it will not say what rules it has")
+            switch.answering.clear()
+        elif reading.is_asked_for_flows(xid):
             self._start_over(switch, "will not say what rules it has")
         elif reading.refuse(xid):
             self._on_read(switch, reading)
 
-    def _bundle_failed(self, switch: _Switch, fence: Fence) -> None:
+    def _bundle_failed(self, switch: Held, fence: Fence) -> None:
         """Nothing of a bundle was carried out: what no refused step belongs to is sent again, step by step."""
         steps = fence.steps
         busy = self._batches.busy(switch.dpid)
@@ -480,54 +385,25 @@ class Installer(App):
         for step in steps:
             (taken_back if step.refused is not None or step.batch in failing else kept).append(step)
         for step in reversed(taken_back):
-            self._take_back(switch, step)
+            self._keeper.take_back(switch, step)
         switch.outbox.again(kept, fence.waiting)
         self._refuse(switch, refused)
 
-    def _take_back(self, switch: _Switch, step: Step) -> None:
-        """A step was not carried out: what was there before it still is, or is what the next step meets."""
-        if switch.outbox.hand_on(step):
-            return
-        if step.before is None:
-            switch.has.pop(step.key, None)
-        else:
-            switch.has[step.key] = step.before
-
-    def _refuse(self, switch: _Switch, steps: Collection[Step]) -> None:
+    def _refuse(self, switch: Held, steps: Collection[Step]) -> None:
         """A switch does not take these steps: every change that counts on one of them fails."""
         for step in steps:
             self._errors += 1
             if not (step.bundle is not None and step.bundle.failed):
-                self._take_back(switch, step)
+                self._keeper.take_back(switch, step)
             switch.refused_s = self._clock()
             switch.owed.add(step.key)
-            reason = f"switch {switch.dpid:016x} refused {_name(step.entry)}: {step.refused}"
+            reason = f"switch {switch.dpid:016x} refused {name(step.entry)}: {step.refused}"
             self.log.warning("%s entry=%s", reason, step.entry)
             for batch in list(self._batches.busy(switch.dpid).get(step.key, ())):
                 batch.undo = [
                     undo for undo in batch.undo if (undo.dpid, undo.entry.key) != (switch.dpid, step.key)
                 ]
                 self._fail(batch, reason)
-
-
-def _difference(has: RuleSet, wants: RuleSet, keys: Iterable[EntryKey]) -> Difference:
-    missing, wrong, excess = [], [], []
-    for key in keys:
-        there, wanted = has.get(key), wants.get(key)
-        if wanted is None:
-            if there is not None:
-                excess.append(there)
-        elif there is None:
-            missing.append(wanted)
-        elif there != wanted:
-            wrong.append(wanted)
-    return Difference(tuple(missing), tuple(wrong), tuple(excess))
-
-
-def _name(entry: Entry) -> str:
-    if isinstance(entry, FlowRule):
-        return f"a rule in table {entry.table}"
-    return f"{entry.key[0]} {entry.key[1]}"
 
 
 def _said(message: Any) -> str:

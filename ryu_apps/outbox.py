@@ -70,6 +70,8 @@ class Outbox:
         self._datapath = datapath
         self._xids = xids
         self._queue: list[Queued] = []
+        # Whether there may be several steps in the queue for one entry.
+        self._mixed = False
         self._waiting: list[Any] = []
         self._fences: dict[int, Fence] = {}
         self._unconfirmed: dict[int, Step] = {}
@@ -92,7 +94,8 @@ class Outbox:
     # -- in -------------------------------------------------------------------------------------------------
 
     def put(self, queued: Iterable[Queued]) -> None:
-        """Queue steps."""
+        """Queue steps, each for another entry."""
+        self._mixed = self._mixed or bool(self._queue)
         self._queue += queued
 
     def again(self, steps: Iterable[Step], waiting: list[Any]) -> None:
@@ -110,7 +113,8 @@ class Outbox:
         """Write what is queued, unless a bundle waits to be committed; returns steps that cannot be said."""
         if self._held is not None or not (self._queue or self._waiting):
             return []
-        queue, self._queue = self._queue, []
+        queue, self._queue = (_in_one(self._queue) if self._mixed else self._queue), []
+        self._mixed = False
         waiting, self._waiting = self._waiting, []
         if self.speaks_bundles and len(queue) >= BUNDLE_FROM:
             return self._write_bundle(queue, waiting)
@@ -176,24 +180,32 @@ class Outbox:
         if fence is None:
             return None
         bundle = fence.bundle
-        if bundle is None or bundle.committed:
-            self._forget(fence)
-            return fence
-        self._held = None
-        if bundle.unknown or bundle.failed:
+        if bundle is not None and bundle is self._held and (bundle.committed or not bundle.after):
+            # What comes next may be written behind the commit, but not ahead of meters that leave after it.
+            self._held = None
+        if bundle is not None and not bundle.committed:
+            if not (bundle.unknown or bundle.failed):
+                bundle.committed = True
+                self._fence(fence, [wire.bundle_commit(bundle.number, bundle.commit_xid)])
+                return None
+            self._held = None
+            bundle.failed = True
             if not bundle.unknown:
                 self._datapath.send(wire.bundle_discard(bundle.number, next(self._xids)))
-            bundle.failed = True
-            self._forget(fence)
+        self._forget(fence)
+        if bundle is not None:
+            self._end(fence, bundle)
+        return fence
+
+    def _end(self, fence: Fence, bundle: Bundle) -> None:
+        if bundle.failed:
             # The meters outside are there: their steps stand.
             fence.steps = bundle.steps
+        if bundle.after:
+            self._mixed = bool(self._queue)
             self._queue[:0] = bundle.after
-            return fence
-        bundle.committed = True
-        commit = wire.bundle_commit(bundle.number, bundle.commit_xid)
-        fence.steps += bundle.steps
-        self._fence(fence, [commit, *self._encode(bundle.after, fence.steps)])
-        return None
+            if not bundle.failed:
+                self._waiting[:0], fence.waiting = fence.waiting, []
 
     def _forget(self, fence: Fence) -> None:
         pop = self._unconfirmed.pop
@@ -242,3 +254,25 @@ class Outbox:
                 self._queue[number] = key, entry, remove, step.before, batch
                 return True
         return False
+
+
+def _in_one(queue: list[Queued]) -> list[Queued]:
+    """The same with one step an entry: from what was there before the first to what is there after the last.
+
+    What is put stays where it came first, ahead of what names it; what is removed goes where it went last.
+    """
+    steps: dict[EntryKey, Queued] = {}
+    for queued in queue:
+        key, entry, remove, _, batch = queued
+        first = steps.get(key)
+        if first is None:
+            steps[key] = queued
+            continue
+        was = first[3]
+        if (was is None) if remove else (was == entry):
+            del steps[key]
+            continue
+        if remove:
+            del steps[key]
+        steps[key] = key, entry, remove, was, batch
+    return list(steps.values())

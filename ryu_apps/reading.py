@@ -15,30 +15,53 @@ _REPLY_MORE = 1
 
 @dataclass
 class Reading:
-    """The questions for rules, groups and meters that were asked at asked_s, and what came in so far."""
+    """The questions for rules, groups and meters that were asked at asked_s, and what came in so far.
+
+    Entries of others are counted only.
+    """
 
     flows_xid: int
     groups_xid: int
     meters_xid: int
+    count_xid: int
     asked_s: float
     entries: dict[EntryKey, Entry] = field(default_factory=dict)
     open: set[int] = field(default_factory=set)
+    rules: int = 0
+    all_rules: int = 0
+    others_groups: int = 0
+    others_meters: int = 0
 
     @classmethod
     def of(cls, xids: Iterator[int], now_s: float) -> Reading:
         """Questions with the next of these transaction ids."""
-        reading = cls(next(xids), next(xids), next(xids), now_s)
-        reading.open = {reading.flows_xid, reading.groups_xid, reading.meters_xid}
+        reading = cls(next(xids), next(xids), next(xids), next(xids), now_s)
+        reading.open = {reading.flows_xid, reading.groups_xid, reading.meters_xid, reading.count_xid}
         return reading
 
     def requests(self) -> bytes:
         """The messages that ask."""
-        return wire.our_flows(self.flows_xid) + wire.groups(self.groups_xid) + wire.meters(self.meters_xid)
+        return b"".join(
+            (
+                wire.our_flows(self.flows_xid),
+                wire.groups(self.groups_xid),
+                wire.meters(self.meters_xid),
+                wire.rule_count(self.count_xid),
+            )
+        )
+
+    @property
+    def others_rules(self) -> int:
+        """How many rules are there that are none of ours."""
+        return max(0, self.all_rules - self.rules)
 
     def take(self, message: Any) -> bool:
         """Take in one part of an answer (an os-ken multipart reply). Returns whether that was the last of all."""
         if message.xid not in self.open:
             return False
+        if message.xid == self.count_xid:
+            self.all_rules = message.body.flow_count
+            return self.refuse(message.xid)
         for stats in message.body:
             entry = self._read(message.xid, stats)
             if entry is not None:
@@ -60,5 +83,13 @@ class Reading:
 
     def _read(self, xid: int, stats: Any) -> Entry | None:
         if xid == self.flows_xid:
-            return wire.read_flow(stats) if is_ours(stats.cookie) else None
-        return wire.read_group(stats) if xid == self.groups_xid else wire.read_meter(stats)
+            ours = is_ours(stats.cookie)
+            self.rules += ours
+            return wire.read_flow(stats) if ours else None
+        if xid == self.groups_xid:
+            group = wire.read_group(stats)
+            self.others_groups += group is None
+            return group
+        meter = wire.read_meter(stats)
+        self.others_meters += meter is None
+        return meter

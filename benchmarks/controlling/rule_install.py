@@ -22,8 +22,9 @@ from mininet_topos.private_ovs import PrivateOvs, add_bridges, bridge_name, conn
 from ryu_apps.app import App, handles
 from ryu_apps.channel import Channel
 from ryu_apps.events import SwitchReady, WantRules
-from ryu_apps.installer import FORWARDING, Installer
+from ryu_apps.installer import Installer
 from ryu_apps.interpreter import tuned
+from ryu_apps.keeper import FORWARDING
 from stitching.rules import FlowRule, rule_set
 
 _RULES = 20_000

@@ -70,18 +70,28 @@ class Apps:
         """What `asking` answers, in threads of their own: however many wait there, reads have theirs."""
         return await asyncio.get_running_loop().run_in_executor(self.changing, asking)
 
-    def ask(self, name: str, request: app.Request[Answer], *, missing: Problem | None = None) -> Answer:
+    def ask(
+        self,
+        name: str,
+        request: app.Request[Answer],
+        *,
+        missing: Problem | None = None,
+        timeout_s: float | None = None,
+    ) -> Answer:
         """The answer of an app. Raises a 503 problem when it is not there or late, else what it raised.
+
+        timeout_s is for questions that take longer than others.
 
         missing is raised in place of a LookupError by callers who know that the app is there, so that it can
         only mean that what they ask for is not.
         """
+        patience_s = self.settings.ask_timeout_s if timeout_s is None else timeout_s
         try:
-            return self.asking(name, request, self.settings.ask_timeout_s)
+            return self.asking(name, request, patience_s)
         except TimeoutError as error:
             raise Problem(
                 Kind.UNAVAILABLE,
-                f"{name} did not answer within {self.settings.ask_timeout_s:g} s; what was asked may still happen",
+                f"{name} did not answer within {patience_s:g} s; what was asked may still happen",
                 remedy="look at GET /v1/health, then try again",
             ) from error
         except LookupError as error:

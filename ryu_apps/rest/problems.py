@@ -47,6 +47,7 @@ class Kind(Enum):
     NO_ANSWER = (504, "switch-silent", "The switch did not answer in time")
     NOT_POSSIBLE = (409, "not-possible", "The stitch cannot be had")
     WRONG_STATE = (409, "wrong-state", "The stitch is in a state that does not allow this")
+    NOT_RECONCILED = (409, "not-reconciled", "The switch could not be compared or put right")
     DUPLICATE_VNET = (409, "duplicate-vnet", "A virtual network of this name exists")
     OVERLAP = (409, "overlapping-vnets", "Another virtual network claims the same")
     RESERVED = (409, "reserved-name", "This name is reserved")

@@ -9,7 +9,7 @@ from ryu_apps.wire.entries import change
 from ryu_apps.wire.flows import flow_mod, read_flow
 from ryu_apps.wire.groups import ALIVE, group_mod, read_group
 from ryu_apps.wire.meters import meter_mod, read_meter
-from ryu_apps.wire.requests import barrier, groups, meters, our_flows, packet_out
+from ryu_apps.wire.requests import barrier, groups, meters, our_flows, packet_out, rule_count
 
 __all__ = [
     "ALIVE",
@@ -29,4 +29,5 @@ __all__ = [
     "read_flow",
     "read_group",
     "read_meter",
+    "rule_count",
 ]

@@ -164,7 +164,7 @@ def mac_bytes(mac: str) -> bytes:
     data = _MACS.get(mac)
     if data is None:
         data = bytes.fromhex(mac.replace(":", ""))
-        if len(data) != 6 or data.hex(":") != mac:
+        if data.hex(":") != mac or len(data) != 6:
             raise ValueError(f"address {mac!r} should be six pairs of lower case hex digits with colons")
         if len(_MACS) >= _MANY_MACS:
             _MACS.clear()

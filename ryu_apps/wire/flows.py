@@ -24,17 +24,17 @@ from stitching.rules import (
 )
 
 _VERSION, _FLOW_MOD = 4, 14
-_ADD, _DELETE_STRICT = 0, 4
+_DELETE_STRICT = 4
 _NO_BUFFER = _ANY = 0xFFFFFFFF
 _GOTO, _APPLY, _METER = 1, 4, 6
 _OUTPUT, _PUSH_VLAN, _POP_VLAN, _SET_QUEUE, _GROUP, _SET_FIELD = 0, 17, 18, 21, 22, 25
 _OXM_VLAN_VID, _OXM_IP_DSCP = 0x80000C02, 0x80001001
 
 _HEAD = struct.Struct("!IIQQII")
-_FIRST_WORD = _VERSION << 24 | _FLOW_MOD << 16
 # Buffer, out port and out group of a FlowMod: none; its flags and padding.
 _TAIL = struct.pack("!IIIHxx", _NO_BUFFER, _ANY, _ANY, 0)
-_HEAD_LENGTH = _HEAD.size + len(_TAIL)
+# Version, type and the length of a FlowMod without match and instructions. Its command is OFPFC_ADD, which is 0.
+_FIRST_WORD = (_VERSION << 24 | _FLOW_MOD << 16) + _HEAD.size + len(_TAIL)
 
 # Rules match on eth_dst, or on it and eth_src, more than on all else together: these are made of ready pieces.
 _TO_HEAD, _TO_PAD = bytes.fromhex("0001000e80000606"), bytes(2)
@@ -67,7 +67,7 @@ def flow_mod(rule: FlowRule, xid: int, *, remove: bool = False) -> bytes:
     if remove:
         # What is removed may do something we cannot say, which reads as a rule without a cookie.
         head = _HEAD.pack(
-            _FIRST_WORD | _HEAD_LENGTH + len(body),
+            _FIRST_WORD + len(body),
             xid,
             OURS,
             OWNER_MASK,
@@ -76,9 +76,7 @@ def flow_mod(rule: FlowRule, xid: int, *, remove: bool = False) -> bytes:
         )
         return head + _TAIL + body
     does = _instructions(actions, goto, meter)
-    head = _HEAD.pack(
-        _FIRST_WORD | _HEAD_LENGTH + len(body) + len(does), xid, cookie, 0, table << 24 | _ADD << 16, priority
-    )
+    head = _HEAD.pack(_FIRST_WORD + len(body) + len(does), xid, cookie, 0, table << 24, priority)
     return b"".join((head, _TAIL, body, does))
 
 

@@ -11,7 +11,7 @@ from stitching.match import Match
 
 _VERSION = 4
 _PACKET_OUT, _MULTIPART, _BARRIER = 13, 18, 20
-_FLOW_STATS, _GROUP_DESC, _METER_CONFIG = 1, 7, 10
+_FLOW_STATS, _AGGREGATE, _GROUP_DESC, _METER_CONFIG = 1, 2, 7, 10
 _NO_BUFFER = _ANY = 0xFFFFFFFF
 _ALL_TABLES = 0xFF
 _HEADER = struct.Struct("!BBHI")
@@ -28,6 +28,15 @@ def our_flows(xid: int, cookie: int = OURS, mask: int = OWNER_MASK) -> bytes:
     return (
         _MULTIPART_HEADER.pack(_VERSION, _MULTIPART, 56, xid, _FLOW_STATS, 0)
         + struct.pack("!BxxxIIxxxxQQ", _ALL_TABLES, _ANY, _ANY, cookie, mask)
+        + encode_match(Match())
+    )
+
+
+def rule_count(xid: int) -> bytes:
+    """A request for how many flow entries there are, whoever they belong to."""
+    return (
+        _MULTIPART_HEADER.pack(_VERSION, _MULTIPART, 56, xid, _AGGREGATE, 0)
+        + struct.pack("!BxxxIIxxxxQQ", _ALL_TABLES, _ANY, _ANY, 0, 0)
         + encode_match(Match())
     )
 

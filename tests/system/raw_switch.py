@@ -27,12 +27,17 @@ class RawSwitch:
         self._connection = connection
         self._buffer = b""
         self._xids = itertools.count(100)
-        self.send(_HELLO)
+        self.ask(_HELLO)
 
-    def send(self, data: bytes) -> list[Any]:
+    def send(self, data: bytes) -> bool:
+        """Send messages."""
+        self._connection.sendall(data)
+        return True
+
+    def ask(self, data: bytes) -> list[Any]:
         """Send messages and a barrier; returns what the switch said (os-ken objects) up to its answer."""
         xid = next(self._xids)
-        self._connection.sendall(data + wire.barrier(xid))
+        self.send(data + wire.barrier(xid))
         said = []
         for message in self._messages():
             if (message[1], int.from_bytes(message[4:8], "big")) == (_BARRIER_REPLY, xid):
@@ -44,14 +49,14 @@ class RawSwitch:
         """Send messages; returns the xid and name of every refusal."""
         return [
             (message.xid, ofproto_v1_3.ofp_error_code_to_str(message.type, message.code))
-            for message in self.send(data)
+            for message in self.ask(data)
             if message.cls_msg_type == ofproto_v1_3.OFPT_ERROR
         ]
 
     def holds(self) -> dict[EntryKey, Entry]:
         """What it says it holds of ours."""
         reading = Reading.of(self._xids, 0.0)
-        for message in self.send(reading.requests()):
+        for message in self.ask(reading.requests()):
             if message.cls_msg_type == _MULTIPART:
                 reading.take(message)
         assert not reading.open

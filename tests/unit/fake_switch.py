@@ -157,11 +157,16 @@ class FakeSwitch:
         meters = [_as_stats(entry) for entry in self.table.values() if isinstance(entry, Meter)]
         return self._reply(ofproto_v1_3.OFPMP_METER_CONFIG, meters)
 
+    def count(self) -> Any:
+        """The event that answers the newest request for the number of rules."""
+        rules = sum(isinstance(entry, FlowRule) for entry in self.table.values())
+        return self._reply(ofproto_v1_3.OFPMP_AGGREGATE, SimpleNamespace(flow_count=rules))
+
     def holds(self) -> list[Any]:
         """The events that say all it holds."""
-        return [self.flows(), self.groups(), self.meters()]
+        return [self.flows(), self.groups(), self.meters(), self.count()]
 
-    def _reply(self, kind: int, body: list[Any], *, more: bool = False) -> Any:
+    def _reply(self, kind: int, body: Any, *, more: bool = False) -> Any:
         flags = ofproto_v1_3.OFPMPF_REPLY_MORE if more else 0
         return SimpleNamespace(msg=SimpleNamespace(datapath=self, xid=self.asked[kind], body=body, flags=flags))
 

@@ -12,8 +12,9 @@ from os_ken.controller.handler import DEAD_DISPATCHER, MAIN_DISPATCHER
 
 from ryu_apps import wire
 from ryu_apps.app import Event
-from ryu_apps.events import ApplyStages, StagesApplied, SwitchReady, WantRules
-from ryu_apps.installer import CONFIRM_S, FORWARDING, OFFER_AGAIN_S, READ_S, STUCK_S, Installer
+from ryu_apps.events import ApplyStages, Reconcile, StagesApplied, SwitchReady, WantRules
+from ryu_apps.installer import CONFIRM_S, OFFER_AGAIN_S, READ_S, STUCK_S, Installer
+from ryu_apps.keeper import FORWARDING
 from stitching import cookie
 from stitching.cookie import Kind
 from stitching.difference import Change
@@ -278,7 +279,7 @@ def test_a_switch_that_does_not_say_what_it_holds_is_disconnected(installer: Tol
     assert switch.flow_mods == 0
 
 
-@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 2, 1, 0), (1, 2, 3, 0)])
 def test_what_a_switch_holds_may_be_said_in_any_order_and_in_parts(
     installer: Told, order: tuple[int, ...]
 ) -> None:
@@ -298,6 +299,7 @@ def test_a_switch_without_meters_has_none(installer: Told) -> None:
     installer.on_state(switch.state(MAIN_DISPATCHER))
     installer.on_holds(switch.flows())
     installer.on_holds(switch.groups())
+    installer.on_holds(switch.count())
     installer.on_error(switch.error(switch.meters().msg.xid))
     assert installer.status().rules_kept == 1
     assert not switch.closed
@@ -444,6 +446,19 @@ def test_what_changes_while_a_bundle_is_on_its_way_comes_after_it(installer: Tol
     assert not installer.status().differences
 
 
+def test_a_meter_that_is_wanted_again_while_it_is_on_its_way_out_is_not_added_twice(installer: Told) -> None:
+    installer.on_want(WantRules(FORWARDING, wants(*MANY, METER)))
+    switch = FakeSwitch(1)
+    installer.on_state(switch.state(MAIN_DISPATCHER))
+    for event in switch.holds():
+        installer.on_holds(event)
+    answer(installer, switch)
+    installer.on_want(WantRules(FORWARDING, wants(flow(1))))
+    installer.on_want(WantRules(FORWARDING, wants(*MANY, METER)))
+    answer(installer, switch)
+    assert switch.table == rule_set([*MANY, METER])
+
+
 def test_a_switch_that_answers_no_barrier_is_disconnected(installer: Told) -> None:
     one, _ = ready(installer)
     installer.on_want(WantRules(FORWARDING, wants(flow(1), flow(2))))
@@ -460,6 +475,7 @@ class AnySequence(RuleBasedStateMachine):
         super().__init__()
         self.installer = Told()
         self.switches: dict[int, FakeSwitch] = {}
+        self.by_hand: set[int] = set()
         self.tables: dict[int, dict[EntryKey, Entry]] = {1: {}, 2: {}}
         self.installer.on_want(WantRules(FORWARDING, wants(flow(1))))
 
@@ -525,6 +541,24 @@ class AnySequence(RuleBasedStateMachine):
                 event.msg.xid = outbox.oldest
                 self.installer.on_barrier(event)
 
+    @rule(dpid=dpids, dry_run=st.booleans())
+    def is_read_again(self, dpid: int, dry_run: bool) -> None:
+        self.installer.on_reconcile(Reconcile(dpid, dry_run))
+
+    @rule(dpid=dpids)
+    def says_what_it_holds(self, dpid: int) -> None:
+        if dpid in self.switches and self.installer._switches[dpid].reading is not None:
+            for event in self.switches[dpid].holds():
+                self.installer.on_holds(event)
+
+    @rule(dpid=dpids, number=st.integers(1, 9))
+    def is_changed_by_hand(self, dpid: int, number: int) -> None:
+        switch = self.switches.get(dpid)
+        if switch is not None and self.installer._switches[dpid].outbox.is_quiet:
+            self.by_hand.add(dpid)
+            if switch.table.pop(flow(number).key, None) is None:
+                switch.table[flow(number).key] = flow(number, port=7)
+
     @precondition(lambda self: self.switches)
     @rule()
     def everything_is_confirmed(self) -> None:
@@ -532,15 +566,25 @@ class AnySequence(RuleBasedStateMachine):
             switch.refuses.clear()
         for _ in range(10):
             answer(self.installer, *self.switches.values())
+        for dpid in self.by_hand & self.switches.keys():
+            self.installer.on_reconcile(Reconcile(dpid))
+            self.says_what_it_holds(dpid)
+            answer(self.installer, *self.switches.values())
+            self.says_what_it_holds(dpid)
+            answer(self.installer, *self.switches.values())
+        self.by_hand.clear()
         assert len(self.installer._batches) == 0
         self.installer.on_want(WantRules("nobody", wants(dpids=(1, 2))))
         answer(self.installer, *self.switches.values())
         assert not self.installer.status().differences
+        for dpid, switch in self.switches.items():
+            assert switch.table == self.installer._keeper.wants.on(dpid)
 
     @invariant()
     def what_it_believes_is_what_the_switch_has(self) -> None:
         for dpid, switch in self.switches.items():
-            if self.installer._switches[dpid].outbox._held is None and not switch.errors:
+            outbox = self.installer._switches[dpid].outbox
+            if not outbox._bundles and not outbox._queue and not switch.errors and dpid not in self.by_hand:
                 assert self.installer._switches[dpid].has == switch.table
 
 

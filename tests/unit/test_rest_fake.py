@@ -29,6 +29,7 @@ from ryu_apps.events import (
     InstallerStatusRequest,
     NetworkChanged,
     NetworkRequest,
+    NotReconciled,
     Outlook,
     OutlookRequest,
     PolicyRequest,
@@ -38,6 +39,8 @@ from ryu_apps.events import (
     Rates,
     RatesRequest,
     RecentLoadsRequest,
+    Reconcile,
+    Reconciled,
     RecorderStatus,
     RecorderStatusRequest,
     SetCapacities,
@@ -53,10 +56,10 @@ from ryu_apps.rest.apps import DAY_PREDICTOR, ApiSettings
 from ryu_apps.store import StateStore
 from stitching.difference import Difference
 from stitching.kinds import links_to_reserve
-from stitching.match import Match
+from stitching.match import L3Match, Match
 from stitching.network import Host, Link, LinkKey, Network, Port
 from stitching.plan import NotPossible, Situation, plan_path
-from stitching.rules import FlowRule
+from stitching.rules import PORT_IN_PORT, Failover, FlowRule, Meter, Output, ToGroup
 from stitching.stitch import ENDED, State, Stitch, VmRequest
 from stitching.vnet import Directory, Member, VNet
 
@@ -146,6 +149,7 @@ class FakeController:
             DeleteStitch: lambda r: self._delete(r.stitch_id),
             InstallerStatusRequest: lambda _: self.status,
             **dict.fromkeys((PolicyRequest, PolicyVersionsRequest, PutPolicy, ExplainRequest), self._police),
+            Reconcile: self._reconcile,
         }
 
     def _police(self, request: Any) -> Any:
@@ -176,6 +180,14 @@ class FakeController:
     def add(self, stitch: Stitch) -> Stitch:
         self.stitches[stitch.id] = stitch
         return stitch
+
+    def _reconcile(self, request: Reconcile) -> Reconciled:
+        if request.dpid not in (1, 2, 3):
+            raise NotReconciled(f"switch {request.dpid:016x}: it is not connected")
+        rule = FlowRule(0, 9, Match(eth_type=0x0800, l3=L3Match(ip_dst="10.0.0.0/8")))
+        wrong = FlowRule(2, 9, Match(in_port=1), (ToGroup(65538), Output(PORT_IN_PORT)), 3, 7, 19456)
+        difference = Difference((rule,), (wrong,), (Failover((1, 2)), Meter(19456, 10, 5)))
+        return Reconciled(request.dpid, request.dry_run, difference, 40, 3, 2, 1)
 
     def _put(self, vnet: VNet) -> bool:
         Directory.of([*(v for v in self.vnets.values() if v.name != vnet.name), vnet])

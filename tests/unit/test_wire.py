@@ -228,6 +228,10 @@ def test_requests_are_encoded_as_os_ken_would() -> None:
     assert encoded(parser.OFPBarrierRequest(SWITCH), 9) == wire.barrier(9)
     flows = parser.OFPFlowStatsRequest(SWITCH, cookie=cookie.OURS, cookie_mask=cookie.OWNER_MASK)
     assert encoded(flows, 9) == wire.our_flows(9)
+    count = parser.OFPAggregateStatsRequest(
+        SWITCH, 0, ofproto_v1_3.OFPTT_ALL, ofproto_v1_3.OFPP_ANY, ofproto_v1_3.OFPG_ANY, 0, 0, parser.OFPMatch()
+    )
+    assert encoded(count, 9) == wire.rule_count(9)
     assert encoded(parser.OFPGroupDescStatsRequest(SWITCH), 9) == wire.groups(9)
     assert encoded(parser.OFPMeterConfigStatsRequest(SWITCH), 9) == wire.meters(9)
 

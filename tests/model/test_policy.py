@@ -131,7 +131,7 @@ def test_who_is_excepted_from_what_is_denied_to_everybody_is_let_through() -> No
     sender, first, excepted, last = (fabric.host(1) for _ in range(4))
     to_it = (Selector(By.HOST, (excepted.mac,)),)
     allowed = Rule("console", target=to_it, protocol=TCP, ports=((22, 22),), allow=True)
-    policy = Policy((allowed, Rule("no ssh", protocol=TCP, ports=((22, 22),))))
+    policy = Policy((allowed, Rule("no ssh", protocol=TCP, ports=((20, 25),))))
     ruling = Ruling(policy, fabric.directory, NOW_S)
     network = ModelNetwork(fabric.network, default_rules(fabric.network, fabric.directory, ruling))
     for target in (first, excepted, last):

@@ -97,10 +97,11 @@ class Planner:
 
 def rivals(request: StitchRequest, stitches: Iterable[Stitch]) -> list[Stitch]:
     """Those that would carry packets which this one is to carry, with no telling whose they are."""
-    return [other for other in stitches if _collide(request, other.request)]
+    return [other for other in stitches if collide(request, other.request)]
 
 
-def _collide(one: StitchRequest, other: StitchRequest) -> bool:
+def collide(one: StitchRequest, other: StitchRequest) -> bool:
+    """Whether some packets would be of both, with no telling whose they are."""
     ours = zip(one.directions, _applications(one), strict=False)
     theirs = dict(zip(other.directions, _applications(other), strict=False))
     for pair, application in ours:

@@ -7,9 +7,9 @@ import ctypes
 import fcntl
 import logging
 import os
+import resource
 import secrets
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -31,6 +31,7 @@ from ryu_apps.feed import Feed
 from ryu_apps.forwarding import Forwarding
 from ryu_apps.herald import Herald
 from ryu_apps.installer import Installer
+from ryu_apps.interpreter import tuned
 from ryu_apps.mode import Mode
 from ryu_apps.policing import Policing
 from ryu_apps.predictor import Predictor
@@ -55,6 +56,8 @@ FULL_SHARE = 0.98
 RELEASE_RATIO = 0.7
 """A stitch is let go when the shortest way would stay under this part of the share at which links are relieved."""
 
+
+_SOCKETS = 65_536
 
 _M_ARENA_MAX = -8
 """Of mallopt(3)."""
@@ -120,12 +123,12 @@ def started(settings: Settings) -> Iterator[tuple[int, int]]:
     """A running controller; gives the ports it listens on. Raises StartError."""
     _refuse_open_http(settings)
     _share_arenas()
+    _take_sockets()
     settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # Threads hand small pieces of work to each other all the time: waiting 5 ms for the interpreter would add up.
-    sys.setswitchinterval(0.0005)
     # For the processes that fit: on two busy cores the threads of OpenBLAS make small fits many times slower.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     with contextlib.ExitStack() as stack:
+        stack.enter_context(tuned())
         stack.enter_context(_alone(settings.state))
         state = StateStore(settings.store_url)
         stack.callback(state.close)
@@ -283,6 +286,14 @@ def _share_arenas() -> None:
     """Have all threads share two arenas of memory: with one for each, what is freed is lost to the others."""
     with contextlib.suppress(AttributeError):  # not glibc
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
+
+
+def _take_sockets() -> None:
+    """Allow as many sockets as the system lets us: a switch takes one, and so does a caller who waits."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _SOCKETS if hard == resource.RLIM_INFINITY else min(_SOCKETS, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 @contextlib.contextmanager

@@ -337,6 +337,13 @@ class CreateStitch(Request[Stitch]):
 
 
 @dataclass
+class CreateStitches(Request[list[Stitch | Exception]]):
+    """Make many stitches; answers for each, in order, the stitch or what would have been raised."""
+
+    requests: tuple[StitchRequest, ...]
+
+
+@dataclass
 class CheckStitch(Request[StitchPath]):
     """Could this stitch be had now, and on which path? Raises NotPossible. Nothing is booked."""
 

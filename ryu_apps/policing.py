@@ -26,10 +26,10 @@ from ryu_apps.events import (
 from ryu_apps.store import StoreError
 from stitching.network import Host, LinkKey, Network
 from stitching.pipeline import default_rules, next_links, walk
-from stitching.policy.changes import MOST_RULES, changes, rule_counts, too_many
+from stitching.policy.changes import MOST_RULES, Fleet, changes, rule_counts, too_many
 from stitching.policy.checking import faults_of, run_cases, warnings_of
 from stitching.policy.decision import next_change
-from stitching.policy.document import NO_POLICY, Policy
+from stitching.policy.document import NO_POLICY, Policy, Rule
 from stitching.policy.explaining import Explanation, explain
 from stitching.policy.faults import PolicyError
 from stitching.policy.reading import read_policy
@@ -87,6 +87,7 @@ class Policing(App):
         self._directory = Directory.of(())
         self._stitches: tuple[Stitch, ...] = ()
         self._policy = _stored(store)
+        self._made: list[tuple[tuple[Policy, tuple[Rule, ...], Directory, Network], Fleet]] = []
         self._judged_s = clock()
         self._next_s = next_change(self._policy, self._judged_s)
 
@@ -168,12 +169,23 @@ class Policing(App):
         if faults:
             raise PolicyError(faults)
         before, after = (Ruling(one, self._directory, now_s) for one in (self._policy, policy))
-        rules = tuple(default_rules(self._network, self._directory, one) for one in (before, after))
-        excess = too_many(rule_counts(rules[0]), rule_counts(rules[1]), self._most_rules)
+        has, wants = self._rules(before), self._rules(after)
+        excess = too_many(rule_counts(has), rule_counts(wants), self._most_rules)
         if excess is not None:
             raise PolicyError([excess])
-        changed = changes(before, after, self._network, (rules[0], rules[1]), self._stitches)
+        changed = changes(before, after, self._network, (has, wants), self._stitches)
         return _Candidate(policy, PolicyOutcome(changed, tuple(warnings_of(policy)), len(results)))
+
+    def _rules(self, ruling: Ruling) -> Fleet:
+        """The rules of all switches; those made last are at hand, as a policy is judged before it is applied."""
+        made = ruling.policy, ruling.rules, self._directory, self._network
+        for known, rules in self._made:
+            same = known[2] is self._directory and known[3] is self._network
+            if same and known[:2] == made[:2]:
+                return rules
+        rules = default_rules(self._network, self._directory, ruling)
+        self._made = [*self._made[-1:], (made, rules)]
+        return rules
 
     @handles(ExplainRequest)
     def on_explain(self, request: ExplainRequest) -> None:

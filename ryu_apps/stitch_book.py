@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from logging import Logger
 from typing import Protocol
 
@@ -16,11 +17,11 @@ class StitchStore(Protocol):
     def stitches(self) -> Sequence[Stitch]:
         """All that were kept."""
 
-    def save_stitch(self, stitch: Stitch) -> None:
-        """Keep a stitch; returns when it is safe."""
+    def save_stitches(self, stitches: Iterable[Stitch]) -> None:
+        """Keep stitches, all or none; returns when they are safe."""
 
-    def next_stitch_id(self) -> int:
-        """A number that was never given before."""
+    def next_stitch_ids(self, count: int) -> Sequence[int]:
+        """Numbers that were never given before."""
 
     def forget_stitches(self, ended_before_s: float) -> None:
         """Drop those that ended before this time."""
@@ -40,18 +41,26 @@ class StitchBook:
         self._log = log
         self._changed = changed
         self._stitches: dict[int, Stitch] = {}
+        self._by_pair: defaultdict[tuple[str, str], set[int]] = defaultdict(set)
         self._unsaved: set[int] = set()
+        self._failing = False
         self._monotonic = monotonic
         self._since_s: dict[int, float] = {}
 
     def load(self) -> tuple[Stitch, ...]:
         """Take up what was stored, and answer it."""
-        self._stitches = {stitch.id: stitch for stitch in self._store.stitches()}
-        return tuple(self._stitches.values())
+        for stitch in self._store.stitches():
+            self._keep(stitch)
+            self._since_s[stitch.id] = self._monotonic()
+        return tuple(self)
 
-    def new(self, request: StitchRequest, now_s: float) -> Stitch:
-        """A stitch with a number of its own, not in the book yet. Raises StoreError."""
-        return Stitch(self._store.next_stitch_id(), request, State.REQUESTED, now_s, now_s)
+    def new(self, requests: Sequence[StitchRequest], now_s: float) -> list[Stitch]:
+        """Stitches with numbers of their own, not in the book yet. Raises StoreError."""
+        numbers = self._store.next_stitch_ids(len(requests))
+        return [
+            Stitch(number, request, State.REQUESTED, now_s, now_s)
+            for number, request in zip(numbers, requests, strict=True)
+        ]
 
     def __getitem__(self, number: int) -> Stitch:
         return self._stitches[number]
@@ -69,35 +78,48 @@ class StitchBook:
         """Those that have not ended."""
         return tuple(stitch for stitch in self if stitch.state not in ENDED)
 
+    def between(self, pairs: Iterable[tuple[str, str]]) -> list[Stitch]:
+        """Those that have not ended and carry packets from a source MAC to a target MAC of these."""
+        numbers = {number for pair in pairs for number in self._by_pair.get(pair, ())}
+        found = (self._stitches[number] for number in sorted(numbers))
+        return [stitch for stitch in found if stitch.state not in ENDED]
+
     @property
     def unsaved(self) -> int:
-        """How many the store does not have as they are."""
-        return len(self._unsaved)
+        """How many the store does not take as they are."""
+        return len(self._unsaved) if self._failing else 0
 
-    def put(self, stitch: Stitch, *, certain: bool = False) -> Stitch:
-        """Store a stitch as it is now, before anything is done about it.
+    def put(self, stitch: Stitch) -> Stitch:
+        """Note what has happened to a stitch; the store has it with the next `flush`.
 
-        What somebody asks for must be stored for `certain`, or it raises StoreError and is not done. What happens
-        to a stitch happens all the same: a full disk must not keep one up that carries nothing.
+        It has happened whether the disk takes it or not: a full disk must not keep one up that carries nothing.
         """
-        before = self._stitches.get(stitch.id)
-        try:
-            self._store.save_stitch(stitch)
-        except StoreError as error:
-            if certain:
-                raise
-            if not self._unsaved:
-                self._log.warning("stitch=%d unsaved error=%s", stitch.id, error)
-            self._unsaved.add(stitch.id)
-        else:
-            self._unsaved.discard(stitch.id)
-        self._stitches[stitch.id] = stitch
-        was = before.state if before is not None else None
-        if was is not stitch.state:
-            self._since_s[stitch.id] = self._monotonic()
-            self._log.info("stitch=%d state=%s was=%s reason=%s", stitch.id, stitch.state, was, stitch.reason)
-        self._changed(stitch, was)
+        self._note(stitch)
+        self._unsaved.add(stitch.id)
         return stitch
+
+    def put_certain(self, stitches: Sequence[Stitch]) -> None:
+        """Store what is to become of stitches before anything is done about it: all, or StoreError and none."""
+        self._store.save_stitches(stitches)
+        for stitch in stitches:
+            self._unsaved.discard(stitch.id)
+            self._note(stitch)
+
+    def flush(self) -> None:
+        """Store what has happened since; what the store does not take now it is offered again."""
+        if not self._unsaved:
+            return
+        try:
+            self._store.save_stitches([self._stitches[number] for number in sorted(self._unsaved)])
+        except StoreError as error:
+            if not self._failing:
+                self._log.warning("stitches=%d unsaved error=%s", len(self._unsaved), error)
+            self._failing = True
+            return
+        if self._failing:
+            self._log.info("stitches=%d saved after errors", len(self._unsaved))
+        self._failing = False
+        self._unsaved.clear()
 
     def overdue(self, deadlines_s: Mapping[State, float]) -> list[Stitch]:
         """Those that have been in a state for longer than that allows, by a clock that nobody sets."""
@@ -108,16 +130,6 @@ class StitchBook:
             if stitch.state in deadlines_s
             and now_s - self._since_s.get(stitch.id, now_s) > deadlines_s[stitch.state]
         ]
-
-    def save_again(self) -> None:
-        """Store what the store did not take before."""
-        for number in list(self._unsaved):
-            try:
-                self._store.save_stitch(self._stitches[number])
-            except StoreError:
-                return
-            self._unsaved.discard(number)
-            self._log.info("stitch=%d saved after errors", number)
 
     def forget_ended(self, before_s: float) -> None:
         """Drop those that ended before this time."""
@@ -132,5 +144,26 @@ class StitchBook:
             self._log.warning("ended=not_forgotten error=%s", error)
             return
         for number in old:
-            del self._stitches[number]
-            self._since_s.pop(number, None)
+            self._drop(number)
+
+    def _note(self, stitch: Stitch) -> None:
+        before = self._stitches.get(stitch.id)
+        was = before.state if before is not None else None
+        self._keep(stitch)
+        if was is not stitch.state:
+            self._since_s[stitch.id] = self._monotonic()
+            self._log.info("stitch=%d state=%s was=%s reason=%s", stitch.id, stitch.state, was, stitch.reason)
+        self._changed(stitch, was)
+
+    def _keep(self, stitch: Stitch) -> None:
+        if stitch.id not in self._stitches:
+            for pair in stitch.request.directions:
+                self._by_pair[pair].add(stitch.id)
+        self._stitches[stitch.id] = stitch
+
+    def _drop(self, number: int) -> None:
+        for pair in self._stitches.pop(number).request.directions:
+            self._by_pair[pair].discard(number)
+            if not self._by_pair[pair]:
+                del self._by_pair[pair]
+        self._since_s.pop(number, None)

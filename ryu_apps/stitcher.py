@@ -6,7 +6,7 @@ What is wanted is stored before it is done. One thread owns all stitches and all
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -20,6 +20,7 @@ from ryu_apps.events import (
     ApplyStages,
     CheckStitch,
     CreateStitch,
+    CreateStitches,
     DeleteStitch,
     NetworkChanged,
     OutlookReady,
@@ -39,7 +40,7 @@ from ryu_apps.stitch_book import StitchBook, StitchStore
 from ryu_apps.store import StoreError
 from ryu_apps.upkeep import Upkeep
 from ryu_apps.watch import PROVE_WITHIN_S, Watch
-from stitching.damage import Damage, damage
+from stitching.damage import damage
 from stitching.network import LinkKey
 from stitching.plan import NotPossible
 from stitching.planner import Duplicate, Planner, rivals
@@ -74,6 +75,37 @@ class _Outcome:
     reason: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Move:
+    """A stitch as it is, and as it will be on another path."""
+
+    before: Stitch
+    after: Stitch
+
+
+class _Together:
+    """Stitches that are stored together. Labels are told apart by what is stored: no two are of the same hosts."""
+
+    def __init__(self) -> None:
+        self._stitches: list[Stitch] = []
+        self._pairs: set[tuple[str, str]] = set()
+
+    def shares(self, request: StitchRequest) -> bool:
+        """Whether one of them is between the same hosts."""
+        return not self._pairs.isdisjoint(request.directions)
+
+    def add(self, stitch: Stitch) -> None:
+        """One more."""
+        self._stitches.append(stitch)
+        self._pairs.update(stitch.request.directions)
+
+    def take(self) -> list[Stitch]:
+        """All of them; none is left."""
+        taken = self._stitches
+        self._stitches, self._pairs = [], set()
+        return taken
+
+
 class Stitcher(App):
     """Owns the stitches."""
 
@@ -102,6 +134,7 @@ class Stitcher(App):
         self._waiting: dict[int, StitchPath] = {}
         self._adjusting: dict[int, Stitch] = {}
         self._retry_at_s: dict[int, float] = {}
+        self._untold = False
 
     # -- start ----------------------------------------------------------------------------------------------
 
@@ -126,9 +159,9 @@ class Stitcher(App):
                 self._resume(stitch)
 
     def _resume(self, stitch: Stitch) -> None:
-        """Go on where the controller stopped: what was in the data plane stays, what was half done is redone."""
+        """Go on where the controller stopped: what is in the data plane stays, what is half made is made whole."""
         unlabelled = stitch.path is not None and stitch.path.links and not stitch.path.label
-        if stitch.state in _CARRYING_ON and stitch.path is not None and not unlabelled:
+        if stitch.state in CARRYING and stitch.path is not None and not unlabelled:
             self._planner.admission.book_again(stitch, stitch.path)
             self._changes.want(stitch)
             self._prover.watch(stitch)
@@ -148,8 +181,7 @@ class Stitcher(App):
         if event.network.links.keys() != self._planner.network.links.keys():
             self._upkeep.fabric_changed(self._monotonic())
         self._planner.follow(event.network)
-        for stitch in self._stitches.active:
-            self._look_after(stitch)
+        self._carry_over([move for stitch in self._stitches.active for move in self._look_after(stitch)])
         staying = [s for s in self._stitches.active if not self._changes.removing(s.id)]
         for stitch in self._planner.admission.too_much(staying, first=ORIGIN):
             self._bring_down(stitch, "a link of its path carries less now than was promised on it")
@@ -157,37 +189,28 @@ class Stitcher(App):
         self._retry_at_s.clear()
         self._retry()
 
-    def _look_after(self, stitch: Stitch) -> None:
-        """Mend what the fabric did to a path: on another one if there is one, before the old one is left."""
+    def _look_after(self, stitch: Stitch) -> tuple[_Move, ...]:
+        """What mends what the fabric did to a path: another one if there is one, before the old one is left."""
         hurt = damage(stitch, self._planner.network) if stitch.state in CARRYING else None
         # What is known already is tried again by and by (see _improve): a link that flaps moves nobody twice.
         known = self._upkeep.damaged(stitch.id, hurt.reason if hurt is not None else None)
         if hurt is None or self._changes.removing(stitch.id):
-            return
-        if stitch.state in _CARRYING_ON:
-            if not known and not self._mend(stitch, hurt) and hurt.lost:
-                self._bring_down(stitch, hurt.reason)
-        elif hurt.lost:
-            self._bring_down(stitch, hurt.reason)
-
-    def _mend(self, stitch: Stitch, hurt: Damage) -> bool:
-        """Move a stitch to a path that is whole; False where there is none now."""
-        reason = hurt.reason
-        try:
-            path = self._planner.whole_path(stitch, hurt)
-        except NotPossible as error:
-            self._degrade(stitch, f"{reason}; {error}")
-            return False
-        if not self._planner.all_ready(path.dpids):
-            self._degrade(stitch, f"{reason}; a switch of the path it would take is away")
-            return False
-        try:
-            self._move(stitch, stitch.request, path, reason)
-        except _REFUSALS as error:
-            self._degrade(stitch, f"{reason}; {error}")
-            return False
-        self._upkeep.displaced(stitch.id)
-        return True
+            return ()
+        why = hurt.reason
+        if stitch.state in _CARRYING_ON and not known:
+            try:
+                path = self._planner.whole_path(stitch, hurt)
+                if self._planner.all_ready(path.dpids):
+                    self._upkeep.displaced(stitch.id)
+                    return (self._book_move(stitch, stitch.request, path, why),)
+                why = f"{why}; a switch of the path it would take is away"
+            except _REFUSALS as error:
+                why = f"{why}; {error}"
+        if hurt.lost:
+            self._bring_down(stitch, why)
+        elif stitch.state in _CARRYING_ON:
+            self._degrade(stitch, why)
+        return ()
 
     def _degrade(self, stitch: Stitch, reason: str) -> None:
         if stitch.state is State.UP:
@@ -268,6 +291,11 @@ class Stitcher(App):
         """Admit a stitch, store it, and start on it."""
         self.serve(request, lambda: self._create(request.request))
 
+    @handles(CreateStitches)
+    def on_create_all(self, request: CreateStitches) -> None:
+        """Admit stitches, store them together, and start on them."""
+        self.serve(request, lambda: self._create_all(request.requests))
+
     @handles(DeleteStitch)
     def on_delete(self, request: DeleteStitch) -> None:
         """Take a stitch away."""
@@ -283,7 +311,7 @@ class Stitcher(App):
 
     def _plan(self, request: StitchRequest) -> StitchPath:
         """A path for a new stitch, on which those of the trigger that it replaces hold nothing."""
-        others = rivals(request, self._stitches.active)
+        others = rivals(request, self._stitches.between(request.directions))
         for stitch in others:
             if stitch.request.origin != ORIGIN or request.origin == ORIGIN:
                 raise Duplicate(
@@ -296,54 +324,96 @@ class Stitcher(App):
     # -- establish ------------------------------------------------------------------------------------------
 
     def _create(self, request: StitchRequest) -> Stitch:
-        """Admit a stitch and start on it; what the trigger made for the same hosts makes room first."""
-        path = self._plan(request)
-        others = rivals(request, self._stitches.active)
-        stitch = self._stitches.new(request, self._clock())
-        if others:
-            reason = f"waits until it has replaced stitch {others[0].id}"
-            self._stitches.put(replace(stitch, reason=reason), certain=True)
-            self._planner.admission.book(stitch, path, replaces=others)
-            self._waiting[stitch.id] = path
-            for rival in others:
-                if rival.state is not State.TERMINATING:
-                    self._terminate(rival, f"replaced by stitch {stitch.id}")
-            self._go_on()
-        else:
-            self._start(stitch, path)
+        (made,) = self._create_all([request])
+        if isinstance(made, Exception):
+            raise made
+        return made
+
+    def _create_all(self, requests: Sequence[StitchRequest]) -> list[Stitch | Exception]:
+        """Admit stitches and start on them, or say of each why not; all are stored in one go."""
+        made: list[Stitch | Exception] = []
+        together = _Together()
+        numbered: list[Stitch] = []
+        for place, request in enumerate(requests):
+            if together.shares(request):
+                made += self._begin(together.take())
+            try:
+                path = self._plan(request)
+                others = rivals(request, self._stitches.between(request.directions))
+                # What is refused needs no number.
+                numbered = numbered or self._stitches.new(requests[place:], self._clock())
+                stitch = numbered[place - len(requests)]
+                if others:
+                    made += self._begin(together.take())
+                    made.append(self._replace(stitch, path, others))
+                else:
+                    together.add(self._admit(stitch, path))
+            except _REFUSALS as error:
+                made += self._begin(together.take())
+                made.append(error)
+        return made + self._begin(together.take())
+
+    def _replace(self, stitch: Stitch, path: StitchPath, others: Sequence[Stitch]) -> Stitch:
+        """What the trigger made for the same hosts makes room first."""
+        reason = f"waits until it has replaced stitch {others[0].id}"
+        self._stitches.put_certain([replace(stitch, reason=reason)])
+        self._planner.admission.book(stitch, path, replaces=others)
+        self._waiting[stitch.id] = path
+        for rival in others:
+            if rival.state is not State.TERMINATING:
+                self._terminate(rival, f"replaced by stitch {stitch.id}")
+        self._go_on()
         return self._stitches[stitch.id]
 
-    def _start(self, stitch: Stitch, path: StitchPath) -> None:
+    def _admit(self, stitch: Stitch, path: StitchPath) -> Stitch:
+        """Promise a stitch its bandwidth; what it is to be. Raises Oversubscribed or NotPossible."""
         self._planner.admission.book(stitch, path)
         try:
-            self._establish(stitch, path, certain=True)
-        except _REFUSALS:
+            return self._on(stitch, path)
+        except NotPossible:
             self._planner.admission.free(stitch.id)
             raise
+
+    def _begin(self, stitches: Sequence[Stitch]) -> list[Stitch | Exception]:
+        """Store what was admitted, then start on it; those that cannot be stored are not begun."""
+        if not stitches:
+            return []
+        try:
+            self._stitches.put_certain(stitches)
+        except StoreError as error:
+            for stitch in stitches:
+                self._planner.admission.free(stitch.id)
+            return [error] * len(stitches)
+        for stitch in stitches:
+            self._changes.put(stitch)
+        return list(stitches)
 
     def _go_on(self) -> None:
         """Start on those whose rivals have gone."""
         for number, path in list(self._waiting.items()):
             stitch = self._stitches[number]
-            if len(rivals(stitch.request, self._stitches.active)) > 1:
+            if len(rivals(stitch.request, self._stitches.between(stitch.request.directions))) > 1:
                 continue
             del self._waiting[number]
             if all(key in self._planner.network.links for key in path.all_links):
                 try:
-                    self._establish(replace(stitch, reason=None), path)
-                except NotPossible as error:
+                    begun = self._on(replace(stitch, reason=None), path)
+                    self._stitches.put_certain([begun])
+                    self._changes.put(begun)
+                except _REFUSALS as error:
                     self._end(stitch, State.FAILED, str(error))
             else:
                 self._end(stitch, State.FAILED, "a link of its path went while it waited")
 
-    def _establish(self, stitch: Stitch, path: StitchPath, *, certain: bool = False) -> None:
-        stitch = self._planner.labelled(stitch, path, self._with_paths())
-        stitch = self._stitches.put(stitch.to(State.ESTABLISHING, self._clock()), certain=certain)
-        self._changes.put(stitch)
+    def _on(self, stitch: Stitch, path: StitchPath) -> Stitch:
+        """A stitch that is being put on a path."""
+        labelled = self._planner.labelled(stitch, path, self._sharing(stitch.request))
+        return labelled.to(State.ESTABLISHING, self._clock())
 
-    def _with_paths(self) -> tuple[Stitch, ...]:
-        """All that may have packets on the way, on the path before as on the one after."""
-        return (*self._stitches.active, *self._adjusting.values())
+    def _sharing(self, request: StitchRequest) -> list[Stitch]:
+        """All that may have packets between these hosts on the way, on the path before as on the one after."""
+        there = self._stitches.between(request.directions)
+        return [*there, *(self._adjusting[stitch.id] for stitch in there if stitch.id in self._adjusting)]
 
     @handles(StagesApplied)
     def on_applied(self, event: StagesApplied) -> None:
@@ -370,11 +440,13 @@ class Stitcher(App):
         if tick.name == "probe":
             self._send_probes()
             self._changes.tidy(self._monotonic())
+            self._tell()
         else:
-            self._stitches.save_again()
+            self._tell()
             self._retry()
             self._improve()
             self._end_overdue()
+            self._tell()
             self._stitches.forget_ended(self._clock() - REMEMBER_S)
 
     def _send_probes(self) -> None:
@@ -420,7 +492,7 @@ class Stitcher(App):
         if before is not None:
             self._changes.settle(stitch, now_s + self._drain_s(before))
         self._stitches.put(stitch.to(State.UP, self._clock()))
-        self._look_after(self._stitches[stitch.id])
+        self._carry_over(self._look_after(self._stitches[stitch.id]))
 
     # -- adjust ---------------------------------------------------------------------------------------------
 
@@ -432,16 +504,37 @@ class Stitcher(App):
 
     def _move(self, stitch: Stitch, request: StitchRequest, path: StitchPath, reason: str | None) -> None:
         """Put a stitch on another path without a gap; where that is refused (_REFUSALS) nothing is done."""
-        after = self._planner.labelled(replace(stitch, request=request), path, self._with_paths())
+        move = self._book_move(stitch, request, path, reason)
+        if (error := self._carry_over([move])) is not None:
+            raise error
+
+    def _book_move(self, stitch: Stitch, request: StitchRequest, path: StitchPath, reason: str | None) -> _Move:
+        after = self._planner.labelled(replace(stitch, request=request), path, self._sharing(request))
         self._planner.admission.move(stitch, after)
+        return _Move(stitch, after.to(State.ADJUSTING, self._clock(), reason=reason))
+
+    def _carry_over(self, moves: Sequence[_Move]) -> StoreError | None:
+        """Store that these stitches move, all at once, then let them; where they cannot be stored they stay."""
+        if not moves:
+            return None
         try:
-            after = self._stitches.put(after.to(State.ADJUSTING, self._clock(), reason=reason), certain=True)
-        except StoreError:
-            self._planner.admission.move_back(stitch)
-            raise
-        self._prover.forget(stitch.id)
-        self._adjusting[stitch.id] = stitch
-        self._changes.put(after)
+            self._stitches.put_certain([move.after for move in moves])
+        except StoreError as error:
+            for move in moves:
+                self._stay(move.before, error)
+            return error
+        for move in moves:
+            self._prover.forget(move.after.id)
+            self._adjusting[move.after.id] = move.before
+            self._changes.put(move.after)
+        return None
+
+    def _stay(self, stitch: Stitch, error: StoreError) -> None:
+        """A move came to nothing before it began."""
+        self._planner.admission.move_back(stitch)
+        hurt = damage(stitch, self._planner.network)
+        if hurt is not None and hurt.lost:
+            self._bring_down(stitch, f"{hurt.reason}; {error}")
 
     def _go_back(self, stitch: Stitch, reason: str, *, undone: bool) -> None:
         """The path was refused (undone), or carries nothing: back to the one before, if that still stands."""
@@ -501,7 +594,11 @@ class Stitcher(App):
 
     def _terminate(self, stitch: Stitch, reason: str, *, certain: bool = False) -> None:
         held = stitch.path is not None and stitch.state is not State.FAILED
-        stitch = self._stitches.put(stitch.to(State.TERMINATING, self._clock(), reason=reason), certain=certain)
+        stitch = stitch.to(State.TERMINATING, self._clock(), reason=reason)
+        if certain:
+            self._stitches.put_certain([stitch])
+        else:
+            self._stitches.put(stitch)
         if held:
             self._remove(stitch, State.TERMINATED, reason)
         else:
@@ -540,17 +637,21 @@ class Stitcher(App):
     def _retry(self) -> None:
         """Start again on what failed a while ago."""
         now_s = self._monotonic()
+        together = _Together()
         for stitch in self._stitches.active:
             if stitch.state is not State.FAILED or now_s < self._retry_at_s.get(stitch.id, 0.0):
                 continue
             self._retry_at_s[stitch.id] = now_s + RETRY_S
+            if together.shares(stitch.request):
+                self._begin(together.take())
             try:
                 path = self._planner.path(stitch.request)
                 if self._prover.all_ready(path.dpids):
-                    self._start(stitch.to(State.REQUESTED, self._clock()), path)
-            except (NotPossible, StoreError) as error:
+                    together.add(self._admit(stitch.to(State.REQUESTED, self._clock()), path))
+            except _REFUSALS as error:
                 if stitch.reason != str(error):
                     self._stitches.put(replace(stitch, reason=str(error)))
+        self._begin(together.take())
 
     def _drain_s(self, stitch: Stitch | None) -> float:
         """How long packets may still be on the way over the path of a stitch."""
@@ -591,7 +692,10 @@ class Stitcher(App):
         match decision:
             case Establish(request, path):
                 self._check_allowed(request, path)
-                self._start(self._stitches.new(request, self._clock()), path)
+                (stitch,) = self._stitches.new([request], self._clock())
+                (begun,) = self._begin([self._admit(stitch, path)])
+                if isinstance(begun, Exception):
+                    raise begun
             case Reroute(stitch_id, bandwidth_mbps, path, relieves):
                 self._check_allowed(self._stitches[stitch_id].request, path)
                 self._reroute(self._stitches[stitch_id], path, bandwidth_mbps, relieves)
@@ -609,7 +713,14 @@ class Stitcher(App):
     def _moved(self, stitch: Stitch, was: State | None) -> None:
         if was is not stitch.state:
             self.publish(StitchMoved(stitch, was))
-        self._announce()
+        self._untold = True
+
+    def _tell(self) -> None:
+        """Tell the store and the other apps how things stand now: once for all that happened since."""
+        self._stitches.flush()
+        if self._untold:
+            self._untold = False
+            self._announce()
 
     def _announce(self) -> None:
         self.publish(StitchesChanged(self._stitches.active))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from ryu_apps.app import App, handles
 from ryu_apps.channel import Channel
 from ryu_apps.events import SwitchReady, WantRules
 from ryu_apps.installer import FORWARDING, Installer
+from ryu_apps.interpreter import tuned
 from stitching.rules import FlowRule, rule_set
 
 _RULES = 20_000
@@ -85,11 +85,9 @@ def _installer() -> Iterator[tuple[Installer, _Witness, int]]:
     """The controller's channel and installer alone; gives the port that awaits switches too."""
     ofproto_protocol.set_app_supported_versions([ofproto_v1_3.OFP_VERSION])
     manager = AppManager.get_instance()
-    switch_interval_s = sys.getswitchinterval()
-    # As the controller does.
-    sys.setswitchinterval(0.0005)
     with ExitStack() as stack:
-        stack.callback(sys.setswitchinterval, switch_interval_s)
+        # As the controller does.
+        stack.enter_context(tuned())
         apps = []
         for app_class, arguments in ((Channel, {"port": 0}), (Installer, {}), (_Witness, {})):
             app = manager.instantiate(app_class, **arguments)

@@ -10,9 +10,11 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
+from pathing import Oversubscribed
 from ryu_apps.feed import Feed
 from ryu_apps.rest import (
     audit,
+    batch,
     events,
     explain,
     failures,
@@ -43,7 +45,19 @@ DESCRIPTION = f"{PREFIX}/openapi.json"
 
 PARTS: tuple[tuple[str, APIRouter], ...] = tuple(
     (PREFIX, part.router)
-    for part in (topology, vnets, policies, explain, stitches, forecasts, health, events, tokens, audit)
+    for part in (
+        topology,
+        vnets,
+        policies,
+        explain,
+        batch,
+        stitches,
+        forecasts,
+        health,
+        events,
+        tokens,
+        audit,
+    )
 )
 """All routers by the prefix they are served under. Each of their routes declares what it needs."""
 
@@ -78,9 +92,10 @@ def create_api(
         exception_handlers={
             Problem: failures.on_problem,
             NotChanged: failures.on_not_changed,
-            NotPossible: failures.on_not_possible,
+            NotPossible: failures.on_refusal,
+            Oversubscribed: failures.on_refusal,
             BadTransition: failures.on_bad_transition,
-            StoreError: failures.on_store_error,
+            StoreError: failures.on_refusal,
             RequestValidationError: failures.on_invalid,
             HTTPException: failures.on_http,
         },

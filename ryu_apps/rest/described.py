@@ -56,6 +56,9 @@ def _describe(operation: dict[str, Any], method: str, entry: Entry) -> None:
     need = entry.need
     operation["x-needs"] = {"role": need.role.value, "scoped_tokens": need.scoped}
     operation["description"] = f"{operation.get('description', '')}\n\n{_in_words(need)}".strip()
+    if "{" in entry.path:
+        # What is put there may be no name at all, such as one with a slash.
+        _add(operation, Kind.NO_ROUTE)
     if "requestBody" in operation:
         _add(operation, *_WITH_BODY)
     if need.changes and method != "GET":

@@ -24,12 +24,17 @@ class Streams:
     def __init__(self) -> None:
         self._open: Counter[str] = Counter()
 
+    @property
+    def total(self) -> int:
+        """How many read now."""
+        return self._open.total()
+
     def join(self, token_id: str) -> None:
         """One more reader. Raises a 429 problem where there are too many."""
-        if self._open.total() >= MOST_STREAMS or self._open[token_id] >= MOST_STREAMS_EACH:
+        if self.total >= MOST_STREAMS or self._open[token_id] >= MOST_STREAMS_EACH:
             raise Problem(
                 Kind.TOO_MANY,
-                f"there are {self._open.total()} readers of events, {self._open[token_id]} with this token",
+                f"there are {self.total} readers of events, {self._open[token_id]} with this token",
                 remedy=f"close some: {MOST_STREAMS} can read at once, {MOST_STREAMS_EACH} with one token",
                 headers={"Retry-After": "10"},
             )
@@ -38,6 +43,8 @@ class Streams:
     def leave(self, token_id: str) -> None:
         """One reader less."""
         self._open[token_id] -= 1
+        if not self._open[token_id]:
+            del self._open[token_id]
 
 
 @router.get(

@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
+from pathing import Oversubscribed
 from ryu_apps.rest.conditions import NotChanged
 from ryu_apps.rest.problems import FieldError, Kind, Problem, plain_problem, problem_response
 from ryu_apps.store import StoreError
@@ -31,16 +32,25 @@ async def on_not_changed(_: Request, error: NotChanged) -> Response:
     return Response(status_code=304, headers={"ETag": error.tag})
 
 
-async def on_not_possible(_: Request, error: NotPossible) -> Response:
-    """The stitch cannot be had."""
-    problem = Problem(Kind.NOT_POSSIBLE, error.reason, field=error.field, remedy=error.remedy)
-    return problem_response(problem.view)
+async def on_refusal(_: Request, error: Exception) -> Response:
+    """What was asked for cannot be had, or could not be stored and so was not done."""
+    return problem_response(refusal(error).view)
 
 
-async def on_store_error(_: Request, error: StoreError) -> Response:
-    """What was asked for could not be stored, so it was not done."""
-    problem = Problem(Kind.UNSTORED, f"{error}; nothing was changed", remedy="free the disk, then try again")
-    return problem_response(problem.view)
+def refusal(error: Exception) -> Problem:
+    """An app's refusal as a problem. Raises what is no refusal."""
+    match error:
+        case Problem():
+            return error
+        case NotPossible():
+            return Problem(Kind.NOT_POSSIBLE, error.reason, field=error.field, remedy=error.remedy)
+        case Oversubscribed():
+            return Problem(
+                Kind.NOT_POSSIBLE, str(error), field="bandwidth_mbps", remedy="ask for less bandwidth, or later"
+            )
+        case StoreError():
+            return Problem(Kind.UNSTORED, f"{error}; nothing was changed", remedy="free the disk, then try again")
+    raise error
 
 
 async def on_bad_transition(_: Request, error: BadTransition) -> Response:

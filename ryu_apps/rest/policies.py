@@ -163,9 +163,9 @@ def _refused(error: PolicyError) -> Problem:
     faults = error.faults[:_MOST_FAULTS]
     return Problem(
         Kind.BAD_POLICY,
-        str(error),
+        "; and ".join(f"{fault.where}: {fault.field}: {fault.reason}" for fault in faults),
         field=error.faults[0].field,
-        remedy=error.faults[0].remedy,
+        remedy=faults[0].remedy if len(faults) == 1 else "see what helps with each in errors",
         errors=[
             FieldError(field=f"{fault.where}: {fault.field}", problem=f"{fault.reason}; {fault.remedy}")
             for fault in faults

@@ -21,6 +21,8 @@ File = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="YAML or
 
 TIMEOUT_S = 60.0
 
+_WITH_PORTS = frozenset(("tcp", "udp", "sctp", "6", "17", "132"))
+
 
 @policy.command("show")
 def show_policy(
@@ -85,6 +87,8 @@ def explain(
     as_json: AsJson = False,
 ) -> None:
     """Say whether a packet arrives, by which rule, and on which way; exit code 1 where it does not."""
+    if (port, src_port) != (None, None) and proto.lower() not in _WITH_PORTS:
+        raise typer.BadParameter("only tcp, udp and sctp have ports", param_hint="--port")
     query: dict[str, Any] = {"src": source, "dst": destination, "proto": proto}
     query |= {
         name: value for name, value in (("port", port), ("src_port", src_port), ("at", at)) if value is not None

@@ -78,10 +78,10 @@ FilterOf = Annotated[StitchFilter, Depends(_filter)]
 @router.get("", dependencies=[READS], responses=LINKED)
 def get_stitches(apps: AppsOf, who: Who, page: PageOf, only: FilterOf) -> list[StitchView]:
     """The stitches, the newest last."""
-    stitches = _all(apps)
+    stitches = all_stitches(apps)
     fabric = fabric_of(apps)
     shown = (stitch for stitch in stitches if only.takes(stitch) and sees_stitch(who, fabric, stitch))
-    return [_view(stitch, fabric) for stitch in page.of(shown, lambda stitch: (stitch.id,), int)]
+    return [view_of(stitch, fabric) for stitch in page.of(shown, lambda stitch: (stitch.id,), int)]
 
 
 @router.get("/{stitch_id}", dependencies=[READS], responses={**TAGGED, **documented(Kind.UNKNOWN_STITCH)})
@@ -90,7 +90,7 @@ def get_stitch(
 ) -> StitchView:
     """One stitch."""
     stitch, fabric = _one(apps, who, stitch_id)
-    view = _view(stitch, fabric)
+    view = view_of(stitch, fabric)
     conditions.read(view, response, measured=MEASURED)
     return view
 
@@ -124,16 +124,18 @@ async def post_stitch(
     def create() -> tuple[Stitch, Fabric]:
         # Everything the answer needs is asked first: no error may follow once the stitch exists.
         fabric = fabric_of(apps)
-        request = _request(body, fabric_within(who, fabric))
+        request = request_of(body, fabric_within(who, fabric))
         return apps.ask(STITCHER, CreateStitch(request)), fabric
 
     stitch, fabric = await apps.ask_apart(create)
     location = f"/v1/stitches/{stitch.id}"
     response.headers["Location"] = location
     default_s = 0.0 if wait is None else WAIT_S
-    stitch = await apps.waiting.settled(partial(_all, apps), stitch, default_s if wait_s is None else wait_s)
+    stitch = await apps.waiting.settled(
+        partial(all_stitches, apps), stitch, default_s if wait_s is None else wait_s
+    )
     if wait is None:
-        return _view(stitch, fabric)
+        return view_of(stitch, fabric)
     if stitch.state in ON_THE_WAY:
         response.status_code = 202
     elif stitch.state not in CONFIRMED:
@@ -143,13 +145,13 @@ async def post_stitch(
             remedy=f"GET {location} follows it, as one that failed is tried again; DELETE it to give it up",
             headers={"Location": location},
         )
-    return _view(stitch, fabric)
+    return view_of(stitch, fabric)
 
 
 @router.post("/check", dependencies=[READS], responses=documented(Kind.UNKNOWN_HOST))
 def check_stitch(apps: AppsOf, who: Who, body: StitchBody) -> CheckView:
     """Could this stitch be had now, and on which path? Nothing is booked."""
-    request = _request(body, fabric_within(who, fabric_of(apps)))
+    request = request_of(body, fabric_within(who, fabric_of(apps)))
     try:
         path = apps.ask(STITCHER, CheckStitch(request))
     except NotPossible as error:
@@ -177,17 +179,18 @@ def delete_stitch(
 ) -> StitchView:
     """Take a stitch away. One that has ended stays as it is, so that asking twice does no harm."""
     stitch, fabric = _one(apps, who, stitch_id)
-    change.before = _view(stitch, fabric)
+    change.before = view_of(stitch, fabric)
     conditions.check(change.before, measured=MEASURED)
     if stitch.state not in ENDED:
         # The app answered just now: that it knows no such stitch means that the stitch has gone since.
         stitch = apps.ask(STITCHER, DeleteStitch(stitch_id), missing=_unknown(stitch_id))
     if stitch.state not in ENDED:
         response.status_code = 202
-    return _view(stitch, fabric)
+    return view_of(stitch, fabric)
 
 
-def _request(body: StitchBody, fabric: Fabric) -> StitchRequest:
+def request_of(body: StitchBody, fabric: Fabric) -> StitchRequest:
+    """What a body asks for. Raises a problem where it names an unknown host."""
     return StitchRequest(
         source_mac=fabric.find(body.source, "source").mac,
         target_mac=fabric.find(body.destination, "destination").mac,
@@ -200,13 +203,14 @@ def _request(body: StitchBody, fabric: Fabric) -> StitchRequest:
     )
 
 
-def _all(apps: Apps) -> tuple[Stitch, ...]:
+def all_stitches(apps: Apps) -> tuple[Stitch, ...]:
+    """All stitches, the newest last."""
     return apps.ask(STITCHER, StitchesRequest())
 
 
 def _one(apps: Apps, who: Principal, stitch_id: int) -> tuple[Stitch, Fabric]:
     """A stitch that the caller sees, and the fabric it is in. Raises a 404 problem where there is none."""
-    stitches = _all(apps)
+    stitches = all_stitches(apps)
     fabric = fabric_of(apps)
     for stitch in stitches:
         if stitch.id == stitch_id and sees_stitch(who, fabric, stitch):
@@ -234,7 +238,8 @@ def _application_view(application: Application) -> ApplicationView:
     )
 
 
-def _view(stitch: Stitch, fabric: Fabric) -> StitchView:
+def view_of(stitch: Stitch, fabric: Fabric) -> StitchView:
+    """A stitch as the API shows it."""
     request = stitch.request
     return StitchView(
         id=stitch.id,

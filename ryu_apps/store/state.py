@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sqlalchemy import Connection, Table, bindparam, delete, func, insert, select, update
@@ -159,21 +159,21 @@ class StateStore:
 
     # -- stitches -------------------------------------------------------------------------------------------
 
-    def next_stitch_id(self) -> int:
-        """An id from 1 to 2^32-1 that no stitch ever had, also not before a restart."""
+    def next_stitch_ids(self, count: int) -> range:
+        """Ids from 1 to 2^32-1 that no stitch ever had, also not before a restart."""
         table = schema.meta
-        with self._lock, self._database.writing("take a stitch id") as connection:
-            stitch_id = connection.scalar(select(table.c.value).where(table.c.name == "next_stitch_id"))
-            if stitch_id is None:
-                stitch_id = 1
-                connection.execute(insert(table).values(name="next_stitch_id", value=stitch_id + 1))
-            elif stitch_id > LAST_STITCH_ID:
+        with self._lock, self._database.writing("take stitch ids") as connection:
+            known = connection.scalar(select(table.c.value).where(table.c.name == "next_stitch_id"))
+            first = 1 if known is None else int(known)
+            following = first + count
+            if following - 1 > LAST_STITCH_ID:
                 where = self._database.where
                 raise StoreError(f"{where} has used up all {LAST_STITCH_ID} stitch ids; start with another file")
+            if known is None:
+                connection.execute(insert(table).values(name="next_stitch_id", value=following))
             else:
-                following = update(table).where(table.c.name == "next_stitch_id").values(value=stitch_id + 1)
-                connection.execute(following)
-        return int(stitch_id)
+                connection.execute(update(table).where(table.c.name == "next_stitch_id").values(value=following))
+        return range(first, following)
 
     def stitches(self) -> tuple[Stitch, ...]:
         """All stitches that were not forgotten, by id."""
@@ -181,16 +181,19 @@ class StateStore:
             bodies = connection.scalars(select(schema.stitches.c.body).order_by(schema.stitches.c.id)).all()
         return tuple(self._load(Stitch, body) for body in bodies)
 
-    def save_stitch(self, stitch: Stitch) -> None:
-        """Keep a stitch in place of the one of its id."""
-        row = {
-            "id": stitch.id,
-            "state": stitch.state.value,
-            "changed_s": stitch.changed_s,
-            "body": dump(stitch),
-        }
-        with self._lock, self._database.writing("save a stitch") as connection:
-            _replace(connection, schema.stitches, [row])
+    def save_stitches(self, stitches: Iterable[Stitch]) -> None:
+        """Keep stitches in place of those of their ids: all of them, or none."""
+        rows = [
+            {
+                "id": stitch.id,
+                "state": stitch.state.value,
+                "changed_s": stitch.changed_s,
+                "body": dump(stitch),
+            }
+            for stitch in stitches
+        ]
+        with self._lock, self._database.writing("save stitches") as connection:
+            _replace(connection, schema.stitches, rows)
 
     def forget_stitches(self, ended_before_s: float) -> None:
         """Forget the stitches that ended before a time, in seconds since the epoch."""

@@ -4,6 +4,7 @@ os-ken's encoder makes some 13,000 FlowMods a second and would be the limit of t
 make many times as many. The tests hold every byte against os-ken's decoder.
 """
 
+from ryu_apps.wire.bundles import bundle_add, bundle_commit, bundle_discard, bundle_open
 from ryu_apps.wire.entries import change
 from ryu_apps.wire.flows import flow_mod, read_flow
 from ryu_apps.wire.groups import ALIVE, group_mod, read_group
@@ -13,6 +14,10 @@ from ryu_apps.wire.requests import barrier, groups, meters, our_flows, packet_ou
 __all__ = [
     "ALIVE",
     "barrier",
+    "bundle_add",
+    "bundle_commit",
+    "bundle_discard",
+    "bundle_open",
     "change",
     "flow_mod",
     "group_mod",

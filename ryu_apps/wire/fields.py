@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 from stitching.match import ETH_ARP, ETH_IPV4, ETH_IPV6, ICMP, ICMPV6, SCTP, TCP, UDP, L3Match, Match
 
 _BASIC = 0x8000
+_MACS: dict[str, bytes] = {}
+_MANY_MACS = 1 << 16
 _VLAN_BITS = 0x1FFF
 
 
@@ -138,12 +140,15 @@ def _oxm(field: _Field, value: Any, mask: Any) -> bytes:
     if field.kind == "ip":
         data, bits = _ip_bytes(value, field.width)
     else:
-        encode = _mac_bytes if field.kind == "mac" else _number_bytes
-        data = encode(value, field.width)
-        bits = b"" if mask is None else encode(mask, field.width)
+        data = _value_bytes(field, value)
+        bits = b"" if mask is None else _value_bytes(field, mask)
         if bits:
             _require_telling(data, bits, _VLAN_BITS if field is _VLAN_VID else (1 << 8 * field.width) - 1)
     return struct.pack("!HBB", _BASIC, field.number << 1 | bool(bits), field.width + len(bits)) + data + bits
+
+
+def _value_bytes(field: _Field, value: Any) -> bytes:
+    return mac_bytes(value) if field.kind == "mac" else _number_bytes(value, field.width)
 
 
 def _require_telling(data: bytes, bits: bytes, whole: int) -> None:
@@ -154,11 +159,16 @@ def _require_telling(data: bytes, bits: bytes, whole: int) -> None:
         raise ValueError(f"value {value:#x} has bits outside its mask {mask:#x}")
 
 
-@lru_cache(maxsize=1 << 14)
-def _mac_bytes(mac: str, _width: int = 6) -> bytes:
-    data = bytes.fromhex(mac.replace(":", ""))
-    if len(data) != 6 or data.hex(":") != mac:
-        raise ValueError(f"address {mac!r} should be six pairs of lower case hex digits with colons")
+def mac_bytes(mac: str) -> bytes:
+    """An Ethernet address; raises ValueError where it is not told as a switch echoes it."""
+    data = _MACS.get(mac)
+    if data is None:
+        data = bytes.fromhex(mac.replace(":", ""))
+        if len(data) != 6 or data.hex(":") != mac:
+            raise ValueError(f"address {mac!r} should be six pairs of lower case hex digits with colons")
+        if len(_MACS) >= _MANY_MACS:
+            _MACS.clear()
+        _MACS[mac] = data
     return data
 
 

@@ -168,7 +168,7 @@ class Ruling:
     def forbids_pair(self, source: Host, target: Host, application: Application | None = None) -> str | None:
         """Why nothing (of an application) may be sent from one host to another, or None where something may."""
         patterns = _about(self.between(source, target), application)
-        if any(pattern.allowed for pattern in patterns):
+        if any(pattern.allowed and _is_meant(pattern, application) for pattern in patterns):
             return None
         last = patterns[-1]
         if last.rule == BETWEEN:
@@ -277,3 +277,15 @@ def _about(patterns: tuple[Pattern, ...], application: Application | None) -> li
         if pattern.protocol in (None, application.ip_proto) and (not pattern.ports or port is not None):
             break
     return found
+
+
+def _is_meant(pattern: Pattern, application: Application | None) -> bool:
+    """Whether a pattern is about calls (or answers) of an application, and not about some odd packets of it.
+
+    A packet to port 22 that comes from port 80 is an answer of port 80: that makes nobody allowed to call port 22.
+    """
+    if application is None or not pattern.ports:
+        return True
+    if pattern.reply:
+        return application.source_port is not None
+    return application.target_port is not None or application.source_port is None

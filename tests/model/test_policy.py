@@ -1,18 +1,24 @@
 """On any fabric, under any policy, switches do with every packet what the policy says."""
 
+from collections.abc import Mapping
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stitching.match import ETH_IPV4, ETH_IPV6, ICMPV6
+from stitching import cookie
+from stitching.cookie import Kind, kind_of
+from stitching.match import ETH_IPV4, ETH_IPV6, ICMPV6, TCP
 from stitching.network import Host
 from stitching.pipeline import default_rules
 from stitching.policy.decision import Flow, decide
-from stitching.policy.document import Policy
-from stitching.policy.ruling import Ruling
+from stitching.policy.document import Policy, Rule
+from stitching.policy.explaining import explain
+from stitching.policy.ruling import Ruling, rule_number
 from stitching.routes import default_routes
+from stitching.rules import FlowRule, RuleSet, Table
 from tests.model.fabric import Lab, labs
 from tests.model.policies import NOW_S, flows, policies
-from tests.model_switch import Fate, ModelNetwork, Packet
+from tests.model_switch import Fate, ModelNetwork, Packet, _header
 
 on_any_fabric = settings(deadline=None, max_examples=150)
 
@@ -67,3 +73,54 @@ def test_what_is_decided_is_what_happens(lab_and_policy: tuple[Lab, Policy], pac
                 assert (fate.punted, fate.looped) == ((), False)
                 if way is not None:
                     assert fate.crossed == (way if carried else ())
+                told = explain(ruling, (source, target), flow, lambda a, b: ways.get((a.mac, b.mac)), ())
+                assert (told.verdict, told.arrives) == (verdict, carried or (verdict.allowed and beside))
+                assert [(hop.dpid, hop.out_port) for hop in told.hops[:-1]] == [key[:2] for key in fate.crossed]
+
+
+@on_any_fabric
+@given(governed(), st.lists(flows(), min_size=1, max_size=12))
+def test_every_packet_meets_one_rule_that_counts_it_for_its_demand_or_for_the_rule_that_denies_it(
+    lab_and_policy: tuple[Lab, Policy], packets: list[Flow]
+) -> None:
+    lab, policy = lab_and_policy
+    ruling = Ruling(policy, lab.directory, NOW_S)
+    network = ModelNetwork(lab.network, default_rules(lab.network, lab.directory, ruling))
+    for source in lab.hosts:
+        switch = network.switches[source.dpid]
+        for target in lab.hosts:
+            for flow in packets if source.mac != target.mac else ():
+                verdict = ruling.decide(source, target, flow)
+                met = switch._look_up(Table.SEGMENT, _header(packet(source, target, flow), source.port_no))
+                assert met is not None
+                if verdict.allowed:
+                    assert met.cookie == cookie.pack(Kind.SEGMENT)
+                    assert (met.match.eth_src, met.match.eth_dst) == (source.mac, target.mac)
+                elif verdict.by_default:
+                    assert met.cookie == cookie.pack(Kind.BASE)
+                else:
+                    assert met.cookie == cookie.pack(Kind.DENY, stitch=rule_number(verdict.rule))
+
+
+@on_any_fabric
+@given(labs(least_hosts=2))
+def test_a_pair_without_port_rules_has_one_rule_and_a_denied_one_none(lab: Lab) -> None:
+    rules = default_rules(lab.network, lab.directory)
+    count = sum(entry.cookie == cookie.pack(Kind.SEGMENT) for entry in _flows(rules))
+    assert count == len(list(lab.friends()))
+
+
+@on_any_fabric
+@given(labs(least_hosts=3))
+def test_what_is_denied_to_everybody_costs_rules_for_each_host_and_not_for_each_pair(lab: Lab) -> None:
+    denied = Rule("no telnet", protocol=TCP, ports=((23, 23),))
+    ruling = Ruling(Policy((denied, Rule("nothing else"))), lab.directory, NOW_S)
+    rules = default_rules(lab.network, lab.directory, ruling)
+    mark = cookie.pack(Kind.DENY, stitch=rule_number("no telnet"))
+    of_telnet = [entry for entry in _flows(rules) if entry.cookie == mark]
+    assert len(of_telnet) == 2 * len(lab.hosts)  # IPv4 and IPv6
+    assert not [entry for entry in _flows(rules) if kind_of(entry.cookie) == Kind.SEGMENT]
+
+
+def _flows(rules: Mapping[int, RuleSet]) -> list[FlowRule]:
+    return [entry for of in rules.values() for entry in of.values() if isinstance(entry, FlowRule)]

@@ -12,13 +12,18 @@ from ryu_apps import wire
 from stitching.rules import Entry, EntryKey, Failover, FlowRule, Meter
 from tests.unit.decode import decode
 
-_PACKET_OUT, _FLOW_MOD, _GROUP_MOD, _MULTIPART, _BARRIER, _METER_MOD = 13, 14, 15, 18, 20, 29
+_EXPERIMENTER, _PACKET_OUT, _FLOW_MOD, _GROUP_MOD, _MULTIPART, _BARRIER, _METER_MOD = 4, 13, 14, 15, 18, 20, 29
+_ADDED, _OPEN, _COMMIT, _DISCARD = 2301, 0, 4, 6
 _MODS = (_FLOW_MOD, _GROUP_MOD, _METER_MOD)
 
 
 @dataclass
 class FakeSwitch:
-    """A connection that keeps what a switch holds and notes, in order, every message that was sent over it."""
+    """A connection that keeps what a switch holds and notes, in order, every message that was sent over it.
+
+    refuses are keys of entries it does not take; without bundles it does not know them. What it refused is in
+    `errors`, oldest first, until a test delivers it; bundles are carried out as Open vSwitch does it.
+    """
 
     id: int
     table: dict[EntryKey, Entry] = field(default_factory=dict)
@@ -26,6 +31,11 @@ class FakeSwitch:
     packets: list[bytes] = field(default_factory=list)
     rtt_s: float | None = None
     closed: bool = False
+    bundles: bool = True
+    refuses: set[EntryKey] = field(default_factory=set)
+    errors: list[int] = field(default_factory=list)
+    commits: int = 0
+    bundle: list[bytes] = field(default_factory=list)
     asked: dict[int, int] = field(default_factory=dict)
     before: dict[int, tuple[EntryKey, Entry | None]] = field(default_factory=dict)
     ofproto = ofproto_v1_3
@@ -39,11 +49,39 @@ class FakeSwitch:
             message, data = data[:length], data[length:]
             if kind in _MODS:
                 self._apply(message)
+            elif kind == _EXPERIMENTER:
+                self._take_bundle(message, xid)
             elif kind == _PACKET_OUT:
                 self.packets.append(message)
             elif kind == _MULTIPART:
                 self.asked[int.from_bytes(message[8:10], "big")] = xid
         return True
+
+    def _take_bundle(self, message: bytes, xid: int) -> None:
+        if not self.bundles:
+            self.errors.append(xid)
+        elif int.from_bytes(message[12:16], "big") == _ADDED:
+            assert message[25] != _METER_MOD, "a meter in a bundle"
+            assert message[4:8] == message[28:32], "another transaction id inside"
+            self.bundle.append(message[24:])
+        elif message[21] == _COMMIT:
+            messages, self.bundle = self.bundle, []
+            refused = [data for data in messages if self._would_refuse(data)]
+            if refused:
+                self.errors += [int.from_bytes(refused[0][4:8], "big"), xid]
+            else:
+                self.commits += 1
+                for data in messages:
+                    self._apply(data)
+        else:
+            assert message[21] in (_OPEN, _DISCARD)
+            self.bundle = []
+
+    def _would_refuse(self, data: bytes) -> bool:
+        mod = decode(data)
+        entry = wire.read_flow(mod) if data[1] == _FLOW_MOD else _read_mod(mod, put=True)
+        put = mod.command == ofproto_v1_3.OFPFC_ADD
+        return put and entry is not None and entry.key in self.refuses
 
     def close(self) -> None:
         """The controller has had enough of this connection."""
@@ -61,6 +99,9 @@ class FakeSwitch:
             assert not put or there == (mod.command == ofproto_v1_3.OFPGC_MODIFY), "added twice, or never added"
             entry = _read_mod(mod, put)
         assert entry is not None
+        if put and entry.key in self.refuses:
+            self.errors.append(xid)
+            return
         self.before[xid] = entry.key, self.table.get(entry.key)
         if put:
             self.table[entry.key] = entry

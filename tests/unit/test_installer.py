@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from queue import Queue
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -11,11 +13,11 @@ from os_ken.controller.handler import DEAD_DISPATCHER, MAIN_DISPATCHER
 from ryu_apps import wire
 from ryu_apps.app import Event
 from ryu_apps.events import ApplyStages, StagesApplied, SwitchReady, WantRules
-from ryu_apps.installer import CONFIRM_S, FORWARDING, READ_S, Installer
+from ryu_apps.installer import CONFIRM_S, FORWARDING, OFFER_AGAIN_S, READ_S, STUCK_S, Installer
 from stitching import cookie
 from stitching.cookie import Kind
 from stitching.difference import Change
-from stitching.match import Match
+from stitching.match import L3Match, Match
 from stitching.rules import (
     LEAST_METER,
     PORT_IN_PORT,
@@ -39,10 +41,14 @@ class Told(Installer):
     def __init__(self) -> None:
         self.now_s = 0.0
         self.told: list[Event] = []
+        self.posted: list[Event] = []
         super().__init__(clock=lambda: self.now_s)
 
     def publish(self, occurred: Event) -> None:
         self.told.append(occurred)
+
+    def post(self, occurred: Event) -> None:
+        self.posted.append(occurred)
 
     def ended(self) -> list[StagesApplied]:
         return [event for event in self.told if isinstance(event, StagesApplied)]
@@ -297,6 +303,156 @@ def test_a_switch_without_meters_has_none(installer: Told) -> None:
     assert not switch.closed
 
 
+class MoreToCome:
+    """A queue in which something always waits."""
+
+    def qsize(self) -> int:
+        return 1
+
+
+def test_what_comes_together_is_written_together(installer: Told) -> None:
+    one, two = ready(installer)
+    barriers = len([kind for kind, _ in two.sent if kind == BARRIER])
+    installer.events = MoreToCome()
+    for number in range(2, 60):
+        far, near = flow(number, kind=Kind.STITCH), flow(number + 100, kind=Kind.STITCH)
+        stages = (Change(2, far),), (Change(1, near),)
+        installer.on_apply(ApplyStages(f"stitch:{number}", stages, {2: rule_set([far]), 1: rule_set([near])}, 0))
+    assert len(two.table) == 1
+    assert len(installer.posted) == 1
+    installer.on_flush(None)
+    assert len(two.table) == 59
+    assert len([kind for kind, _ in two.sent if kind == BARRIER]) == barriers + 1
+    installer.on_barrier(two.barrier_reply())
+    installer.on_flush(None)
+    installer.on_barrier(one.barrier_reply())
+    assert len([event for event in installer.ended() if event.error is None]) == 58
+
+
+def test_a_rule_that_cannot_be_said_fails_its_change_only(installer: Told) -> None:
+    one, _ = ready(installer)
+    unsayable = FlowRule(2, 9, Match(eth_type=0x0800, l3=L3Match(ip_dst="10.0.0.1/8")), (Output(1),))
+    installer.on_apply(ApplyStages("stitch:1", ((Change(1, flow(5)), Change(1, unsayable)),), {}, 1))
+    (ended,) = installer.ended()
+    assert ended.error is not None and "host bits" in ended.error
+    assert set(one.table.values()) == {flow(1)}
+
+
+def answer(installer: Told, *switches: FakeSwitch) -> None:
+    """Let the switches say all they have to say, errors first, until nobody has anything to say."""
+    while any(installer._switches[switch.id].outbox.oldest for switch in switches):
+        for switch in switches:
+            while switch.errors:
+                installer.on_error(switch.error(switch.errors.pop(0)))
+            outbox = installer._switches[switch.id].outbox
+            if outbox.oldest is not None:
+                event = switch.barrier_reply()
+                event.msg.xid = outbox.oldest
+                installer.on_barrier(event)
+
+
+MANY = [flow(number) for number in range(100)]
+
+
+def test_many_steps_are_carried_out_as_one(installer: Told) -> None:
+    installer.on_want(WantRules(FORWARDING, wants(*MANY, GROUP, METER)))
+    switch = FakeSwitch(1)
+    installer.on_state(switch.state(MAIN_DISPATCHER))
+    for event in switch.holds():
+        installer.on_holds(event)
+    assert set(switch.table.values()) == {METER}
+    answer(installer, switch)
+    assert switch.table == rule_set([*MANY, GROUP, METER])
+    assert switch.commits == 1
+    installer.on_want(WantRules(FORWARDING, wants(flow(1))))
+    answer(installer, switch)
+    assert set(switch.table.values()) == {flow(1)}
+    assert switch.commits == 2
+
+
+def test_a_switch_without_bundles_is_asked_once(installer: Told) -> None:
+    installer.on_want(WantRules(FORWARDING, wants(*MANY)))
+    switch = FakeSwitch(1, bundles=False)
+    installer.on_state(switch.state(MAIN_DISPATCHER))
+    for event in switch.holds():
+        installer.on_holds(event)
+    answer(installer, switch)
+    assert switch.table == rule_set(MANY)
+    asked = len([kind for kind, _ in switch.sent if kind == 4])
+    installer.on_want(WantRules(FORWARDING, wants()))
+    answer(installer, switch)
+    assert not switch.table
+    assert len([kind for kind, _ in switch.sent if kind == 4]) == asked
+    assert installer.status().errors == 0
+
+
+def test_a_stage_is_carried_out_on_a_switch_as_a_whole_or_not_at_all(installer: Told) -> None:
+    one, _ = ready(installer)
+    bad = MANY[70]
+    one.refuses.add(bad.key)
+    request = ApplyStages("stitch:1", (tuple(Change(1, rule) for rule in MANY[10:]),), {1: rule_set(MANY[10:])}, 1)
+    mods = one.flow_mods
+    installer.on_apply(request)
+    answer(installer, one)
+    (ended,) = installer.ended()
+    assert ended.error is not None and "refused a rule in table 3" in ended.error
+    assert set(one.table.values()) == {flow(1)}
+    assert one.flow_mods == mods
+
+
+def test_a_refusal_in_a_bundle_fails_nobody_else(installer: Told) -> None:
+    one, _ = ready(installer)
+    one.refuses.add(MANY[70].key)
+    installer.events = MoreToCome()
+    for number, rules in ((1, MANY[10:50]), (2, MANY[50:])):
+        stages = (tuple(Change(1, rule) for rule in rules),)
+        installer.on_apply(ApplyStages(f"stitch:{number}", stages, {1: rule_set(rules)}, number))
+    installer.events = Queue()
+    installer.on_flush(None)
+    answer(installer, one)
+    assert {event.ticket: event.error is None for event in installer.ended()} == {1: True, 2: False}
+    assert one.table == rule_set([flow(1), *MANY[10:50]])
+
+
+def test_what_a_full_table_does_not_take_is_the_only_thing_missing(installer: Told) -> None:
+    installer.on_want(WantRules(FORWARDING, wants(*MANY)))
+    switch = FakeSwitch(1, refuses={rule.key for rule in MANY[:30]})
+    installer.on_state(switch.state(MAIN_DISPATCHER))
+    for event in switch.holds():
+        installer.on_holds(event)
+    answer(installer, switch)
+    assert switch.table == rule_set(MANY[30:])
+    assert set(installer.status().differences[1].missing) == set(MANY[:30])
+    switch.refuses.clear()
+    installer.now_s += OFFER_AGAIN_S + 0.1
+    installer.on_deadline(None)  # type: ignore[arg-type]  # the tick says nothing
+    answer(installer, switch)
+    assert switch.table == rule_set(MANY)
+    assert not installer.status().differences
+
+
+def test_what_changes_while_a_bundle_is_on_its_way_comes_after_it(installer: Told) -> None:
+    installer.on_want(WantRules(FORWARDING, wants(*MANY)))
+    switch = FakeSwitch(1)
+    installer.on_state(switch.state(MAIN_DISPATCHER))
+    for event in switch.holds():
+        installer.on_holds(event)
+    installer.on_want(WantRules(FORWARDING, wants(*MANY[:5], flow(7, port=9))))
+    switch.refuses.add(MANY[50].key)
+    answer(installer, switch)
+    assert switch.table == rule_set([*MANY[:5], flow(7, port=9)])
+    assert not installer.status().differences
+
+
+def test_a_switch_that_answers_no_barrier_is_disconnected(installer: Told) -> None:
+    one, _ = ready(installer)
+    installer.on_want(WantRules(FORWARDING, wants(flow(1), flow(2))))
+    for _ in range(3):
+        installer.on_deadline(None)  # type: ignore[arg-type]  # the tick says nothing
+        installer.now_s += STUCK_S * 0.6
+    assert one.closed
+
+
 class AnySequence(RuleBasedStateMachine):
     """Whatever happens in whatever order, a connected switch that has confirmed everything has what is wanted."""
 
@@ -308,6 +464,11 @@ class AnySequence(RuleBasedStateMachine):
         self.installer.on_want(WantRules(FORWARDING, wants(flow(1))))
 
     dpids = st.sampled_from([1, 2])
+
+    @rule(least=st.integers(1, 40), port=st.integers(1, 3))
+    def forwarding_wants_many(self, least: int, port: int) -> None:
+        rules = [flow(number, port) for number in range(least, least + 70)]
+        self.installer.on_want(WantRules(FORWARDING, wants(*rules, GROUP, Meter(LEAST_METER, port, 5))))
 
     @rule(numbers=st.sets(st.integers(1, 6), min_size=1), port=st.integers(1, 3))
     def forwarding_wants(self, numbers: set[int], port: int) -> None:
@@ -343,27 +504,44 @@ class AnySequence(RuleBasedStateMachine):
         switch = self.switches.get(dpid)
         if switch is not None and switch.flow_mods and any(s == FLOW_MOD for s, _ in switch.sent[-3:]):
             xid = switch.last(FLOW_MOD)
-            if xid in self.installer._sent:
+            if xid in self.installer._switches[dpid].outbox._unconfirmed and xid not in switch.errors:
                 switch.undo(xid)
                 self.installer.on_error(switch.error(xid))
+
+    @rule(dpid=dpids, numbers=st.sets(st.integers(1, 30)), bundles=st.booleans())
+    def takes_no_more_of(self, dpid: int, numbers: set[int], bundles: bool) -> None:
+        if dpid in self.switches:
+            self.switches[dpid].refuses = {flow(number).key for number in numbers}
+            self.switches[dpid].bundles &= bundles
+
+    @rule(dpid=dpids)
+    def answers_once(self, dpid: int) -> None:
+        if dpid in self.switches:
+            switch, outbox = self.switches[dpid], self.installer._switches[dpid].outbox
+            while switch.errors:
+                self.installer.on_error(switch.error(switch.errors.pop(0)))
+            if outbox.oldest is not None:
+                event = switch.barrier_reply()
+                event.msg.xid = outbox.oldest
+                self.installer.on_barrier(event)
 
     @precondition(lambda self: self.switches)
     @rule()
     def everything_is_confirmed(self) -> None:
+        for switch in self.switches.values():
+            switch.refuses.clear()
         for _ in range(10):
-            for switch in self.switches.values():
-                for xid in [x for x, (dpid, *_rest) in self.installer._barriers.items() if dpid == switch.id]:
-                    event = switch.barrier_reply()
-                    event.msg.xid = xid
-                    self.installer.on_barrier(event)
-        assert not self.installer._batches
+            answer(self.installer, *self.switches.values())
+        assert len(self.installer._batches) == 0
         self.installer.on_want(WantRules("nobody", wants(dpids=(1, 2))))
+        answer(self.installer, *self.switches.values())
         assert not self.installer.status().differences
 
     @invariant()
     def what_it_believes_is_what_the_switch_has(self) -> None:
         for dpid, switch in self.switches.items():
-            assert self.installer._switches[dpid].has == switch.table
+            if self.installer._switches[dpid].outbox._held is None and not switch.errors:
+                assert self.installer._switches[dpid].has == switch.table
 
 
 AnySequence.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)

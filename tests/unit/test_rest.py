@@ -136,6 +136,10 @@ def test_a_stitch_is_made_shown_and_taken_away(call: Caller, controller: FakeCon
         "destination": {"name": "h2", "mac": MACS[1]},
         "bandwidth_mbps": 4.0,
         "max_latency_ms": 50.0,
+        "max_loss": None,
+        "application": None,
+        "protection": "none",
+        "labels": {},
         "origin": "api",
         "both_ways": True,
         "relieves": None,
@@ -144,8 +148,10 @@ def test_a_stitch_is_made_shown_and_taken_away(call: Caller, controller: FakeCon
             {"dpid": "0000000000000002", "in_port": 10, "out_port": 11},
             {"dpid": "0000000000000003", "in_port": 10, "out_port": 1},
         ],
+        "backup": None,
         "latency_ms": 3.0,
         "probe_ms": None,
+        "probe_loss": None,
         "load_mbps": 0.75,
         "enforced": "none",
         "created": "2026-09-21T14:13:20Z",
@@ -452,6 +458,7 @@ def test_the_description_names_every_path_and_its_problems(call: Caller) -> None
         "/v1/policy/versions",
         "/v1/explain",
         "/v1/stitches",
+        "/v1/stitches/batch",
         "/v1/stitches/check",
         "/v1/stitches/{stitch_id}",
         "/v1/forecasts",
@@ -470,3 +477,25 @@ def test_the_description_names_every_path_and_its_problems(call: Caller) -> None
             for status, response in operation["responses"].items():
                 if status >= "400":
                     assert list(response["content"]) == ["application/problem+json"]
+
+
+def test_of_many_stitches_each_is_made_or_has_a_problem_of_its_own(call: Caller) -> None:
+    wanted = [WANTED, {**WANTED, "destination": "nobody"}, {**WANTED, "bandwidth_mbps": 1e6}]
+    made = call("POST", "/v1/stitches/batch", json={"stitches": wanted})
+    assert made.status_code == 200
+    first, unknown, too_much = made.json()["items"]
+    assert first["stitch"]["id"] == 1 and first["problem"] is None
+    assert (unknown["problem"]["status"], unknown["problem"]["field"]) == (404, "destination")
+    assert too_much["problem"]["status"] == 409
+
+
+@pytest.mark.parametrize(("label", "found"), [("team", 1), ("team%3Dvideo", 1), ("team%3Daudio", 0), ("other", 0)])
+def test_stitches_are_found_by_label(call: Caller, label: str, found: int) -> None:
+    call("POST", "/v1/stitches", json={**WANTED, "labels": {"team": "video"}})
+    assert len(call("GET", f"/v1/stitches?label={label}").json()) == found
+
+
+@pytest.mark.parametrize("application", [{}, {"destination_port": 80}, {"protocol": "icmp", "source_port": 1}])
+def test_an_application_that_tells_nothing_is_refused(call: Caller, application: Any) -> None:
+    refused = call("POST", "/v1/stitches", json={**WANTED, "application": application})
+    assert (refused.status_code, refused.json()["field"]) == (422, "application")

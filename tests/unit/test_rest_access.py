@@ -99,7 +99,7 @@ def test_tokens_and_the_audit_are_for_admins(call: Caller, method: str, path: st
     problem(caller_as(call, "operator")(method, path), 403)
 
 
-def test_what_only_needs_a_viewer_and_is_no_get_asks_and_changes_nothing(controller: FakeController) -> None:
+def test_what_only_needs_a_viewer_and_is_no_get_asks_and_changes_nothing() -> None:
     asking = [(method, path) for method, path, need in routes() if method != "GET" and not need.changes]
     assert asking == [("POST", "/v1/stitches/check")]
 
@@ -304,7 +304,7 @@ def test_a_scope_claims_no_host_and_no_subnet_of_others(
     assert controller.vnets == before
 
 
-def test_with_default_in_its_scope_it_claims_what_nobody_has(call: Caller, controller: FakeController) -> None:
+def test_with_default_in_its_scope_it_claims_what_nobody_has(call: Caller) -> None:
     operator = caller_as(call, "operator", "red", "default")
     body = {"hosts": [{"name": "new", "mac": FREE}], "subnets": ["172.16.0.0/16"]}
     assert operator("PUT", "/v1/vnets/red", json=body).status_code == 200

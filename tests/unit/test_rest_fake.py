@@ -19,6 +19,7 @@ from ryu_apps.app import Request, ask
 from ryu_apps.events import (
     CheckStitch,
     CreateStitch,
+    CreateStitches,
     DeleteStitch,
     DeleteVnet,
     ExplainRequest,
@@ -139,6 +140,7 @@ class FakeController:
             UnsavedRequest: lambda _: self.unsaved,
             RecorderStatusRequest: lambda _: self.recorder,
             CreateStitch: lambda r: self._create(r.request),
+            CreateStitches: lambda r: [self._try(request) for request in r.requests],
             CheckStitch: lambda r: self._plan(r.request),
             DeleteStitch: lambda r: self._delete(r.stitch_id),
             InstallerStatusRequest: lambda _: self.status,
@@ -195,6 +197,12 @@ class FakeController:
         if path.links:
             self._resources.reserve(stitch.id, links_to_reserve(request, path), request.bandwidth_mbps)
         return self.add(stitch)
+
+    def _try(self, request: StitchRequest) -> Stitch | Exception:
+        try:
+            return self._create(request)
+        except NotPossible as error:
+            return error
 
     def _delete(self, stitch_id: int) -> Stitch:
         if stitch_id not in self.stitches:

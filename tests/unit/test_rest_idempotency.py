@@ -70,7 +70,7 @@ def test_the_same_request_is_done_once_and_answered_the_same(call: Caller, contr
     )
 
 
-def test_an_answer_that_said_no_is_the_same_again_too(call: Caller, controller: FakeController) -> None:
+def test_an_answer_that_said_no_is_the_same_again_too(call: Caller) -> None:
     wanted = {**WANTED, "bandwidth_mbps": 11}
     first = call("POST", "/v1/stitches", json=wanted, headers=KEY)
     problem(first, 409)
@@ -197,7 +197,7 @@ def test_only_so_much_is_kept_of_one_token(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 class Keys(RuleBasedStateMachine):
-    """Two tokens, few keys and few requests, against a model: done[token, key] is what was done under it, and when."""
+    """Two tokens, few keys and few requests, against a model of what was done under them, and when."""
 
     @initialize()
     def start(self) -> None:
@@ -230,7 +230,7 @@ class Keys(RuleBasedStateMachine):
         else:
             assert known is None, "never done twice"
             for of in (self.done, self.running, self.unknown):
-                of.pop(place, None)  # type: ignore[attr-defined]  # they are all dicts
+                of.pop(place, None)
             self.running[place] = record
             self.store.write(Batch(answers=[record]))
 

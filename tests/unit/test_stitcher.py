@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -44,15 +44,16 @@ class MemoryStore:
     def stitches(self) -> tuple[Stitch, ...]:
         return tuple(self.kept.values())
 
-    def save_stitch(self, stitch: Stitch) -> None:
+    def save_stitches(self, stitches: Iterable[Stitch]) -> None:
         if self.full:
-            raise StoreError("cannot save a stitch: database or disk is full")
-        self.kept[stitch.id] = stitch
-        self.log.append((stitch.id, stitch.state))
+            raise StoreError("cannot save stitches: database or disk is full")
+        for stitch in stitches:
+            self.kept[stitch.id] = stitch
+            self.log.append((stitch.id, stitch.state))
 
-    def next_stitch_id(self) -> int:
-        self.last_id += 1
-        return self.last_id
+    def next_stitch_ids(self, count: int) -> range:
+        self.last_id += count
+        return range(self.last_id - count + 1, self.last_id + 1)
 
     def forget_stitches(self, ended_before_s: float) -> None:
         ended = (s for s in self.kept.values() if s.state in ENDED and s.changed_s < ended_before_s)
@@ -160,6 +161,7 @@ def up(bench: Bench, request: StitchRequest = REQUEST) -> Stitch:
     bench.confirm()
     bench.probes_cross()
     assert bench.stitch().state is State.UP
+    bench.probe_tick()
     return bench.stitch()
 
 
@@ -441,18 +443,20 @@ def test_after_a_restart_an_up_stitch_is_wanted_as_it_was(bench: Bench, store: M
 
 
 @pytest.mark.parametrize("confirmed", [False, True])
-def test_what_was_half_done_at_a_restart_is_done_again(bench: Bench, store: MemoryStore, confirmed: bool) -> None:
+def test_what_was_half_made_at_a_restart_is_made_whole(bench: Bench, store: MemoryStore, confirmed: bool) -> None:
     create(bench)
     if confirmed:
         bench.confirm()
+    made = stitch_rules(bench.stitch())
     again = Bench(store)
     again._take_up()
-    assert again.stitch().state is State.FAILED
+    assert again.stitch().state is State.ESTABLISHING
+    assert WantRules("stitch:1", made) in again.told
     again.on_network(NetworkChanged(triangle()))
     again.connect()
-    again.on_tick(Tick("retry"))
-    assert again.stitch().state is State.ESTABLISHING
-    assert again.stitch().epoch == 2
+    again.probe_tick()
+    again.probes_cross()
+    assert again.stitch().state is State.UP
 
 
 def reroute(bench: Bench) -> None:

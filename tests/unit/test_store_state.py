@@ -73,7 +73,7 @@ def test_everything_is_there_after_a_restart(file: Path) -> None:
         first.save_vnet(vnet)
     first.save_capacities({(1, 2): 10.0, (HIGH_DPID, 3): 2.5})
     first.save_network(network)
-    first.save_stitch(STITCH)
+    first.save_stitches([STITCH])
     first.close()
     second = open_store(file)
     assert second.vnets() == vnets
@@ -101,8 +101,8 @@ def test_a_new_store_is_empty(store: StateStore) -> None:
 def test_a_vnet_and_a_stitch_are_replaced_by_the_next_of_their_name(store: StateStore) -> None:
     store.save_vnet(VNet("red"))
     store.save_vnet(VNet("red", subnets=("10.0.0.0/8",)))
-    store.save_stitch(STITCH)
-    store.save_stitch(replace(STITCH, state=State.DOWN, reason="cut"))
+    store.save_stitches([STITCH])
+    store.save_stitches([replace(STITCH, state=State.DOWN, reason="cut")])
     assert store.vnets() == (VNet("red", subnets=("10.0.0.0/8",)),)
     assert [(stitch.state, stitch.reason) for stitch in store.stitches()] == [(State.DOWN, "cut")]
 
@@ -153,7 +153,7 @@ def test_stitches_that_ended_long_ago_are_forgotten(store: StateStore) -> None:
     for number, (state, changed_s) in enumerate(
         [(State.TERMINATED, 10.0), (State.REJECTED, 10.0), (State.TERMINATED, 30.0), (State.FAILED, 10.0)], 1
     ):
-        store.save_stitch(replace(STITCH, id=number, state=state, changed_s=changed_s))
+        store.save_stitches([replace(STITCH, id=number, state=state, changed_s=changed_s)])
     store.forget_stitches(20.0)
     assert [stitch.id for stitch in store.stitches()] == [3, 4]
 
@@ -163,10 +163,10 @@ def test_stitches_that_ended_long_ago_are_forgotten(store: StateStore) -> None:
 
 def test_no_stitch_id_is_given_out_twice_also_not_after_a_restart(file: Path) -> None:
     first = open_store(file)
-    ids = [first.next_stitch_id() for _ in range(3)]
+    ids = [*first.next_stitch_ids(3)]
     first.close()
     second = open_store(file)
-    ids += [second.next_stitch_id() for _ in range(2)]
+    ids += [*second.next_stitch_ids(1), *second.next_stitch_ids(1)]
     second.close()
     assert ids == [1, 2, 3, 4, 5]
 
@@ -174,7 +174,8 @@ def test_no_stitch_id_is_given_out_twice_also_not_after_a_restart(file: Path) ->
 def test_nor_to_two_threads(store: StateStore) -> None:
     ids: list[int] = []
     threads = [
-        threading.Thread(target=lambda: ids.extend(store.next_stitch_id() for _ in range(10))) for _ in range(4)
+        threading.Thread(target=lambda: ids.extend(n for _ in range(10) for n in store.next_stitch_ids(1)))
+        for _ in range(4)
     ]
     for thread in threads:
         thread.start()
@@ -184,11 +185,11 @@ def test_nor_to_two_threads(store: StateStore) -> None:
 
 
 def test_ids_end_where_the_cookie_ends(store: StateStore, file: Path) -> None:
-    store.next_stitch_id()
+    store.next_stitch_ids(1)
     change(file, "UPDATE lockstitch_meta SET value = ? WHERE name = 'next_stitch_id'", LAST_STITCH_ID)
-    assert store.next_stitch_id() == LAST_STITCH_ID
+    assert store.next_stitch_ids(1)[0] == LAST_STITCH_ID
     with pytest.raises(StoreError, match="used up"):
-        store.next_stitch_id()
+        store.next_stitch_ids(1)
 
 
 # files that are not what they should be -----------------------------------------------------------------
@@ -228,7 +229,7 @@ def test_a_url_that_is_none_is_named() -> None:
 
 
 def test_an_unknown_field_of_a_stored_stitch_is_named(store: StateStore, file: Path) -> None:
-    store.save_stitch(STITCH)
+    store.save_stitches([STITCH])
     change(file, "UPDATE stitches SET body = replace(body, '\"epoch\"', '\"colour\"')")
     with pytest.raises(StoreError, match=r"lockstitch\.db has a record.*unknown field 'colour'"):
         store.stitches()
@@ -259,10 +260,10 @@ from ryu_apps.store import HistoryStore, StateStore
 from stitching.stitch import State, Stitch, StitchRequest
 state, history = StateStore(sys.argv[1]), HistoryStore(sys.argv[1], batch_s=0.0)
 while True:
-    number = state.next_stitch_id()
+    (number,) = state.next_stitch_ids(1)
     history.record(Rates(1e9 + number * 7, 1.0, {(1, port): float(number) for port in range(200)}))
     request = StitchRequest("02:00:00:00:00:0a", "02:00:00:00:00:0b", float(number))
-    state.save_stitch(Stitch(number, request, State.UP, 0.0, 0.0))
+    state.save_stitches([Stitch(number, request, State.UP, 0.0, 0.0)])
     # The history is killed in mid-write as well, but not before it has written anything.
     if number % 8 or history.flush():
         print(number, flush=True)
@@ -285,7 +286,7 @@ def test_what_was_acknowledged_survives_kill_9(file: Path) -> None:
     assert len(set(acknowledged)) == len(acknowledged) >= 60
     assert {stitch.id for stitch in stitches} >= set(acknowledged)
     assert all(stitch.request.bandwidth_mbps == stitch.id for stitch in stitches)
-    assert state.next_stitch_id() > max(acknowledged)
+    assert state.next_stitch_ids(1)[0] > max(acknowledged)
     times, _, values = history.read_panel(SeriesKind.PORT, 1e9, 7.0)
     written = ~np.isnan(values[0])
     assert written.any()

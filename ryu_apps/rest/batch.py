@@ -1,0 +1,92 @@
+"""Many stitches in one request: each is made, or has a problem of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, Field
+
+from ryu_apps.events import CreateStitches
+from ryu_apps.rest.access.roles import Who
+from ryu_apps.rest.apps import STITCHER, AppsOf
+from ryu_apps.rest.bodies import Body, StitchBody
+from ryu_apps.rest.fabric import Fabric, fabric_of
+from ryu_apps.rest.failures import refusal
+from ryu_apps.rest.problems import Problem, ProblemView
+from ryu_apps.rest.scoping import fabric_within
+from ryu_apps.rest.stitches import CHANGES, WAIT_S, all_stitches, request_of, view_of
+from ryu_apps.rest.views import StitchView
+from stitching.stitch import Stitch, StitchRequest
+
+router = APIRouter(prefix="/stitches", tags=["stitches"])
+
+MOST = 1_000
+"""Stitches in one request: planning them takes a second or two, in which others wait."""
+
+
+class BatchBody(Body):
+    """Stitches that are wanted, in the order in which they are to be tried."""
+
+    stitches: Annotated[list[StitchBody], Field(min_length=1, max_length=MOST)]
+
+
+class BatchItemView(BaseModel):
+    """What became of one of them: the stitch, or what stood in its way."""
+
+    stitch: StitchView | None = None
+    problem: ProblemView | None = None
+
+
+class BatchView(BaseModel):
+    """What became of each, in the order asked for."""
+
+    items: list[BatchItemView]
+
+
+@router.post("/batch", dependencies=[CHANGES])
+async def post_stitches(
+    apps: AppsOf,
+    who: Who,
+    body: BatchBody,
+    wait: Annotated[Literal["up"] | None, Query(description="Answer when the data plane carries them.")] = None,
+    wait_s: Annotated[
+        float | None, Query(ge=0, le=30, allow_inf_nan=False, description="Answer after so many seconds at most.")
+    ] = None,
+) -> BatchView:
+    """Make many stitches at once. They are stored together, which is much faster than one by one.
+
+    Each of them is made or refused by itself; with wait=up, look at the state of each.
+    """
+
+    def create() -> tuple[list[Stitch | Exception], Fabric]:
+        fabric = fabric_of(apps)
+        visible = fabric_within(who, fabric)
+        wanted = [_wanted(item, visible) for item in body.stitches]
+        requests = tuple(item for item in wanted if isinstance(item, StitchRequest))
+        made = iter(apps.ask(STITCHER, CreateStitches(requests))) if requests else iter(())
+        return [item if isinstance(item, Problem) else next(made) for item in wanted], fabric
+
+    made, fabric = await apps.ask_apart(create)
+    default_s = 0.0 if wait is None else WAIT_S
+    within_s = default_s if wait_s is None else wait_s
+    ask = partial(all_stitches, apps)
+    waits = (apps.waiting.settled(ask, stitch, within_s) for stitch in made if isinstance(stitch, Stitch))
+    settled = iter(await asyncio.gather(*waits))
+    return BatchView(
+        items=[
+            BatchItemView(problem=refusal(item).view)
+            if isinstance(item, Exception)
+            else BatchItemView(stitch=view_of(next(settled), fabric))
+            for item in made
+        ]
+    )
+
+
+def _wanted(body: StitchBody, fabric: Fabric) -> StitchRequest | Problem:
+    try:
+        return request_of(body, fabric)
+    except Problem as problem:
+        return problem

@@ -16,7 +16,7 @@ from stitching.stitch import StitchRequest
 
 
 def same_packets(
-    stitches: Mapping[Key, StitchRequest],
+    stitches: Mapping[Key, StitchRequest], names: Mapping[str, str]
 ) -> tuple[dict[Key, Key], list[Conflict]]:
     """Parts that are one stitch, the later by the earlier name; and intents that want it on other terms."""
     by_hosts: dict[frozenset[str], list[Key]] = defaultdict(list)
@@ -33,7 +33,7 @@ def same_packets(
             if _one_stitch(ours, theirs):
                 shared[other] = one
             else:
-                conflicts.setdefault((one[0], other[0]), _other_terms(one, other, ours, theirs))
+                conflicts.setdefault((one[0], other[0]), _other_terms(one, other, (ours, theirs), names))
     return shared, list(conflicts.values())
 
 
@@ -43,11 +43,15 @@ def _one_stitch(ours: StitchRequest, theirs: StitchRequest) -> bool:
     )
 
 
-def _other_terms(one: Key, other: Key, ours: StitchRequest, theirs: StitchRequest) -> Conflict:
+def _other_terms(
+    one: Key, other: Key, requests: tuple[StitchRequest, StitchRequest], names: Mapping[str, str]
+) -> Conflict:
+    ours, theirs = requests
+    source, target = (names.get(mac, mac) for mac in (ours.source_mac, ours.target_mac))
     said = ", ".join(difference(ours, theirs)).replace("->", "against") or "the ends the other way round"
     return Conflict(
         (one[0], other[0]),
-        f"both are about the same packets of {ours.source_mac} and {ours.target_mac}, on other terms ({said})",
+        f"both are about the same packets of {source} and {target}, on other terms ({said})",
         "give them the same terms, tell them apart by app, or take one out",
     )
 

@@ -33,7 +33,7 @@ def compile_document(document: Document, world: World) -> Wanted:
     intents = sorted(document.intents, key=lambda intent: intent.name)
     for intent in intents:
         compiler.take(intent)
-    shared, conflicts = same_packets(compiler.stitches)
+    shared, conflicts = same_packets(compiler.stitches, world.names)
     conflicts += apart_and_together(intents, compiler.ends)
     stitches = {key: request for key, request in compiler.stitches.items() if key not in shared}
     conflicts += overfull(demands_of(((key[0], request) for key, request in stitches.items()), world), world)

@@ -47,7 +47,7 @@ class Carrier:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """How an intent is, why, and what carries it; vnets are those that it is about, None where that is not known."""
+    """How an intent is, why, and what carries it; vnets are those it is about, None where that is not known."""
 
     intent: str
     standing: Standing
@@ -118,6 +118,11 @@ def _part(key: Key, stitches: Mapping[Key, Stitch], evidence: Evidence) -> _Find
             return _Finding(Standing.VIOLATED, refusal, Carrier(key[1], state="refused"))
         return _Finding(Standing.PENDING, "a stitch is to be made", Carrier(key[1], state="missing"))
     carrier = Carrier(key[1], stitch.id, state=stitch.state.value)
+    wants = evidence.wanted.stitches.get(owner)
+    if refusal is not None:
+        return _Finding(Standing.VIOLATED, f"stitch {stitch.id} cannot be changed: {refusal}", carrier)
+    if wants is not None and wants != stitch.request:
+        return _Finding(Standing.PENDING, f"stitch {stitch.id} is to be changed", carrier)
     if stitch.state is State.UP:
         return _Finding(Standing.SATISFIED, None, carrier)
     if stitch.state in _ON_THE_WAY:

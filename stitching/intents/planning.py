@@ -68,11 +68,15 @@ class Plan:
 
 @dataclass(frozen=True)
 class Actual:
-    """What there is: all stitches, the rules of intents in the policy, and what was wanted when it was made."""
+    """What there is: all stitches, the rules of intents in the policy, and what was wanted when it was made.
+
+    names are what people call hosts, by MAC.
+    """
 
     stitches: tuple[Stitch, ...] = ()
     rules: Mapping[Key, Rule] = field(default_factory=lambda: MappingProxyType({}))
     applied: Wanted | None = None
+    names: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
 
 def plan(wanted: Wanted, actual: Actual) -> Plan:
@@ -110,18 +114,16 @@ def _stitch_steps(wanted: Wanted, actual: Actual) -> Iterable[Step]:
         if is_ours(stitch) and stitch.state not in (*ENDED, State.TERMINATING):
             present[key_of(stitch.request)].append(stitch)
     for key, request in wanted.stitches.items():
-        yield from _wanted_stitch(key, request, present.pop(key, []), actual.applied)
+        yield from _wanted_stitch(key, request, present.pop(key, []), actual)
     for key, stitches in present.items():
         if key[0] not in wanted.unresolved:
             for stitch in stitches:
-                yield _delete(key, stitch, "no intent wants it")
+                yield _delete(key, stitch, "no intent wants it", actual)
 
 
-def _wanted_stitch(
-    key: Key, request: StitchRequest, stitches: list[Stitch], applied: Wanted | None
-) -> Iterable[Step]:
-    before = applied.stitches.get(key) if applied is not None else None
-    words = stitch_words(request)
+def _wanted_stitch(key: Key, request: StitchRequest, stitches: list[Stitch], actual: Actual) -> Iterable[Step]:
+    before = actual.applied.stitches.get(key) if actual.applied is not None else None
+    words = stitch_words(request, actual.names)
     if not stitches:
         drift = before == request
         reason = "its stitch is gone" if drift else "there is no such stitch yet"
@@ -138,17 +140,19 @@ def _wanted_stitch(
         yield Step(Action.CHANGE, Thing.STITCH, key, words, reason, kept.id, request, drift=drift)
     for stitch in stitches:
         if stitch is not kept:
-            yield _delete(key, stitch, f"stitch {kept.id} is the same")
+            yield _delete(key, stitch, f"stitch {kept.id} is the same", actual)
 
 
-def _delete(key: Key, stitch: Stitch, reason: str) -> Step:
-    return Step(Action.DELETE, Thing.STITCH, key, stitch_words(stitch.request), reason, stitch.id, stitch.request)
+def _delete(key: Key, stitch: Stitch, reason: str, actual: Actual) -> Step:
+    words = stitch_words(stitch.request, actual.names)
+    return Step(Action.DELETE, Thing.STITCH, key, words, reason, stitch.id, stitch.request)
 
 
-def stitch_words(request: StitchRequest) -> str:
+def stitch_words(request: StitchRequest, names: Mapping[str, str]) -> str:
     """A stitch in a line."""
+    source, target = (names.get(mac, mac) for mac in (request.source_mac, request.target_mac))
     way = "<->" if request.both_ways else "->"
-    words = [f"{request.source_mac} {way} {request.target_mac}", f"{request.bandwidth_mbps:g} Mbit/s"]
+    words = [f"{source} {way} {target}", f"{request.bandwidth_mbps:g} Mbit/s"]
     if request.application is not None:
         words.append(application_words(request.application))
     if request.max_latency_ms is not None:

@@ -68,6 +68,12 @@ class World:
         """What each link of known capacity has left beside stitches that are of no intent."""
         return self._free(stitch for stitch in self.stitches if not is_ours(stitch))
 
+    @cached_property
+    def names(self) -> Mapping[str, str]:
+        """What people call every host, by MAC."""
+        hosts = hosts_in(self.network, self.directory)
+        return {mac: self.directory.name_of(host) for mac, host in hosts.items()}
+
     def free_beside(self, intent: str) -> Mapping[LinkKey, float]:
         """The same beside all stitches but those of one intent."""
         return self._free(

@@ -47,7 +47,7 @@ def document(*intents: dict[str, Any]) -> Document:
     return read_document({"intents": list(intents)})
 
 
-def latency(name: str, *between: str, **terms: Any) -> dict[str, Any]:
+def latency(name: str, *between: Any, **terms: Any) -> dict[str, Any]:
     """An intent for low latency."""
     return {"name": name, "latency": {"between": list(between), **terms}}
 

@@ -283,7 +283,7 @@ def test_the_chosen_interval_is_within_the_window_and_never_worse_than_all_of_it
     from stitching.intents.transfers import Room, best_interval
 
     span = begins_s, begins_s + length_s
-    has = Room(300.0 * np.arange(len(room)), np.array(room))
+    has = Room(np.array([300.0 * n for n in range(len(room))]), np.array(room))
     begin_s, end_s = best_interval(amount_mbit, span, has)
     assert span[0] <= begin_s < end_s <= span[1]
 

@@ -202,7 +202,12 @@ class Intender(App):
 
     def _present(self) -> Present:
         return Present(
-            self._raw, self._document, self._world(fresh=True), self._hands.rules(), self._store.version
+            self._raw,
+            self._document,
+            self._world(fresh=True),
+            self._hands.rules(),
+            self._hands.refusals,
+            self._store.version,
         )
 
     def _planned(self, change: IntentChange) -> IntentOutcome:
@@ -256,8 +261,8 @@ class Intender(App):
         steps = planned.steps if ruled else planned.of(Action.DELETE)
         whole = self._version.atomic and not self._version.settled
         tried = self._hands.do(steps, self._stitches, whole=whole)
-        self._wanted = wanted
         refused = self._hands.refusals
+        self._wanted = wanted.without(refused)
         left = [step for step in planned.changes if step.key not in refused]
         if whole and refused:
             self._undo(next(iter(sorted(refused.items()))))

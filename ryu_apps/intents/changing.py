@@ -27,6 +27,7 @@ class Present:
     document: Document
     world: World
     rules: Mapping[Key, Rule]
+    refusals: Mapping[Key, str]
     version: Callable[[int], IntentVersion | None]
 
 
@@ -48,7 +49,8 @@ def judged(change: IntentChange, present: Present) -> tuple[Raw, IntentOutcome]:
     conflicts = [hidden(conflict, kept) for conflict in wanted.conflicts if about & set(conflict.intents)]
     if faults or conflicts:
         raise IntentError(faults, conflicts)
-    planned = plan(wanted, Actual(present.world.stitches, present.rules, before, present.world.names))
+    had = before.without(present.refusals)
+    planned = plan(wanted, Actual(present.world.stitches, present.rules, had, present.world.names))
     shown = Plan(tuple(step for step in planned.steps if step.key[0] not in kept))
     if not change.may_rule and any(step.thing is Thing.RULE and step.key[0] in about for step in shown.changes):
         raise OutOfScope("it changes the policy, which takes an admin")

@@ -121,8 +121,9 @@ def _change(url: str, state: Path, content: dict[str, Any], *, yes: bool, atomic
         seen = client.get("/v1/intents")
         content_of(seen, url)
         planned = content_of(client.post("/v1/intents/plan", **content), url)
-        if not _changes(planned) and not as_json:
-            _show_plan(planned, as_json)
+        if not _changes(planned):
+            if not as_json:
+                _show_plan(planned, False)
         elif not yes:
             _show_plan(planned, False)
             _ask(as_json)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -47,6 +47,14 @@ class Wanted:
     unresolved: frozenset[str] = frozenset()
     progress: Mapping[str, Progress] = field(default_factory=lambda: MappingProxyType({}))
     vnets: Mapping[str, frozenset[str]] = field(default_factory=lambda: MappingProxyType({}))
+
+    def without(self, refused: Collection[Key]) -> Wanted:
+        """The same but for parts that could not be had."""
+        return replace(
+            self,
+            stitches={key: request for key, request in self.stitches.items() if key not in refused},
+            rules={key: rule for key, rule in self.rules.items() if key not in refused},
+        )
 
 
 def key_of(request: StitchRequest) -> Key:

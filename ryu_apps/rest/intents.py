@@ -102,7 +102,12 @@ def get_versions(apps: AppsOf) -> list[IntentVersionView]:
     return [version_view(version) for version in apps.ask(INTENDER, IntentVersionsRequest())]
 
 
-@router.post("/plan", dependencies=[READS], responses=_REFUSALS, openapi_extra=_BODY)
+@router.post(
+    "/plan",
+    dependencies=[READS],
+    responses={**_REFUSALS, **documented(Kind.UNKNOWN_VERSION)},
+    openapi_extra=_BODY,
+)
 def plan_intents(apps: AppsOf, who: Who, document: DocumentOf, version: Version = None) -> IntentPlanView:
     """What would change if this document were applied; nothing is."""
     return plan_view(_asked(apps, who, PlanIntents(_change(who, document, version))), within=who.scope)

@@ -87,7 +87,8 @@ def test_a_viewer_can_change_nothing(
 def test_a_viewer_may_read_and_ask(call: Caller, method: str, path: str, need: Need) -> None:
     assert not need.secret
     assert method in ("GET", "POST")
-    answer = caller_as(call, "viewer")(method, path, json=WANTED if method == "POST" else None)
+    asked = {"intents": []} if path == "/v1/intents/plan" else WANTED
+    answer = caller_as(call, "viewer")(method, path, json=asked if method == "POST" else None)
     assert answer.status_code in (200, 404) or path == "/v1/explain", (
         answer.text
     )  # which has to be asked something
@@ -101,7 +102,7 @@ def test_tokens_and_the_audit_are_for_admins(call: Caller, method: str, path: st
 
 def test_what_only_needs_a_viewer_and_is_no_get_asks_and_changes_nothing() -> None:
     asking = [(method, path) for method, path, need in routes() if method != "GET" and not need.changes]
-    assert asking == [("POST", "/v1/stitches/check")]
+    assert asking == [("POST", "/v1/stitches/check"), ("POST", "/v1/intents/plan")]
 
 
 def test_an_operator_stitches(call: Caller) -> None:

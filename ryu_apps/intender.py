@@ -116,15 +116,19 @@ class Intender(App):
     @handles(VnetsChanged)
     def on_vnets(self, event: VnetsChanged) -> None:
         """Follow the virtual networks."""
-        self._directory = Directory.of(event.vnets)
-        self._hands.forget()
-        self._soon()
+        directory = Directory.of(event.vnets)
+        if directory != self._directory:
+            self._directory = directory
+            self._hands.forget()
+            self._soon()
 
     @handles(PolicyChanged)
     def on_policy(self, event: PolicyChanged) -> None:
         """Somebody may have taken out our rules, or put others before them."""
-        self._policy = event.policy, event.time_s
-        self._soon()
+        before, self._policy = self._policy, (event.policy, event.time_s)
+        if before != self._policy:
+            self._hands.forget()
+            self._soon()
 
     @handles(StitchMoved)
     def on_stitch(self, event: StitchMoved) -> None:

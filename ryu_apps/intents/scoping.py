@@ -29,7 +29,7 @@ def check_scope(scope: frozenset[str] | None, names: Collection[str], wanted: Wa
         vnets = wanted.vnets.get(name)
         # One that means nobody is told as what is wrong with it.
         if scope is not None and vnets is not None and not vnets <= scope:
-            raise OutOfScope(f"the intent {name!r} is about hosts that are not")
+            raise OutOfScope(f"the intent {name!r} is about hosts outside the scope of the token")
 
 
 def hidden(conflict: Conflict, kept: Collection[str]) -> Conflict:

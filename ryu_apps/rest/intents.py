@@ -227,10 +227,10 @@ def _asked(apps: Apps, who: Principal, request: PlanIntents | ApplyIntents) -> I
     except IntentError as error:
         raise _refused(error) from error
     except OutOfScope as error:
-        scope = f", which is confined to {listed(who.scope)}" if who.scope is not None else ""
+        scope = f" and is confined to {listed(who.scope)}" if who.scope is not None else ""
         raise Problem(
             Kind.FORBIDDEN,
-            f"{error}; the token {who.name!r} has the role {who.role}{scope}",
+            f"{error}; {who.name!r} has the role {who.role}{scope}",
             field="Authorization",
             remedy="use a token without a scope, with the role admin where the policy changes",
         ) from error

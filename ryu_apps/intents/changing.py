@@ -51,7 +51,8 @@ def judged(change: IntentChange, present: Present) -> tuple[Raw, IntentOutcome]:
         raise IntentError(faults, conflicts)
     had = before.without(present.refusals)
     planned = plan(wanted, Actual(present.world.stitches, present.rules, had, present.world.names))
-    shown = Plan(tuple(step for step in planned.steps if step.key[0] not in kept))
+    waiting = {key for key in present.refusals if key[0] not in about}
+    shown = Plan(tuple(step for step in planned.steps if step.key[0] not in kept and step.key not in waiting))
     if not change.may_rule and any(step.thing is Thing.RULE and step.key[0] in about for step in shown.changes):
         raise OutOfScope("it changes the policy, which takes an admin")
     notes = tuple(note for note in wanted.notes if note.intent not in kept)

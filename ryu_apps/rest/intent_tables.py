@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from ryu_apps.shown import UNKNOWN, table
 
@@ -48,9 +49,8 @@ def intents(answer: Json) -> Table:
     )
     for one in answer["intents"]:
         carriers = _carriers(one["carriers"])
-        state = f"[{_COLOURS[one['state']]}]{one['state']}[/]"
-        cells = (one["name"], one["kind"], state, carriers, one["reason"] or UNKNOWN)
-        shown.add_row(*(cell if cell is state else escape(cell) for cell in cells))
+        state = Text(one["state"], _COLOURS[one["state"]])
+        shown.add_row(one["name"], one["kind"], state, escape(carriers), escape(one["reason"] or UNKNOWN))
     return shown
 
 
@@ -68,9 +68,15 @@ def intent(answer: Json) -> Table:
 def versions(answer: Iterable[Json]) -> Table:
     """Versions of the intents, the newest first."""
     return table("Versions", "version", "made", "intents", "state", "note", rows=(
-        (one["version"], one["created"], one["intents"], "done" if one["settled"] else "on its way", one["note"])
-        for one in answer
+        (one["version"], one["created"], one["intents"], _state(one, newest=place == 0), one["note"])
+        for place, one in enumerate(answer)
     ))  # fmt: skip
+
+
+def _state(version: Json, *, newest: bool) -> str:
+    if version["settled"]:
+        return "done"
+    return "on its way" if newest else "was replaced"
 
 
 def _fields(form: Any) -> list[tuple[str, Any]]:

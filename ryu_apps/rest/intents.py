@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.exceptions import HTTPException
@@ -251,12 +251,11 @@ def _refused(error: IntentError) -> Problem:
         FieldError(field=" and ".join(conflict.intents), problem=f"{conflict.reason}; {conflict.remedy}")
         for conflict in error.conflicts
     ]
-    first: Any = error.faults[0] if error.faults else error.conflicts[0]
     return Problem(
         Kind.BAD_INTENTS if error.faults else Kind.CONFLICT,
         str(error),
-        field=first.field if error.faults else " and ".join(first.intents),
-        remedy=first.remedy,
+        field=errors[0].field,
+        remedy="nothing was changed",
         errors=errors[:_MOST_ERRORS],
     )
 

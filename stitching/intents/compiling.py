@@ -45,6 +45,7 @@ def compile_document(document: Document, world: World) -> Wanted:
         tuple(compiler.faults),
         tuple(sorted(conflicts, key=lambda conflict: (conflict.intents, conflict.reason))),
         frozenset(compiler.unresolved),
+        frozenset(compiler.progress),
         compiler.progress,
         compiler.vnets,
     )

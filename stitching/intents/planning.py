@@ -84,7 +84,15 @@ def plan(wanted: Wanted, actual: Actual) -> Plan:
     steps = [*_rule_steps(wanted, actual), *_stitch_steps(wanted, actual)]
     order = {Action.DELETE: 1, Action.CHANGE: 2, Action.CREATE: 3, Action.KEEP: 4}
     # Rules before stitches: one may be what lets the other be.
-    steps.sort(key=lambda step: (step.thing is Thing.STITCH, order[step.action], step.key, step.stitch_id or 0))
+    steps.sort(
+        key=lambda step: (
+            step.thing is Thing.STITCH,
+            order[step.action],
+            step.key[0] in wanted.patient,
+            step.key,
+            step.stitch_id or 0,
+        )
+    )
     return Plan(tuple(steps))
 
 

@@ -35,7 +35,8 @@ class Note:
 class Wanted:
     """What there has to be. `shared` maps a part to the same stitch of another intent.
 
-    unresolved are intents that mean nobody now: what they have is left as it is.
+    unresolved are intents that mean nobody now: what they have is left as it is. patient are those that take what
+    others leave.
     """
 
     stitches: Mapping[Key, StitchRequest] = field(default_factory=lambda: MappingProxyType({}))
@@ -45,6 +46,7 @@ class Wanted:
     faults: tuple[Fault, ...] = ()
     conflicts: tuple[Conflict, ...] = ()
     unresolved: frozenset[str] = frozenset()
+    patient: frozenset[str] = frozenset()
     progress: Mapping[str, Progress] = field(default_factory=lambda: MappingProxyType({}))
     vnets: Mapping[str, frozenset[str]] = field(default_factory=lambda: MappingProxyType({}))
 

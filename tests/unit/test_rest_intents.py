@@ -66,7 +66,7 @@ def test_a_plan_names_what_could_not_be_had(call: Caller) -> None:
     fat = {"name": "fat", "latency": {"between": ["h1", "h2"], "bandwidth": 12}}
     answer = problem(call("POST", "/v1/intents/plan", json={"intents": [fat]}), 409)
     assert (
-        "12 Mbit/s" in answer["detail"] and "10 free" in answer["detail"] and "2 Mbit/s less" in answer["remedy"]
+        "12 Mbit/s" in answer["detail"] and "10 free" in answer["detail"] and "2 Mbit/s less" in answer["detail"]
     )
     call("POST", "/v1/stitches", json={"source": "h1", "destination": "h2", "bandwidth_mbps": 1})
     (step,) = call("POST", "/v1/intents/plan", json={"intents": [VIDEO]}).json()["steps"]

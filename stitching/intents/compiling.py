@@ -16,7 +16,7 @@ from stitching.intents.requests import latency_request, pair_part, transfer_requ
 from stitching.intents.resolving import Resolved, resolve
 from stitching.intents.transfers import place
 from stitching.intents.wanted import Key, Note, Rule, Wanted, rule_name
-from stitching.intents.world import Progress, World
+from stitching.intents.world import Progress, World, is_ours
 from stitching.match import ICMP, ICMPV6, SCTP, TCP, UDP
 from stitching.policy.faults import Fault, Refused
 from stitching.stitch import StitchRequest
@@ -31,7 +31,8 @@ def compile_document(document: Document, world: World) -> Wanted:
     """What a document comes to. What is wrong is in `faults` and `conflicts` of the answer, and never raised."""
     compiler = _Compiler(world)
     intents = sorted(document.intents, key=lambda intent: intent.name)
-    for intent in intents:
+    # Transfers come last: they take what all others leave.
+    for intent in sorted(intents, key=lambda intent: isinstance(intent.form, Transfer)):
         compiler.take(intent)
     shared, conflicts = same_packets(compiler.stitches, world.names)
     conflicts += apart_and_together(intents, compiler.ends)
@@ -108,11 +109,16 @@ class _Compiler:
             raise Refused(
                 "from" if hosts[0] is None else "to", "this host was not seen yet", "let it send a packet"
             )
-        placed = place(name, form, self.world, (hosts[0].dpid, hosts[1].dpid))
+        placed = place(name, form, self.world, (hosts[0].dpid, hosts[1].dpid), self._coming())
         self.notes.append(Note(name, placed.words, placed.missed))
         self.progress[name] = placed.progress
         if placed.rate_mbps is not None:
             self.stitches[name, pair_part(*pair)] = transfer_request(name, form, pair, placed.rate_mbps)
+
+    def _coming(self) -> list[StitchRequest]:
+        """What is wanted and not there yet."""
+        there = {stitch.request for stitch in self.world.stitches if is_ours(stitch) and stitch.path is not None}
+        return [request for _, request in sorted(self.stitches.items()) if request not in there]
 
     def _apart(self, name: str, ends: tuple[Resolved, ...]) -> None:
         for place_in, end in enumerate(ends):

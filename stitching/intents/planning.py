@@ -33,7 +33,10 @@ class Thing(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing to do, and why. drift: it is not the document that changed, but what is there."""
+    """One thing to do, and why.
+
+    drift: it is not the document that changed, but what is there. eases: it needs less than there is.
+    """
 
     action: Action
     thing: Thing
@@ -43,6 +46,7 @@ class Step:
     stitch_id: int | None = None
     request: StitchRequest | None = None
     drift: bool = False
+    eases: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,18 +86,18 @@ class Actual:
 def plan(wanted: Wanted, actual: Actual) -> Plan:
     """The way from what there is to what is wanted. What is of an intent that means nobody now is left alone."""
     steps = [*_rule_steps(wanted, actual), *_stitch_steps(wanted, actual)]
-    order = {Action.DELETE: 1, Action.CHANGE: 2, Action.CREATE: 3, Action.KEEP: 4}
     # Rules before stitches: one may be what lets the other be.
-    steps.sort(
-        key=lambda step: (
-            step.thing is Thing.STITCH,
-            order[step.action],
-            step.key[0] in wanted.patient,
-            step.key,
-            step.stitch_id or 0,
-        )
-    )
+    steps.sort(key=lambda step: (step.thing is Thing.STITCH, _rank(step, wanted), step.key, step.stitch_id or 0))
     return Plan(tuple(steps))
+
+
+def _rank(step: Step, wanted: Wanted) -> int:
+    """What makes room comes first, and what takes what is left comes last."""
+    if step.action is Action.DELETE or step.eases:
+        return 0
+    if step.key[0] in wanted.patient:
+        return 3
+    return 1 if step.action is Action.CHANGE else 2
 
 
 def _rule_steps(wanted: Wanted, actual: Actual) -> Iterable[Step]:
@@ -145,7 +149,8 @@ def _wanted_stitch(key: Key, request: StitchRequest, stitches: list[Stitch], act
         drift = before == request
         changed = ", ".join(difference(kept.request, request))
         reason = f"it was changed by hand: {changed}" if drift else changed
-        yield Step(Action.CHANGE, Thing.STITCH, key, words, reason, kept.id, request, drift=drift)
+        eases = request.bandwidth_mbps < kept.request.bandwidth_mbps
+        yield Step(Action.CHANGE, Thing.STITCH, key, words, reason, kept.id, request, drift=drift, eases=eases)
     for stitch in stitches:
         if stitch is not kept:
             yield _delete(key, stitch, f"stitch {kept.id} is the same", actual)

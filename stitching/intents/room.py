@@ -1,12 +1,20 @@
-"""How much more fits between two switches: the widest path."""
+"""How much more fits between two switches: the widest path, beside what is there and what is to come."""
 
 from __future__ import annotations
 
 import heapq
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import islice
 
+from pathing import Resources
+from stitching.intents.world import World
 from stitching.network import LinkKey
+from stitching.plan import NotPossible, Situation, links_to_reserve, plan_path
+from stitching.stitch import StitchRequest
+
+MOST_COMING = 20
+"""Stitches that are planned to see what they will leave."""
 
 
 def widest(free_mbps: Mapping[LinkKey, float], source: int, target: int) -> tuple[float, tuple[LinkKey, ...]]:
@@ -38,3 +46,19 @@ def widest(free_mbps: Mapping[LinkKey, float], source: int, target: int) -> tupl
     while links[-1][0] != source:
         links.append(came[links[-1][0]])
     return best[target], tuple(links[::-1])
+
+
+def beside(
+    free_mbps: Mapping[LinkKey, float], coming: Iterable[StitchRequest], world: World
+) -> dict[LinkKey, float]:
+    """What is left when stitches that are to come have what they ask for, as far as that can be had."""
+    free = dict(free_mbps)
+    for request in islice(coming, MOST_COMING):
+        try:
+            path = plan_path(request, Situation(world.network, world.directory, Resources(free), {}))
+        except NotPossible:
+            continue
+        for key in links_to_reserve(request, path):
+            if key in free:
+                free[key] = max(0.0, free[key] - request.bandwidth_mbps)
+    return free

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from stitching.intents.document import Transfer
-from stitching.intents.room import widest
+from stitching.intents.room import beside, widest
 from stitching.intents.world import Expected, Progress, World
 from stitching.network import LinkKey
 from stitching.policy.windows import Weekly, Window
+from stitching.stitch import StitchRequest
 
 HEADROOM = 1.1
 """What is reserved over the bare need: packets have headers, and TCP takes a while to reach its rate."""
@@ -47,8 +48,10 @@ def occurrence(window: Window, now_s: float) -> tuple[float, float] | None:
     return min(coming, default=None)
 
 
-def place(name: str, transfer: Transfer, world: World, switches: tuple[int, int]) -> Placed:
-    """What a transfer between hosts on two switches needs now."""
+def place(
+    name: str, transfer: Transfer, world: World, switches: tuple[int, int], coming: Sequence[StitchRequest] = ()
+) -> Placed:
+    """What a transfer between hosts on two switches needs now, beside stitches that are to come."""
     known = world.progress.get(name)
     found = occurrence(transfer.window, world.now_s)
     if found is None:
@@ -64,7 +67,7 @@ def place(name: str, transfer: Transfer, world: World, switches: tuple[int, int]
     if left_mbit <= 0:
         return Placed(None, f"done {by}: all was carried", False, replace(progress, rate_mbps=None))
     soonest_s = max(opens_s, world.now_s)
-    free = world.free_beside(name)
+    free = beside(world.free_beside(name, {request.labels for request in coming}), coming, world)
     if progress.rate_mbps is None:
         progress = _planned(progress, left_mbit, soonest_s, world.expected, free, switches)
     begin_s, end_s = progress.begin_s or soonest_s, progress.end_s or deadline_s

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
@@ -22,6 +22,9 @@ ORIGIN = "intent"
 
 NAME_LABEL, PART_LABEL = "intent", "part"
 """The labels by which a stitch says which part of which intent it is."""
+
+Labels = tuple[tuple[str, str], ...]
+"""Those of a stitch: (name, value), in order of name."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,11 +77,14 @@ class World:
         hosts = hosts_in(self.network, self.directory)
         return {mac: self.directory.name_of(host) for mac, host in hosts.items()}
 
-    def free_beside(self, intent: str) -> Mapping[LinkKey, float]:
-        """The same beside all stitches but those of one intent."""
-        return self._free(
-            s for s in self.stitches if not (is_ours(s) and (NAME_LABEL, intent) in s.request.labels)
-        )
+    def free_beside(self, intent: str, leaving: Collection[Labels] = ()) -> Mapping[LinkKey, float]:
+        """The same beside all stitches but those of one intent, and those of intents that have these labels."""
+
+        def counts(stitch: Stitch) -> bool:
+            labels = stitch.request.labels
+            return not is_ours(stitch) or ((NAME_LABEL, intent) not in labels and labels not in leaving)
+
+        return self._free(filter(counts, self.stitches))
 
     def _free(self, stitches: Iterable[Stitch]) -> Mapping[LinkKey, float]:
         links = self.network.links.items()

@@ -260,6 +260,13 @@ def test_what_cannot_be_done_in_time_is_said_with_what_is_free() -> None:
     assert [request.bandwidth_mbps for request in wanted.stitches.values()] == [10.0]
 
 
+def test_a_transfer_leaves_room_for_what_others_want_and_do_not_have_yet() -> None:
+    # Of two ways round, each of 10 Mbit/s, the others take one and most of the other.
+    others = (latency("a", "r1", "r3", bandwidth=10), latency("b", "b1", "b2", bandwidth=7))
+    wanted = compiled(transfer("x", "r1", "r3", "100 GB"), *others)
+    assert wanted.notes[0].words == "cannot be done by 16:00: needs 125 Mbit/s, 3 are free"
+
+
 def test_a_transfer_runs_when_most_is_left() -> None:
     steps = 24
     mbps = np.full((8, steps), 9.0)

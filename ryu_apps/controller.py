@@ -35,6 +35,7 @@ from ryu_apps.guests.loading import load
 from ryu_apps.guests.pages import pages_of
 from ryu_apps.herald import Herald
 from ryu_apps.installer import Installer
+from ryu_apps.intender import Intender
 from ryu_apps.interpreter import tuned
 from ryu_apps.mode import Mode
 from ryu_apps.ofctl.app import Ofctl
@@ -51,7 +52,7 @@ from ryu_apps.rest.tls import TlsError, TlsFiles, is_loopback
 from ryu_apps.rest.token import load_or_make_token
 from ryu_apps.scope import LEAST_STEP_S, LEAST_STEPS_A_DAY, Ahead, Scope, day_ahead, periods_ahead, unlearnt
 from ryu_apps.stitcher import Stitcher
-from ryu_apps.store import AccessStore, HistoryStore, SeriesKind, StateStore
+from ryu_apps.store import AccessStore, HistoryStore, IntentStore, SeriesKind, StateStore
 from ryu_apps.telemetry import Telemetry
 from stitching.trigger import TriggerPolicy
 
@@ -224,6 +225,7 @@ def _start_apps(
         (Stitcher, {"store": state, "key": key, "policy": None if settings.trigger is Mode.OFF else policy}),
         (Predictor, {"mode": settings.trigger, "scope": scope, **foreseeing,
                      "history": _demands_before(history, newest_s, scope)}),
+        (Intender, {"store": IntentStore(state.database), "day_ahead": settings.day is not None}),
         (Recorder, {"state": state, "history": history}),
         (Telemetry, {"period_s": settings.period_s}),
         (Capability, {}),

@@ -16,6 +16,7 @@ from ryu_apps.events import (
     ExplainRequest,
     NetworkChanged,
     PolicyChanged,
+    PolicyMoved,
     PolicyOutcome,
     PolicyRequest,
     PolicyVersionsRequest,
@@ -143,11 +144,16 @@ class Policing(App):
     @handles(PutPolicy)
     def on_put(self, request: PutPolicy) -> None:
         """Take in a policy, or say what it would change."""
-        self.serve(request, lambda: self._put(request.document, request.dry_run))
+        self.serve(request, lambda: self._put(request))
 
-    def _put(self, document: object, dry_run: bool) -> PolicyOutcome:
+    def _put(self, request: PutPolicy) -> PolicyOutcome:
+        document = request.document
+        if request.after is not None:
+            newest = self._store.policy()
+            if request.after != (newest.version if newest is not None else 0):
+                raise PolicyMoved(f"the policy is no longer version {request.after}")
         candidate = self._judge(document)
-        if dry_run:
+        if request.dry_run:
             return candidate.outcome
         version = self._store.save_policy(self._clock(), json.dumps(document, allow_nan=False))
         self._policy = candidate.policy

@@ -5,6 +5,7 @@ What is wanted is stored before it is done. One thread owns all stitches and all
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from ryu_apps.app import App, Tick, handles
 from ryu_apps.changes import Changes
 from ryu_apps.events import (
     ApplyStages,
+    ChangeStitch,
     CheckStitch,
     CreateStitch,
     CreateStitches,
@@ -49,7 +51,17 @@ from stitching.policy.document import Policy
 from stitching.policy.ruling import Ruling
 from stitching.routes import CARRYING, default_routes
 from stitching.stages import drain_s
-from stitching.stitch import DEADLINES_S, ENDED, Placement, State, Stitch, StitchPath, StitchRequest, VmRequest
+from stitching.stitch import (
+    DEADLINES_S,
+    ENDED,
+    BadTransition,
+    Placement,
+    State,
+    Stitch,
+    StitchPath,
+    StitchRequest,
+    VmRequest,
+)
 from stitching.trigger import ORIGIN, Decision, Establish, Release, Reroute, Resize, Trigger, TriggerPolicy
 from stitching.vnet import Directory
 
@@ -310,6 +322,11 @@ class Stitcher(App):
     def on_create_all(self, request: CreateStitches) -> None:
         """Admit stitches, store them together, and start on them."""
         self.serve(request, lambda: self._create_all(request.requests))
+
+    @handles(ChangeStitch)
+    def on_change(self, request: ChangeStitch) -> None:
+        """Give a stitch other terms."""
+        self.serve(request, lambda: self._change(request.stitch_id, request.request))
 
     @handles(DeleteStitch)
     def on_delete(self, request: DeleteStitch) -> None:
@@ -575,6 +592,23 @@ class Stitcher(App):
         else:
             self._prover.forget(stitch.id)
             self._changes.put(self._stitches.put(replace(before, state=stitch.state, reason=reason)))
+
+    def _change(self, stitch_id: int, request: StitchRequest) -> Stitch:
+        """Other terms for the same packets, on the same path where only the bandwidth changes and it has that."""
+        stitch = self._stitches.get(stitch_id)
+        if stitch is None or stitch.state in ENDED:
+            raise LookupError(f"there is no stitch {stitch_id}")
+        if stitch.state not in _CARRYING_ON:
+            raise BadTransition(f"stitch {stitch_id} is {stitch.state}; it can be changed when it is up")
+        if (request.directions, request.application) != (stitch.request.directions, stitch.request.application):
+            raise NotPossible("destination", "a stitch carries the same packets all its life", "make another one")
+        if request == replace(stitch.request, bandwidth_mbps=request.bandwidth_mbps, labels=request.labels):
+            with contextlib.suppress(Oversubscribed):
+                self._resize(stitch, request.bandwidth_mbps)
+                return self._stitches.put(replace(self._stitches[stitch_id], request=request))
+        path = self._planner.path(request, without=(stitch,))
+        self._move(stitch, request, path, "its terms were changed")
+        return self._stitches[stitch_id]
 
     def _resize(self, stitch: Stitch, bandwidth_mbps: float) -> None:
         """Promise another bandwidth on the path there is; no rule changes."""

@@ -25,6 +25,7 @@ PREDICTOR = "Predictor"
 DAY_PREDICTOR = "DayPredictor"
 STITCHER = "Stitcher"
 INSTALLER = "Installer"
+INTENDER = "Intender"
 RECORDER = "Recorder"
 
 

@@ -24,8 +24,8 @@ from sqlalchemy import (
 from ryu_apps.store.engine import Database
 from ryu_apps.store.errors import StoreError
 
-SCHEMA_VERSION = 2
-"""2 added the policy, who may call the API, and what they changed and were answered."""
+SCHEMA_VERSION = 3
+"""2 added the policy, who may call the API, and what they changed and were answered. 3 added intents."""
 
 metadata = MetaData()
 
@@ -126,6 +126,23 @@ answers = Table(
     Column("content", LargeBinary),
 )
 
+# Intents: see intents.py.
+
+intent_versions = Table(
+    "intent_versions",
+    metadata,
+    Column("version", BigInteger, primary_key=True, autoincrement=False),
+    Column("created_s", Double, nullable=False),
+    Column("document", Text, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("atomic", Boolean, nullable=False),
+    Column("settled", Boolean, nullable=False),
+)
+
+transfers = Table(
+    "transfers", metadata, Column("intent", String(63), primary_key=True), Column("body", Text, nullable=False)
+)
+
 # What was measured: see samples.py for how it is laid out.
 
 series = Table(
@@ -172,7 +189,8 @@ minutes = Table(
     sqlite_with_rowid=False,
 )
 
-_ADDED_AFTER = {1: frozenset({policies.name, tokens.name, audit.name, answers.name})}
+_ADDED_IN_3 = frozenset({intent_versions.name, transfers.name})
+_ADDED_AFTER = {1: _ADDED_IN_3 | {policies.name, tokens.name, audit.name, answers.name}, 2: _ADDED_IN_3}
 """The tables that a file of an older version need not have."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -17,6 +18,7 @@ from forecasting import Forecast
 from pathing import Resources
 from ryu_apps.app import Request, ask
 from ryu_apps.events import (
+    ChangeStitch,
     CheckStitch,
     CreateStitch,
     CreateStitches,
@@ -59,9 +61,13 @@ from stitching.kinds import links_to_reserve
 from stitching.match import L3Match, Match
 from stitching.network import Host, Link, LinkKey, Network, Port
 from stitching.plan import NotPossible, Situation, plan_path
+from stitching.policy.document import NO_POLICY
+from stitching.policy.reading import read_policy
 from stitching.rules import PORT_IN_PORT, Failover, FlowRule, Meter, Output, ToGroup
 from stitching.stitch import ENDED, State, Stitch, VmRequest
 from stitching.vnet import Directory, Member, VNet
+from tests.unit import fake_intender
+from tests.unit.fake_intender import HandIntender
 
 TOKEN = "a-token-that-only-the-tests-know"  # noqa: S105  # it opens nothing
 NOW_S = 1_790_000_000.0
@@ -128,6 +134,7 @@ class FakeController:
     )
 
     def __post_init__(self) -> None:
+        self.intender = HandIntender(lambda name, request: self.ask(name, request, 1.0), NOW_S)
         self._ids = itertools.count(1)
         self._resources: Resources[LinkKey] = Resources(dict.fromkeys(self.network.links, 10.0))
         self._answers: dict[type, Callable[[Any], Any]] = {
@@ -148,9 +155,21 @@ class FakeController:
             CheckStitch: lambda r: self._plan(r.request),
             DeleteStitch: lambda r: self._delete(r.stitch_id),
             InstallerStatusRequest: lambda _: self.status,
+            ChangeStitch: lambda r: self._change(r.stitch_id, r.request),
+            **dict.fromkeys(fake_intender.ASKED, self._intend),
             **dict.fromkeys((PolicyRequest, PolicyVersionsRequest, PutPolicy, ExplainRequest), self._police),
             Reconcile: self._reconcile,
         }
+
+    def _intend(self, request: Any) -> Any:
+        """The app itself answers, told what it would have heard of the others."""
+        newest = self.ask("Policing", PolicyRequest(), 1.0)
+        policy = read_policy(json.loads(newest.document)) if newest is not None else NO_POLICY
+        self.intender.told(self.network, tuple(self.vnets.values()), policy)
+        return self.intender.answer(request)
+
+    def _change(self, stitch_id: int, request: VmRequest) -> Stitch:
+        return self.add(replace(self.stitches[stitch_id], request=request))
 
     def _police(self, request: Any) -> Any:
         """The app itself answers, told what it would have heard of the others."""

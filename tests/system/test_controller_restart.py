@@ -171,8 +171,7 @@ def test_killed_while_it_makes_a_stitch_it_leaves_no_orphan(fabric: Fabric) -> N
     # Anywhere from before the request is read to after it is answered, and surely in the middle of it.
     moments = (
         *(f"after {chance.uniform(0, 20):.1f} ms" for _ in range(2)),
-        *["state=requested"] * 2,
-        "establishing",
+        *["state=establishing"] * 3,
     )
     for moment, (a, b) in zip(moments, itertools.combinations(fabric.lab.hosts(), 2), strict=False):
         body = {"source": a.ip, "destination": b.ip, "bandwidth_mbps": 1.0}

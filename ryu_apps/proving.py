@@ -14,6 +14,10 @@ from stitching.stitch import Stitch
 
 _PORT_TABLE = 0xFFFFFFF9
 
+WATCHING_PER_S = 500.0
+PROVING_PER_S = 2000.0
+"""Probes of stitches that carry, and of such as are to be proven: each costs some 100 microseconds."""
+
 
 class Prover:
     """The switches that can take rules and probes now, and a watch over every stitch that has its rules."""
@@ -24,6 +28,7 @@ class Prover:
         self._datapaths: dict[int, Any] = {}
         self._ready: set[int] = set()
         self.watches: dict[int, Watch] = {}
+        self._spacing_s = {True: 0.0, False: 0.0}
 
     # -- switches -------------------------------------------------------------------------------------------
 
@@ -61,6 +66,13 @@ class Prover:
             directions, self._monotonic(), stitch.request.max_latency_ms, stitch.request.max_loss
         )
 
+    def pace(self) -> None:
+        """Spread the probes: however many stitches there are, the controller has other things to do."""
+        ways = {True: 0, False: 0}
+        for watch in self.watches.values():
+            ways[watch.proven] += len(watch.directions)
+        self._spacing_s = {True: ways[True] / WATCHING_PER_S, False: ways[False] / PROVING_PER_S}
+
     def forget(self, stitch_id: int) -> None:
         """Prove a stitch no longer."""
         self.watches.pop(stitch_id, None)
@@ -71,7 +83,11 @@ class Prover:
             # Nothing may be left to be proven here; one that is must not keep the others from their probes.
             self.forget(stitch.id)
             return False
-        ways, now_s = probe_ways(stitch), self._monotonic()
+        now_s = self._monotonic()
+        if watch.proven and now_s < watch.next_s and watch.away_since_s is None:
+            return True
+        watch.spacing_s = self._spacing_s[watch.proven]
+        ways = probe_ways(stitch)
         if not self.all_ready(end for way in ways for end in (way.enters, way.leaves)):
             watch.skip(now_s)
             return False

@@ -460,7 +460,7 @@ class Stitcher(App):
             self._go_on()
         elif event.error is None:
             self._prover.watch(stitch)
-            self._send_probes()
+            self._send_probe(stitch, self._prover.watches[stitch.id])
         else:
             self._go_back(stitch, event.error, undone=True)
 
@@ -482,13 +482,16 @@ class Stitcher(App):
             self._stitches.forget_ended(self._clock() - REMEMBER_S)
 
     def _send_probes(self) -> None:
-        now_s = self._monotonic()
+        self._prover.pace()
         for number, watch in list(self._prover.watches.items()):
-            stitch = self._stitches[number]
-            if self._prover.send(stitch, watch):
-                self._judge(stitch, watch, now_s)
-            elif stitch.state in _MAKING and watch.away_for_s(now_s) > AWAY_S:
-                self._remove(stitch, State.FAILED, "a switch at its end is away")
+            self._send_probe(self._stitches[number], watch)
+
+    def _send_probe(self, stitch: Stitch, watch: Watch) -> None:
+        now_s = self._monotonic()
+        if self._prover.send(stitch, watch):
+            self._judge(stitch, watch, now_s)
+        elif stitch.state in _MAKING and watch.away_for_s(now_s) > AWAY_S:
+            self._remove(stitch, State.FAILED, "a switch at its end is away")
 
     @handles(ofp_event.EventOFPPacketIn, states=(MAIN_DISPATCHER,))
     def on_packet(self, event: Any) -> None:
@@ -506,10 +509,10 @@ class Stitcher(App):
         if stitch.state in _MAKING:
             if watch.proven:
                 self._carries(stitch, now_s)
-            elif watch.unproven_for_s(now_s) > PROVE_WITHIN_S:
+            elif watch.is_unproven(now_s):
                 self._go_back(stitch, f"no probe came through within {PROVE_WITHIN_S:g} s", undone=False)
         elif stitch.state in _CARRYING_ON:
-            if watch.lost or watch.unproven_for_s(now_s) > PROVE_WITHIN_S:
+            if watch.lost or watch.is_unproven(now_s):
                 self._bring_down(stitch, "probes no longer come through")
             elif (reason := self._upkeep.shortcoming(stitch, watch)) is not None:
                 if stitch.state is State.UP:

@@ -14,6 +14,7 @@ COUNT_EVERY_S = 0.2
 COUNTED = 60
 ANSWER_WITHIN_S = 0.9
 MISSES = 3
+_DOUBLINGS = 4
 _SMOOTHING = 0.3
 _ROUNDING_S = 1e-6
 
@@ -38,8 +39,9 @@ class _Direction:
 class Watch:
     """Probes of one stitch, in one direction or both; times are of one monotonic clock.
 
-    Until every direction has answered once a probe is sent each PROVE_EVERY_S, after that each WATCH_EVERY_S, or
-    COUNT_EVERY_S where max_loss (a share) is given.
+    Until every direction has answered once a probe is sent after PROVE_EVERY_S, then after twice that and so on,
+    later each WATCH_EVERY_S, or COUNT_EVERY_S where max_loss (a share) is given; never within spacing_s of the one
+    before.
     """
 
     started_s: float
@@ -47,6 +49,8 @@ class Watch:
     max_latency_ms: float | None = None
     max_loss: float | None = None
     next_s: float = 0.0
+    spacing_s: float = 0.0
+    tries: int = 0
     away_since_s: float | None = None
 
     @classmethod
@@ -99,6 +103,10 @@ class Watch:
         """How long the stitch has waited for its first probes; 0 once it is proven."""
         return 0.0 if self.proven else now_s - self.started_s
 
+    def is_unproven(self, now_s: float) -> bool:
+        """Whether probes have not come through for so long that none will."""
+        return self.unproven_for_s(now_s) > PROVE_WITHIN_S + 4 * self.spacing_s
+
     def away_for_s(self, now_s: float) -> float:
         """For how long no probe could be sent; 0 when the last one could."""
         return 0.0 if self.away_since_s is None else now_s - self.away_since_s
@@ -109,7 +117,9 @@ class Watch:
             return ()
         self.away_since_s = None
         often_s = WATCH_EVERY_S if self.max_loss is None else COUNT_EVERY_S
-        self.next_s = now_s + (often_s if self.proven else PROVE_EVERY_S)
+        soon_s = PROVE_EVERY_S * 2 ** min(self.tries, _DOUBLINGS)
+        self.next_s = now_s + max(often_s if self.proven else soon_s, self.spacing_s)
+        self.tries += 1
         for direction in self.directions:
             while direction.sent_s and now_s - direction.sent_s[0] > ANSWER_WITHIN_S:
                 direction.sent_s.popleft()

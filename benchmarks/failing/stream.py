@@ -7,21 +7,32 @@ import itertools
 import socket
 import threading
 import time
-from typing import Self
+from typing import Protocol, Self
 
 from mininet_topos.namespaces import network_of
 from mininet_topos.punctual import become_punctual
-from mininet_topos.twin_bridges import TwinHost
 
 _PORT = 9077
 _STEP_S = 1e-3
 _PAYLOAD = bytes(64)
 
 
+class Ended(Protocol):
+    """A host: the process that holds its namespace, and its address."""
+
+    @property
+    def pid(self) -> int:
+        """The process."""
+
+    @property
+    def ip(self) -> str:
+        """The address."""
+
+
 class Stream:
     """The stream while its `with` block runs. One thread sends and receives, so both share a clock."""
 
-    def __init__(self, source: TwinHost, target: TwinHost) -> None:
+    def __init__(self, source: Ended, target: Ended) -> None:
         with network_of(source.pid):
             self._out = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         with network_of(target.pid):
@@ -32,6 +43,7 @@ class Stream:
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="stream", daemon=True)
         self._arrived_s: list[float] = []
+        self.sent = 0
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -59,6 +71,7 @@ class Stream:
         while not self._ending.is_set():
             with contextlib.suppress(OSError):  # a full queue is a lost packet, which is what is measured
                 self._out.send(_PAYLOAD)
+                self.sent += 1
             next_s += _STEP_S
             time.sleep(max(0.0, next_s - time.monotonic()))
             try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,11 +74,13 @@ class RunningController:
 
 
 @contextmanager
-def controller(state: Path, *, of_port: int = 0, trigger: str = "predictive") -> Iterator[RunningController]:
+def controller(
+    state: Path, *, of_port: int = 0, trigger: str = "predictive", options: Sequence[str] = ()
+) -> Iterator[RunningController]:
     """Run a controller until the block ends. Raises MeasurementFailed with its last words."""
     (state / "ports").unlink(missing_ok=True)
     command = [sys.executable, "-m", "ryu_apps", "controller", "--state", str(state), "--of-port", str(of_port)]
-    command += ["--rest-port", "0", "--trigger", trigger]
+    command += ["--rest-port", "0", "--trigger", trigger, *options]
     with (state / "log").open("ab") as log:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     try:

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ryu_apps.watch import MISSES, PROVE_EVERY_S, WATCH_EVERY_S, Watch
+from ryu_apps.watch import MISSES, PROVE_EVERY_S, PROVE_WITHIN_S, WATCH_EVERY_S, Watch
 
 
 def test_it_is_proven_when_every_direction_has_answered() -> None:
@@ -16,14 +16,25 @@ def test_it_is_proven_when_every_direction_has_answered() -> None:
     assert watch.latency_ms == 3.0
 
 
-def test_it_asks_often_until_it_is_proven_then_now_and_then() -> None:
+def test_it_asks_soon_then_less_and_less_often_until_it_is_proven_and_then_now_and_then() -> None:
     watch = Watch.over(1, 0.0, None)
     assert watch.due(0.0)
     assert not watch.due(PROVE_EVERY_S / 2)
     assert watch.due(PROVE_EVERY_S)
+    assert not watch.due(2 * PROVE_EVERY_S)
+    assert watch.due(3 * PROVE_EVERY_S)
     watch.heard(0, 1.0)
-    assert watch.due(2 * PROVE_EVERY_S)
-    assert not watch.due(2 * PROVE_EVERY_S + WATCH_EVERY_S / 2)
+    assert watch.due(7 * PROVE_EVERY_S)
+    assert not watch.due(7 * PROVE_EVERY_S + WATCH_EVERY_S / 2)
+    assert watch.due(7 * PROVE_EVERY_S + WATCH_EVERY_S)
+
+
+def test_where_there_are_many_it_asks_less_often_and_is_given_more_time() -> None:
+    watch = Watch.over(1, 0.0, None)
+    watch.spacing_s = 3.0
+    assert watch.due(0.0) and not watch.due(2.9) and watch.due(3.0)
+    assert not watch.is_unproven(PROVE_WITHIN_S + 11.9)
+    assert watch.is_unproven(PROVE_WITHIN_S + 12.1)
 
 
 def test_it_is_lost_after_three_missed_probes_and_not_before() -> None:

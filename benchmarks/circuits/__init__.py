@@ -1,0 +1,1 @@
+"""What stitches are measured by: how soon they are up, and what traffic feels when something dies."""

@@ -1,0 +1,18 @@
+"""Area `stitches`: many at once, links and switches that die under them, moves without a gap."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from benchmarks.circuits.at_once import at_once
+from benchmarks.circuits.broken_link import broken_link
+from benchmarks.circuits.moves import moves
+from benchmarks.circuits.silence import silence
+from benchmarks.support.areas import Measurement
+
+MEASUREMENTS: Mapping[str, Measurement] = {
+    "stitches_at_once": at_once,
+    "broken_link": broken_link,
+    "silence": silence,
+    "moves": moves,
+}

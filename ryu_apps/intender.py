@@ -24,6 +24,7 @@ from ryu_apps.events import (
     IntentsUndone,
     IntentVersionsRequest,
     NetworkChanged,
+    NetworkRequest,
     OutlookRequest,
     PlanIntents,
     PolicyChanged,
@@ -95,6 +96,8 @@ class Intender(App):
         self._wanted: Wanted | None = None
         self._asker: tuple[ApplyIntents, IntentOutcome, float] | None = None
         self._due = False
+        # Before it is known who is in a network, stitches of those who seem to be in none would be taken away.
+        self._awaited: set[type] = {NetworkChanged, VnetsChanged}
         self._outlook_at_s = self._save_at_s = float("-inf")
 
     def start(self) -> None:
@@ -109,6 +112,7 @@ class Intender(App):
         """Follow the fabric."""
         known = self._network
         self._network = event.network
+        self._awaited.discard(NetworkChanged)
         if known.links.keys() != event.network.links.keys() or known.hosts.keys() != event.network.hosts.keys():
             self._hands.forget()
             self._soon()
@@ -117,6 +121,7 @@ class Intender(App):
     def on_vnets(self, event: VnetsChanged) -> None:
         """Follow the virtual networks."""
         directory = Directory.of(event.vnets)
+        self._awaited.discard(VnetsChanged)
         if directory != self._directory:
             self._directory = directory
             self._hands.forget()
@@ -250,6 +255,10 @@ class Intender(App):
 
     def _round(self) -> None:
         """Do what is left to do, up to a bound; the next round does the rest."""
+        if NetworkChanged in self._awaited:
+            self.on_network(NetworkChanged(self._ask("Discovery", NetworkRequest())))
+        if self._awaited:
+            return
         self._look_ahead()
         world = self._world(fresh=True)
         wanted = compile_document(self._document, world)
@@ -257,8 +266,11 @@ class Intender(App):
         planned = plan(wanted, actual)
         self._hands.keep_only([*wanted.stitches, *wanted.rules])
         self._tell_drift(planned)
-        if wanted.progress != self._progress:
-            self._progress = dict(wanted.progress)
+        # A host that is not known for a while takes nothing from what was carried.
+        kept = {name: one for name, one in self._progress.items() if name in wanted.unresolved}
+        progress = {**kept, **wanted.progress}
+        if progress != self._progress:
+            self._progress = progress
             self._save_progress()
         # A stitch that needs a rule waits for it; one that has to go does not.
         ruled = self._hands.put_rules(planned.steps, self._rules_to_be(wanted, actual))

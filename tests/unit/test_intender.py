@@ -25,6 +25,7 @@ from ryu_apps.events import (
     PutPolicy,
     Rates,
     RatesMeasured,
+    VnetsChanged,
 )
 from ryu_apps.store import IntentStore, StateStore, StoreError
 from stitching.intents.wanted import key_of
@@ -172,6 +173,34 @@ def test_an_app_that_is_away_is_waited_for() -> None:
     controller.intender.round()
     del controller.broken["Stitcher"]
     controller.intender.round()
+    assert len(live(controller)) == 1
+
+
+def test_nothing_is_taken_away_before_it_is_known_who_is_there() -> None:
+    controller = lab()
+    apply(controller, {"name": "all", "latency": {"between": ["red", "red"]}})
+    assert len(live(controller)) == 3
+    restart(controller)
+    controller.intender.round()
+    controller.intender.app.on_vnets(VnetsChanged(()))
+    controller.intender.round()
+    assert len(live(controller)) == 3
+
+
+def test_a_host_that_is_away_takes_nothing_from_what_was_carried() -> None:
+    controller = lab()
+    ends = {"from": "10.0.0.1", "to": "10.0.0.2", "amount": "1 GB"}
+    apply(controller, {"name": "move", "transfer": {**ends, "deadline": "16:00", "start": "14:00", "zone": "UTC"}})
+    hand = controller.intender
+    hand.now_s += 20.0
+    hand.app.on_rates(RatesMeasured(Rates(hand.now_s, 1.0, demand_mbps={(H1, H2): 400.0})))
+    there, controller.network = controller.network, replace(controller.network, hosts={})
+    assert "no host" in str(status(controller, "move").reason)
+    hand.round()
+    controller.network = there
+    status(controller, "move")
+    hand.round()
+    assert hand.store.progress()["move"].carried_mbit == 400.0
     assert len(live(controller)) == 1
 
 

@@ -11,12 +11,12 @@ from stitching.match import ETH_IPV4, ETH_IPV6, ICMPV6, TCP
 from stitching.network import Host
 from stitching.pipeline import default_rules
 from stitching.policy.decision import Flow, decide
-from stitching.policy.document import Policy, Rule
+from stitching.policy.document import By, Policy, Rule, Selector
 from stitching.policy.explaining import explain
 from stitching.policy.ruling import Ruling, rule_number
 from stitching.routes import default_routes
 from stitching.rules import FlowRule, RuleSet, Table
-from tests.model.fabric import Lab, labs
+from tests.model.fabric import Fabric, Lab, labs
 from tests.model.policies import NOW_S, flows, policies
 from tests.model_switch import Fate, ModelNetwork, Packet, _header
 
@@ -124,3 +124,16 @@ def test_what_is_denied_to_everybody_costs_rules_for_each_host_and_not_for_each_
 
 def _flows(rules: Mapping[int, RuleSet]) -> list[FlowRule]:
     return [entry for of in rules.values() for entry in of.values() if isinstance(entry, FlowRule)]
+
+
+def test_who_is_excepted_from_what_is_denied_to_everybody_is_let_through() -> None:
+    fabric = Fabric()
+    sender, first, excepted, last = (fabric.host(1) for _ in range(4))
+    to_it = (Selector(By.HOST, (excepted.mac,)),)
+    allowed = Rule("console", target=to_it, protocol=TCP, ports=((22, 22),), allow=True)
+    policy = Policy((allowed, Rule("no ssh", protocol=TCP, ports=((20, 25),))))
+    ruling = Ruling(policy, fabric.directory, NOW_S)
+    network = ModelNetwork(fabric.network, default_rules(fabric.network, fabric.directory, ruling))
+    for target in (first, excepted, last):
+        fate = fate_of(network, sender, packet(sender, target, Flow(TCP, 40000, 22)))
+        assert fate.delivered == ((target.port,) if target is excepted else ())

@@ -98,7 +98,7 @@ def test_every_kind_of_change_is_on_record(call: Caller) -> None:
     call("DELETE", f"/v1/tokens/{token['id']}")
     call("GET", "/v1/hosts")
     call("POST", "/v1/stitches/check", json=WANTED)
-    green = {"name": "green", "hosts": [], "subnets": []}
+    green = {"name": "green", "hosts": [], "subnets": [], "spoof_guard": "declared"}
     seen = [(one["method"], one["resource"], one["before"], one["after"]) for one in reversed(audit(call))]
     assert seen[:4] == [
         ("POST", "/v1/vnets/green", None, green),

@@ -24,7 +24,7 @@ from ryu_apps.events import (
     IntentsUndone,
     IntentVersionsRequest,
     NetworkChanged,
-    OutlookRequest,
+    NetworkRequest,
     PlanIntents,
     PolicyChanged,
     RatesMeasured,
@@ -33,9 +33,9 @@ from ryu_apps.events import (
     VnetsChanged,
 )
 from ryu_apps.intents.changing import Present, judged
-from ryu_apps.intents.counting import counted
 from ryu_apps.intents.hands import Ask, Hands
 from ryu_apps.intents.kept import Store, stored_document
+from ryu_apps.intents.transfer_book import TransferBook
 from ryu_apps.store import StoreError
 from stitching.intents.compiling import compile_document
 from stitching.intents.editing import Raw
@@ -43,7 +43,7 @@ from stitching.intents.judging import Evidence, judge
 from stitching.intents.planning import Action, Actual, Plan, plan
 from stitching.intents.version import IntentVersion
 from stitching.intents.wanted import Wanted
-from stitching.intents.world import Expected, World, groups_of, is_ours
+from stitching.intents.world import World, groups_of, is_ours
 from stitching.network import Network
 from stitching.policy.document import NO_POLICY, Policy
 from stitching.policy.ruling import Ruling
@@ -55,9 +55,6 @@ ROUND_S = 2.0
 
 ANSWER_S = 1.5
 """A change is answered when it is through, or after so long."""
-
-OUTLOOK_S = 60.0
-SAVE_S = 10.0
 
 _LATER = (LookupError, TimeoutError, StoreError)
 _NEVER = IntentVersion(0, 0.0, settled=True)
@@ -82,20 +79,19 @@ class Intender(App):
         super().__init__(*args, **kwargs)
         self._store, self._ask, self._clock, self._monotonic = store, ask, clock, monotonic
         self._hands = Hands(ask, monotonic)
-        self._day_ahead = day_ahead
         self._version = store.version() or _NEVER
         self._raw: Raw = json.loads(self._version.document)
         self._document = stored_document(self._version)
-        self._progress = store.progress()
+        self._transfers = TransferBook(store, ask, self.log, monotonic, day_ahead=day_ahead)
         self._network = Network()
         self._directory = Directory.of(())
         self._policy: tuple[Policy, float] = (NO_POLICY, 0.0)
         self._stitches: tuple[Stitch, ...] = ()
-        self._expected: Expected | None = None
         self._wanted: Wanted | None = None
         self._asker: tuple[ApplyIntents, IntentOutcome, float] | None = None
         self._due = False
-        self._outlook_at_s = self._save_at_s = float("-inf")
+        # Before it is known who is in a network, stitches of those who seem to be in none would be taken away.
+        self._awaited: set[type] = {NetworkChanged, VnetsChanged}
 
     def start(self) -> None:
         """Start the event loop and the rounds."""
@@ -109,6 +105,7 @@ class Intender(App):
         """Follow the fabric."""
         known = self._network
         self._network = event.network
+        self._awaited.discard(NetworkChanged)
         if known.links.keys() != event.network.links.keys() or known.hosts.keys() != event.network.hosts.keys():
             self._hands.forget()
             self._soon()
@@ -117,6 +114,7 @@ class Intender(App):
     def on_vnets(self, event: VnetsChanged) -> None:
         """Follow the virtual networks."""
         directory = Directory.of(event.vnets)
+        self._awaited.discard(VnetsChanged)
         if directory != self._directory:
             self._directory = directory
             self._hands.forget()
@@ -139,10 +137,8 @@ class Intender(App):
     @handles(RatesMeasured)
     def on_rates(self, event: RatesMeasured) -> None:
         """Count what transfers have carried."""
-        if self._progress:
-            self._progress = counted(self._progress, self._document, self._world(), self._stitches, event.rates)
-            if self._monotonic() >= self._save_at_s:
-                self._save_progress()
+        if self._transfers.progress:
+            self._transfers.count(self._document, self._world(), self._stitches, event.rates)
 
     @handles(Tick)
     def on_tick(self, tick: Tick) -> None:
@@ -250,16 +246,17 @@ class Intender(App):
 
     def _round(self) -> None:
         """Do what is left to do, up to a bound; the next round does the rest."""
-        self._look_ahead()
+        if NetworkChanged in self._awaited:
+            self.on_network(NetworkChanged(self._ask("Discovery", NetworkRequest())))
+        if self._awaited:
+            return
         world = self._world(fresh=True)
         wanted = compile_document(self._document, world)
         actual = self._actual(self._wanted if self._version.settled else None)
         planned = plan(wanted, actual)
         self._hands.keep_only([*wanted.stitches, *wanted.rules])
         self._tell_drift(planned)
-        if wanted.progress != self._progress:
-            self._progress = dict(wanted.progress)
-            self._save_progress()
+        self._transfers.take(wanted)
         # A stitch that needs a rule waits for it; one that has to go does not.
         ruled = self._hands.put_rules(planned.steps, self._rules_to_be(wanted, actual))
         steps = planned.steps if ruled else planned.of(Action.DELETE)
@@ -320,6 +317,7 @@ class Intender(App):
 
     def _world(self, *, fresh: bool = False) -> World:
         if fresh:
+            self._transfers.look_ahead()
             self._stitches = self._ask("Stitcher", StitchesRequest())
         policy = self._policy[0]
         return World(
@@ -328,8 +326,8 @@ class Intender(App):
             groups_of(policy, self._network, self._directory) if policy.groups else {},
             self._clock(),
             self._stitches,
-            self._expected,
-            self._progress,
+            self._transfers.expected,
+            self._transfers.progress,
         )
 
     def _actual(self, applied: Wanted | None) -> Actual:
@@ -338,22 +336,3 @@ class Intender(App):
     def _ruling(self) -> Ruling:
         policy, time_s = self._policy
         return Ruling(policy, self._directory, time_s)
-
-    def _look_ahead(self) -> None:
-        """Ask for the outlook over the day now and then, as long as a transfer could make use of it."""
-        if not (self._day_ahead and self._progress) or self._monotonic() < self._outlook_at_s:
-            return
-        self._outlook_at_s = self._monotonic() + OUTLOOK_S
-        try:
-            outlook = self._ask("DayPredictor", OutlookRequest())
-        except (LookupError, TimeoutError):
-            return
-        if outlook is not None:
-            self._expected = Expected(outlook.time_s, outlook.links.step_s, outlook.link_keys, outlook.links.mean)
-
-    def _save_progress(self) -> None:
-        self._save_at_s = self._monotonic() + SAVE_S
-        try:
-            self._store.save_progress(self._progress)
-        except StoreError as error:
-            self.log.warning("transfers=unsaved error=%s", error)

@@ -607,11 +607,20 @@ class Stitcher(App):
             raise NotPossible("destination", "a stitch carries the same packets all its life", "make another one")
         if request == replace(stitch.request, bandwidth_mbps=request.bandwidth_mbps, labels=request.labels):
             with contextlib.suppress(Oversubscribed):
-                self._resize(stitch, request.bandwidth_mbps)
-                return self._stitches.put(replace(self._stitches[stitch_id], request=request))
+                return self._in_place(stitch, request)
         path = self._planner.path(request, without=(stitch,))
         self._move(stitch, request, path, "its terms were changed")
         return self._stitches[stitch_id]
+
+    def _in_place(self, stitch: Stitch, request: StitchRequest) -> Stitch:
+        """Promise another bandwidth on its path. Raises Oversubscribed or StoreError, and nothing is done."""
+        self._planner.admission.resize(stitch, request.bandwidth_mbps)
+        try:
+            self._stitches.put_certain([replace(stitch, request=request)])
+        except StoreError:
+            self._planner.admission.resize(stitch, stitch.request.bandwidth_mbps)
+            raise
+        return self._stitches[stitch.id]
 
     def _resize(self, stitch: Stitch, bandwidth_mbps: float) -> None:
         """Promise another bandwidth on the path there is; no rule changes."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from stitching.intents.document import End, EndBy
-from stitching.intents.world import World, hosts_in
+from stitching.intents.world import World
 from stitching.policy.faults import Refused
 from stitching.vnet import DEFAULT_VNET, UnknownHost
 
@@ -48,7 +48,7 @@ def resolve(end: End, world: World, field: str) -> Resolved:
 
 
 def _as(by: EndBy, name: str, world: World) -> Resolved | None:
-    hosts = hosts_in(world.network, world.directory)
+    hosts = world.hosts
     if by is EndBy.HOST:
         try:
             host = world.directory.find(name, hosts)
@@ -59,8 +59,7 @@ def _as(by: EndBy, name: str, world: World) -> Resolved | None:
     if by is EndBy.VNET:
         if name != DEFAULT_VNET and name not in world.directory.vnets:
             return None
-        members = (mac for mac, host in hosts.items() if world.directory.vnet_of(host) == name)
-        return Resolved(by, name, tuple(sorted(members)), frozenset({name}))
+        return Resolved(by, name, world.members.get(name, ()), frozenset({name}))
     if name not in world.groups:
         return None
     macs = sorted(world.groups[name] & hosts.keys())
@@ -75,8 +74,7 @@ def _remedy(by: EndBy, world: World) -> str:
         known = sorted(world.directory.vnets)
         where = "make it with `lockstitch vnets put`"
     else:
-        hosts = hosts_in(world.network, world.directory).values()
-        known = sorted(world.directory.name_of(host) for host in hosts)
+        known = sorted(world.names.values())
         where = "let it send a packet, or name it in its virtual network"
     listed = ", ".join(known[:8]) + (" ..." if len(known) > 8 else "")
     return f"{where}; known: {listed or 'none yet'}"

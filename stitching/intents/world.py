@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -72,10 +73,22 @@ class World:
         return self._free(stitch for stitch in self.stitches if not is_ours(stitch))
 
     @cached_property
+    def hosts(self) -> Mapping[str, Host]:
+        """Every host that is known or declared, by MAC."""
+        return hosts_in(self.network, self.directory)
+
+    @cached_property
     def names(self) -> Mapping[str, str]:
         """What people call every host, by MAC."""
-        hosts = hosts_in(self.network, self.directory)
-        return {mac: self.directory.name_of(host) for mac, host in hosts.items()}
+        return {mac: self.directory.name_of(host) for mac, host in self.hosts.items()}
+
+    @cached_property
+    def members(self) -> Mapping[str, tuple[str, ...]]:
+        """The MACs of the hosts of every virtual network that has any, in order."""
+        found: dict[str, list[str]] = defaultdict(list)
+        for mac in sorted(self.hosts):
+            found[self.directory.vnet_of(self.hosts[mac])].append(mac)
+        return {vnet: tuple(macs) for vnet, macs in found.items()}
 
     def free_beside(self, intent: str, leaving: Collection[Labels] = ()) -> Mapping[LinkKey, float]:
         """The same beside all stitches but those of one intent, and those of intents that have these labels."""

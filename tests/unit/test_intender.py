@@ -25,13 +25,14 @@ from ryu_apps.events import (
     PutPolicy,
     Rates,
     RatesMeasured,
+    VnetsChanged,
 )
 from ryu_apps.store import IntentStore, StateStore, StoreError
 from stitching.intents.wanted import key_of
 from stitching.intents.world import is_ours
 from stitching.stitch import ENDED, State, Stitch, StitchRequest
 from tests.unit.fake_intender import HandIntender
-from tests.unit.test_rest_fake import MACS, NOW_S, FakeController, red_and_blue
+from tests.unit.test_rest_fake import MACS, NOW_S, FakeController, day_outlook, red_and_blue
 
 H1, H2, H3, H4 = MACS
 VIDEO: dict[str, Any] = {"name": "video", "latency": {"between": ["h1", "h2"], "bandwidth": 2}}
@@ -175,6 +176,34 @@ def test_an_app_that_is_away_is_waited_for() -> None:
     assert len(live(controller)) == 1
 
 
+def test_nothing_is_taken_away_before_it_is_known_who_is_there() -> None:
+    controller = lab()
+    apply(controller, {"name": "all", "latency": {"between": ["red", "red"]}})
+    assert len(live(controller)) == 3
+    restart(controller)
+    controller.intender.round()
+    controller.intender.app.on_vnets(VnetsChanged(()))
+    controller.intender.round()
+    assert len(live(controller)) == 3
+
+
+def test_a_host_that_is_away_takes_nothing_from_what_was_carried() -> None:
+    controller = lab()
+    ends = {"from": "10.0.0.1", "to": "10.0.0.2", "amount": "1 GB"}
+    apply(controller, {"name": "move", "transfer": {**ends, "deadline": "16:00", "start": "14:00", "zone": "UTC"}})
+    hand = controller.intender
+    hand.now_s += 20.0
+    hand.app.on_rates(RatesMeasured(Rates(hand.now_s, 1.0, demand_mbps={(H1, H2): 400.0})))
+    there, controller.network = controller.network, replace(controller.network, hosts={})
+    assert "no host" in str(status(controller, "move").reason)
+    hand.round()
+    controller.network = there
+    status(controller, "move")
+    hand.round()
+    assert hand.store.progress()["move"].carried_mbit == 400.0
+    assert len(live(controller)) == 1
+
+
 def test_one_change_as_a_whole_at_a_time() -> None:
     controller = lab()
     apply(controller, VIDEO)
@@ -218,6 +247,18 @@ def test_a_transfer_counts_what_was_carried_and_lets_go_when_it_is_done() -> Non
     hand.round()
     assert live(controller) == []
     assert "all was carried" in str(status(controller, "move").reason)
+
+
+def test_a_transfer_is_placed_where_the_outlook_leaves_most_room() -> None:
+    controller = lab()
+    # The first link of its path is expected to carry 1 Mbit/s of its 10, and 1 more every five minutes.
+    controller.day_outlook = day_outlook()
+    ends = {"from": "h1", "to": "h2", "amount": "10 MB"}
+    apply(controller, {"name": "move", "transfer": {**ends, "deadline": "16:00", "start": "14:00", "zone": "UTC"}})
+    progress = controller.intender.store.progress()["move"]
+    # Of n steps the last has 10 - n left: n * (10 - n) is most for five of them.
+    assert (progress.begin_s, progress.end_s) == (NOW_S, NOW_S + 5 * 300)
+    assert live(controller)[0].request.bandwidth_mbps == pytest.approx(1.1 * 80 / 1500, rel=1e-3)
 
 
 def test_what_was_carried_is_known_after_a_restart() -> None:

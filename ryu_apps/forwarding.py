@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar
 
 from os_ken.controller import ofp_event
@@ -15,12 +15,22 @@ from os_ken.controller.handler import DEAD_DISPATCHER, MAIN_DISPATCHER
 
 from ryu_apps import neighbours, wire
 from ryu_apps.app import App, Tick, handles
-from ryu_apps.events import DeleteVnet, NetworkChanged, PutVnet, VnetsChanged, VnetsRequest, WantRules
+from ryu_apps.events import (
+    DeleteVnet,
+    NetworkChanged,
+    PutVnet,
+    StitchesChanged,
+    VnetsChanged,
+    VnetsRequest,
+    WantRules,
+)
 from ryu_apps.installer import FORWARDING
 from ryu_apps.store import StateStore
 from stitching.network import Host, Network, PortId
 from stitching.pipeline import default_rules, edge_ports
 from stitching.rules import PORT_CONTROLLER
+from stitching.segment import SegmentTree
+from stitching.stitch import State
 from stitching.vnet import Directory, VNet
 
 SETTLE_S = 0.05
@@ -33,6 +43,7 @@ INSTALL_S = 0.03
 """What switches are given to take in the rules of a new host, before somebody is told that it is there."""
 
 PENDING_S = 3.0
+_JOINED = frozenset({State.UP, State.DEGRADED, State.ADJUSTING})
 _MOST = 4096
 """Searches, and questions without an answer, that are remembered."""
 
@@ -52,6 +63,7 @@ class Forwarding(App):
         self._vnets: dict[str, VNet] = {vnet.name: vnet for vnet in store.vnets()}
         self._directory = Directory.of(self._vnets.values())
         self._datapaths: dict[int, Any] = {}
+        self._segments: list[tuple[frozenset[str], frozenset[str]]] = []
         self._dirty = False
         self._computed_s = float("-inf")
         self._searches: OrderedDict[tuple[str, str], float] = OrderedDict()
@@ -163,11 +175,33 @@ class Forwarding(App):
         target = self._network.host_by_ip(question.target_ip)
         if asker is None or asker.port != port or target is None:
             return False
-        if self._directory.vnet_of(target) == self._directory.vnet_of(asker) and target.mac != asker.mac:
+        if target.mac != asker.mac and self._may_talk(asker, target):
             reply = neighbours.answer(question, target.mac)
             if reply is not None:
                 self._send(reply, [port])
         return True
+
+    def _may_talk(self, asker: Host, target: Host) -> bool:
+        if self._directory.vnet_of(target) == self._directory.vnet_of(asker):
+            return True
+        return any(target.mac in others for others in self._across(asker.mac))
+
+    def _across(self, mac: str) -> Iterator[frozenset[str]]:
+        """The hosts of the other side of every segment that a host is in."""
+        for sources, targets in self._segments:
+            if mac in sources:
+                yield targets
+            elif mac in targets:
+                yield sources
+
+    @handles(StitchesChanged)
+    def on_stitches(self, event: StitchesChanged) -> None:
+        """Know who is joined by a segment that carries."""
+        self._segments = [
+            (frozenset(m.mac for m in stitch.path.sources), frozenset(m.mac for m in stitch.path.targets))
+            for stitch in event.stitches
+            if isinstance(stitch.path, SegmentTree) and stitch.state in _JOINED
+        ]
 
     def _answer_pending(self) -> None:
         oldest_s = self._clock() - PENDING_S
@@ -193,7 +227,12 @@ class Forwarding(App):
         self._searches.move_to_end((vnet, question.target_ip))
         if len(self._searches) > _MOST:
             self._searches.popitem(last=False)
-        others = {host.port for host in self._network.hosts.values() if self._directory.vnet_of(host) != vnet}
+        across = frozenset().union(*self._across(asker.mac))
+        others = {
+            host.port
+            for host in self._network.hosts.values()
+            if self._directory.vnet_of(host) != vnet and host.mac not in across
+        }
         self._send(frame, (p for p in edge_ports(self._network) if p not in others and p != asker.port))
 
     def _send(self, frame: bytes, ports: Iterable[PortId]) -> None:

@@ -39,7 +39,7 @@ from ryu_apps.store import StoreError
 from ryu_apps.upkeep import Upkeep
 from ryu_apps.watch import PROVE_WITHIN_S, Watch
 from stitching.damage import Damage
-from stitching.kinds import damage, parted, rivals
+from stitching.kinds import damage, labelled, parted, rivals, same_place, shortcomings, waits_for
 from stitching.network import LinkKey
 from stitching.plan import NotPossible
 from stitching.planner import Duplicate, Planner
@@ -57,6 +57,9 @@ AWAY_S = 30.0
 
 REMEMBER_S = 3600.0
 """How long a stitch that ended is still shown."""
+
+MOST_REASONS = 4
+"""How many of the hosts that stand in the way are named."""
 
 _MAKING = frozenset({State.ESTABLISHING, State.ADJUSTING})
 _CARRYING_ON = frozenset({State.UP, State.DEGRADED})
@@ -99,6 +102,7 @@ class Stitcher(App):
         self._waiting: dict[int, Placement] = {}
         self._adjusting: dict[int, Stitch] = {}
         self._retry_at_s: dict[int, float] = {}
+        self._dormant: set[int] = set()
 
     # -- start ----------------------------------------------------------------------------------------------
 
@@ -156,7 +160,7 @@ class Stitcher(App):
 
     def _look_after(self, stitch: Stitch) -> None:
         """Mend what the fabric did to a path: on another one if there is one, before the old one is left."""
-        hurt = damage(stitch, self._planner.network) if stitch.state in CARRYING else None
+        hurt = damage(stitch, self._planner.whole) if stitch.state in CARRYING else None
         # What is known already is tried again by and by (see _improve): a link that flaps moves nobody twice.
         known = self._upkeep.damaged(stitch.id, hurt.reason if hurt is not None else None)
         if hurt is None or self._changes.removing(stitch.id):
@@ -174,6 +178,9 @@ class Stitcher(App):
             path = self._planner.whole_path(stitch, hurt)
         except NotPossible as error:
             self._degrade(stitch, f"{reason}; {error}")
+            return False
+        if stitch.path is not None and same_place(path, stitch.path):
+            self._degrade(stitch, reason)
             return False
         if not self._planner.all_ready(path.dpids):
             self._degrade(stitch, f"{reason}; a switch of the path it would take is away")
@@ -197,6 +204,9 @@ class Stitcher(App):
         """Take away what no longer joins hosts of one virtual network."""
         self._planner.directory = Directory.of(event.vnets)
         self._part()
+        for stitch in self._stitches.active:
+            self._look_after(stitch)
+        self._retry()
 
     def _part(self) -> None:
         """A host may also have gone to another virtual network by its address."""
@@ -272,6 +282,14 @@ class Stitcher(App):
 
     def _plan(self, request: StitchRequest) -> Placement:
         """A path for a new stitch, on which those of the trigger that it replaces hold nothing."""
+        placement = self._planner.path(request, self._replaced(request))
+        if lacks := shortcomings(placement):
+            remedy = "put that right, or name the hosts of each side that are to be in it"
+            raise NotPossible("destination", "; ".join(lacks[:MOST_REASONS]), remedy)
+        return placement
+
+    def _replaced(self, request: StitchRequest) -> list[Stitch]:
+        """The stitches of the trigger that a new one replaces. Raises Duplicate where it may not."""
         others = rivals(request, self._stitches.active)
         for stitch in others:
             if stitch.request.origin != ORIGIN or request.origin == ORIGIN:
@@ -280,15 +298,30 @@ class Stitcher(App):
                     f"stitch {stitch.id} joins these hosts already",
                     f"delete stitch {stitch.id} first, or use it",
                 )
-        return self._planner.path(request, others)
+        return others
 
     # -- establish ------------------------------------------------------------------------------------------
 
     def _create(self, request: StitchRequest) -> Stitch:
-        """Admit a stitch and start on it; what the trigger made for the same hosts makes room first."""
-        path = self._plan(request)
-        others = rivals(request, self._stitches.active)
-        stitch = self._stitches.new(request, self._clock())
+        """Admit a stitch and start on it, or let it wait for what it has to wait for."""
+        if (waits := self._waits_for(request)) is not None:
+            self._replaced(request)
+            stitch = self._stitches.new(request, self._clock())
+            self._stitches.put(replace(stitch, reason=waits), certain=True)
+            self._dormant.add(stitch.id)
+        else:
+            path = self._plan(request)
+            stitch = self._stitches.new(request, self._clock())
+            self._begin(stitch, path)
+        return self._stitches[stitch.id]
+
+    def _waits_for(self, request: StitchRequest) -> str | None:
+        return waits_for(request, self._planner.whole)
+
+    def _begin(self, stitch: Stitch, path: Placement) -> None:
+        """Start on a stitch; what the trigger made for the same hosts makes room first."""
+        others = self._given_way(stitch)
+        self._dormant.discard(stitch.id)
         if others:
             reason = f"waits until it has replaced stitch {others[0].id}"
             self._stitches.put(replace(stitch, reason=reason), certain=True)
@@ -300,7 +333,6 @@ class Stitcher(App):
             self._go_on()
         else:
             self._start(stitch, path)
-        return self._stitches[stitch.id]
 
     def _start(self, stitch: Stitch, path: Placement) -> None:
         self._planner.admission.book(stitch, path)
@@ -326,13 +358,16 @@ class Stitcher(App):
                 self._end(stitch, State.FAILED, "a link of its path went while it waited")
 
     def _establish(self, stitch: Stitch, path: Placement, *, certain: bool = False) -> None:
-        stitch = self._planner.labelled(stitch, path, self._with_paths())
+        stitch = self._labelled(stitch, path)
         stitch = self._stitches.put(stitch.to(State.ESTABLISHING, self._clock()), certain=certain)
         self._changes.put(stitch)
 
-    def _with_paths(self) -> tuple[Stitch, ...]:
-        """All that may have packets on the way, on the path before as on the one after."""
-        return (*self._stitches.active, *self._adjusting.values())
+    def _labelled(self, stitch: Stitch, path: Placement) -> Stitch:
+        """The stitch in its next epoch on a new path, by labels that tell its packets from all others."""
+        after = replace(stitch, epoch=(stitch.epoch + 1) & 0xFFFF)
+        # All that may have packets on the way, on the path before as on the one after.
+        others = (*self._stitches.active, *self._adjusting.values())
+        return replace(after, path=labelled(after, path, others, settled=self._changes.settled(stitch.id)))
 
     @handles(StagesApplied)
     def on_applied(self, event: StagesApplied) -> None:
@@ -416,12 +451,12 @@ class Stitcher(App):
     def _reroute(self, stitch: Stitch, path: Placement, bandwidth_mbps: float, relieves: LinkKey | None) -> None:
         """Move a stitch to another path for the trigger."""
         if stitch.state in _CARRYING_ON:
-            request = replace(stitch.request, bandwidth_mbps=bandwidth_mbps, relieves=relieves)
+            request = replace(stitch.vm_request, bandwidth_mbps=bandwidth_mbps, relieves=relieves)
             self._move(stitch, request, path, None)
 
     def _move(self, stitch: Stitch, request: StitchRequest, path: Placement, reason: str | None) -> None:
         """Put a stitch on another path without a gap; where that is refused (_REFUSALS) nothing is done."""
-        after = self._planner.labelled(replace(stitch, request=request), path, self._with_paths())
+        after = self._labelled(replace(stitch, request=request), path)
         self._planner.admission.move(stitch, after)
         try:
             after = self._stitches.put(after.to(State.ADJUSTING, self._clock(), reason=reason), certain=True)
@@ -439,7 +474,7 @@ class Stitcher(App):
             give_up = self._end if undone else self._remove
             give_up(stitch, State.FAILED, reason)
             return
-        hurt = damage(before, self._planner.network)
+        hurt = damage(before, self._planner.whole)
         broken = hurt.reason if hurt is not None and hurt.lost else None
         try:
             self._planner.admission.move_back(before)
@@ -468,7 +503,7 @@ class Stitcher(App):
         for number in self._upkeep.due(now_s, self._stitches.active):
             stitch = self._stitches[number]
             try:
-                path = self._planner.path(stitch.request, without=(stitch,))
+                path = self._planner.path(stitch.request, (stitch,), stitch.path)
             except NotPossible:
                 continue
             if self._upkeep.is_better(stitch, path) and self._planner.all_ready(path.dpids):
@@ -510,6 +545,7 @@ class Stitcher(App):
         self._upkeep.forget(stitch.id)
         for attempt in (self._waiting, self._adjusting, self._outcomes):
             attempt.pop(stitch.id, None)
+        self._dormant.discard(stitch.id)
         stitch = self._stitches.put(replace(stitch, path=None).to(state, self._clock(), reason=reason))
         if state is State.FAILED:
             self._retry_at_s[stitch.id] = self._monotonic() + RETRY_S
@@ -519,6 +555,8 @@ class Stitcher(App):
     def _end_overdue(self) -> None:
         """Whatever it waits for, a stitch is not on its way for ever."""
         for stitch in self._stitches.overdue(DEADLINES_S):
+            if stitch.id in self._dormant:
+                continue
             after_s = DEADLINES_S[stitch.state]
             self.log.warning("stitch=%d state=%s overdue_after_s=%g", stitch.id, stitch.state, after_s)
             self._changes.forget(stitch.id)
@@ -527,19 +565,38 @@ class Stitcher(App):
         self._go_on()
 
     def _retry(self) -> None:
-        """Start again on what failed a while ago."""
+        """Start again on what failed a while ago, and on what has waited long enough."""
         now_s = self._monotonic()
         for stitch in self._stitches.active:
-            if stitch.state is not State.FAILED or now_s < self._retry_at_s.get(stitch.id, 0.0):
-                continue
-            self._retry_at_s[stitch.id] = now_s + RETRY_S
-            try:
-                path = self._planner.path(stitch.request)
-                if self._prover.all_ready(path.dpids):
-                    self._start(stitch.to(State.REQUESTED, self._clock()), path)
-            except (NotPossible, StoreError) as error:
-                if stitch.reason != str(error):
-                    self._stitches.put(replace(stitch, reason=str(error)))
+            idle = stitch.state is State.FAILED or stitch.id in self._dormant
+            if idle and now_s >= self._retry_at_s.get(stitch.id, 0.0):
+                self._try_again(stitch, now_s)
+
+    def _try_again(self, stitch: Stitch, now_s: float) -> None:
+        if (waits := self._waits_for(stitch.request)) is not None:
+            self._wait(stitch, waits)
+            return
+        self._retry_at_s[stitch.id] = now_s + RETRY_S
+        try:
+            path = self._planner.path(stitch.request, self._given_way(stitch))
+            if self._prover.all_ready(path.dpids):
+                idle = stitch.state is State.REQUESTED
+                self._begin(stitch if idle else stitch.to(State.REQUESTED, self._clock()), path)
+        except (NotPossible, StoreError) as error:
+            if stitch.reason != str(error):
+                self._stitches.put(replace(stitch, reason=str(error)))
+
+    def _wait(self, stitch: Stitch, reason: str) -> None:
+        """Nothing can be done for it until something happens; no deadline runs meanwhile."""
+        if stitch.state is State.FAILED:
+            self._stitches.put(stitch.to(State.REQUESTED, self._clock(), reason=reason))
+        elif stitch.reason != reason:
+            self._stitches.put(replace(stitch, reason=reason))
+        self._dormant.add(stitch.id)
+
+    def _given_way(self, stitch: Stitch) -> list[Stitch]:
+        """Those that have to go before it can be made."""
+        return [other for other in rivals(stitch.request, self._stitches.active) if other.id != stitch.id]
 
     def _drain_s(self, stitch: Stitch | None) -> float:
         """How long packets may still be on the way over the path of a stitch."""

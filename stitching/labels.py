@@ -1,14 +1,17 @@
-"""VLAN ids that tell the packets of one path from those of another between the same two hosts."""
+"""VLAN ids that tell the packets of one path from those of another, and those of one segment from all others."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
 from stitching.plan import NotPossible
-from stitching.stitch import Stitch, StitchPath, VmRequest
+from stitching.stitch import SegmentTree, Stitch, StitchPath, VmRequest
 
 LEAST_PATH_LABEL, MOST_PATH_LABEL = 2048, 3071
-"""Labels of paths between two hosts; those above are of segments."""
+"""Labels of paths between two hosts: of two between other hosts they may be the same."""
+
+LEAST_SEGMENT_LABEL, SEGMENT_LABELS = 3072, 511
+"""Labels of segments come in pairs, one for each direction; no two trees have the same."""
 
 
 def free_label(request: VmRequest, epoch: int, paths: Iterable[tuple[VmRequest, StitchPath]]) -> int:
@@ -26,6 +29,16 @@ def free_label(request: VmRequest, epoch: int, paths: Iterable[tuple[VmRequest, 
     raise NotPossible(
         "destination", f"there are {count} paths between these hosts already", "delete stitches between them"
     )
+
+
+def segment_label(epoch: int, stitches: Iterable[Stitch]) -> int:
+    """The first of two labels that no tree has, beginning at the epoch. Raises NotPossible."""
+    taken = {stitch.path.label for stitch in stitches if isinstance(stitch.path, SegmentTree)}
+    for step in range(SEGMENT_LABELS):
+        label = LEAST_SEGMENT_LABEL + 2 * ((epoch + step) % SEGMENT_LABELS)
+        if label not in taken:
+            return label
+    raise NotPossible("destination", f"there are {SEGMENT_LABELS} segments already", "delete some")
 
 
 def paths_of(stitches: Iterable[Stitch]) -> Iterator[tuple[VmRequest, StitchPath]]:

@@ -111,7 +111,7 @@ def _sender_rules(host: Host, vnet_hosts: list[Host]) -> Iterator[FlowRule]:
             match = Match(eth_src=host.mac, eth_dst=other.mac)
             yield FlowRule(Table.SEGMENT, 200, match, goto=Table.STITCH, cookie=segment)
     group = Match(eth_src=host.mac, eth_dst=MULTICAST, eth_dst_mask=MULTICAST)
-    yield FlowRule(Table.SEGMENT, 100, group, goto=Table.FORWARD, cookie=cookie.pack(Kind.BROADCAST))
+    yield FlowRule(Table.SEGMENT, 100, group, goto=Table.STITCH, cookie=cookie.pack(Kind.BROADCAST))
 
 
 def _forward_rules(network: Network) -> Iterator[tuple[int, FlowRule]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Literal
 
@@ -53,13 +53,14 @@ class Situation:
     """What a plan is made on.
 
     load_mbps is what each link is expected to carry (absent means nothing is known, taken as idle); resources
-    holds what is promised already.
+    holds what is promised already, contested the addresses that several hosts claim, with their MACs.
     """
 
     network: Network
     directory: Directory
     resources: Resources[LinkKey]
     load_mbps: Mapping[LinkKey, float]
+    contested: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
 def plan_path(request: VmRequest, situation: Situation) -> StitchPath:
@@ -154,9 +155,9 @@ def uses_both_ways(request: VmRequest) -> bool:
 
 def _endpoints(request: VmRequest, situation: Situation) -> tuple[Host, Host]:
     hosts = situation.network.hosts
-    for field, mac in (("source", request.source_mac), ("destination", request.target_mac)):
+    for name, mac in (("source", request.source_mac), ("destination", request.target_mac)):
         if mac not in hosts:
-            raise NotPossible(field, f"host {mac} is not on any port", "connect it and let it send a packet")
+            raise NotPossible(name, f"host {mac} is not on any port", "connect it and let it send a packet")
     source, target = hosts[request.source_mac], hosts[request.target_mac]
     if source.mac == target.mac:
         raise NotPossible("destination", "it is the source itself", "name two different hosts")

@@ -8,8 +8,8 @@ from dataclasses import replace
 from stitching.admission import Admission
 from stitching.damage import Damage
 from stitching.kinds import place
-from stitching.labels import free_label, paths_of
-from stitching.network import Network, PortId
+from stitching.members import AddressBook
+from stitching.network import LinkKey, Network, PortId
 from stitching.plan import NotPossible, Situation
 from stitching.stitch import Placement, Protection, Stitch, StitchRequest
 from stitching.vnet import Directory
@@ -26,12 +26,14 @@ class Planner:
         self.network = Network()
         self.directory = Directory.of(())
         self.admission = Admission()
+        self.addresses = AddressBook()
         self._ready: frozenset[int] = frozenset()
         self._load_mbps: dict[PortId, float] = {}
         self._usable: Network | None = None
 
     def follow(self, network: Network) -> None:
         """The fabric is this now."""
+        self.addresses.follow(self.network.hosts, network.hosts)
         self.network = network
         self.admission.follow(network)
         self._usable = None
@@ -57,22 +59,35 @@ class Planner:
             whole = len(links) == len(self.network.links)
             self._usable = self.network if whole else replace(self.network, links=links)
         loads = {k: self._load_mbps.get(link.source, 0.0) for k, link in self._usable.links.items()}
-        return Situation(self._usable, self.directory, self.admission.resources, loads)
+        return self._situation(self._usable, loads)
 
-    def path(self, request: StitchRequest, without: Sequence[Stitch] = ()) -> Placement:
+    def _situation(self, network: Network, loads: Mapping[LinkKey, float]) -> Situation:
+        contested = self.addresses.contested
+        return Situation(network, self.directory, self.admission.resources, loads, contested)
+
+    @property
+    def whole(self) -> Situation:
+        """The fabric with all its switches, as far as stitches are hurt by what became of it."""
+        return self._situation(self.network, {})
+
+    def path(
+        self, request: StitchRequest, without: Sequence[Stitch] = (), before: Placement | None = None
+    ) -> Placement:
         """A path over switches that can take rules now; where there is none, one that has to wait for them.
 
-        What the stitches of `without` hold counts as free. Raises NotPossible.
+        What the stitches of `without` hold counts as free; before is where the stitch lies now.
+
+        Raises NotPossible.
         """
         now = self.situation
         if without:
             now = replace(now, resources=self.admission.without(without))
         try:
-            return place(request, now)
+            return place(request, now, before)
         except NotPossible:
             if now.network is self.network:
                 raise
-        return place(request, replace(now, network=self.network))
+        return place(request, replace(now, network=self.network), before)
 
     def whole_path(self, stitch: Stitch, hurt: Damage) -> Placement:
         """A path for a stitch whose own is hurt: without protection, if need be, rather than over what is gone.
@@ -80,14 +95,8 @@ class Planner:
         Nobody can tell whether switches have seen that it is gone. Raises NotPossible.
         """
         try:
-            return self.path(stitch.request, without=(stitch,))
+            return self.path(stitch.request, (stitch,), stitch.path)
         except NotPossible:
             if not hurt.path_gone:
                 raise
-            return self.path(replace(stitch.request, protection=Protection.NONE), without=(stitch,))
-
-    def labelled(self, stitch: Stitch, path: Placement, stitches: Iterable[Stitch]) -> Stitch:
-        """The stitch on a new path, with a label that none of the others has between its hosts."""
-        epoch = (stitch.epoch + 1) & 0xFFFF
-        label = free_label(stitch.request, epoch, paths_of(stitches))
-        return replace(stitch, path=replace(path, label=label), epoch=epoch)
+            return self.path(replace(stitch.request, protection=Protection.NONE), (stitch,), stitch.path)

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from stitching.difference import Change, Stage, diff, in_order
 from stitching.network import LinkKey, Network
-from stitching.rules import Entry, FlowRule, RuleSet, Table
+from stitching.rules import Entry, FlowRule, RuleSet
 
 Fleet = Mapping[int, RuleSet]
 """What several switches hold, by dpid."""
@@ -39,6 +39,8 @@ def transition(has: Fleet, wants: Fleet) -> tuple[tuple[Stage, ...], Stage]:
             left_over.append(change)
         else:
             behind.append(change)
+    # What lets packets in comes after what knows where they go, and leaves before it.
+    entrances.sort(key=_depth)
     return tuple(in_order(changes) for changes in (behind, entrances) if changes), in_order(left_over)
 
 
@@ -67,13 +69,18 @@ def union(one: Fleet, other: Fleet) -> Fleet:
 
 def is_entrance(entry: Entry) -> bool:
     """Whether packets meet it that carry no label yet: it decides for all that lies behind."""
-    return isinstance(entry, FlowRule) and entry.table == Table.STITCH and entry.match.vlan_vid is None
+    return isinstance(entry, FlowRule) and entry.match.vlan_vid is None
 
 
 def drain_s(links: Iterable[LinkKey], network: Network) -> float:
     """How long a packet may still be on its way over all these links."""
     known = [network.links[key].latency_ms for key in links if key in network.links]
     return sum((ms or 0.0) + _QUEUEING_MS for ms in known) / 1e3
+
+
+def _depth(change: Change) -> int:
+    table = change.entry.table if isinstance(change.entry, FlowRule) else 0
+    return table if change.remove else -table
 
 
 def _changes(has: Fleet, wants: Fleet) -> Iterator[Change]:

@@ -77,7 +77,7 @@ def _of_kind(options: list[Any], data: Any, where: str) -> Any:
     if len(options) == 1 or not isinstance(data, dict) or _TAG not in data:
         return options[0]
     for option in options:
-        if option.KIND == data[_TAG]:
+        if data[_TAG] == option.KIND:
             return option
     raise BadRecord(f"{where} is of the unknown kind {data[_TAG]!r}; was it written by a newer Lockstitch?")
 

@@ -129,6 +129,7 @@ def test_a_stitch_is_made_shown_and_taken_away(call: Caller, controller: FakeCon
     assert made.headers["location"] == "/v1/stitches/1"
     assert made.json() == {
         "id": 1,
+        "kind": "vm",
         "state": "establishing",
         "reason": None,
         "source": {"name": "h1", "mac": MACS[0]},

@@ -160,6 +160,8 @@ class Stitcher(App):
 
     def _look_after(self, stitch: Stitch) -> None:
         """Mend what the fabric did to a path: on another one if there is one, before the old one is left."""
+        if stitch.request.KIND != "vm" and not self._planner.informed:
+            return
         hurt = damage(stitch, self._planner.whole) if stitch.state in CARRYING else None
         # What is known already is tried again by and by (see _improve): a link that flaps moves nobody twice.
         known = self._upkeep.damaged(stitch.id, hurt.reason if hurt is not None else None)
@@ -202,7 +204,7 @@ class Stitcher(App):
     @handles(VnetsChanged)
     def on_vnets(self, event: VnetsChanged) -> None:
         """Take away what no longer joins hosts of one virtual network."""
-        self._planner.directory = Directory.of(event.vnets)
+        self._planner.vnets_are(Directory.of(event.vnets))
         self._part()
         for stitch in self._stitches.active:
             self._look_after(stitch)

@@ -88,7 +88,9 @@ def waits_for(request: StitchRequest, now: Situation) -> str | None:
     """What has to come before it can be made, None where it may be tried."""
     match request:
         case SegmentRequest():
-            return missing_side(request, members_now(request, now.network, now.directory, now.contested))
+            members = members_now(request, now.network, now.directory, now.contested)
+            # One that has nobody left for their addresses is refused instead.
+            return None if members.left_out else missing_side(request, members)
     return None
 
 
@@ -120,9 +122,7 @@ def probe_ways(stitch: Stitch) -> tuple[ProbeWay, ...]:
             both = (ends, ends[::-1])
             return tuple(ProbeWay(pair, *way, label) for pair, way in zip(request.directions, both, strict=False))
         case SegmentRequest(), SegmentTree() as tree:
-            return tuple(
-                ProbeWay((one.mac, other.mac), one.dpid, other.dpid) for one, other in probed_pairs(tree)
-            )
+            return tuple(ProbeWay((one.mac, other.mac), one.dpid, other.dpid) for one, other in probed_pairs(tree))
     return ()
 
 

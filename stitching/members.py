@@ -107,7 +107,9 @@ class AddressBook:
             if now is None or now is host:
                 continue
             for ip in host.ips - now.ips:
-                if ip in owners:
+                # One that gives up an address that somebody else had as well claims it no more.
+                owner = before.get(owners[ip]) if ip in owners else None
+                if ip in owners and (owner is None or ip not in owner.ips):
                     self._claims.setdefault(ip, set()).update((mac, owners[ip]))
         for ip, macs in list(self._claims.items()):
             macs &= after.keys()

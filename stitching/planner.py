@@ -25,6 +25,7 @@ class Planner:
     def __init__(self) -> None:
         self.network = Network()
         self.directory = Directory.of(())
+        self._named = self._seen = False
         self.admission = Admission()
         self.addresses = AddressBook()
         self._ready: frozenset[int] = frozenset()
@@ -34,9 +35,19 @@ class Planner:
     def follow(self, network: Network) -> None:
         """The fabric is this now."""
         self.addresses.follow(self.network.hosts, network.hosts)
-        self.network = network
+        self.network, self._seen = network, True
         self.admission.follow(network)
         self._usable = None
+
+    @property
+    def informed(self) -> bool:
+        """Whether it was told what the fabric is, and which virtual networks there are."""
+        return self._named and self._seen
+
+    def vnets_are(self, directory: Directory) -> None:
+        """Hosts belong there from now on."""
+        self.directory = directory
+        self._named = True
 
     def switches_are(self, ready: Iterable[int]) -> None:
         """These switches can take rules now."""

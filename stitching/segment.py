@@ -13,6 +13,10 @@ from stitching.terms import Terms
 from stitching.vnet import Directory
 
 
+NO_ROOM = "no links with the bandwidth free lead to host "
+"""How the reason begins for which a host is left out that nothing but links are missing for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Side:
     """A part of a virtual network: hosts named by MAC and those in subnets, or all where neither is given."""

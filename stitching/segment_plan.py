@@ -12,7 +12,7 @@ from pathing import CostWeights, PathTree, link_cost, shortest_paths_from
 from stitching.members import Members, members_now, missing_side
 from stitching.network import LinkKey, Network, PortId, node_name, reverse
 from stitching.plan import NotPossible, Situation
-from stitching.segment import Member, SegmentRequest, SegmentTree, links_towards, ports_of, way_to
+from stitching.segment import NO_ROOM, Member, SegmentRequest, SegmentTree, links_towards, ports_of, way_to
 from stitching.terms import Protection
 
 Floats = npt.NDArray[np.float64]
@@ -39,6 +39,8 @@ def plan_segment(request: SegmentRequest, situation: Situation, before: SegmentT
         )
     members = members_now(request, situation.network, situation.directory, situation.contested, before)
     if (missing := missing_side(request, members)) is not None:
+        if members.left_out:
+            raise NotPossible("destination", "; ".join(members.left_out), "give each host an address of its own")
         raise NotPossible("destination", missing, "let a host of it send a packet")
     growing = _Growing(request, situation, before)
     joined, members = _joinable(growing, members)
@@ -127,7 +129,7 @@ def _joinable(growing: _Growing, members: Members) -> tuple[list[int], Members]:
         )
     part = best[1]
     away = [m.mac for m in (*members.sources, *members.targets) if m.dpid not in part]
-    reasons = tuple(f"no links with the bandwidth free lead to host {mac}" for mac in away)
+    reasons = tuple(NO_ROOM + mac for mac in away)
     sources, targets = (tuple(m for m in side if m.dpid in part) for side in (members.sources, members.targets))
     return part, Members(sources, targets, members.left_out + reasons)
 

@@ -9,7 +9,7 @@ from stitching.damage import Damage, first_gone, gone_words
 from stitching.members import members_now, missing_side, names
 from stitching.network import LinkKey
 from stitching.plan import Situation
-from stitching.segment import Member, SegmentRequest, SegmentTree, links_towards, ports_of, way_to
+from stitching.segment import NO_ROOM, Member, SegmentRequest, SegmentTree, links_towards, ports_of, way_to
 
 MOST_PROBES = 64
 """How many pairs of hosts are probed, one a second each."""
@@ -26,7 +26,7 @@ def segment_damage(request: SegmentRequest, tree: SegmentTree, now: Situation) -
     here = {(member.mac, member.port) for member in tree.members}
     there = {(member.mac, member.port) for member in (*members.sources, *members.targets)}
     # Those for whom there was no room are tried again by and by, and not with every change of the fabric.
-    waiting = {mac for mac, _ in there - here if any(mac in reason for reason in tree.left_out)}
+    waiting = {mac for mac, _ in there - here if NO_ROOM + mac in tree.left_out}
     news = [
         f"{words} {names(macs)}"
         for words, macs in (
@@ -39,7 +39,10 @@ def segment_damage(request: SegmentRequest, tree: SegmentTree, now: Situation) -
         return Damage("hosts " + ", ".join(news))
     if (members.sources, members.targets) != (tree.sources, tree.targets) and not waiting:
         return Damage("ports are shared by other hosts than they were")
-    return Damage("; ".join(tree.left_out)) if tree.left_out else None
+    left_out = members.left_out + tuple(reason for reason in tree.left_out if reason.startswith(NO_ROOM))
+    if left_out:
+        return Damage("; ".join(left_out))
+    return Damage("a host that was left out may join") if tree.left_out else None
 
 
 def probed_pairs(tree: SegmentTree) -> tuple[tuple[Member, Member], ...]:

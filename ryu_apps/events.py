@@ -83,6 +83,7 @@ class Rates:
 
     beat counts the periods of this process, those left out included: it goes on where the wall clock steps.
     A port or demand that could not be measured this time (late switch, counter reset, first sample) is absent.
+    meter_packets are all that each meter of ours, by (dpid, number), has counted so far.
     """
 
     time_s: float
@@ -92,6 +93,7 @@ class Rates:
     port_tx_drops: Mapping[PortId, float] = field(default_factory=dict)
     demand_mbps: Mapping[Pair, float] = field(default_factory=dict)
     stitch_mbps: Mapping[int, float] = field(default_factory=dict)
+    meter_packets: Mapping[tuple[int, int], int] = field(default_factory=dict)
     beat: int = 0
 
 

@@ -65,7 +65,7 @@ class Herald(App):
             vnets = [self._directory.vnet_of(host) for host in hosts]
             ends = [self._member(host) for host in hosts]
         else:
-            vnets = [side.vnet for side in request.sides]
+            vnets = [*request.vnets]
             ends = [{"vnet": vnet} for vnet in vnets]
         data = {
             "id": stitch.id,

@@ -22,6 +22,7 @@ from ryu_apps.events import (
     CreateStitch,
     DeleteStitch,
     NetworkChanged,
+    Outlook,
     OutlookReady,
     RatesMeasured,
     StagesApplied,
@@ -38,7 +39,9 @@ from ryu_apps.stitch_book import StitchBook, StitchStore
 from ryu_apps.store import StoreError
 from ryu_apps.upkeep import Upkeep
 from ryu_apps.watch import PROVE_WITHIN_S, Watch
+from stitching.bandwidth import BandwidthShares
 from stitching.damage import Damage
+from stitching.following import Following
 from stitching.kinds import damage, labelled, parted, rivals, same_place, shortcomings, waits_for
 from stitching.network import LinkKey
 from stitching.plan import NotPossible
@@ -103,6 +106,7 @@ class Stitcher(App):
         self._adjusting: dict[int, Stitch] = {}
         self._retry_at_s: dict[int, float] = {}
         self._dormant: set[int] = set()
+        self._following = Following()
 
     # -- start ----------------------------------------------------------------------------------------------
 
@@ -173,6 +177,12 @@ class Stitcher(App):
         elif hurt.lost:
             self._bring_down(stitch, hurt.reason)
 
+    def _look_at_routes(self) -> None:
+        """A stitch on the links that traffic takes anyway has to know when it takes others."""
+        for stitch in self._stitches.active:
+            if isinstance(stitch.path, BandwidthShares):
+                self._look_after(self._stitches[stitch.id])
+
     def _mend(self, stitch: Stitch, hurt: Damage) -> bool:
         """Move a stitch to a path that is whole; False where there is none now."""
         reason = hurt.reason
@@ -219,8 +229,15 @@ class Stitcher(App):
 
     @handles(RatesMeasured)
     def on_rates(self, event: RatesMeasured) -> None:
-        """Remember the load of every port, for plans made before there is a forecast."""
-        self._planner.measured(event.rates.port_tx_mbps)
+        """Remember loads, for plans made before there is a forecast; let caps follow who sends."""
+        rates, active = event.rates, self._stitches.active
+        self._planner.measured(rates.port_tx_mbps, rates.demand_mbps)
+        self._following.measured(rates.demand_mbps, rates.meter_packets, active)
+        for stitch, shares in self._following.shares(self._monotonic(), active):
+            try:
+                self._move(stitch, stitch.request, shares, "its cap is split anew")
+            except _REFUSALS as error:
+                self.log.warning("stitch=%d not_split_anew error=%s", stitch.id, error)
 
     @handles(ofp_event.EventOFPStateChange, states=(MAIN_DISPATCHER, DEAD_DISPATCHER))
     def on_state(self, event: Any) -> None:
@@ -248,11 +265,19 @@ class Stitcher(App):
     def _all(self) -> tuple[Stitch, ...]:
         watches = self._prover.watches
         return tuple(
-            replace(stitch, probe_ms=watch.latency_ms, probe_loss=watch.loss)
-            if (watch := watches.get(stitch.id)) is not None
-            else stitch
+            self._as_judged(
+                replace(stitch, probe_ms=watch.latency_ms, probe_loss=watch.loss)
+                if (watch := watches.get(stitch.id)) is not None
+                else stitch
+            )
             for stitch in self._stitches
         )
+
+    def _as_judged(self, stitch: Stitch) -> Stitch:
+        if not isinstance(stitch.path, BandwidthShares):
+            return stitch
+        by, why = self._following.verdict(stitch)
+        return replace(stitch, enforced=by, enforced_why=why)
 
     @handles(UnsavedRequest)
     def on_unsaved(self, request: UnsavedRequest) -> None:
@@ -399,6 +424,7 @@ class Stitcher(App):
         else:
             self._stitches.save_again()
             self._retry()
+            self._look_at_routes()
             self._improve()
             self._end_overdue()
             self._stitches.forget_ended(self._clock() - REMEMBER_S)
@@ -613,6 +639,7 @@ class Stitcher(App):
         """Stitch before the traffic arrives, and let go when it has passed."""
         outlook = event.outlook
         active = self._stitches.active
+        self._follow(outlook, active)
         carrying = frozenset((s.id, s.epoch) for s in active if s.state in CARRYING)
         # A forecast made before its own last change took effect would have it made twice.
         settled = not any(s.state in DEADLINES_S for s in active if s.request.origin == ORIGIN)
@@ -635,6 +662,15 @@ class Stitcher(App):
             except _REFUSALS as error:
                 self.log.warning("not_carried_out=%s error=%s", decision, error)
 
+    def _follow(self, outlook: Outlook, active: tuple[Stitch, ...]) -> None:
+        """Let guarantees follow what is expected; no rule changes."""
+        sizes = self._following.promises(self._monotonic(), outlook.pairs, outlook.demands, active)
+        for stitch, mbps in sizes:
+            try:
+                self._resize(stitch, mbps)
+            except _REFUSALS as error:
+                self.log.info("stitch=%d not_resized mbps=%g error=%s", stitch.id, mbps, error)
+
     def _carry_out(self, decision: Decision) -> None:
         match decision:
             case Establish(request, path):
@@ -652,4 +688,5 @@ class Stitcher(App):
         self._announce()
 
     def _announce(self) -> None:
+        self._planner.stitches_are(self._stitches.active)
         self.publish(StitchesChanged(self._stitches.active))

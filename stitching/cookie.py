@@ -25,6 +25,7 @@ class Kind(IntEnum):
     BROADCAST = 5
     STITCH = 6
     PROBE = 7
+    METER = 8
 
 
 def pack(kind: Kind, *, epoch: int = 0, stitch: int = 0) -> int:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
+from stitching.bandwidth_plan import bandwidth_damage, missing_hosts, plan_bandwidth
+from stitching.bandwidth_rules import bandwidth_rules
 from stitching.damage import Damage, path_damage
-from stitching.labels import free_label, paths_of, segment_label
+from stitching.labels import free_label, free_meter, paths_of, segment_label
 from stitching.members import members_now, missing_side
 from stitching.network import LinkKey, Network, reverse
 from stitching.path_rules import path_rules
@@ -18,6 +20,8 @@ from stitching.segment_rules import segment_rules
 from stitching.segment_watch import probed_pairs, segment_damage, segment_routes
 from stitching.stages import NOTHING, Fleet
 from stitching.stitch import (
+    BandwidthRequest,
+    BandwidthShares,
     Placement,
     SegmentRequest,
     SegmentTree,
@@ -51,6 +55,8 @@ def place(request: StitchRequest, situation: Situation, before: Placement | None
             return plan_path(request, situation)
         case SegmentRequest():
             return plan_segment(request, situation, before if isinstance(before, SegmentTree) else None)
+        case BandwidthRequest():
+            return plan_bandwidth(request, situation, before if isinstance(before, BandwidthShares) else None)
 
 
 def rules(stitch: Stitch) -> Fleet:
@@ -60,6 +66,8 @@ def rules(stitch: Stitch) -> Fleet:
             return path_rules(stitch, request, path)
         case SegmentRequest(), SegmentTree() as tree:
             return segment_rules(stitch.id, tree)
+        case BandwidthRequest(), BandwidthShares() as placed:
+            return bandwidth_rules(stitch.id, placed)
     return NOTHING
 
 
@@ -70,6 +78,8 @@ def links_to_reserve(request: StitchRequest, placement: Placement | None) -> tup
             return path_links(request, placement)
         case SegmentRequest(), SegmentTree():
             return (*placement.links, *(reverse(key) for key in placement.links))
+        case BandwidthRequest(), BandwidthShares():
+            return placement.links if request.bandwidth_mbps else ()
     return ()
 
 
@@ -81,6 +91,8 @@ def damage(stitch: Stitch, now: Situation) -> Damage | None:
             return path_damage(request, path, network)
         case SegmentRequest() as request, SegmentTree() as tree:
             return segment_damage(request, tree, now)
+        case BandwidthRequest() as request, BandwidthShares() as placed:
+            return bandwidth_damage(request, placed, now)
     return None
 
 
@@ -91,6 +103,8 @@ def waits_for(request: StitchRequest, now: Situation) -> str | None:
             members = members_now(request, now.network, now.directory, now.contested)
             # One that has nobody left for their addresses is refused instead.
             return None if members.left_out else missing_side(request, members)
+        case BandwidthRequest():
+            return missing_hosts(request, now)
     return None
 
 
@@ -165,6 +179,8 @@ def same_place(one: Placement, other: Placement) -> bool:
             return replace(one, latency_ms=None, label=0, since=0) == replace(
                 other, latency_ms=None, label=0, since=0
             )
+        case BandwidthShares(), BandwidthShares():
+            return replace(one, shares=(), meter=0) == replace(other, shares=(), meter=0)
     return False
 
 
@@ -181,6 +197,8 @@ def labelled(stitch: Stitch, placement: Placement, stitches: Iterable[Stitch], *
             if settled and isinstance(before, SegmentTree) and before.label and can_follow(before, placement):
                 return replace(placement, label=before.label, since=before.since)
             return replace(placement, label=segment_label(stitch.epoch, stitches), since=stitch.epoch)
+        case BandwidthRequest(), BandwidthShares() if placement.shares and not placement.meter:
+            return replace(placement, meter=free_meter(stitches))
     return placement
 
 

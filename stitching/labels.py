@@ -1,11 +1,13 @@
-"""VLAN ids that tell the packets of one path from those of another, and those of one segment from all others."""
+"""Numbers that tell packets and meters apart: VLAN ids of paths and of segments, and meters of caps."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 
 from stitching.plan import NotPossible
-from stitching.stitch import SegmentTree, Stitch, StitchPath, VmRequest
+from stitching.rules import LEAST_METER
+from stitching.stitch import BandwidthShares, SegmentTree, Stitch, StitchPath, VmRequest
 
 LEAST_PATH_LABEL, MOST_PATH_LABEL = 2048, 3071
 """Labels of paths between two hosts: of two between other hosts they may be the same."""
@@ -39,6 +41,12 @@ def segment_label(epoch: int, stitches: Iterable[Stitch]) -> int:
         if label not in taken:
             return label
     raise NotPossible("destination", f"there are {SEGMENT_LABELS} segments already", "delete some")
+
+
+def free_meter(stitches: Iterable[Stitch]) -> int:
+    """The number of a meter that no stitch has at any switch."""
+    taken = {stitch.path.meter for stitch in stitches if isinstance(stitch.path, BandwidthShares)}
+    return next(number for number in itertools.count(LEAST_METER) if number not in taken)
 
 
 def paths_of(stitches: Iterable[Stitch]) -> Iterator[tuple[VmRequest, StitchPath]]:

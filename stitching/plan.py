@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Literal
@@ -53,7 +53,8 @@ class Situation:
     """What a plan is made on.
 
     load_mbps is what each link is expected to carry (absent means nothing is known, taken as idle); resources
-    holds what is promised already, contested the addresses that several hosts claim, with their MACs.
+    holds what is promised already, contested the addresses that several hosts claim, with their MACs;
+    demand_mbps what each pair sent lately, and routes tells the links that each pair crosses.
     """
 
     network: Network
@@ -61,6 +62,8 @@ class Situation:
     resources: Resources[LinkKey]
     load_mbps: Mapping[LinkKey, float]
     contested: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    demand_mbps: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    routes: Callable[[], Mapping[tuple[str, str], tuple[LinkKey, ...]]] = dict
 
 
 def plan_path(request: VmRequest, situation: Situation) -> StitchPath:

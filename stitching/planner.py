@@ -11,6 +11,7 @@ from stitching.kinds import place
 from stitching.members import AddressBook
 from stitching.network import LinkKey, Network, PortId
 from stitching.plan import NotPossible, Situation
+from stitching.routes import Pair, Route, default_routes, stitched_routes
 from stitching.stitch import Placement, Protection, Stitch, StitchRequest
 from stitching.vnet import Directory
 
@@ -30,6 +31,9 @@ class Planner:
         self.addresses = AddressBook()
         self._ready: frozenset[int] = frozenset()
         self._load_mbps: dict[PortId, float] = {}
+        self._demand_mbps: dict[Pair, float] = {}
+        self._stitches: tuple[Stitch, ...] = ()
+        self._routes: tuple[Network, Directory, object, Mapping[Pair, Route]] | None = None
         self._usable: Network | None = None
 
     def follow(self, network: Network) -> None:
@@ -58,9 +62,10 @@ class Planner:
         """Whether all of these can take rules now."""
         return self._ready.issuperset(dpids)
 
-    def measured(self, port_tx_mbps: Mapping[PortId, float]) -> None:
-        """What these ports sent lately, for plans that are made without a forecast."""
+    def measured(self, port_tx_mbps: Mapping[PortId, float], demand_mbps: Mapping[Pair, float]) -> None:
+        """What these ports and pairs sent lately, for plans that are made without a forecast."""
         self._load_mbps.update(port_tx_mbps)
+        self._demand_mbps = dict(demand_mbps)
 
     @property
     def situation(self) -> Situation:
@@ -74,7 +79,22 @@ class Planner:
 
     def _situation(self, network: Network, loads: Mapping[LinkKey, float]) -> Situation:
         contested = self.addresses.contested
-        return Situation(network, self.directory, self.admission.resources, loads, contested)
+        resources = self.admission.resources
+        return Situation(network, self.directory, resources, loads, contested, self._demand_mbps, self._routes_now)
+
+    def _routes_now(self) -> Mapping[Pair, Route]:
+        """The links that each pair crosses now, worked out when somebody asks."""
+        stitches = tuple((stitch.id, stitch.epoch, stitch.state) for stitch in self._stitches)
+        known = self._routes
+        # The same network by identity: comparing two takes longer than finding routes.
+        if known is None or known[0] is not self.network or known[1:3] != (self.directory, stitches):
+            routes = stitched_routes(default_routes(self.network, self.directory), self._stitches)
+            self._routes = known = (self.network, self.directory, stitches, routes)
+        return known[3]
+
+    def stitches_are(self, stitches: Sequence[Stitch]) -> None:
+        """These may carry demands."""
+        self._stitches = tuple(stitches)
 
     @property
     def whole(self) -> Situation:

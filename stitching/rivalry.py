@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stitching.application import Application
-from stitching.stitch import SegmentRequest, StitchRequest, VmRequest
+from stitching.stitch import BandwidthRequest, SegmentRequest, StitchRequest, VmRequest
 
 
 def collide(one: StitchRequest, other: StitchRequest) -> bool:
@@ -14,6 +14,8 @@ def collide(one: StitchRequest, other: StitchRequest) -> bool:
         case SegmentRequest(), SegmentRequest():
             # Broadcast of a host goes into one segment: it cannot be in two.
             return any(ours.may_share(theirs) for ours in one.sides for theirs in other.sides)
+        case BandwidthRequest(), BandwidthRequest():
+            return one.vnets == other.vnets
     return False
 
 

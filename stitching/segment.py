@@ -12,7 +12,6 @@ from stitching.network import Host, LinkKey, PortId
 from stitching.terms import Terms
 from stitching.vnet import Directory
 
-
 NO_ROOM = "no links with the bandwidth free lead to host "
 """How the reason begins for which a host is left out that nothing but links are missing for."""
 
@@ -54,6 +53,11 @@ class SegmentRequest(Terms):
     source: Side
     target: Side
     bandwidth_mbps: float
+
+    @property
+    def vnets(self) -> tuple[str, str]:
+        """The networks of both parts."""
+        return self.source.vnet, self.target.vnet
 
     @property
     def sides(self) -> tuple[Side, Side]:

@@ -89,7 +89,7 @@ class _Way:
         for receiver in self._receivers:
             pair = Match(eth_src=sender.mac, eth_dst=receiver.mac)
             permit = cookie.pack(Kind.SEGMENT)
-            yield dpid, FlowRule(Table.SEGMENT, _PERMIT, pair, goto=Table.STITCH, cookie=permit)
+            yield dpid, FlowRule(Table.SEGMENT, _PERMIT, pair, goto=Table.METER, cookie=permit)
             if receiver.dpid == dpid:
                 out = Output(PORT_IN_PORT if receiver.port_no == sender.port_no else receiver.port_no)
                 yield dpid, self._rule(_ENTER, pair, (out,))

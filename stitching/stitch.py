@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from stitching.bandwidth import BandwidthRequest, BandwidthShares
 from stitching.segment import SegmentRequest, SegmentTree
 from stitching.terms import Protection
 from stitching.vm import Hop, StitchPath, VmRequest
@@ -14,6 +15,8 @@ __all__ = [
     "ENDED",
     "TRANSITIONS",
     "BadTransition",
+    "BandwidthRequest",
+    "BandwidthShares",
     "Hop",
     "Placement",
     "Protection",
@@ -74,10 +77,10 @@ class BadTransition(RuntimeError):
     """A state was asked to follow one that it cannot follow."""
 
 
-StitchRequest = VmRequest | SegmentRequest
+StitchRequest = VmRequest | SegmentRequest | BandwidthRequest
 """What somebody wants: one of the kinds of stitches."""
 
-Placement = StitchPath | SegmentTree
+Placement = StitchPath | SegmentTree | BandwidthShares
 """Where a stitch lies in the fabric, by its kind."""
 
 
@@ -96,6 +99,8 @@ class Stitch:
     up_s: float | None = None
     probe_ms: float | None = None
     probe_loss: float | None = None
+    enforced: str = "none"
+    enforced_why: str | None = None
 
     @property
     def vm_request(self) -> VmRequest:

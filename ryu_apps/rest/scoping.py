@@ -23,7 +23,7 @@ def sees_stitch(who: Principal, fabric: Fabric, stitch: Stitch) -> bool:
     request = stitch.request
     if isinstance(request, VmRequest):
         return all(sees_host(who, fabric, mac) for mac in (request.source_mac, request.target_mac))
-    return who.scope is None or all(side.vnet in who.scope for side in request.sides)
+    return who.scope is None or who.scope.issuperset(request.vnets)
 
 
 def fabric_within(who: Principal, fabric: Fabric) -> Fabric:

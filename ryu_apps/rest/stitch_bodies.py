@@ -11,7 +11,7 @@ from stitching.application import PROTOCOLS, Application
 
 _MOST_LATENCY_MS = 3_600_000.0
 
-KINDS = ("vm", "segment")
+KINDS = ("vm", "segment", "bandwidth")
 
 MaxLatency = Annotated[float, Field(gt=0, le=_MOST_LATENCY_MS)]
 MaxLoss = Annotated[float, Field(ge=0, le=1, description="Share of packets.")]
@@ -87,6 +87,29 @@ class SegmentBody(CarryingFields):
         return self
 
 
+class BandwidthBody(TermsFields):
+    """What the hosts of one virtual network may send to those of another, or to each other, on any path."""
+
+    kind: Literal["bandwidth"]
+    source: VnetName
+    destination: VnetName
+    guarantee_mbps: Mbps | None = None
+    cap_mbps: Mbps | None = None
+    follow_forecast: bool = Field(
+        default=False, description="The guarantee grows with the forecast, as far as the cap, and back again."
+    )
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> BandwidthBody:
+        if self.guarantee_mbps is None and self.cap_mbps is None:
+            raise ValueError("give guarantee_mbps, cap_mbps or both")
+        if self.guarantee_mbps is not None and self.cap_mbps is not None and self.guarantee_mbps > self.cap_mbps:
+            raise ValueError("guarantee_mbps is above cap_mbps")
+        if self.follow_forecast and self.guarantee_mbps is None:
+            raise ValueError("follow_forecast needs a guarantee_mbps to begin with")
+        return self
+
+
 def _kind_of(value: Any) -> str | None:
     """The kind of a body; one that says none is of two hosts, and so is one that is no object at all."""
     kind = value.get("kind", "vm") if isinstance(value, dict) else getattr(value, "kind", "vm")
@@ -94,7 +117,9 @@ def _kind_of(value: Any) -> str | None:
 
 
 StitchBody = Annotated[
-    Annotated[VmBody, Tag("vm")] | Annotated[SegmentBody, Tag("segment")],
+    Annotated[VmBody, Tag("vm")]
+    | Annotated[SegmentBody, Tag("segment")]
+    | Annotated[BandwidthBody, Tag("bandwidth")],
     Discriminator(
         _kind_of,
         custom_error_type="unknown_kind",

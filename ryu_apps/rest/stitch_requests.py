@@ -8,7 +8,16 @@ from ryu_apps.rest.access.roles import Principal
 from ryu_apps.rest.fabric import Fabric
 from ryu_apps.rest.problems import Kind, Problem
 from ryu_apps.rest.scoping import check_vnet
-from ryu_apps.rest.stitch_bodies import CarryingFields, SegmentBody, SideBody, StitchBody, TermsFields, VmBody
+from ryu_apps.rest.stitch_bodies import (
+    BandwidthBody,
+    CarryingFields,
+    SegmentBody,
+    SideBody,
+    StitchBody,
+    TermsFields,
+    VmBody,
+)
+from stitching.bandwidth import BandwidthRequest
 from stitching.segment import SegmentRequest, Side
 from stitching.stitch import StitchRequest
 from stitching.terms import Protection
@@ -33,6 +42,18 @@ def request_of(body: StitchBody, fabric: Fabric, who: Principal) -> StitchReques
                 target=_side(body.destination, "destination", fabric, who),
                 bandwidth_mbps=body.bandwidth_mbps,
                 **_carrying(body),
+            )
+        case BandwidthBody():
+            check_known(body.source, "source", fabric, who)
+            check_known(body.destination, "destination", fabric, who)
+            return BandwidthRequest(
+                source_vnet=body.source,
+                target_vnet=body.destination,
+                guarantee_mbps=body.guarantee_mbps,
+                cap_mbps=body.cap_mbps,
+                follow_forecast=body.follow_forecast,
+                bandwidth_mbps=body.guarantee_mbps or 0.0,
+                **_terms(body),
             )
 
 

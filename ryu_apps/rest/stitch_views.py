@@ -8,10 +8,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 
 from ryu_apps.rest.fabric import Fabric, link_ref_view, path_view
-from ryu_apps.rest.views import CheckView, HopView, LinkRefView, MemberView, moment
+from ryu_apps.rest.views import HEX_DPID, CheckView, HopView, LinkRefView, MemberView, moment
 from stitching.application import PROTOCOLS, Application
+from stitching.network import node_name
 from stitching.segment import Member, SegmentRequest, SegmentTree, Side
-from stitching.stitch import Placement, State, Stitch, StitchPath
+from stitching.stitch import BandwidthRequest, BandwidthShares, Placement, State, Stitch, StitchPath
 from stitching.vm import VmRequest
 
 
@@ -33,10 +34,10 @@ class TermsView(BaseModel):
     labels: dict[str, str]
     origin: str = Field(description="Who wanted it: api, or trigger (the forecast).")
     load_mbps: float | None
-    enforced: Literal["none"] = Field(
-        default="none",
+    enforced: Literal["meter", "queue", "none"] = Field(
         description="What polices or guarantees the bandwidth. none: it is kept by admission alone.",
     )
+    enforced_why: str | None = Field(description="What that is known from.")
     created: datetime
     changed: datetime
     up_since: datetime | None
@@ -86,10 +87,37 @@ class SegmentView(CarryingView):
     left_out: list[str] = Field(description="Hosts that should be members and are not, and why.")
 
 
-StitchView = Annotated[VmView | SegmentView, Field(discriminator="kind")]
+class VnetRefView(BaseModel):
+    """A virtual network by its name."""
+
+    vnet: str
 
 
-def stitch_view(stitch: Stitch, fabric: Fabric) -> VmView | SegmentView:
+class ShareView(BaseModel):
+    """The part of a cap that one switch lets its hosts send."""
+
+    dpid: str = Field(description=HEX_DPID)
+    mbps: float
+
+
+class BandwidthView(TermsView):
+    """What one virtual network may send to another. load_mbps is what it sends, before any cap."""
+
+    kind: Literal["bandwidth"] = "bandwidth"
+    source: VnetRefView
+    destination: VnetRefView
+    guarantee_mbps: float | None
+    cap_mbps: float | None
+    follow_forecast: bool
+    bandwidth_mbps: float = Field(description="What is promised on the links now.")
+    links: list[LinkRefView] | None = Field(description="The links that its traffic takes anyway.")
+    shares: list[ShareView] = Field(description="How the cap is split among the switches where hosts send.")
+
+
+StitchView = Annotated[VmView | SegmentView | BandwidthView, Field(discriminator="kind")]
+
+
+def stitch_view(stitch: Stitch, fabric: Fabric) -> VmView | SegmentView | BandwidthView:
     """A stitch as the API shows it."""
     match stitch.request:
         case VmRequest() as request:
@@ -113,6 +141,8 @@ def stitch_view(stitch: Stitch, fabric: Fabric) -> VmView | SegmentView:
                 links=[link_ref_view(key) for key in tree.links] if tree else None,
                 left_out=list(tree.left_out) if tree else [],
             )
+        case BandwidthRequest() as request:
+            return _bandwidth_view(stitch, request, fabric)
 
 
 def check_view(placement: Placement) -> CheckView:
@@ -126,6 +156,27 @@ def check_view(placement: Placement) -> CheckView:
         case SegmentTree():
             links = [link_ref_view(key) for key in placement.links]
             return CheckView(possible=True, links=links, latency_ms=placement.latency_ms)
+        case BandwidthShares():
+            return CheckView(possible=True, links=[link_ref_view(key) for key in placement.links])
+
+
+def _bandwidth_view(stitch: Stitch, request: BandwidthRequest, fabric: Fabric) -> BandwidthView:
+    placed = stitch.path if isinstance(stitch.path, BandwidthShares) else None
+    terms = _terms(stitch, fabric)
+    if placed is not None and fabric.rates is not None:
+        demand_mbps = fabric.rates.demand_mbps
+        terms["load_mbps"] = sum(demand_mbps.get((one.mac, other.mac), 0.0) for one, other in placed.pairs())
+    return BandwidthView(
+        **terms,
+        source=VnetRefView(vnet=request.source_vnet),
+        destination=VnetRefView(vnet=request.target_vnet),
+        guarantee_mbps=request.guarantee_mbps,
+        cap_mbps=request.cap_mbps,
+        follow_forecast=request.follow_forecast,
+        bandwidth_mbps=request.bandwidth_mbps,
+        links=[link_ref_view(key) for key in placed.links] if placed else None,
+        shares=[ShareView(dpid=node_name(s.dpid), mbps=s.mbps) for s in placed.shares] if placed else [],
+    )
 
 
 def _terms(stitch: Stitch, fabric: Fabric) -> dict[str, Any]:
@@ -136,6 +187,8 @@ def _terms(stitch: Stitch, fabric: Fabric) -> dict[str, Any]:
         "labels": dict(stitch.request.labels),
         "origin": stitch.request.origin,
         "load_mbps": fabric.rates.stitch_mbps.get(stitch.id) if fabric.rates else None,
+        "enforced": stitch.enforced,
+        "enforced_why": stitch.enforced_why,
         "created": moment(stitch.created_s),
         "changed": moment(stitch.changed_s),
         "up_since": moment(stitch.up_s) if stitch.up_s is not None else None,

@@ -154,6 +154,7 @@ def test_a_stitch_is_made_shown_and_taken_away(call: Caller, controller: FakeCon
         "probe_loss": None,
         "load_mbps": 0.75,
         "enforced": "none",
+        "enforced_why": None,
         "created": "2026-09-21T14:13:20Z",
         "changed": "2026-09-21T14:13:20Z",
         "up_since": None,

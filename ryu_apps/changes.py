@@ -72,6 +72,10 @@ class Changes:
                 self._held[stitch_id] = wants
                 self._publish(WantRules(_owner(stitch_id), wants))
 
+    def settled(self, stitch_id: int) -> bool:
+        """Whether it has the rules of one path alone."""
+        return stitch_id not in self._settling and stitch_id not in self._open
+
     def is_open(self, stitch_id: int) -> bool:
         """Whether a change of this stitch is on its way."""
         return stitch_id in self._open

@@ -27,7 +27,7 @@ from stitching.policy.faults import Fault
 from stitching.policy.version import PolicyVersion
 from stitching.queues import PortQueues
 from stitching.rules import RuleSet
-from stitching.stitch import Placement, State, Stitch, StitchRequest
+from stitching.stitch import Placement, State, Stitch, StitchRequest, VmRequest
 from stitching.vnet import VNet
 
 Pair = tuple[str, str]
@@ -163,6 +163,7 @@ class Rates:
 
     beat counts the periods of this process, those left out included: it goes on where the wall clock steps.
     A port or demand that could not be measured this time (late switch, counter reset, first sample) is absent.
+    meter_packets are all that each meter of ours, by (dpid, number), has counted so far.
     """
 
     time_s: float
@@ -172,6 +173,7 @@ class Rates:
     port_tx_drops: Mapping[PortId, float] = field(default_factory=dict)
     demand_mbps: Mapping[Pair, float] = field(default_factory=dict)
     stitch_mbps: Mapping[int, float] = field(default_factory=dict)
+    meter_packets: Mapping[tuple[int, int], int] = field(default_factory=dict)
     beat: int = 0
 
 
@@ -373,7 +375,7 @@ class ChangeStitch(Request[Stitch]):
     """
 
     stitch_id: int
-    request: StitchRequest
+    request: VmRequest
 
 
 @dataclass

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar
 
 from os_ken.controller import ofp_event
@@ -20,6 +20,7 @@ from ryu_apps.events import (
     NetworkChanged,
     PolicyChanged,
     PutVnet,
+    StitchesChanged,
     VnetsChanged,
     VnetsRequest,
     WantRules,
@@ -31,7 +32,9 @@ from stitching.pipeline import default_rules, edge_ports
 from stitching.policy.document import NO_POLICY, Policy
 from stitching.policy.ruling import Ruling
 from stitching.rules import PORT_CONTROLLER
+from stitching.segment import SegmentTree
 from stitching.spoofing import whose
+from stitching.stitch import State
 from stitching.vnet import Directory, VNet
 
 SETTLE_S = 0.05
@@ -44,6 +47,7 @@ INSTALL_S = 0.03
 """What switches are given to take in the rules of a new host, before somebody is told that it is there."""
 
 PENDING_S = 3.0
+_JOINED = frozenset({State.UP, State.DEGRADED, State.ADJUSTING})
 _MOST = 4096
 """Searches, and questions without an answer, that are remembered."""
 
@@ -71,6 +75,7 @@ class Forwarding(App):
         self._policy: tuple[Policy, float] = (NO_POLICY, 0.0)
         self._ruling = Ruling(directory=self._directory)
         self._datapaths: dict[int, Any] = {}
+        self._segments: list[tuple[frozenset[str], frozenset[str]]] = []
         self._dirty = False
         self._computed_s = float("-inf")
         self._searches: OrderedDict[tuple[str, str], float] = OrderedDict()
@@ -202,11 +207,37 @@ class Forwarding(App):
         target = self._network.host_by_ip(question.target_ip)
         if asker is None or asker.port != port or target is None:
             return False
-        if target.mac != asker.mac and self._ruling.may_meet(asker, target):
+        if target.mac != asker.mac and self._may_meet(asker, target):
             reply = neighbours.answer(question, target.mac)
             if reply is not None:
                 self._send(reply, [port])
         return True
+
+    def _may_meet(self, asker: Host, target: Host) -> bool:
+        """By what the policy says, or in a segment that joins them."""
+        if self._ruling.may_meet(asker, target):
+            return True
+        joined = any(target.mac in others for others in self._across(asker.mac))
+        return joined and (
+            self._ruling.denies(asker, target) is None or self._ruling.denies(target, asker) is None
+        )
+
+    def _across(self, mac: str) -> Iterator[frozenset[str]]:
+        """The hosts of the other side of every segment that a host is in."""
+        for sources, targets in self._segments:
+            if mac in sources:
+                yield targets
+            elif mac in targets:
+                yield sources
+
+    @handles(StitchesChanged)
+    def on_stitches(self, event: StitchesChanged) -> None:
+        """Know who is joined by a segment that carries."""
+        self._segments = [
+            (frozenset(m.mac for m in stitch.path.sources), frozenset(m.mac for m in stitch.path.targets))
+            for stitch in event.stitches
+            if isinstance(stitch.path, SegmentTree) and stitch.state in _JOINED
+        ]
 
     def _answer_pending(self) -> None:
         oldest_s = self._clock() - PENDING_S
@@ -232,7 +263,7 @@ class Forwarding(App):
         self._searches.move_to_end((vnet, question.target_ip))
         if len(self._searches) > _MOST:
             self._searches.popitem(last=False)
-        others = {host.port for host in self._network.hosts.values() if not self._ruling.may_meet(asker, host)}
+        others = {host.port for host in self._network.hosts.values() if not self._may_meet(asker, host)}
         self._send(frame, (p for p in edge_ports(self._network) if p not in others and p != asker.port))
 
     def _send(self, frame: bytes, ports: Iterable[PortId]) -> None:

@@ -10,6 +10,7 @@ from ryu_apps.app import App, handles
 from ryu_apps.events import AlarmsRaised, NetworkChanged, StitchMoved, VnetsChanged
 from ryu_apps.feed import Feed
 from stitching.network import Host, LinkKey, Network, node_name
+from stitching.stitch import VmRequest
 from stitching.vnet import Directory
 
 Key = TypeVar("Key")
@@ -58,16 +59,24 @@ class Herald(App):
     def on_stitch(self, event: StitchMoved) -> None:
         """Tell the state of a stitch."""
         stitch = event.stitch
-        ends = [self._host(stitch.request.source_mac), self._host(stitch.request.target_mac)]
+        request = stitch.request
+        if isinstance(request, VmRequest):
+            hosts = [self._host(request.source_mac), self._host(request.target_mac)]
+            vnets = [self._directory.vnet_of(host) for host in hosts]
+            ends = [self._member(host) for host in hosts]
+        else:
+            vnets = [*request.vnets]
+            ends = [{"vnet": vnet} for vnet in vnets]
         data = {
             "id": stitch.id,
             "state": stitch.state.value,
             "was": event.was.value if event.was is not None else None,
             "reason": stitch.reason,
-            "source": self._member(ends[0]),
-            "destination": self._member(ends[1]),
+            "kind": request.KIND,
+            "source": ends[0],
+            "destination": ends[1],
         }
-        self._tell("stitch", data, *ends)
+        self._feed.tell(self._clock(), "stitch", data, frozenset(vnets))
 
     @handles(AlarmsRaised)
     def on_alarms(self, event: AlarmsRaised) -> None:

@@ -12,7 +12,7 @@ from ryu_apps.events import Pair
 from stitching import cookie
 from stitching.cookie import Kind
 from stitching.policy.compiling import PAIR
-from stitching.rules import Table
+from stitching.rules import LEAST_METER, Table
 
 REPLY_MORE = 1
 """The flag of a part that is not the last (OFPMPF_REPLY_MORE)."""
@@ -23,11 +23,12 @@ _HEADER = struct.Struct("!BBHI")
 
 
 class Question(IntEnum):
-    """What is asked: all ports, the rules that count demands, or the rules of stitches."""
+    """What is asked: all ports, the rules that count demands, the rules of stitches, or meters."""
 
     PORTS = 0
     DEMANDS = 1
     STITCHES = 2
+    METERS = 3
 
 
 def request(question: Question, xid: int) -> bytes:
@@ -101,6 +102,11 @@ def stitch_readings(body: Iterable[Any], sources: Mapping[int, frozenset[str]]) 
     return iter(readings.values())
 
 
+def meter_counts(body: Iterable[Any]) -> dict[int, int]:
+    """Packets that came to each meter of ours, by its number, from OFPMeterStats."""
+    return {stats.meter_id: stats.packet_in_count for stats in body if stats.meter_id >= LEAST_METER}
+
+
 def _is_of(stats: Any, kind: Kind, table: Table) -> bool:
     ours = cookie.is_ours(stats.cookie) and cookie.kind_of(stats.cookie) == kind
     return ours and bool(stats.table_id == table)
@@ -118,5 +124,6 @@ def _flow_body(kind: Kind, table: Table) -> bytes:
 _BODIES = {
     Question.PORTS: struct.pack("!HHxxxxIxxxx", 4, 0, _ANY),
     Question.DEMANDS: _flow_body(Kind.SEGMENT, Table.SEGMENT),
+    Question.METERS: struct.pack("!HHxxxxIxxxx", 9, 0, _ANY),
     Question.STITCHES: _flow_body(Kind.STITCH, Table.STITCH),
 }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -25,6 +25,7 @@ from ryu_apps.events import (
     CreateStitches,
     DeleteStitch,
     NetworkChanged,
+    Outlook,
     OutlookReady,
     PolicyChanged,
     RatesMeasured,
@@ -42,7 +43,9 @@ from ryu_apps.stitch_book import StitchBook, StitchStore
 from ryu_apps.store import StoreError
 from ryu_apps.upkeep import Upkeep
 from ryu_apps.watch import PROVE_WITHIN_S, Watch
-from stitching.kinds import damage, fixed_pairs, rivals
+from stitching.bandwidth import BandwidthShares
+from stitching.following import Following
+from stitching.kinds import damage, fixed_pairs, labelled, rivals, same_place, shortcomings, waits_for
 from stitching.network import LinkKey
 from stitching.plan import NotPossible
 from stitching.planner import Duplicate, Planner
@@ -73,6 +76,9 @@ AWAY_S = 30.0
 
 REMEMBER_S = 3600.0
 """How long a stitch that ended is still shown."""
+
+MOST_REASONS = 4
+"""How many of the hosts that stand in the way are named."""
 
 _MAKING = frozenset({State.ESTABLISHING, State.ADJUSTING})
 _CARRYING_ON = frozenset({State.UP, State.DEGRADED})
@@ -119,6 +125,10 @@ class _Together:
         return taken
 
 
+def _same_packets(one: VmRequest, other: VmRequest) -> bool:
+    return (one.directions, one.application) == (other.directions, other.application)
+
+
 class Stitcher(App):
     """Owns the stitches."""
 
@@ -148,6 +158,8 @@ class Stitcher(App):
         self._adjusting: dict[int, Stitch] = {}
         self._retry_at_s: dict[int, float] = {}
         self._untold = False
+        self._dormant: set[int] = set()
+        self._following = Following()
 
     # -- start ----------------------------------------------------------------------------------------------
 
@@ -194,7 +206,7 @@ class Stitcher(App):
         if event.network.links.keys() != self._planner.network.links.keys():
             self._upkeep.fabric_changed(self._monotonic())
         self._planner.follow(event.network)
-        self._carry_over([move for stitch in self._stitches.active for move in self._look_after(stitch)])
+        self._look_after_all(self._stitches.active)
         staying = [s for s in self._stitches.active if not self._changes.removing(s.id)]
         shrunk = "a link of its path carries less now than was promised on it"
         for stitch in self._planner.admission.too_much(staying, first=ORIGIN):
@@ -203,9 +215,25 @@ class Stitcher(App):
         self._retry_at_s.clear()
         self._retry()
 
+    def _look_after_all(self, stitches: Iterable[Stitch]) -> None:
+        """Mend what the fabric did to these; those that move are stored together."""
+        moves: list[_Move] = []
+        together = _Together()
+        for stitch in stitches:
+            if together.shares(stitch.request):
+                self._carry_over(moves)
+                moves = []
+                together.take()
+            for move in self._look_after(self._stitches[stitch.id]):
+                moves.append(move)
+                together.add(move.after)
+        self._carry_over(moves)
+
     def _look_after(self, stitch: Stitch) -> tuple[_Move, ...]:
         """What mends what the fabric did to a path: another one if there is one, before the old one is left."""
-        hurt = damage(stitch, self._planner.network) if stitch.state in CARRYING else None
+        if stitch.request.KIND != "vm" and not self._planner.informed:
+            return ()
+        hurt = damage(stitch, self._planner.whole) if stitch.state in CARRYING else None
         # What is known already is tried again by and by (see _improve): a link that flaps moves nobody twice.
         known = self._upkeep.damaged(stitch.id, hurt.reason if hurt is not None else None)
         if hurt is None or self._changes.removing(stitch.id):
@@ -214,10 +242,12 @@ class Stitcher(App):
         if stitch.state in _CARRYING_ON and not known:
             try:
                 path = self._planner.whole_path(stitch, hurt)
-                if self._planner.all_ready(path.dpids):
+                nowhere_else = stitch.path is not None and same_place(path, stitch.path)
+                if not nowhere_else and self._planner.all_ready(path.dpids):
                     self._upkeep.displaced(stitch.id)
                     return (self._book_move(stitch, stitch.request, path, why),)
-                why = f"{why}; a switch of the path it would take is away"
+                if not nowhere_else:
+                    why = f"{why}; a switch of the path it would take is away"
             except _REFUSALS as error:
                 why = f"{why}; {error}"
         if hurt.lost:
@@ -226,11 +256,15 @@ class Stitcher(App):
             self._degrade(stitch, why)
         return ()
 
+    def _look_at_routes(self) -> None:
+        """A stitch on the links that traffic takes anyway has to know when it takes others."""
+        self._look_after_all(s for s in self._stitches.active if isinstance(s.path, BandwidthShares))
+
     def _give_way(self, stitch: Stitch, reason: str) -> None:
         """Leave a link that is wanted for others: for another path where there is one, else altogether."""
         if stitch.state in _CARRYING_ON:
             try:
-                path = self._planner.path(stitch.request, without=(stitch,))
+                path = self._planner.path(stitch.request, (stitch,), stitch.path)
                 if self._planner.all_ready(path.dpids):
                     self._move(stitch, stitch.request, path, reason)
                     self._upkeep.displaced(stitch.id)
@@ -248,8 +282,9 @@ class Stitcher(App):
     @handles(VnetsChanged)
     def on_vnets(self, event: VnetsChanged) -> None:
         """Take away what no longer joins hosts of one virtual network."""
-        self._planner.directory = Directory.of(event.vnets)
+        self._planner.vnets_are(Directory.of(event.vnets))
         self._rule_anew(self._planner.ruling.policy, self._planner.ruling.time_s)
+        self._retry()
 
     @handles(PolicyChanged)
     def on_policy(self, event: PolicyChanged) -> None:
@@ -259,6 +294,8 @@ class Stitcher(App):
     def _rule_anew(self, policy: Policy, time_s: float) -> None:
         self._planner.ruling = Ruling(policy, self._planner.directory, time_s)
         self._part()
+        # Paths between two hosts are hurt by the fabric alone.
+        self._look_after_all(s for s in self._stitches.active if fixed_pairs(s.request) is None)
 
     def _part(self) -> None:
         """A host may also have gone to another virtual network by its address."""
@@ -268,8 +305,15 @@ class Stitcher(App):
 
     @handles(RatesMeasured)
     def on_rates(self, event: RatesMeasured) -> None:
-        """Remember the load of every port, for plans made before there is a forecast."""
-        self._planner.measured(event.rates.port_tx_mbps)
+        """Remember loads, for plans made before there is a forecast; let caps follow who sends."""
+        rates, active = event.rates, self._stitches.active
+        self._planner.measured(rates.port_tx_mbps, rates.demand_mbps)
+        self._following.measured(rates.demand_mbps, rates.meter_packets, active)
+        for stitch, shares in self._following.shares(self._monotonic(), active):
+            try:
+                self._move(stitch, stitch.request, shares, "its cap is split anew")
+            except _REFUSALS as error:
+                self.log.warning("stitch=%d not_split_anew error=%s", stitch.id, error)
 
     @handles(ofp_event.EventOFPStateChange, states=(MAIN_DISPATCHER, DEAD_DISPATCHER))
     def on_state(self, event: Any) -> None:
@@ -297,11 +341,19 @@ class Stitcher(App):
     def _all(self) -> tuple[Stitch, ...]:
         watches = self._prover.watches
         return tuple(
-            replace(stitch, probe_ms=watch.latency_ms, probe_loss=watch.loss)
-            if (watch := watches.get(stitch.id)) is not None
-            else stitch
+            self._as_judged(
+                replace(stitch, probe_ms=watch.latency_ms, probe_loss=watch.loss)
+                if (watch := watches.get(stitch.id)) is not None
+                else stitch
+            )
             for stitch in self._stitches
         )
+
+    def _as_judged(self, stitch: Stitch) -> Stitch:
+        if not isinstance(stitch.path, BandwidthShares):
+            return stitch
+        by, why = self._following.verdict(stitch)
+        return replace(stitch, enforced=by, enforced_why=why)
 
     @handles(UnsavedRequest)
     def on_unsaved(self, request: UnsavedRequest) -> None:
@@ -343,6 +395,17 @@ class Stitcher(App):
 
     def _plan(self, request: StitchRequest) -> Placement:
         """A path for a new stitch, on which those of the trigger that it replaces hold nothing."""
+        return self._place(request, self._replaced(request))
+
+    def _place(self, request: StitchRequest, others: Sequence[Stitch]) -> Placement:
+        placement = self._planner.path(request, others)
+        if lacks := shortcomings(placement):
+            remedy = "put that right, or name the hosts of each side that are to be in it"
+            raise NotPossible("destination", "; ".join(lacks[:MOST_REASONS]), remedy)
+        return placement
+
+    def _replaced(self, request: StitchRequest) -> list[Stitch]:
+        """The stitches of the trigger that a new one replaces. Raises Duplicate where it may not."""
         others = rivals(request, self._stitches.between(request))
         for stitch in others:
             if stitch.request.origin != ORIGIN or request.origin == ORIGIN:
@@ -351,7 +414,7 @@ class Stitcher(App):
                     f"stitch {stitch.id} joins these hosts already",
                     f"delete stitch {stitch.id} first, or use it",
                 )
-        return self._planner.path(request, others)
+        return others
 
     # -- establish ------------------------------------------------------------------------------------------
 
@@ -370,12 +433,16 @@ class Stitcher(App):
             if together.shares(request):
                 made += self._begin(together.take())
             try:
-                path = self._plan(request)
-                others = rivals(request, self._stitches.between(request))
+                others = self._replaced(request)
+                waits = self._waits_for(request)
+                path = self._place(request, others) if waits is None else None
                 # What is refused needs no number.
                 numbered = numbered or self._stitches.new(requests[place:], self._clock())
                 stitch = numbered[place - len(requests)]
-                if others:
+                if path is None:
+                    made += self._begin(together.take())
+                    made.append(self._put_off(replace(stitch, reason=waits)))
+                elif others:
                     made += self._begin(together.take())
                     made.append(self._replace(stitch, path, others))
                 else:
@@ -385,10 +452,20 @@ class Stitcher(App):
                 made.append(error)
         return made + self._begin(together.take())
 
+    def _waits_for(self, request: StitchRequest) -> str | None:
+        return waits_for(request, self._planner.whole)
+
+    def _put_off(self, stitch: Stitch) -> Stitch:
+        """Store a stitch that has to wait for hosts."""
+        self._stitches.put_certain([stitch])
+        self._dormant.add(stitch.id)
+        return stitch
+
     def _replace(self, stitch: Stitch, path: Placement, others: Sequence[Stitch]) -> Stitch:
         """What the trigger made for the same hosts makes room first."""
         reason = f"waits until it has replaced stitch {others[0].id}"
         self._stitches.put_certain([replace(stitch, reason=reason)])
+        self._dormant.discard(stitch.id)
         self._planner.admission.book(stitch, path, replaces=others)
         self._waiting[stitch.id] = path
         for rival in others:
@@ -417,6 +494,7 @@ class Stitcher(App):
                 self._planner.admission.free(stitch.id)
             return [error] * len(stitches)
         for stitch in stitches:
+            self._dormant.discard(stitch.id)
             self._changes.put(stitch)
         return list(stitches)
 
@@ -439,8 +517,13 @@ class Stitcher(App):
 
     def _on(self, stitch: Stitch, path: Placement) -> Stitch:
         """A stitch that is being put on a path."""
-        labelled = self._planner.labelled(stitch, path, self._sharing(stitch.request))
-        return labelled.to(State.ESTABLISHING, self._clock())
+        return self._labelled(stitch, path).to(State.ESTABLISHING, self._clock())
+
+    def _labelled(self, stitch: Stitch, path: Placement) -> Stitch:
+        """The stitch in its next epoch on a new path, by labels that tell its packets from all others."""
+        after = replace(stitch, epoch=(stitch.epoch + 1) & 0xFFFF)
+        others = self._sharing(stitch.request)
+        return replace(after, path=labelled(after, path, others, settled=self._changes.settled(stitch.id)))
 
     def _sharing(self, request: StitchRequest) -> list[Stitch]:
         """All that may have packets between these hosts on the way, on the path before as on the one after."""
@@ -476,6 +559,7 @@ class Stitcher(App):
         else:
             self._tell()
             self._retry()
+            self._look_at_routes()
             self._improve()
             self._end_overdue()
             self._tell()
@@ -534,7 +618,7 @@ class Stitcher(App):
     def _reroute(self, stitch: Stitch, path: Placement, bandwidth_mbps: float, relieves: LinkKey | None) -> None:
         """Move a stitch to another path for the trigger."""
         if stitch.state in _CARRYING_ON:
-            request = replace(stitch.request, bandwidth_mbps=bandwidth_mbps, relieves=relieves)
+            request = replace(stitch.vm_request, bandwidth_mbps=bandwidth_mbps, relieves=relieves)
             self._move(stitch, request, path, None)
 
     def _move(self, stitch: Stitch, request: StitchRequest, path: Placement, reason: str | None) -> None:
@@ -544,7 +628,7 @@ class Stitcher(App):
             raise error
 
     def _book_move(self, stitch: Stitch, request: StitchRequest, path: Placement, reason: str | None) -> _Move:
-        after = self._planner.labelled(replace(stitch, request=request), path, self._sharing(request))
+        after = self._labelled(replace(stitch, request=request), path)
         self._planner.admission.move(stitch, after)
         return _Move(stitch, after.to(State.ADJUSTING, self._clock(), reason=reason))
 
@@ -567,7 +651,7 @@ class Stitcher(App):
     def _stay(self, stitch: Stitch, error: StoreError) -> None:
         """A move came to nothing before it began."""
         self._planner.admission.move_back(stitch)
-        hurt = damage(stitch, self._planner.network)
+        hurt = damage(stitch, self._planner.whole)
         if hurt is not None and hurt.lost:
             self._bring_down(stitch, f"{hurt.reason}; {error}")
 
@@ -578,7 +662,7 @@ class Stitcher(App):
             give_up = self._end if undone else self._remove
             give_up(stitch, State.FAILED, reason)
             return
-        hurt = damage(before, self._planner.network)
+        hurt = damage(before, self._planner.whole)
         broken = hurt.reason if hurt is not None and hurt.lost else None
         try:
             self._planner.admission.move_back(before)
@@ -596,16 +680,17 @@ class Stitcher(App):
             self._prover.forget(stitch.id)
             self._changes.put(self._stitches.put(replace(before, state=stitch.state, reason=reason)))
 
-    def _change(self, stitch_id: int, request: StitchRequest) -> Stitch:
+    def _change(self, stitch_id: int, request: VmRequest) -> Stitch:
         """Other terms for the same packets, on the same path where only the bandwidth changes and it has that."""
         stitch = self._stitches.get(stitch_id)
         if stitch is None or stitch.state in ENDED:
             raise LookupError(f"there is no stitch {stitch_id}")
         if stitch.state not in _CARRYING_ON:
             raise BadTransition(f"stitch {stitch_id} is {stitch.state}; it can be changed when it is up")
-        if (request.directions, request.application) != (stitch.request.directions, stitch.request.application):
+        asked = stitch.request
+        if not isinstance(asked, VmRequest) or not _same_packets(request, asked):
             raise NotPossible("destination", "a stitch carries the same packets all its life", "make another one")
-        if request == replace(stitch.request, bandwidth_mbps=request.bandwidth_mbps, labels=request.labels):
+        if request == replace(asked, bandwidth_mbps=request.bandwidth_mbps, labels=request.labels):
             with contextlib.suppress(Oversubscribed):
                 return self._in_place(stitch, request)
         path = self._planner.path(request, without=(stitch,))
@@ -633,7 +718,7 @@ class Stitcher(App):
         for number in self._upkeep.due(now_s, self._stitches.active):
             stitch = self._stitches[number]
             try:
-                path = self._planner.path(stitch.request, without=(stitch,))
+                path = self._planner.path(stitch.request, (stitch,), stitch.path)
             except NotPossible:
                 continue
             if self._upkeep.is_better(stitch, path) and self._planner.all_ready(path.dpids):
@@ -679,6 +764,7 @@ class Stitcher(App):
         self._upkeep.forget(stitch.id)
         for attempt in (self._waiting, self._adjusting, self._outcomes):
             attempt.pop(stitch.id, None)
+        self._dormant.discard(stitch.id)
         stitch = self._stitches.put(replace(stitch, path=None).to(state, self._clock(), reason=reason))
         if state is State.FAILED:
             self._retry_at_s[stitch.id] = self._monotonic() + RETRY_S
@@ -688,6 +774,8 @@ class Stitcher(App):
     def _end_overdue(self) -> None:
         """Whatever it waits for, a stitch is not on its way for ever."""
         for stitch in self._stitches.overdue(DEADLINES_S):
+            if stitch.id in self._dormant:
+                continue
             after_s = DEADLINES_S[stitch.state]
             self.log.warning("stitch=%d state=%s overdue_after_s=%g", stitch.id, stitch.state, after_s)
             self._changes.forget(stitch.id)
@@ -696,23 +784,47 @@ class Stitcher(App):
         self._go_on()
 
     def _retry(self) -> None:
-        """Start again on what failed a while ago."""
+        """Start again on what failed a while ago, and on what has waited long enough."""
         now_s = self._monotonic()
         together = _Together()
         for stitch in self._stitches.active:
-            if stitch.state is not State.FAILED or now_s < self._retry_at_s.get(stitch.id, 0.0):
+            idle = stitch.state is State.FAILED or stitch.id in self._dormant
+            if not idle or now_s < self._retry_at_s.get(stitch.id, 0.0):
+                continue
+            if (waits := self._waits_for(stitch.request)) is not None:
+                self._wait(stitch, waits)
                 continue
             self._retry_at_s[stitch.id] = now_s + RETRY_S
             if together.shares(stitch.request):
                 self._begin(together.take())
             try:
-                path = self._planner.path(stitch.request)
-                if self._prover.all_ready(path.dpids):
-                    together.add(self._admit(stitch.to(State.REQUESTED, self._clock()), path))
+                if (admitted := self._try_again(stitch)) is not None:
+                    together.add(admitted)
             except _REFUSALS as error:
                 if stitch.reason != str(error):
                     self._stitches.put(replace(stitch, reason=str(error)))
         self._begin(together.take())
+
+    def _try_again(self, stitch: Stitch) -> Stitch | None:
+        """What an idle stitch is to be; None where it stays idle, or something has to make room for it first."""
+        there = self._stitches.between(stitch.request)
+        others = [other for other in rivals(stitch.request, there) if other.id != stitch.id]
+        path = self._planner.path(stitch.request, others)
+        if not self._prover.all_ready(path.dpids):
+            return None
+        asked = stitch if stitch.state is State.REQUESTED else stitch.to(State.REQUESTED, self._clock())
+        if others:
+            self._replace(asked, path, others)
+            return None
+        return self._admit(asked, path)
+
+    def _wait(self, stitch: Stitch, reason: str) -> None:
+        """Nothing can be done for it until something happens; no deadline runs meanwhile."""
+        if stitch.state is State.FAILED:
+            self._stitches.put(stitch.to(State.REQUESTED, self._clock(), reason=reason))
+        elif stitch.reason != reason:
+            self._stitches.put(replace(stitch, reason=reason))
+        self._dormant.add(stitch.id)
 
     def _drain_s(self, stitch: Stitch | None) -> float:
         """How long packets may still be on the way over the path of a stitch."""
@@ -727,6 +839,7 @@ class Stitcher(App):
         """Stitch before the traffic arrives, and let go when it has passed."""
         outlook = event.outlook
         active = self._stitches.active
+        self._follow(outlook, active)
         carrying = frozenset((s.id, s.epoch) for s in active if s.state in CARRYING)
         # A forecast made before its own last change took effect would have it made twice.
         settled = not any(s.state in DEADLINES_S for s in active if s.request.origin == ORIGIN)
@@ -749,6 +862,15 @@ class Stitcher(App):
             except _REFUSALS as error:
                 self.log.warning("not_carried_out=%s error=%s", decision, error)
 
+    def _follow(self, outlook: Outlook, active: tuple[Stitch, ...]) -> None:
+        """Let guarantees follow what is expected; no rule changes."""
+        sizes = self._following.promises(self._monotonic(), outlook.pairs, outlook.demands, active)
+        for stitch, mbps in sizes:
+            try:
+                self._resize(stitch, mbps)
+            except _REFUSALS as error:
+                self.log.info("stitch=%d not_resized mbps=%g error=%s", stitch.id, mbps, error)
+
     def _carry_out(self, decision: Decision) -> None:
         match decision:
             case Establish(request, path):
@@ -758,7 +880,7 @@ class Stitcher(App):
                 if isinstance(begun, Exception):
                     raise begun
             case Reroute(stitch_id, bandwidth_mbps, path, relieves):
-                self._check_allowed(self._stitches[stitch_id].request, path)
+                self._check_allowed(self._stitches[stitch_id].vm_request, path)
                 self._reroute(self._stitches[stitch_id], path, bandwidth_mbps, relieves)
             case Resize(stitch_id, bandwidth_mbps):
                 self._resize(self._stitches[stitch_id], bandwidth_mbps)
@@ -784,4 +906,5 @@ class Stitcher(App):
             self._announce()
 
     def _announce(self) -> None:
+        self._planner.stitches_are(self._stitches.active)
         self.publish(StitchesChanged(self._stitches.active))

@@ -25,6 +25,7 @@ from ryu_apps.events import (
     TelemetryStatusRequest,
 )
 from ryu_apps.polls import REPLY_MORE, DemandKey, Question
+from stitching.bandwidth import BandwidthShares
 from stitching.kinds import senders
 from stitching.network import Network, Port, PortId
 
@@ -84,6 +85,7 @@ class _Switch:
         self.drops_per_s: Mapping[int, float] = {}
         self.demand_per_s: Mapping[Pair, float] = {}
         self.stitch_per_s: Mapping[int, float] = {}
+        self.meter_packets: Mapping[int, int] = {}
 
 
 class Telemetry(App):
@@ -121,6 +123,7 @@ class Telemetry(App):
         self._slots: list[dict[int, _Switch]] = [{} for _ in range(POLL_SLOTS)]
         self._network = Network()
         self._with_hosts = _NOBODY
+        self._metered = _NOBODY
         self._sources: dict[int, dict[int, frozenset[str]]] = {}
         self._began_s = clock()
         self._beat = 0
@@ -149,6 +152,8 @@ class Telemetry(App):
     def on_stitches(self, event: StitchesChanged) -> None:
         """Stitches are counted where they begin: by the entrance rules of those who send."""
         self._sources = {}
+        shares = (stitch.path for stitch in event.stitches if isinstance(stitch.path, BandwidthShares))
+        self._metered = frozenset(dpid for placed in shares for dpid in placed.dpids)
         for stitch in event.stitches:
             for dpid, macs in senders(stitch):
                 self._sources.setdefault(dpid, {})[stitch.id] = macs
@@ -228,6 +233,8 @@ class Telemetry(App):
             wanted.append(Question.DEMANDS)
         if dpid in self._sources:
             wanted.append(Question.STITCHES)
+        if dpid in self._metered:
+            wanted.append(Question.METERS)
         asks = {next(self._xids): _Ask(question, now_s) for question in wanted}
         if switch.datapath.send(b"".join(polls.request(ask.question, xid) for xid, ask in asks.items())):
             switch.asks = asks
@@ -235,7 +242,12 @@ class Telemetry(App):
 
     # -- take in --------------------------------------------------------------------------------------------
 
-    @handles(ofp_event.EventOFPPortStatsReply, ofp_event.EventOFPFlowStatsReply, states=(MAIN_DISPATCHER,))
+    @handles(
+        ofp_event.EventOFPPortStatsReply,
+        ofp_event.EventOFPFlowStatsReply,
+        ofp_event.EventOFPMeterStatsReply,
+        states=(MAIN_DISPATCHER,),
+    )
     def on_reply(self, event: Any) -> None:
         """Take in an answer, when it is one to a question of ours and complete."""
         message = event.msg
@@ -261,6 +273,8 @@ class Telemetry(App):
             rates = switch.demands.take(readings, asked_s=ask.asked_s, received_s=message.received_s)
             unknown = (reading.key for reading in readings if reading.key not in rates)
             switch.demand_per_s = polls.demand_rates(rates, unknown)
+        elif ask.question is Question.METERS:
+            switch.meter_packets = polls.meter_counts(body)
         else:
             switch.stitch_per_s = switch.stitches.take(
                 polls.stitch_readings(body, self._sources.get(switch.datapath.id, {})),
@@ -308,6 +322,7 @@ def _rates(time_s: float, period_s: float, switches: Mapping[int, _Switch], beat
     drops: dict[PortId, float] = {}
     demands: dict[Pair, float] = {}
     stitches: dict[int, float] = {}
+    meters: dict[tuple[int, int], int] = {}
     for dpid, switch in switches.items():
         for port_no, rate in switch.tx_per_s.items():
             tx[dpid, port_no] = rate * _MBPS
@@ -319,5 +334,7 @@ def _rates(time_s: float, period_s: float, switches: Mapping[int, _Switch], beat
             # While a host moves, it has sent from two switches.
             demands[pair] = demands.get(pair, 0.0) + rate * _MBPS
         for stitch_id, rate in switch.stitch_per_s.items():
+            # One that has several switches where packets enter is counted at all of them.
             stitches[stitch_id] = stitches.get(stitch_id, 0.0) + rate * _MBPS
-    return Rates(time_s, period_s, tx, rx, drops, demands, stitches, beat)
+        meters.update({(dpid, number): packets for number, packets in switch.meter_packets.items()})
+    return Rates(time_s, period_s, tx, rx, drops, demands, stitches, meters, beat)

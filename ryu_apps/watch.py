@@ -95,7 +95,7 @@ class Watch:
     @property
     def latency_ms(self) -> float | None:
         """The smoothed latency of the slower direction, None before it is known."""
-        if not self.proven:
+        if not self.proven or not self.directions:
             return None
         return max(direction.latency_ms or 0.0 for direction in self.directions)
 

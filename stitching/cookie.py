@@ -43,6 +43,7 @@ class Kind(IntEnum):
     PROBE = 7
     DENY = 8
     SPOOF = 9
+    METER = 10
 
 
 def pack(kind: Kind, *, epoch: int = 0, stitch: int = 0) -> int:

@@ -25,23 +25,25 @@ def path_damage(request: VmRequest, path: StitchPath, network: Network) -> Damag
     if (moved := _moved(request, path, network)) is not None:
         return Damage(moved, path_gone=True, lost=True)
     both_ways = request.both_ways or path.backup is not None
-    gone = _gone(path.links, network, both_ways=both_ways)
+    gone = first_gone(path.links, network, both_ways=both_ways)
     if path.backup is None:
         if gone is not None:
-            return Damage(_words(gone), path_gone=True, lost=True)
+            return Damage(gone_words(gone), path_gone=True, lost=True)
         wanting = request.protection is not Protection.NONE and path.links
         return Damage("it is not protected") if wanting else None
-    spare_gone = _gone(path.backup.links, network, both_ways=request.both_ways)
+    spare_gone = first_gone(path.backup.links, network, both_ways=request.both_ways)
     if gone is not None and spare_gone is not None:
-        return Damage(f"{_words(gone)}, and so is {_words(spare_gone)} of its backup", path_gone=True, lost=True)
+        return Damage(
+            f"{gone_words(gone)}, and so is {gone_words(spare_gone)} of its backup", path_gone=True, lost=True
+        )
     if gone is not None:
-        return Damage(f"{_words(gone)}: it runs on its backup and is not protected", path_gone=True)
+        return Damage(f"{gone_words(gone)}: it runs on its backup and is not protected", path_gone=True)
     if spare_gone is not None:
-        return Damage(f"{_words(spare_gone)} of its backup: it is not protected")
+        return Damage(f"{gone_words(spare_gone)} of its backup: it is not protected")
     return None
 
 
-def _gone(links: tuple[LinkKey, ...], network: Network, *, both_ways: bool) -> LinkKey | None:
+def first_gone(links: tuple[LinkKey, ...], network: Network, *, both_ways: bool) -> LinkKey | None:
     """The first of these links that is not there any more."""
     for key in links:
         for needed in (key, reverse(key)) if both_ways else (key,):
@@ -50,7 +52,8 @@ def _gone(links: tuple[LinkKey, ...], network: Network, *, both_ways: bool) -> L
     return None
 
 
-def _words(key: LinkKey) -> str:
+def gone_words(key: LinkKey) -> str:
+    """That a link is gone, for people."""
     return f"link {key[0]:016x}:{key[1]} to {key[2]:016x}:{key[3]} is gone"
 
 

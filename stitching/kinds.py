@@ -3,16 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from stitching.bandwidth_plan import bandwidth_damage, missing_hosts, plan_bandwidth
+from stitching.bandwidth_rules import bandwidth_rules
 from stitching.damage import Damage, path_damage
-from stitching.network import LinkKey, Network
+from stitching.labels import free_label, free_meter, paths_of, segment_label
+from stitching.members import members_now, missing_side
+from stitching.network import LinkKey, Network, reverse
 from stitching.path_rules import path_rules
-from stitching.plan import Situation, path_links, plan_path
+from stitching.plan import NotPossible, Situation, path_links, plan_path
 from stitching.policy.ruling import Ruling
 from stitching.rivalry import collide
+from stitching.segment import can_follow
+from stitching.segment_plan import plan_segment
+from stitching.segment_policy import allowed_links, forbids_segment
+from stitching.segment_rules import segment_rules
+from stitching.segment_watch import probed_pairs, segment_damage, segment_routes
 from stitching.stages import NOTHING, Fleet
-from stitching.stitch import Placement, Stitch, StitchPath, StitchRequest, VmRequest
+from stitching.stitch import (
+    BandwidthRequest,
+    BandwidthShares,
+    Placement,
+    SegmentRequest,
+    SegmentTree,
+    Stitch,
+    StitchPath,
+    StitchRequest,
+    VmRequest,
+)
 
 Pair = tuple[str, str]
 
@@ -30,11 +49,32 @@ class ProbeWay:
     label: int | None = None
 
 
-def place(request: StitchRequest, situation: Situation) -> Placement:
+def place(request: StitchRequest, situation: Situation, before: Placement | None = None) -> Placement:
     """Where a stitch would lie. Raises NotPossible with the field that stands in the way and what would do."""
     match request:
         case VmRequest():
             return plan_path(request, situation)
+        case SegmentRequest():
+            return _plan_segment(request, situation, before if isinstance(before, SegmentTree) else None)
+        case BandwidthRequest():
+            return plan_bandwidth(request, situation, before if isinstance(before, BandwidthShares) else None)
+
+
+def _plan_segment(request: SegmentRequest, situation: Situation, before: SegmentTree | None) -> SegmentTree:
+    members = members_now(request, situation.network, situation.directory, situation.contested, before)
+    sides = [member.mac for member in members.sources], [member.mac for member in members.targets]
+    allowed = allowed_links(sides, situation.network, situation.rulings)
+    remedy = "change what the policy says of these hosts"
+    try:
+        tree = plan_segment(request, replace(situation, network=allowed), before)
+    except NotPossible as error:
+        if allowed is situation.network:
+            raise
+        reason = f"{error.reason}, on the links that the policy leaves to it"
+        raise NotPossible(error.field, reason, f"{error.remedy}, or {remedy}") from error
+    if (forbidden := forbids_segment(tree, allowed, situation.rulings)) is not None:
+        raise NotPossible("destination", forbidden, remedy)
+    return tree
 
 
 def rules(stitch: Stitch) -> Fleet:
@@ -42,6 +82,10 @@ def rules(stitch: Stitch) -> Fleet:
     match stitch.request, stitch.path:
         case VmRequest() as request, StitchPath() as path:
             return path_rules(stitch, request, path)
+        case SegmentRequest(), SegmentTree() as tree:
+            return segment_rules(stitch.id, tree)
+        case BandwidthRequest(), BandwidthShares() as placed:
+            return bandwidth_rules(stitch.id, placed)
     return NOTHING
 
 
@@ -50,15 +94,44 @@ def links_to_reserve(request: StitchRequest, placement: Placement | None) -> tup
     match request, placement:
         case VmRequest(), StitchPath():
             return path_links(request, placement)
+        case SegmentRequest(), SegmentTree():
+            return (*placement.links, *(reverse(key) for key in placement.links))
+        case BandwidthRequest(), BandwidthShares():
+            return placement.links if request.bandwidth_mbps else ()
     return ()
 
 
-def damage(stitch: Stitch, network: Network) -> Damage | None:
+def damage(stitch: Stitch, now: Situation) -> Damage | None:
     """What is wrong with where it lies, None where nothing is or it lies nowhere."""
+    network = now.network
     match stitch.request, stitch.path:
         case VmRequest() as request, StitchPath() as path:
             return path_damage(request, path, network)
+        case SegmentRequest() as request, SegmentTree() as tree:
+            return segment_damage(request, tree, now)
+        case BandwidthRequest() as request, BandwidthShares() as placed:
+            return bandwidth_damage(request, placed, now)
     return None
+
+
+def waits_for(request: StitchRequest, now: Situation) -> str | None:
+    """What has to come before it can be made, None where it may be tried."""
+    match request:
+        case SegmentRequest():
+            members = members_now(request, now.network, now.directory, now.contested)
+            # One that has nobody left for their addresses is refused instead.
+            return None if members.left_out else missing_side(request, members)
+        case BandwidthRequest():
+            return missing_hosts(request, now)
+    return None
+
+
+def shortcomings(placement: Placement) -> tuple[str, ...]:
+    """What a placement lacks of what was asked for."""
+    match placement:
+        case SegmentTree():
+            return placement.left_out
+    return ()
 
 
 def parted(stitch: Stitch, network: Network, ruling: Ruling) -> str | None:
@@ -66,6 +139,8 @@ def parted(stitch: Stitch, network: Network, ruling: Ruling) -> str | None:
     match stitch.request, stitch.path:
         case VmRequest() as request, (StitchPath() | None) as path:
             return ruling.forbids(request, path, network)
+        case SegmentRequest(), SegmentTree() as tree:
+            return forbids_segment(tree, network, ruling)
     return None
 
 
@@ -78,6 +153,8 @@ def probe_ways(stitch: Stitch) -> tuple[ProbeWay, ...]:
             ends = (path.hops[0].dpid, path.hops[-1].dpid)
             both = (ends, ends[::-1])
             return tuple(ProbeWay(pair, *way, label) for pair, way in zip(request.directions, both, strict=False))
+        case SegmentRequest(), SegmentTree() as tree:
+            return tuple(ProbeWay((one.mac, other.mac), one.dpid, other.dpid) for one, other in probed_pairs(tree))
     return ()
 
 
@@ -86,13 +163,17 @@ def fixed_pairs(request: StitchRequest) -> tuple[Pair, ...] | None:
     match request:
         case VmRequest():
             return request.directions
+    return None
 
 
 def carried(stitch: Stitch) -> Iterable[Pair]:
     """The demands (source MAC, target MAC) that are on it as far as it is made: others leave them alone."""
-    match stitch.request:
-        case VmRequest() as request:
+    match stitch.request, stitch.path:
+        case VmRequest() as request, _:
             return request.directions
+        case SegmentRequest(), SegmentTree() as tree:
+            return ((one.mac, other.mac) for one, other in tree.pairs())
+    return ()
 
 
 def routes(stitch: Stitch) -> Iterator[tuple[Pair, tuple[LinkKey, ...]]]:
@@ -100,6 +181,8 @@ def routes(stitch: Stitch) -> Iterator[tuple[Pair, tuple[LinkKey, ...]]]:
     match stitch.request, stitch.path:
         case VmRequest(application=None) as request, StitchPath() as path:
             yield from zip(request.directions, (path.links, path.reversed.links), strict=False)
+        case SegmentRequest(), SegmentTree() as tree:
+            yield from segment_routes(tree)
 
 
 def senders(stitch: Stitch) -> Iterator[tuple[int, frozenset[str]]]:
@@ -107,6 +190,9 @@ def senders(stitch: Stitch) -> Iterator[tuple[int, frozenset[str]]]:
     match stitch.request, stitch.path:
         case VmRequest() as request, StitchPath() as path:
             yield path.hops[0].dpid, frozenset({request.source_mac})
+        case SegmentRequest(), SegmentTree() as tree:
+            for dpid in sorted({member.dpid for member in tree.members}):
+                yield dpid, frozenset(member.mac for member in tree.members if member.dpid == dpid)
 
 
 def same_place(one: Placement, other: Placement) -> bool:
@@ -115,7 +201,31 @@ def same_place(one: Placement, other: Placement) -> bool:
         case StitchPath(), StitchPath():
             spares = (path.backup.links if path.backup is not None else () for path in (one, other))
             return one.links == other.links and len(set(spares)) == 1
+        case SegmentTree(), SegmentTree():
+            return replace(one, latency_ms=None, label=0, since=0) == replace(
+                other, latency_ms=None, label=0, since=0
+            )
+        case BandwidthShares(), BandwidthShares():
+            return replace(one, shares=(), meter=0) == replace(other, shares=(), meter=0)
     return False
+
+
+def labelled(stitch: Stitch, placement: Placement, stitches: Iterable[Stitch], *, settled: bool) -> Placement:
+    """A new placement of a stitch (in its new epoch) with labels by which no packet of another one is told.
+
+    stitches are all that may have packets on the way. settled: of earlier placements of this one nothing is left.
+    """
+    match stitch.request, placement:
+        case VmRequest() as request, StitchPath():
+            return replace(placement, label=free_label(request, stitch.epoch, paths_of(stitches)))
+        case SegmentRequest(), SegmentTree():
+            before = stitch.path
+            if settled and isinstance(before, SegmentTree) and before.label and can_follow(before, placement):
+                return replace(placement, label=before.label, since=before.since)
+            return replace(placement, label=segment_label(stitch.epoch, stitches), since=stitch.epoch)
+        case BandwidthRequest(), BandwidthShares() if placement.shares and not placement.meter:
+            return replace(placement, meter=free_meter(stitches))
+    return placement
 
 
 def rivals(request: StitchRequest, stitches: Iterable[Stitch]) -> list[Stitch]:

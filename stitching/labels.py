@@ -1,14 +1,19 @@
-"""VLAN ids that tell the packets of one path from those of another between the same two hosts."""
+"""Numbers that tell packets and meters apart: VLAN ids of paths and of segments, and meters of caps."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 
 from stitching.plan import NotPossible
-from stitching.stitch import Stitch, StitchPath, VmRequest
+from stitching.rules import LEAST_METER
+from stitching.stitch import BandwidthShares, SegmentTree, Stitch, StitchPath, VmRequest
 
 LEAST_PATH_LABEL, MOST_PATH_LABEL = 2048, 3071
-"""Labels of paths between two hosts; those above are of segments."""
+"""Labels of paths between two hosts: of two between other hosts they may be the same."""
+
+LEAST_SEGMENT_LABEL, SEGMENT_LABELS = 3072, 511
+"""Labels of segments come in pairs, one for each direction; no two trees have the same."""
 
 
 def free_label(request: VmRequest, epoch: int, paths: Iterable[tuple[VmRequest, StitchPath]]) -> int:
@@ -26,6 +31,22 @@ def free_label(request: VmRequest, epoch: int, paths: Iterable[tuple[VmRequest, 
     raise NotPossible(
         "destination", f"there are {count} paths between these hosts already", "delete stitches between them"
     )
+
+
+def segment_label(epoch: int, stitches: Iterable[Stitch]) -> int:
+    """The first of two labels that no tree has, beginning at the epoch. Raises NotPossible."""
+    taken = {stitch.path.label for stitch in stitches if isinstance(stitch.path, SegmentTree)}
+    for step in range(SEGMENT_LABELS):
+        label = LEAST_SEGMENT_LABEL + 2 * ((epoch + step) % SEGMENT_LABELS)
+        if label not in taken:
+            return label
+    raise NotPossible("destination", f"there are {SEGMENT_LABELS} segments already", "delete some")
+
+
+def free_meter(stitches: Iterable[Stitch]) -> int:
+    """The number of a meter that no stitch has at any switch."""
+    taken = {stitch.path.meter for stitch in stitches if isinstance(stitch.path, BandwidthShares)}
+    return next(number for number in itertools.count(LEAST_METER) if number not in taken)
 
 
 def paths_of(stitches: Iterable[Stitch]) -> Iterator[tuple[VmRequest, StitchPath]]:

@@ -1,9 +1,10 @@
 """The rules every switch has before any stitch: who may send, to whom, and the shortest way there.
 
-    0 EDGE      probes and unknown senders to the controller, known senders on to 1, fabric ports on to 2
+    0 EDGE      probes and unknown senders to the controller, known senders on to 1, fabric ports on to 3
     1 SEGMENT   at the sender's switch: within its virtual network or nowhere; counts every demand
-    2 STITCH    stitches; what belongs to none goes on to 3
-    3 FORWARD   shortest paths to every host; broadcast along one tree to the ports of the same network
+    2 METER     at the sender's switch too: caps on what a network sends
+    3 STITCH    stitches; what belongs to none goes on to 4
+    4 FORWARD   shortest paths to every host; broadcast along one tree to the ports of the same network
 
 Segmentation is decided once, where a packet enters, so the rules behind it need to know destinations only.
 """
@@ -115,6 +116,7 @@ def _base_rules() -> Iterator[FlowRule]:
     yield FlowRule(Table.SEGMENT, ANSWERED, solicitation, to_controller, cookie=base)
     # The default deny between virtual networks: a rule, so that what it dropped is counted.
     yield FlowRule(Table.SEGMENT, 0, Match(), cookie=base)
+    yield FlowRule(Table.METER, 0, Match(), goto=Table.STITCH, cookie=base)
     yield FlowRule(Table.STITCH, 0, Match(), goto=Table.FORWARD, cookie=base)
     # Its path is gone: on the shortest way it would reach the host with its label on.
     yield FlowRule(Table.STITCH, 100, LABELLED, cookie=base)
@@ -138,7 +140,7 @@ def _sender_rules(host: Host, directory: Directory) -> Iterator[FlowRule]:
     """Who a host is, at its own switch; and its broadcast."""
     yield from edge_rules(host, directory)
     group = Match(eth_src=host.mac, eth_dst=MULTICAST, eth_dst_mask=MULTICAST)
-    yield FlowRule(Table.SEGMENT, GROUPS, group, goto=Table.FORWARD, cookie=cookie.pack(Kind.BROADCAST))
+    yield FlowRule(Table.SEGMENT, GROUPS, group, goto=Table.STITCH, cookie=cookie.pack(Kind.BROADCAST))
 
 
 GROUPS = 30_000

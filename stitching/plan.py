@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Literal
 
@@ -54,7 +54,9 @@ class Situation:
     """What a plan is made on.
 
     load_mbps is what each link is expected to carry (absent means nothing is known, taken as idle); resources
-    holds what is promised already; ruling is what the policy says now.
+    holds what is promised already; ruling is what the policy says now. contested are the addresses that several
+    hosts claim, with their MACs; demand_mbps is what each pair sent lately, and routes tells the links that each
+    pair crosses.
     """
 
     network: Network
@@ -62,6 +64,9 @@ class Situation:
     resources: Resources[LinkKey]
     load_mbps: Mapping[LinkKey, float]
     ruling: Ruling | None = None
+    contested: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    demand_mbps: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    routes: Callable[[], Mapping[tuple[str, str], tuple[LinkKey, ...]]] = dict
 
     @property
     def rulings(self) -> Ruling:
@@ -183,9 +188,9 @@ def uses_both_ways(request: VmRequest) -> bool:
 
 def _endpoints(request: VmRequest, situation: Situation) -> tuple[Host, Host]:
     hosts = situation.network.hosts
-    for field, mac in (("source", request.source_mac), ("destination", request.target_mac)):
+    for name, mac in (("source", request.source_mac), ("destination", request.target_mac)):
         if mac not in hosts:
-            raise NotPossible(field, f"host {mac} is not on any port", "connect it and let it send a packet")
+            raise NotPossible(name, f"host {mac} is not on any port", "connect it and let it send a packet")
     source, target = hosts[request.source_mac], hosts[request.target_mac]
     if source.mac == target.mac:
         raise NotPossible("destination", "it is the source itself", "name two different hosts")

@@ -8,10 +8,11 @@ from dataclasses import replace
 from stitching.admission import Admission
 from stitching.damage import Damage
 from stitching.kinds import place
-from stitching.labels import free_label, paths_of
-from stitching.network import Network, PortId
+from stitching.members import AddressBook
+from stitching.network import LinkKey, Network, PortId
 from stitching.plan import NotPossible, Situation
 from stitching.policy.ruling import Ruling
+from stitching.routes import Pair, Route, default_routes, stitched_routes
 from stitching.stitch import Placement, Protection, Stitch, StitchRequest
 from stitching.vnet import Directory
 
@@ -27,16 +28,32 @@ class Planner:
         self.network = Network()
         self.directory = Directory.of(())
         self.ruling = Ruling()
+        self._named = self._seen = False
         self.admission = Admission()
+        self.addresses = AddressBook()
         self._ready: frozenset[int] = frozenset()
         self._load_mbps: dict[PortId, float] = {}
+        self._demand_mbps: dict[Pair, float] = {}
+        self._stitches: tuple[Stitch, ...] = ()
+        self._routes: tuple[Network, Ruling, object, Mapping[Pair, Route]] | None = None
         self._usable: Network | None = None
 
     def follow(self, network: Network) -> None:
         """The fabric is this now."""
-        self.network = network
+        self.addresses.follow(self.network.hosts, network.hosts)
+        self.network, self._seen = network, True
         self.admission.follow(network)
         self._usable = None
+
+    @property
+    def informed(self) -> bool:
+        """Whether it was told what the fabric is, and which virtual networks there are."""
+        return self._named and self._seen
+
+    def vnets_are(self, directory: Directory) -> None:
+        """Hosts belong there from now on."""
+        self.directory = directory
+        self._named = True
 
     def switches_are(self, ready: Iterable[int]) -> None:
         """These switches can take rules now."""
@@ -47,9 +64,10 @@ class Planner:
         """Whether all of these can take rules now."""
         return self._ready.issuperset(dpids)
 
-    def measured(self, port_tx_mbps: Mapping[PortId, float]) -> None:
-        """What these ports sent lately, for plans that are made without a forecast."""
+    def measured(self, port_tx_mbps: Mapping[PortId, float], demand_mbps: Mapping[Pair, float]) -> None:
+        """What these ports and pairs sent lately, for plans that are made without a forecast."""
         self._load_mbps.update(port_tx_mbps)
+        self._demand_mbps = dict(demand_mbps)
 
     @property
     def situation(self) -> Situation:
@@ -59,22 +77,59 @@ class Planner:
             whole = len(links) == len(self.network.links)
             self._usable = self.network if whole else replace(self.network, links=links)
         loads = {k: self._load_mbps.get(link.source, 0.0) for k, link in self._usable.links.items()}
-        return Situation(self._usable, self.directory, self.admission.resources, loads, self.ruling)
+        return self._situation(self._usable, loads)
 
-    def path(self, request: StitchRequest, without: Sequence[Stitch] = ()) -> Placement:
+    def _situation(self, network: Network, loads: Mapping[LinkKey, float]) -> Situation:
+        contested = self.addresses.contested
+        resources = self.admission.resources
+        return Situation(
+            network,
+            self.directory,
+            resources,
+            loads,
+            self.ruling,
+            contested,
+            self._demand_mbps,
+            self._routes_now,
+        )
+
+    def _routes_now(self) -> Mapping[Pair, Route]:
+        """The links that each pair crosses now, worked out when somebody asks."""
+        stitches = tuple((stitch.id, stitch.epoch, stitch.state) for stitch in self._stitches)
+        known = self._routes
+        # The same network by identity: comparing two takes longer than finding routes.
+        if known is None or known[0] is not self.network or known[1] is not self.ruling or known[2] != stitches:
+            routes = stitched_routes(default_routes(self.network, self.directory, self.ruling), self._stitches)
+            self._routes = known = (self.network, self.ruling, stitches, routes)
+        return known[3]
+
+    def stitches_are(self, stitches: Sequence[Stitch]) -> None:
+        """These may carry demands."""
+        self._stitches = tuple(stitches)
+
+    @property
+    def whole(self) -> Situation:
+        """The fabric with all its switches, as far as stitches are hurt by what became of it."""
+        return self._situation(self.network, {})
+
+    def path(
+        self, request: StitchRequest, without: Sequence[Stitch] = (), before: Placement | None = None
+    ) -> Placement:
         """A path over switches that can take rules now; where there is none, one that has to wait for them.
 
-        What the stitches of `without` hold counts as free. Raises NotPossible.
+        What the stitches of `without` hold counts as free; before is where the stitch lies now.
+
+        Raises NotPossible.
         """
         now = self.situation
         if without:
             now = replace(now, resources=self.admission.without(without))
         try:
-            return place(request, now)
+            return place(request, now, before)
         except NotPossible:
             if now.network is self.network:
                 raise
-        return place(request, replace(now, network=self.network))
+        return place(request, replace(now, network=self.network), before)
 
     def whole_path(self, stitch: Stitch, hurt: Damage) -> Placement:
         """A path for a stitch whose own is hurt: without protection, if need be, rather than over what is gone.
@@ -82,14 +137,8 @@ class Planner:
         Nobody can tell whether switches have seen that it is gone. Raises NotPossible.
         """
         try:
-            return self.path(stitch.request, without=(stitch,))
+            return self.path(stitch.request, (stitch,), stitch.path)
         except NotPossible:
             if not hurt.path_gone:
                 raise
-            return self.path(replace(stitch.request, protection=Protection.NONE), without=(stitch,))
-
-    def labelled(self, stitch: Stitch, path: Placement, stitches: Iterable[Stitch]) -> Stitch:
-        """The stitch on a new path, with a label that none of the others has between its hosts."""
-        epoch = (stitch.epoch + 1) & 0xFFFF
-        label = free_label(stitch.request, epoch, paths_of(stitches))
-        return replace(stitch, path=replace(path, label=label), epoch=epoch)
+            return self.path(replace(stitch.request, protection=Protection.NONE), (stitch,), stitch.path)

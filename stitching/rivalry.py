@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stitching.application import Application
-from stitching.stitch import StitchRequest, VmRequest
+from stitching.stitch import BandwidthRequest, SegmentRequest, StitchRequest, VmRequest
 
 
 def collide(one: StitchRequest, other: StitchRequest) -> bool:
@@ -11,6 +11,11 @@ def collide(one: StitchRequest, other: StitchRequest) -> bool:
     match one, other:
         case VmRequest(), VmRequest():
             return _same_packets(one, other)
+        case SegmentRequest(), SegmentRequest():
+            # Broadcast of a host goes into one segment: it cannot be in two.
+            return any(ours.may_share(theirs) for ours in one.sides for theirs in other.sides)
+        case BandwidthRequest(), BandwidthRequest():
+            return one.vnets == other.vnets
     return False
 
 

@@ -18,8 +18,9 @@ class Table(IntEnum):
 
     EDGE = 0
     SEGMENT = 1
-    STITCH = 2
-    FORWARD = 3
+    METER = 2
+    STITCH = 3
+    FORWARD = 4
 
 
 @dataclass(frozen=True, slots=True)

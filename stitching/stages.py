@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from stitching.difference import Change, Stage, diff, in_order
 from stitching.network import LinkKey, Network
-from stitching.rules import Entry, FlowRule, RuleSet, Table
+from stitching.rules import Entry, FlowRule, Meter, RuleSet
 
 Fleet = Mapping[int, RuleSet]
 """What several switches hold, by dpid."""
@@ -22,6 +22,7 @@ _QUEUEING_MS = 10.0
 """What a packet may wait at a port on top of the latency of the link, as far as pauses allow for it."""
 
 NOTHING: Fleet = {}
+NOTHING_THERE: RuleSet = {}
 
 
 def transition(has: Fleet, wants: Fleet) -> tuple[tuple[Stage, ...], Stage]:
@@ -30,6 +31,7 @@ def transition(has: Fleet, wants: Fleet) -> tuple[tuple[Stage, ...], Stage]:
     Both are what one owner holds. A stage that would be empty is left out.
     """
     behind: list[Change] = []
+    shrinking: list[Change] = []
     entrances: list[Change] = []
     left_over: list[Change] = []
     for change in _changes(has, wants):
@@ -37,9 +39,13 @@ def transition(has: Fleet, wants: Fleet) -> tuple[tuple[Stage, ...], Stage]:
             entrances.append(change)
         elif change.remove:
             left_over.append(change)
+        elif _shrinks(change.entry, has.get(change.dpid, NOTHING_THERE).get(change.entry.key)):
+            shrinking.append(change)
         else:
             behind.append(change)
-    return tuple(in_order(changes) for changes in (behind, entrances) if changes), in_order(left_over)
+    # What lets packets in comes after what knows where they go, and leaves before it.
+    entrances.sort(key=_depth)
+    return tuple(in_order(changes) for changes in (shrinking, behind, entrances) if changes), in_order(left_over)
 
 
 def stages(has: Fleet, wants: Fleet) -> tuple[Stage, ...]:
@@ -67,13 +73,23 @@ def union(one: Fleet, other: Fleet) -> Fleet:
 
 def is_entrance(entry: Entry) -> bool:
     """Whether packets meet it that carry no label yet: it decides for all that lies behind."""
-    return isinstance(entry, FlowRule) and entry.table == Table.STITCH and entry.match.vlan_vid is None
+    return isinstance(entry, FlowRule) and entry.match.vlan_vid is None
 
 
 def drain_s(links: Iterable[LinkKey], network: Network) -> float:
     """How long a packet may still be on its way over all these links."""
     known = [network.links[key].latency_ms for key in links if key in network.links]
     return sum((ms or 0.0) + _QUEUEING_MS for ms in known) / 1e3
+
+
+def _shrinks(entry: Entry, before: Entry | None) -> bool:
+    """Whether a meter lets less through than it did: it does so before others let more through."""
+    return isinstance(entry, Meter) and isinstance(before, Meter) and entry.rate_kbps < before.rate_kbps
+
+
+def _depth(change: Change) -> int:
+    table = change.entry.table if isinstance(change.entry, FlowRule) else 0
+    return table if change.remove else -table
 
 
 def _changes(has: Fleet, wants: Fleet) -> Iterator[Change]:

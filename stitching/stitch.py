@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from stitching.bandwidth import BandwidthRequest, BandwidthShares
+from stitching.segment import SegmentRequest, SegmentTree
 from stitching.terms import Protection
 from stitching.vm import Hop, StitchPath, VmRequest
 
@@ -13,9 +15,13 @@ __all__ = [
     "ENDED",
     "TRANSITIONS",
     "BadTransition",
+    "BandwidthRequest",
+    "BandwidthShares",
     "Hop",
     "Placement",
     "Protection",
+    "SegmentRequest",
+    "SegmentTree",
     "State",
     "Stitch",
     "StitchPath",
@@ -71,10 +77,10 @@ class BadTransition(RuntimeError):
     """A state was asked to follow one that it cannot follow."""
 
 
-StitchRequest = VmRequest
+StitchRequest = VmRequest | SegmentRequest | BandwidthRequest
 """What somebody wants: one of the kinds of stitches."""
 
-Placement = StitchPath
+Placement = StitchPath | SegmentTree | BandwidthShares
 """Where a stitch lies in the fabric, by its kind."""
 
 
@@ -93,6 +99,20 @@ class Stitch:
     up_s: float | None = None
     probe_ms: float | None = None
     probe_loss: float | None = None
+    enforced: str = "none"
+    enforced_why: str | None = None
+
+    @property
+    def vm_request(self) -> VmRequest:
+        """What was asked for, of a stitch between two hosts. Raises TypeError for another kind."""
+        if not isinstance(self.request, VmRequest):
+            raise TypeError(f"stitch {self.id} is of kind {self.request.KIND}")
+        return self.request
+
+    @property
+    def vm_path(self) -> StitchPath | None:
+        """Where it lies, of a stitch between two hosts; None for one without a path, and for other kinds."""
+        return self.path if isinstance(self.path, StitchPath) else None
 
     def to(self, state: State, now_s: float, *, reason: str | None = None) -> Stitch:
         """The stitch in another state. Raises BadTransition where the table does not allow it."""

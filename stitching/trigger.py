@@ -201,7 +201,7 @@ class _Plan:
         self.expected = dict(zip(pairs, expected.tolist(), strict=True))
         self.most = dict(zip(pairs, most.tolist(), strict=True))
         ours = [s for s in stitches if s.request.origin == ORIGIN and s.state in CARRYING]
-        self.mine = {s.request.directions[0]: s for s in ours}
+        self.mine = {s.vm_request.directions[0]: s for s in ours}
         # Those of others, and ours that are on their way out or down: not to be touched.
         rest = (s for s in stitches if s.state not in ENDED and s not in ours)
         self.theirs = {pair for s in rest for pair in carried(s)}
@@ -318,7 +318,7 @@ class _Plan:
 
     def fits_back(self, stitch: Stitch) -> bool:
         """Whether the shortest way would stay calm with the demand of this stitch on it."""
-        pair = stitch.request.directions[0]
+        pair = stitch.vm_request.directions[0]
         now = set(self.routes.get(pair, ()))
         demand = self.most.get(pair, stitch.request.bandwidth_mbps)
         for key in self.shortest.get(pair, ()):
@@ -332,7 +332,7 @@ class _Plan:
 
     def move_back(self, stitch: Stitch) -> None:
         """Count the demand of a stitch on the shortest way again."""
-        pair = stitch.request.directions[0]
+        pair = stitch.vm_request.directions[0]
         self._shift(pair, self.shortest.get(pair, ()))
 
     def _shift(self, pair: Pair, route: Route) -> None:

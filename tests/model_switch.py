@@ -95,6 +95,8 @@ class ModelSwitch:
         # Rules of one shape (the same bits of the same fields) are found by one look-up, and never overlap.
         self._tables: dict[int, dict[int, dict[tuple[tuple[str, int], ...], dict[tuple[int, ...], FlowRule]]]] = {}
         self._others: dict[EntryKey, Failover | Meter] = {}
+        self.metered: list[int] = []
+        """The meter that each packet met, one after the other."""
 
     @property
     def rules(self) -> dict[EntryKey, Entry]:
@@ -145,6 +147,8 @@ class ModelSwitch:
                 break
             if rule.goto is not None and rule.goto <= table:
                 raise AssertionError(f"a goto must lead to a later table: {rule}")
+            if rule.meter is not None:
+                self.metered.append(rule.meter)
             packet = self._carry_out(rule, packet, outputs, alive)
             table = rule.goto
         return outputs

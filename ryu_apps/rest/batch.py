@@ -10,15 +10,17 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
 from ryu_apps.events import CreateStitches
-from ryu_apps.rest.access.roles import Who
+from ryu_apps.rest.access.roles import Principal, Who
 from ryu_apps.rest.apps import STITCHER, AppsOf
-from ryu_apps.rest.bodies import Body, StitchBody
+from ryu_apps.rest.bodies import Body
 from ryu_apps.rest.fabric import Fabric, fabric_of
 from ryu_apps.rest.failures import refusal
 from ryu_apps.rest.problems import Problem, ProblemView
 from ryu_apps.rest.scoping import fabric_within
-from ryu_apps.rest.stitches import CHANGES, WAIT_S, all_stitches, request_of, view_of
-from ryu_apps.rest.views import StitchView
+from ryu_apps.rest.stitch_bodies import StitchBody
+from ryu_apps.rest.stitch_requests import request_of
+from ryu_apps.rest.stitch_views import StitchView, stitch_view
+from ryu_apps.rest.stitches import CHANGES, WAIT_S, all_stitches
 from stitching.stitch import Stitch, StitchRequest
 
 router = APIRouter(prefix="/stitches", tags=["stitches"])
@@ -64,8 +66,8 @@ async def post_stitches(
     def create() -> tuple[list[Stitch | Exception], Fabric]:
         fabric = fabric_of(apps)
         visible = fabric_within(who, fabric)
-        wanted = [_wanted(item, visible) for item in body.stitches]
-        requests = tuple(item for item in wanted if isinstance(item, StitchRequest))
+        wanted = [_wanted(item, visible, who) for item in body.stitches]
+        requests = tuple(item for item in wanted if not isinstance(item, Problem))
         made = iter(apps.ask(STITCHER, CreateStitches(requests))) if requests else iter(())
         return [item if isinstance(item, Problem) else next(made) for item in wanted], fabric
 
@@ -79,14 +81,14 @@ async def post_stitches(
         items=[
             BatchItemView(problem=refusal(item).view)
             if isinstance(item, Exception)
-            else BatchItemView(stitch=view_of(next(settled), fabric))
+            else BatchItemView(stitch=stitch_view(next(settled), fabric))
             for item in made
         ]
     )
 
 
-def _wanted(body: StitchBody, fabric: Fabric) -> StitchRequest | Problem:
+def _wanted(body: StitchBody, fabric: Fabric, who: Principal) -> StitchRequest | Problem:
     try:
-        return request_of(body, fabric)
+        return request_of(body, fabric, who)
     except Problem as problem:
         return problem

@@ -5,18 +5,16 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable, Iterator
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from stitching.application import PROTOCOLS, Application
 from stitching.vnet import SpoofGuard
 
 Item = TypeVar("Item", str, tuple[str, int])
 
 _MOST_MBPS = 1e9
 _LEAST_MBPS = 1e-6
-_MOST_LATENCY_MS = 3_600_000.0
 _OFPP_MAX = 0xFFFFFF00
 
 VNET_NAME = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
@@ -155,41 +153,6 @@ class VnetBody(VnetFields):
     """What a virtual network is to be. A name may be there, as it is in an answer; it is that of the path."""
 
     name: VnetName | None = None
-
-
-class ApplicationBody(Body):
-    """One application between the hosts: those of their packets that it is told by."""
-
-    protocol: Literal["tcp", "udp", "sctp", "icmp", "icmpv6"] | Annotated[int, Field(ge=0, le=255)] | None = None
-    source_port: L4Port | None = None
-    destination_port: L4Port | None = None
-    dscp: Annotated[int, Field(ge=0, le=63)] | None = None
-
-    @model_validator(mode="after")
-    def _tells(self) -> ApplicationBody:
-        self.application()
-        return self
-
-    def application(self) -> Application:
-        """The same as a value. Raises ValueError where it tells nothing, or has ports and no protocol of such."""
-        number = PROTOCOLS[self.protocol] if isinstance(self.protocol, str) else self.protocol
-        return Application(number, self.source_port, self.destination_port, self.dscp)
-
-
-class StitchBody(Body):
-    """A stitch that is wanted: two hosts, what it has to carry each way, and what must hold for it."""
-
-    source: End
-    destination: End
-    bandwidth_mbps: Mbps
-    max_latency_ms: Annotated[float, Field(gt=0, le=_MOST_LATENCY_MS)] | None = None
-    max_loss: Annotated[float, Field(ge=0, le=1, description="Share of packets.")] | None = None
-    application: ApplicationBody | None = Field(default=None, description="Without one: all between the hosts.")
-    protection: Literal["none", "link", "node"] = Field(
-        default="none",
-        description="What may die while traffic goes on: nothing, any link, or also any switch.",
-    )
-    labels: Annotated[dict[LabelName, LabelValue], Field(max_length=16)] = {}
 
 
 def repeated_port(capacities: Iterable[CapacityBody]) -> tuple[str, int] | None:

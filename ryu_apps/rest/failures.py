@@ -13,6 +13,7 @@ from starlette.routing import Match
 from pathing import Oversubscribed
 from ryu_apps.rest.conditions import NotChanged
 from ryu_apps.rest.problems import FieldError, Kind, Problem, plain_problem, problem_response
+from ryu_apps.rest.stitch_bodies import KINDS
 from ryu_apps.store import StoreError
 from stitching.plan import NotPossible
 from stitching.stitch import BadTransition
@@ -94,7 +95,7 @@ def _invalid(request: Request, errors: Sequence[Any]) -> Problem:
             field="body",
             remedy="send valid JSON",
         )
-    if tuple(first["loc"]) == ("body",) and not _declares_json(request):
+    if _untagged(first["loc"]) == ("body",) and not _declares_json(request):
         return Problem(
             Kind.NOT_JSON,
             "the body has no JSON content type",
@@ -120,9 +121,15 @@ def _declares_json(request: Request) -> bool:
 def _field(location: Sequence[int | str]) -> str:
     """("body", "hosts", 0, "mac") as hosts[0].mac; a body that is wrong as a whole is `body`."""
     name = ""
-    for part in location[1:]:
+    for part in _untagged(location)[1:]:
         name += f"[{part}]" if isinstance(part, int) else f".{part}"
     return name.lstrip(".")[:_MOST_NAME] or str(location[0])
+
+
+def _untagged(location: Sequence[int | str]) -> tuple[int | str, ...]:
+    """Where something is in a body; of a stitch, pydantic puts the kind before the field."""
+    tagged = location[0] == "body" and len(location) > 1 and location[1] in KINDS
+    return tuple(location[:1]) + tuple(location[1 + tagged :])
 
 
 def _message(error: Any) -> str:

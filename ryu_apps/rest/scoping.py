@@ -9,7 +9,7 @@ from dataclasses import replace
 from ryu_apps.rest.access.roles import Principal, listed
 from ryu_apps.rest.fabric import Fabric
 from ryu_apps.rest.problems import Kind, Problem
-from stitching.stitch import Stitch
+from stitching.stitch import Stitch, VmRequest
 from stitching.vnet import DEFAULT_VNET, Directory, Member, VNet
 
 
@@ -20,8 +20,10 @@ def sees_host(who: Principal, fabric: Fabric, mac: str) -> bool:
 
 def sees_stitch(who: Principal, fabric: Fabric, stitch: Stitch) -> bool:
     """Whether both ends of a stitch do."""
-    ends = (stitch.request.source_mac, stitch.request.target_mac)
-    return all(sees_host(who, fabric, mac) for mac in ends)
+    request = stitch.request
+    if isinstance(request, VmRequest):
+        return all(sees_host(who, fabric, mac) for mac in (request.source_mac, request.target_mac))
+    return who.scope is None or who.scope.issuperset(request.vnets)
 
 
 def fabric_within(who: Principal, fabric: Fabric) -> Fabric:

@@ -13,17 +13,18 @@ from ryu_apps.events import CheckStitch, CreateStitch, DeleteStitch, StitchesReq
 from ryu_apps.rest.access.audit import ChangeOf
 from ryu_apps.rest.access.roles import Principal, Role, Who, needs
 from ryu_apps.rest.apps import STITCHER, Apps, AppsOf
-from ryu_apps.rest.bodies import StitchBody
 from ryu_apps.rest.conditions import GUARDED, TAGGED, ConditionsOf
-from ryu_apps.rest.fabric import Fabric, fabric_of, link_ref_view, path_view
+from ryu_apps.rest.fabric import Fabric, fabric_of
 from ryu_apps.rest.pages import LINKED, LOCATED, PageOf
 from ryu_apps.rest.problems import Kind, Problem, documented
 from ryu_apps.rest.scoping import fabric_within, sees_stitch
-from ryu_apps.rest.views import ApplicationView, CheckView, StitchView, moment
+from ryu_apps.rest.stitch_bodies import KINDS, StitchBody
+from ryu_apps.rest.stitch_requests import request_of
+from ryu_apps.rest.stitch_views import StitchView, check_view, stitch_view
+from ryu_apps.rest.views import CheckView
 from ryu_apps.rest.waiting import CONFIRMED, ON_THE_WAY
-from stitching.application import PROTOCOLS, Application
 from stitching.plan import NotPossible
-from stitching.stitch import ENDED, Protection, State, Stitch, StitchRequest
+from stitching.stitch import ENDED, State, Stitch
 
 router = APIRouter(prefix="/stitches", tags=["stitches"])
 
@@ -45,10 +46,13 @@ class StitchFilter:
 
     states: frozenset[State] | None
     labels: tuple[tuple[str, str | None], ...] = ()
+    kinds: frozenset[str] | None = None
 
     def takes(self, stitch: Stitch) -> bool:
         """Whether a stitch is among them."""
         if self.states is not None and stitch.state not in self.states:
+            return False
+        if self.kinds is not None and stitch.request.KIND not in self.kinds:
             return False
         has = dict(stitch.request.labels)
         return all(name in has and value in (None, has[name]) for name, value in self.labels)
@@ -59,13 +63,19 @@ def _filter(
         list[State] | None,
         Query(max_length=len(State), description="Only stitches in this state; may be repeated."),
     ] = None,
+    kind: Annotated[
+        list[Literal["vm", "segment", "bandwidth"]] | None,
+        Query(max_length=len(KINDS), description="Only stitches of this kind; may be repeated."),
+    ] = None,
     label: Annotated[
         list[Annotated[str, Field(max_length=127)]] | None,
         Query(max_length=16, description="name=value, or name alone for any value; all of them must be there."),
     ] = None,
 ) -> StitchFilter:
     labels = tuple((name, value if given else None) for name, given, value in map(_parted, label or ()))
-    return StitchFilter(frozenset(state) if state is not None else None, labels)
+    return StitchFilter(
+        frozenset(state) if state is not None else None, labels, frozenset(kind) if kind is not None else None
+    )
 
 
 def _parted(label: str) -> tuple[str, str, str]:
@@ -81,7 +91,7 @@ def get_stitches(apps: AppsOf, who: Who, page: PageOf, only: FilterOf) -> list[S
     stitches = all_stitches(apps)
     fabric = fabric_of(apps)
     shown = (stitch for stitch in stitches if only.takes(stitch) and sees_stitch(who, fabric, stitch))
-    return [view_of(stitch, fabric) for stitch in page.of(shown, lambda stitch: (stitch.id,), int)]
+    return [stitch_view(stitch, fabric) for stitch in page.of(shown, lambda stitch: (stitch.id,), int)]
 
 
 @router.get("/{stitch_id}", dependencies=[READS], responses={**TAGGED, **documented(Kind.UNKNOWN_STITCH)})
@@ -90,7 +100,7 @@ def get_stitch(
 ) -> StitchView:
     """One stitch."""
     stitch, fabric = _one(apps, who, stitch_id)
-    view = view_of(stitch, fabric)
+    view = stitch_view(stitch, fabric)
     conditions.read(view, response, measured=MEASURED)
     return view
 
@@ -102,7 +112,7 @@ def get_stitch(
     responses={
         201: {"headers": LOCATED},
         202: {"description": "It is on the way still", "model": StitchView, "headers": LOCATED},
-        **documented(Kind.UNKNOWN_HOST, Kind.NOT_POSSIBLE, Kind.NOT_UP),
+        **documented(Kind.UNKNOWN_HOST, Kind.UNKNOWN_VNET, Kind.NOT_POSSIBLE, Kind.NOT_UP),
     },
 )
 async def post_stitch(
@@ -125,7 +135,7 @@ async def post_stitch(
     def create() -> tuple[Stitch, Fabric]:
         # Everything the answer needs is asked first: no error may follow once the stitch exists.
         fabric = fabric_of(apps)
-        request = request_of(body, fabric_within(who, fabric))
+        request = request_of(body, fabric_within(who, fabric), who)
         return apps.ask(STITCHER, CreateStitch(request)), fabric
 
     stitch, fabric = await apps.ask_apart(create)
@@ -136,30 +146,29 @@ async def post_stitch(
         partial(all_stitches, apps), stitch, default_s if wait_s is None else wait_s
     )
     if wait is None:
-        return view_of(stitch, fabric)
+        return stitch_view(stitch, fabric)
     if stitch.state in ON_THE_WAY:
         response.status_code = 202
     elif stitch.state not in CONFIRMED:
-        change.after = view_of(stitch, fabric)
+        change.after = stitch_view(stitch, fabric)
         raise Problem(
             Kind.NOT_UP,
             f"stitch {stitch.id} is {stitch.state}: {stitch.reason or 'no reason was given'}",
             remedy=f"GET {location} follows it, as one that failed is tried again; DELETE it to give it up",
             headers={"Location": location},
         )
-    return view_of(stitch, fabric)
+    return stitch_view(stitch, fabric)
 
 
-@router.post("/check", dependencies=[READS], responses=documented(Kind.UNKNOWN_HOST))
+@router.post("/check", dependencies=[READS], responses=documented(Kind.UNKNOWN_HOST, Kind.UNKNOWN_VNET))
 def check_stitch(apps: AppsOf, who: Who, body: StitchBody) -> CheckView:
     """Could this stitch be had now, and on which path? Nothing is booked."""
-    request = request_of(body, fabric_within(who, fabric_of(apps)))
+    request = request_of(body, fabric_within(who, fabric_of(apps)), who)
     try:
         path = apps.ask(STITCHER, CheckStitch(request))
     except NotPossible as error:
         return CheckView(possible=False, reason=error.reason, field=error.field, remedy=error.remedy)
-    backup = path_view(path.backup) if path.backup else None
-    return CheckView(possible=True, path=path_view(path), backup=backup, latency_ms=path.latency_ms)
+    return check_view(path)
 
 
 @router.delete(
@@ -181,28 +190,14 @@ def delete_stitch(
 ) -> StitchView:
     """Take a stitch away. One that has ended stays as it is, so that asking twice does no harm."""
     stitch, fabric = _one(apps, who, stitch_id)
-    change.before = view_of(stitch, fabric)
+    change.before = stitch_view(stitch, fabric)
     conditions.check(change.before, measured=MEASURED)
     if stitch.state not in ENDED:
         # The app answered just now: that it knows no such stitch means that the stitch has gone since.
         stitch = apps.ask(STITCHER, DeleteStitch(stitch_id), missing=_unknown(stitch_id))
     if stitch.state not in ENDED:
         response.status_code = 202
-    return view_of(stitch, fabric)
-
-
-def request_of(body: StitchBody, fabric: Fabric) -> StitchRequest:
-    """What a body asks for. Raises a problem where it names an unknown host."""
-    return StitchRequest(
-        source_mac=fabric.find(body.source, "source").mac,
-        target_mac=fabric.find(body.destination, "destination").mac,
-        bandwidth_mbps=body.bandwidth_mbps,
-        max_latency_ms=body.max_latency_ms,
-        max_loss=body.max_loss,
-        application=body.application.application() if body.application is not None else None,
-        protection=Protection(body.protection),
-        labels=tuple(sorted(body.labels.items())),
-    )
+    return stitch_view(stitch, fabric)
 
 
 def all_stitches(apps: Apps) -> tuple[Stitch, ...]:
@@ -226,45 +221,4 @@ def _unknown(stitch_id: int) -> Problem:
         f"there is no stitch {stitch_id}",
         field="stitch_id",
         remedy="GET /v1/stitches lists them",
-    )
-
-
-def _application_view(application: Application) -> ApplicationView:
-    names = {number: name for name, number in PROTOCOLS.items()}
-    number = application.ip_proto
-    return ApplicationView(
-        protocol=names.get(number, number) if number is not None else None,
-        source_port=application.source_port,
-        destination_port=application.target_port,
-        dscp=application.ip_dscp,
-    )
-
-
-def view_of(stitch: Stitch, fabric: Fabric) -> StitchView:
-    """A stitch as the API shows it."""
-    request = stitch.request
-    return StitchView(
-        id=stitch.id,
-        state=stitch.state,
-        reason=stitch.reason,
-        source=fabric.member(request.source_mac),
-        destination=fabric.member(request.target_mac),
-        bandwidth_mbps=request.bandwidth_mbps,
-        max_latency_ms=request.max_latency_ms,
-        max_loss=request.max_loss,
-        application=_application_view(request.application) if request.application else None,
-        protection=request.protection.value,
-        labels=dict(request.labels),
-        origin=request.origin,
-        both_ways=request.both_ways,
-        relieves=link_ref_view(request.relieves) if request.relieves else None,
-        path=path_view(stitch.path) if stitch.path else None,
-        backup=path_view(stitch.path.backup) if stitch.path and stitch.path.backup else None,
-        latency_ms=stitch.path.latency_ms if stitch.path else None,
-        probe_ms=stitch.probe_ms,
-        probe_loss=stitch.probe_loss,
-        load_mbps=fabric.rates.stitch_mbps.get(stitch.id) if fabric.rates else None,
-        created=moment(stitch.created_s),
-        changed=moment(stitch.changed_s),
-        up_since=moment(stitch.up_s) if stitch.up_s is not None else None,
     )

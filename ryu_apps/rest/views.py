@@ -7,7 +7,6 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from stitching.stitch import State
 from stitching.vnet import SpoofGuard
 
 HEX_DPID = "The switch, as 16 hex digits."
@@ -114,53 +113,13 @@ class LinkRefView(BaseModel):
     dst_port: int
 
 
-class ApplicationView(BaseModel):
-    """One application between two hosts."""
-
-    protocol: str | int | None
-    source_port: int | None
-    destination_port: int | None
-    dscp: int | None
-
-
-class StitchView(BaseModel):
-    """A stitch. latency_ms is planned on measured links, probe_ms was measured across the stitch itself."""
-
-    id: int
-    state: State
-    reason: str | None
-    source: MemberView
-    destination: MemberView
-    bandwidth_mbps: float
-    max_latency_ms: float | None
-    max_loss: float | None
-    application: ApplicationView | None = Field(description="None: all packets between the hosts.")
-    protection: Literal["none", "link", "node"]
-    labels: dict[str, str]
-    origin: str = Field(description="Who wanted it: api, or trigger (the forecast).")
-    both_ways: bool
-    relieves: LinkRefView | None = Field(description="The link that the trigger made it for.")
-    path: list[HopView] | None
-    backup: list[HopView] | None = Field(description="What switches turn to by themselves when the path dies.")
-    latency_ms: float | None
-    probe_ms: float | None
-    probe_loss: float | None = Field(description="Share of the last 60 probes that did not come through.")
-    load_mbps: float | None
-    enforced: Literal["none"] = Field(
-        default="none",
-        description="What polices or guarantees the bandwidth. none: it is kept by admission alone.",
-    )
-    created: datetime
-    changed: datetime
-    up_since: datetime | None
-
-
 class CheckView(BaseModel):
-    """Whether a stitch could be had now: with its path, or with what stands in the way."""
+    """Whether a stitch could be had now: with its path (or links), or with what stands in the way."""
 
     possible: bool
     path: list[HopView] | None = None
     backup: list[HopView] | None = None
+    links: list[LinkRefView] | None = Field(default=None, description="Those of other kinds than vm.")
     latency_ms: float | None = None
     reason: str | None = None
     field: str | None = None

@@ -77,7 +77,7 @@ class _Finding:
 def judge(document: Document, evidence: Evidence) -> tuple[Status, ...]:
     """The status of every intent, by name."""
     stitches = {
-        key_of(stitch.request): stitch
+        key_of(stitch.vm_request): stitch
         for stitch in evidence.actual.stitches
         if is_ours(stitch) and stitch.state not in ENDED
     }

@@ -124,7 +124,7 @@ def _stitch_steps(wanted: Wanted, actual: Actual) -> Iterable[Step]:
     present: dict[Key, list[Stitch]] = defaultdict(list)
     for stitch in actual.stitches:
         if is_ours(stitch) and stitch.state not in (*ENDED, State.TERMINATING):
-            present[key_of(stitch.request)].append(stitch)
+            present[key_of(stitch.vm_request)].append(stitch)
     for key, request in wanted.stitches.items():
         yield from _wanted_stitch(key, request, present.pop(key, []), actual)
     for key, stitches in present.items():
@@ -147,7 +147,7 @@ def _wanted_stitch(key: Key, request: VmRequest, stitches: list[Stitch], actual:
         yield Step(Action.KEEP, Thing.STITCH, key, words, "it is as wanted", kept.id, request)
     else:
         drift = before == request
-        changed = ", ".join(difference(kept.request, request))
+        changed = ", ".join(difference(kept.vm_request, request))
         reason = f"it was changed by hand: {changed}" if drift else changed
         eases = request.bandwidth_mbps < kept.request.bandwidth_mbps
         yield Step(Action.CHANGE, Thing.STITCH, key, words, reason, kept.id, request, drift=drift, eases=eases)
@@ -157,8 +157,8 @@ def _wanted_stitch(key: Key, request: VmRequest, stitches: list[Stitch], actual:
 
 
 def _delete(key: Key, stitch: Stitch, reason: str, actual: Actual) -> Step:
-    words = stitch_words(stitch.request, actual.names)
-    return Step(Action.DELETE, Thing.STITCH, key, words, reason, stitch.id, stitch.request)
+    words = stitch_words(stitch.vm_request, actual.names)
+    return Step(Action.DELETE, Thing.STITCH, key, words, reason, stitch.id, stitch.vm_request)
 
 
 def stitch_words(request: VmRequest, names: Mapping[str, str]) -> str:

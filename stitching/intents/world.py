@@ -11,8 +11,8 @@ from types import MappingProxyType
 import numpy as np
 import numpy.typing as npt
 
+from stitching.kinds import links_to_reserve
 from stitching.network import Host, LinkKey, Network
-from stitching.plan import path_links
 from stitching.policy.decision import means, party_of
 from stitching.policy.document import Policy
 from stitching.stitch import ENDED, Stitch
@@ -105,7 +105,7 @@ class World:
         for stitch in stitches:
             if stitch.path is None or stitch.state in ENDED:
                 continue
-            for key in path_links(stitch.request, stitch.path):
+            for key in links_to_reserve(stitch.request, stitch.path):
                 if key in free:
                     free[key] = max(0.0, free[key] - stitch.request.bandwidth_mbps)
         return free

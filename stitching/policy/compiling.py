@@ -1,6 +1,6 @@
 """The rules that make switches decide as the policy does, all of them at the sender's switch.
 
-Those of table 1 say who may send what to whom; those of table 3 stop what may not go the shortest way.
+Those of table 1 say who may send what to whom; those of table 4 stop what may not go the shortest way.
 
 A pair that no rule with a protocol is about has one rule, or none where it is denied by default. Rules of one pair
 never meet packets of another, so their priorities only order the patterns of that pair.
@@ -27,8 +27,11 @@ PAIR = 200
 
 PATTERNS = 1000
 TO_ANYONE = 20_000
-LAST = 50
-"""The priority of a rule that denies a host all receivers for which it has no rule."""
+LAST = 120
+"""The priority of a rule that denies a host all receivers for which it has no rule.
+
+What a segment lets through stands below it (see stitching.segment_rules), and the default deny (50, 0) below that.
+"""
 
 Way = tuple[LinkKey, ...]
 
@@ -137,7 +140,7 @@ def _to_one(source: Host, target: Host, part: _Part) -> Iterator[FlowRule]:
 
 def _segment_rule(priority: int, match: Match, pattern: Pattern) -> FlowRule:
     if pattern.allowed:
-        return FlowRule(Table.SEGMENT, priority, match, goto=Table.STITCH, cookie=_SEGMENT)
+        return FlowRule(Table.SEGMENT, priority, match, goto=Table.METER, cookie=_SEGMENT)
     return FlowRule(Table.SEGMENT, priority, match, cookie=_denied(pattern))
 
 
@@ -163,7 +166,7 @@ def _way_rules(source: Host, target: Host, links: Way, ruling: Ruling) -> Iterat
 
 
 WAY = 150
-"""In table 3: above the rules to hosts, below that for probes."""
+"""In table 4: above the rules to hosts, below that for probes."""
 
 
 def _denied(pattern: Pattern) -> int:

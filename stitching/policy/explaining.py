@@ -8,10 +8,15 @@ from dataclasses import dataclass
 from stitching.application import Application
 from stitching.network import Host, LinkKey
 from stitching.policy.decision import Flow, Verdict
-from stitching.policy.document import PROTOCOLS
+from stitching.policy.document import BETWEEN, PROTOCOLS
 from stitching.policy.ruling import Ruling
 from stitching.routes import CARRYING
-from stitching.stitch import Hop, Stitch
+from stitching.segment import SegmentTree
+from stitching.segment_watch import segment_routes
+from stitching.stitch import Hop, Stitch, VmRequest
+
+_OF_SEGMENT = -1
+"""What a segment counts for where the narrowest stitch is looked for: a path between two hosts comes before it."""
 
 _NAMES = {number: name.upper() for name, number in PROTOCOLS.items()}
 
@@ -45,16 +50,19 @@ def explain(
     names = (ruling.directory.name_of(source), ruling.directory.name_of(target))
     may = "allowed" if verdict.allowed else "denied"
     head = f"{in_words(flow)} from {names[0]} to {names[1]} is {may} {_by(verdict)}"
+    stitch = _stitch(source, target, flow, stitches)
+    if not verdict.allowed and verdict.rule == BETWEEN and stitch is not None and stitch[0] == _OF_SEGMENT:
+        words = f"{in_words(flow)} from {names[0]} to {names[1]} is allowed by stitch {stitch[1]}, a segment"
+        return Explanation(verdict, True, source.dpid, stitch[2], stitch[1], words)
     if not verdict.allowed:
         words = f"{head}; switch {source.dpid:016x} drops it where it enters"
         return Explanation(verdict, False, source.dpid, (), None, words)
     if source.port == target.port:
         words = f"{head}; both are on one port, so no switch sees it"
         return Explanation(verdict, True, source.dpid, (), None, words)
-    stitch = _stitch(source, target, flow, stitches)
     if stitch is not None:
         return Explanation(
-            verdict, True, source.dpid, stitch[1], stitch[0], f"{head}; it takes stitch {stitch[0]}"
+            verdict, True, source.dpid, stitch[2], stitch[1], f"{head}; it takes stitch {stitch[1]}"
         )
     links = way(source, target)
     if links is None:
@@ -95,12 +103,23 @@ def _demanded(verdict: Verdict) -> str:
 
 def _stitch(
     source: Host, target: Host, flow: Flow, stitches: Iterable[Stitch]
-) -> tuple[int, tuple[Hop, ...]] | None:
-    """The stitch that takes a packet, and its hops: of two, the one whose application is narrower."""
+) -> tuple[int, int, tuple[Hop, ...]] | None:
+    """How narrow the stitch is that takes a packet, its id and its hops: of two, the narrower one."""
     found: list[tuple[int, int, tuple[Hop, ...]]] = []
     for stitch in stitches:
-        request, path = stitch.request, stitch.path
-        if path is None or stitch.state not in CARRYING or (source.mac, target.mac) not in request.directions:
+        if stitch.state not in CARRYING:
+            continue
+        if isinstance(stitch.path, SegmentTree):
+            links = dict(segment_routes(stitch.path)).get((source.mac, target.mac))
+            if links is not None:
+                found.append((_OF_SEGMENT, stitch.id, _hops(source, target, links)))
+            continue
+        request, path = stitch.request, stitch.vm_path
+        if (
+            path is None
+            or not isinstance(request, VmRequest)
+            or (source.mac, target.mac) not in request.directions
+        ):
             continue
         there = request.source_mac == source.mac
         application = request.application
@@ -108,7 +127,7 @@ def _stitch(
             continue
         narrowness = 0 if application is None else application.narrowness
         found.append((narrowness, stitch.id, (path if there else path.reversed).hops))
-    return max(found)[1:] if found else None
+    return max(found, default=None)
 
 
 def _is_of(flow: Flow, application: Application) -> bool:

@@ -122,6 +122,13 @@ class Ruling:
         """Whether one may send the other anything at all."""
         return any(pattern.allowed for pattern in self.between(source, target))
 
+    def denies(self, source: Host, target: Host) -> str | None:
+        """The rule that lets one host send another nothing, in words; None where only the lack of a rule does."""
+        patterns = self.between(source, target)
+        if patterns[-1].rule == BETWEEN or any(pattern.allowed for pattern in patterns):
+            return None
+        return f"policy rule {patterns[-1].rule!r} denies it"
+
     def may_meet(self, one: Host, other: Host) -> bool:
         """Whether any of two hosts may send the other anything, so that they need to know each other's address."""
         return self.may_send(one, other) or self.may_send(other, one)

@@ -52,7 +52,7 @@ def cases(draw: st.DrawFn, *, stitches: int = 1, protection: Protection | None =
     made: list[Stitch] = []
     for number in range(1, stitches + 1):
         both_ways = draw(st.booleans())
-        taken = {pair for stitch in made for pair in stitch.request.directions}
+        taken = {pair for stitch in made for pair in stitch.vm_request.directions}
         free = [(a, b) for a, b in pairs if not taken & directions(a, b, both_ways=both_ways)]
         assume(free)
         source, target = draw(st.sampled_from(free))
@@ -104,12 +104,13 @@ class Way:
 
 
 def ways(stitch: Stitch) -> Iterator[Way]:
-    assert stitch.path is not None
-    application = stitch.request.application
+    path = stitch.vm_path
+    assert path is not None
+    application = stitch.vm_request.application
     ports = (
         [(None, application.target_port), (application.target_port, None)] if application else [(None, None)] * 2
     )
-    both = zip(stitch.request.directions, (stitch.path, stitch.path.reversed), ports, strict=False)
+    both = zip(stitch.vm_request.directions, (path, path.reversed), ports, strict=False)
     for (source, target), path, (src_port, dst_port) in both:
         packet = Packet(source, target, ip_proto=TCP, src_port=src_port or 40000, dst_port=dst_port or 40000)
         first, last = path.hops[0], path.hops[-1]
@@ -160,7 +161,7 @@ def assert_follows(model: ModelNetwork, stitch: Stitch) -> None:
 
 
 def probe(model: ModelNetwork, stitch: Stitch, way: Way) -> Fate:
-    label = (VLAN_PRESENT | way.path.label,) if stitch.request.application else ()
+    label = (VLAN_PRESENT | way.path.label,) if stitch.vm_request.application else ()
     packet = Packet(way.packet.eth_src, way.packet.eth_dst, ETH_PROBE, labels=label)
     return model.inject(way.enters[0], PORT_CONTROLLER, packet)
 
@@ -189,7 +190,7 @@ def test_the_stages_put_in_all_of_a_stitch_and_take_all_of_it_out_again(case: Ca
 @on_any_fabric
 @given(cases())
 def test_only_the_application_of_a_stitch_is_carried_by_it(case: Case) -> None:
-    assume(case.stitch.request.application is not None)
+    assume(case.stitch.vm_request.application is not None)
     model = case.model()
     others = [replace(way.packet, src_port=22, dst_port=22) for way in ways(case.stitch)]
     before = [model.inject(*way.enters, packet) for way, packet in zip(ways(case.stitch), others, strict=True)]
@@ -204,7 +205,7 @@ def test_every_packet_arrives_between_any_two_changes_of_making_moving_and_remov
     case: Case, data: st.DataObject
 ) -> None:
     model = case.model()
-    moved = data.draw(planned(case.lab, case.stitch.request, 1, epoch=1))
+    moved = data.draw(planned(case.lab, case.stitch.vm_request, 1, epoch=1))
     for change in one_by_one(establishing(case.stitch) + moving(case.stitch, moved) + removing(moved), data):
         model.apply([change])
         assert_all_arrive(model, case.lab)
@@ -218,7 +219,7 @@ def test_a_packet_on_its_way_follows_the_path_before_or_the_one_after_and_never_
     case: Case, data: st.DataObject
 ) -> None:
     """At any pace, but that what no packet can reach any more is removed when those on their way have arrived."""
-    moved = data.draw(planned(case.lab, case.stitch.request, 1, epoch=1))
+    moved = data.draw(planned(case.lab, case.stitch.vm_request, 1, epoch=1))
     for before, after in zip(ways(case.stitch), ways(moved), strict=True):
         model = case.model()
         default = model.inject(*before.enters, before.packet).crossed
@@ -279,7 +280,7 @@ def test_a_move_may_be_under_way_when_something_dies_that_neither_path_needs_alo
     """Before, between and after any two changes of a move from one protected path to another."""
     model = case.model()
     model.apply_stages(establishing(case.stitch))
-    moved = data.draw(planned(case.lab, case.stitch.request, 1, epoch=1))
+    moved = data.draw(planned(case.lab, case.stitch.vm_request, 1, epoch=1))
     for change in one_by_one(moving(case.stitch, moved), data):
         model.apply([change])
         for way in ways(case.stitch):

@@ -14,7 +14,7 @@ from ryu_apps.events import Alarm, AlarmsRaised, NetworkChanged, StitchMoved, Vn
 from ryu_apps.feed import Feed, Happening, Missed
 from ryu_apps.herald import Herald
 from stitching.network import Network
-from stitching.stitch import State, Stitch, StitchRequest
+from stitching.stitch import State, Stitch, VmRequest
 from tests.unit.test_rest_fake import MACS, NOW_S, fabric, red_and_blue
 
 
@@ -111,7 +111,7 @@ def test_a_fabric_that_was_remembered_is_no_news() -> None:
 
 def test_a_stitch_is_told_with_its_ends_and_their_networks(told: Told) -> None:
     told(NetworkChanged(fabric()))
-    stitch = Stitch(7, StitchRequest(MACS[0], MACS[3], 1.0), State.DOWN, NOW_S, NOW_S, reason="cut")
+    stitch = Stitch(7, VmRequest(MACS[0], MACS[3], 1.0), State.DOWN, NOW_S, NOW_S, reason="cut")
     (one,) = told(StitchMoved(stitch, State.UP))
     assert one.data == {
         "id": 7, "state": "down", "was": "up", "reason": "cut",

@@ -30,7 +30,7 @@ from ryu_apps.events import (
 from ryu_apps.store import IntentStore, StateStore, StoreError
 from stitching.intents.wanted import key_of
 from stitching.intents.world import is_ours
-from stitching.stitch import ENDED, State, Stitch, StitchRequest
+from stitching.stitch import ENDED, State, Stitch, VmRequest
 from tests.unit.fake_intender import HandIntender
 from tests.unit.test_rest_fake import MACS, NOW_S, FakeController, day_outlook, red_and_blue
 
@@ -106,7 +106,7 @@ def test_a_stitch_that_failed_is_told_with_its_reason() -> None:
 def test_manual_stitches_are_never_touched_also_where_they_are_in_the_way() -> None:
     controller = lab()
     labels = (("intent", "video"), ("part", f"{H1}>{H2}"))
-    manual = controller.add(Stitch(90, StitchRequest(H1, H2, 1.0, labels=labels), State.UP, NOW_S, NOW_S))
+    manual = controller.add(Stitch(90, VmRequest(H1, H2, 1.0, labels=labels), State.UP, NOW_S, NOW_S))
     outcome = apply(controller, VIDEO)
     assert list(outcome.refusals.values()) == ["destination: stitch 90 joins these hosts already; delete it first"]
     apply(controller)
@@ -115,7 +115,7 @@ def test_manual_stitches_are_never_touched_also_where_they_are_in_the_way() -> N
 
 def test_what_was_refused_is_had_as_soon_as_it_can_be() -> None:
     controller = lab()
-    manual = controller.add(Stitch(90, StitchRequest(H1, H2, 1.0), State.UP, NOW_S, NOW_S))
+    manual = controller.add(Stitch(90, VmRequest(H1, H2, 1.0), State.UP, NOW_S, NOW_S))
     apply(controller, VIDEO)
     assert status(controller, "video").standing == "violated"
     end(controller, manual)
@@ -216,14 +216,14 @@ def test_one_change_as_a_whole_at_a_time() -> None:
     end(controller, controller.stitches[1])
     controller.intender.round()
     controller.intender.round()
-    assert [key_of(stitch.request)[0] for stitch in live(controller)] == ["other"]
+    assert [key_of(stitch.vm_request)[0] for stitch in live(controller)] == ["other"]
     apply(controller, other)
 
 
 def test_an_undone_change_leaves_what_was_there_before() -> None:
     controller = lab()
     apply(controller, KEEP)
-    controller.add(Stitch(90, StitchRequest(H1, H3, 1.0), State.UP, NOW_S, NOW_S))
+    controller.add(Stitch(90, VmRequest(H1, H3, 1.0), State.UP, NOW_S, NOW_S))
     taken = {"name": "taken", "latency": {"between": ["h1", "h3"]}}
     with pytest.raises(IntentsUndone, match="'taken' cannot be had"):
         apply(controller, VIDEO, taken, atomic=True)
@@ -238,7 +238,7 @@ def test_a_transfer_counts_what_was_carried_and_lets_go_when_it_is_done() -> Non
     move = {"name": "move", "transfer": {**ends, "deadline": "16:00", "start": "14:00", "zone": "UTC"}}
     apply(controller, move)
     (stitch,) = live(controller)
-    assert not stitch.request.both_ways
+    assert not stitch.vm_request.both_ways
     hand = controller.intender
     for _ in range(12):
         hand.now_s += 1.0
@@ -359,7 +359,7 @@ class Life(RuleBasedStateMachine):
             self.controller.intender.now_s += 6.0
             status_of_all = self.controller.ask("Intender", IntentsRequest(), 1.0)
             self.controller.intender.round()
-        there = [key_of(stitch.request) for stitch in live(self.controller)]
+        there = [key_of(stitch.vm_request) for stitch in live(self.controller)]
         assert len(set(there)) == len(there)
         outcome = self.controller.ask("Intender", PlanIntents(IntentChange({"intents": self.wanted})), 1.0)
         refused = self.controller.intender.app._hands.refusals

@@ -130,6 +130,7 @@ def test_a_stitch_is_made_shown_and_taken_away(call: Caller, controller: FakeCon
     assert made.headers["location"] == "/v1/stitches/1"
     assert made.json() == {
         "id": 1,
+        "kind": "vm",
         "state": "establishing",
         "reason": None,
         "source": {"name": "h1", "mac": MACS[0]},
@@ -154,6 +155,7 @@ def test_a_stitch_is_made_shown_and_taken_away(call: Caller, controller: FakeCon
         "probe_loss": None,
         "load_mbps": 0.75,
         "enforced": "none",
+        "enforced_why": None,
         "created": "2026-09-21T14:13:20Z",
         "changed": "2026-09-21T14:13:20Z",
         "up_since": None,

@@ -216,7 +216,7 @@ class FakeController:
 
     def _plan(self, request: VmRequest) -> Any:
         for stitch in self.stitches.values():
-            if stitch.state not in ENDED and set(stitch.request.directions) & set(request.directions):
+            if stitch.state not in ENDED and set(stitch.vm_request.directions) & set(request.directions):
                 raise NotPossible(
                     "destination", f"stitch {stitch.id} joins these hosts already", "delete it first"
                 )

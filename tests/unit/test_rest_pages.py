@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stitching.network import Host
-from stitching.stitch import State, Stitch, StitchRequest
+from stitching.stitch import State, Stitch, VmRequest
 from stitching.vnet import VNet
 from tests.unit.test_rest_fake import MACS, NOW_S, Caller, FakeController, api_of, caller_as, fabric, problem
 
@@ -25,7 +25,7 @@ def a_lot() -> FakeController:
     controller.vnets = {f"n{n}": VNet(f"n{n}") for n in range(25)}
     for number in range(25):
         state = State.UP if number % 2 else State.FAILED
-        controller.add(Stitch(number + 1, StitchRequest(MACS[0], MACS[1], 1.0), state, NOW_S, NOW_S))
+        controller.add(Stitch(number + 1, VmRequest(MACS[0], MACS[1], 1.0), state, NOW_S, NOW_S))
     return controller
 
 

@@ -152,7 +152,7 @@ def create(bench: Bench, request: VmRequest = REQUEST) -> Stitch:
 
 
 def way(bench: Bench) -> list[int]:
-    path = bench.stitch().path
+    path = bench.stitch().vm_path
     return [hop.dpid for hop in path.hops] if path is not None else []
 
 
@@ -212,7 +212,7 @@ def test_no_link_is_promised_more_than_it_has(bench: Bench) -> None:
     other = VmRequest(A, B, 7.0)
     bench._stitches.put(bench._stitches[1].to(State.TERMINATING, 0.0).to(State.TERMINATED, 0.0))
     path = bench._plan(other)
-    assert [hop.dpid for hop in path.hops] == [1, 3, 2]
+    assert isinstance(path, StitchPath) and [hop.dpid for hop in path.hops] == [1, 3, 2]
     with pytest.raises(NotPossible, match="bandwidth_mbps"):
         bench._plan(VmRequest(A, B, 11.0))
 
@@ -273,7 +273,7 @@ PROTECTED = replace(REQUEST, protection=Protection.LINK)
 
 
 def test_a_protected_stitch_holds_its_bandwidth_on_both_of_its_paths(bench: Bench) -> None:
-    path = up(bench, PROTECTED).path
+    path = up(bench, PROTECTED).vm_path
     assert path is not None and path.backup is not None
     free = bench._planner.admission.resources.free
     assert {free(key) for key in triangle().links} == {6.0}
@@ -302,7 +302,7 @@ def test_a_protected_stitch_that_lost_a_link_stays_and_says_that_it_is_not_prote
         bench.now_s += 1.0
         bench.on_tick(Tick("retry"))
     assert bench.stitch().state is State.ADJUSTING
-    path = bench.stitch().path
+    path = bench.stitch().vm_path
     assert path is not None and path.backup is not None
 
 
@@ -395,7 +395,7 @@ def test_a_host_that_moved_takes_its_stitch_along(bench: Bench) -> None:
     bench.on_network(NetworkChanged(triangle(moved=True)))
     bench.confirm()
     bench.on_network(NetworkChanged(triangle(moved=True)))
-    path = bench.stitch().path
+    path = bench.stitch().vm_path
     assert path is not None and path.hops[-1].dpid == 3
 
 
@@ -481,7 +481,7 @@ def test_a_rerouted_stitch_is_up_on_the_new_path_and_holds_bandwidth_there_only(
     bench.probes_cross()
     assert bench.stitch().state is State.UP
     assert (free((1, 2, 2, 1)), free((1, 3, 3, 1))) == (10.0, 5.0)
-    assert bench.stitch().request.relieves == (1, 2, 2, 1)
+    assert bench.stitch().vm_request.relieves == (1, 2, 2, 1)
     assert bench.stitch().epoch == 2
 
 
@@ -490,7 +490,7 @@ def test_a_refused_reroute_leaves_the_stitch_where_it_was(bench: Bench) -> None:
     reroute(bench)
     bench.confirm("switch 0000000000000003 refused a rule in table 2: OFPFMFC_TABLE_FULL")
     assert bench.stitch().state is State.UP
-    assert bench.stitch().path == before
+    assert bench.stitch().vm_path == before
     assert bench._planner.admission.resources.free((1, 2, 2, 1)) == 6.0
     assert bench._planner.admission.resources.free((1, 3, 3, 1)) == 10.0
 

@@ -115,7 +115,7 @@ class Life(RuleBasedStateMachine):
     def trigger_moves_one(self, data: st.DataObject, mbps: float) -> None:
         stitch = self.bench._stitches[data.draw(st.sampled_from(self.up()))]
         network = self.bench._planner.network
-        hosts = [network.hosts[mac] for mac in stitch.request.directions[0]]
+        hosts = [network.hosts[mac] for mac in stitch.vm_request.directions[0]]
         now = stitch.path.links if stitch.path is not None else ()
         cost = np.array([100.0 if key in now else 1.0 for key in network.link_order])
         path = path_at_cost(network, hosts[0], hosts[1], cost)
@@ -177,8 +177,8 @@ class Life(RuleBasedStateMachine):
             assert stitch.path is not None
             booked = self.bench._planner.admission.resources.reservation(stitch.id)
             assert not stitch.path.links or (booked is not None and set(stitch.path.links) <= set(booked.keys))
-            assert not seen & set(stitch.request.directions)
-            seen |= set(stitch.request.directions)
+            assert not seen & set(stitch.vm_request.directions)
+            seen |= set(stitch.vm_request.directions)
 
     def teardown(self) -> None:
         """Once nothing gets in the way any more, everything comes to rest, and the store knows it."""

@@ -11,7 +11,7 @@ from stitching.application import Application
 from stitching.match import TCP
 from stitching.plan import NotPossible
 from stitching.policy.document import ANY, By, Demands, Policy, Rule, Selector
-from stitching.stitch import State, StitchRequest
+from stitching.stitch import State, VmRequest
 from stitching.vnet import Member, VNet
 from tests.unit.test_stitcher import REQUEST, A, B, Bench, MemoryStore, create, triangle, up, way
 
@@ -58,10 +58,10 @@ def test_two_virtual_networks_may_be_stitched_where_the_policy_lets_them_talk(be
 
 
 def test_a_stitch_of_one_application_asks_for_that_application_alone(bench: Bench) -> None:
-    web = StitchRequest(A, B, 1.0, application=Application(ip_proto=TCP, target_port=80))
+    web = VmRequest(A, B, 1.0, application=Application(ip_proto=TCP, target_port=80))
     rule(bench, Policy((Rule("web", (ANY,), (ANY,), TCP, ((80, 80),), allow=True), *NOTHING.rules)))
     with pytest.raises(NotPossible, match="quiet"):
-        create(bench, StitchRequest(A, B, 1.0, application=Application(ip_proto=TCP, target_port=22)))
+        create(bench, VmRequest(A, B, 1.0, application=Application(ip_proto=TCP, target_port=22)))
     create(bench, web)
 
 

@@ -414,6 +414,8 @@ def test_questions_are_encoded_as_os_ken_does(question: Question) -> None:
     datapath = ProtocolDesc(version=ofp.OFP_VERSION)
     if question is Question.PORTS:
         message = parser.OFPPortStatsRequest(datapath, 0, ofp.OFPP_ANY)
+    elif question is Question.METERS:
+        message = parser.OFPMeterStatsRequest(datapath, 0, ofp.OFPM_ALL)
     else:
         kind, table = (
             (Kind.SEGMENT, Table.SEGMENT) if question is Question.DEMANDS else (Kind.STITCH, Table.STITCH)

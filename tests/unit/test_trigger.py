@@ -111,7 +111,7 @@ class World:
             elif isinstance(decision, Reroute):
                 stitch = self.stitches[decision.stitch_id]
                 request = replace(
-                    stitch.request, bandwidth_mbps=decision.bandwidth_mbps, relieves=decision.relieves
+                    stitch.vm_request, bandwidth_mbps=decision.bandwidth_mbps, relieves=decision.relieves
                 )
                 self.resources.release(stitch.id)
                 self.resources.reserve(stitch.id, links_to_reserve(request, decision.path), request.bandwidth_mbps)
@@ -352,7 +352,7 @@ def test_of_two_stitches_that_would_each_fit_back_but_not_both_one_goes() -> Non
     lab = triangle()
     lab.world.trigger.policy = replace(POLICY, hold_s=0.0)
     assert len(lab.world.round(0.0, lab.demands(3.1, 3.1, 3.1, 3.1))) == 2
-    back = {stitch.request.directions[0] for stitch in lab.world.stitches.values()}
+    back = {stitch.vm_request.directions[0] for stitch in lab.world.stitches.values()}
     there = next(pair for pair in lab.pairs if pair not in back)
     calm = {pair: 3.0 if pair in (*back, there) else 0.0 for pair in lab.pairs}
     assert moves(lab.world.round(1.0, calm)) == [Release(1)]
@@ -387,7 +387,7 @@ def rounds(draw: st.DrawFn) -> tuple[World, dict[Pair, float]]:
     demands = {pair: draw(st.sampled_from([0.0, 0.5, 2.0, 4.0, 7.0])) for pair in world.routes}
     by_hand = [pair for pair in demands if world.routes[pair] and draw(st.integers(0, 4)) == 0]
     for pair in by_hand[:2]:
-        if pair not in {pair for stitch in world.stitches.values() for pair in stitch.request.directions}:
+        if pair not in {pair for stitch in world.stitches.values() for pair in stitch.vm_request.directions}:
             world.stitch_by_hand(pair, 3.0, both_ways=draw(st.booleans()))
     return world, demands
 
@@ -411,7 +411,7 @@ def test_every_move_lowers_congestion_and_all_moves_of_a_round_can_be_reserved(
     load = dict(zip(world.links, upper(of_links), strict=True))
     most = dict(zip(pairs, upper(of_demands), strict=True))
     by_hand = dict(world.stitches)
-    stitched = {pair for stitch in world.stitches.values() for pair in stitch.request.directions}
+    stitched = {pair for stitch in world.stitches.values() for pair in stitch.vm_request.directions}
     # Carrying them out reserves what each promises: that raises where it is not there.
     for decision in world.round(0.0, demands):
         assert isinstance(decision, Establish | NoRelief)

@@ -1,0 +1,105 @@
+"""From what callers may ask for to what the stitcher is asked for: names become MACs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ryu_apps.rest.access.roles import Principal
+from ryu_apps.rest.fabric import Fabric
+from ryu_apps.rest.problems import Kind, Problem
+from ryu_apps.rest.scoping import check_vnet
+from ryu_apps.rest.stitch_bodies import (
+    BandwidthBody,
+    CarryingFields,
+    SegmentBody,
+    SideBody,
+    StitchBody,
+    TermsFields,
+    VmBody,
+)
+from stitching.bandwidth import BandwidthRequest
+from stitching.segment import SegmentRequest, Side
+from stitching.stitch import StitchRequest
+from stitching.terms import Protection
+from stitching.vm import VmRequest
+from stitching.vnet import DEFAULT_VNET
+
+
+def request_of(body: StitchBody, fabric: Fabric, who: Principal) -> StitchRequest:
+    """What a body asks for. Raises a 404 problem for what nobody knows, 403 for what is another's."""
+    match body:
+        case VmBody():
+            return VmRequest(
+                source_mac=fabric.find(body.source, "source").mac,
+                target_mac=fabric.find(body.destination, "destination").mac,
+                bandwidth_mbps=body.bandwidth_mbps,
+                application=body.application.application() if body.application is not None else None,
+                **_carrying(body),
+            )
+        case SegmentBody():
+            return SegmentRequest(
+                source=_side(body.source, "source", fabric, who),
+                target=_side(body.destination, "destination", fabric, who),
+                bandwidth_mbps=body.bandwidth_mbps,
+                **_carrying(body),
+            )
+        case BandwidthBody():
+            check_known(body.source, "source", fabric, who)
+            check_known(body.destination, "destination", fabric, who)
+            return BandwidthRequest(
+                source_vnet=body.source,
+                target_vnet=body.destination,
+                guarantee_mbps=body.guarantee_mbps,
+                cap_mbps=body.cap_mbps,
+                follow_forecast=body.follow_forecast,
+                bandwidth_mbps=body.guarantee_mbps or 0.0,
+                **_terms(body),
+            )
+
+
+def _terms(body: TermsFields) -> dict[str, Any]:
+    return {"labels": tuple(sorted(body.labels.items()))}
+
+
+def _carrying(body: CarryingFields) -> dict[str, Any]:
+    return {
+        **_terms(body),
+        "max_latency_ms": body.max_latency_ms,
+        "max_loss": body.max_loss,
+        "protection": Protection(body.protection),
+    }
+
+
+def _side(body: SideBody, field: str, fabric: Fabric, who: Principal) -> Side:
+    check_known(body.vnet, f"{field}.vnet", fabric, who)
+    macs = (_member(text, f"{field}.hosts[{place}]", body.vnet, fabric) for place, text in enumerate(body.hosts))
+    return Side(body.vnet, tuple(sorted(set(macs))), tuple(sorted(set(body.subnets))))
+
+
+def check_known(vnet: str, field: str, fabric: Fabric, who: Principal) -> None:
+    """Raise a problem where a virtual network is none of the caller's, or there is none of that name."""
+    check_vnet(who, vnet)
+    if vnet != DEFAULT_VNET and vnet not in fabric.directory.vnets:
+        raise Problem(
+            Kind.UNKNOWN_VNET,
+            f"there is no virtual network {vnet!r}",
+            field=field,
+            remedy="GET /v1/vnets lists them",
+        )
+
+
+def _member(text: str, field: str, vnet: str, fabric: Fabric) -> str:
+    """The MAC of a host of a network, which need not have been seen where the network names it."""
+    known = fabric.directory.vnets.get(vnet)
+    for member in known.members if known is not None else ():
+        if text.lower() in (member.mac, member.name.lower()):
+            return member.mac
+    host = fabric.find(text, field)
+    if (there := fabric.directory.vnet_of(host)) != vnet:
+        raise Problem(
+            Kind.UNKNOWN_HOST,
+            f"host {text!r} is in the virtual network {there!r} and not in {vnet!r}",
+            field=field,
+            remedy=f"name a host of {vnet!r}, or put this one there",
+        )
+    return host.mac

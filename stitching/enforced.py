@@ -1,0 +1,53 @@
+"""Whether a meter does what it is there for, by what it counts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+SENDS_MBPS = 0.05
+"""Hosts that send less than this need not be seen by a meter within a period."""
+
+STILL = 3
+"""A meter that counts nothing in so many periods in which its hosts send enforces nothing."""
+
+MeterId = tuple[int, int]
+"""A meter: (dpid, number)."""
+
+
+@dataclass
+class MeterWatch:
+    """Follows the counters of meters, period by period."""
+
+    _counts: dict[MeterId, int] = field(default_factory=dict)
+    _still: dict[MeterId, int] = field(default_factory=dict)
+    _seen: set[MeterId] = field(default_factory=set)
+
+    def counted(self, packets: Mapping[MeterId, int], demand_mbps: Mapping[MeterId, float]) -> None:
+        """Take in what the meters counted so far, and what their hosts sent in this period."""
+        for meter, sent_mbps in demand_mbps.items():
+            now = packets.get(meter)
+            before = self._counts.get(meter)
+            if now is None:
+                continue
+            self._counts[meter] = now
+            if before is not None and now != before:
+                # A meter that was changed begins at 0.
+                self._seen.add(meter)
+                self._still.pop(meter, None)
+            elif before is not None and sent_mbps > SENDS_MBPS:
+                self._still[meter] = self._still.get(meter, 0) + 1
+        for gone in [meter for meter in self._counts if meter not in demand_mbps]:
+            del self._counts[gone]
+            self._still.pop(gone, None)
+            self._seen.discard(gone)
+
+    def verdict(self, meters: tuple[MeterId, ...]) -> tuple[str, str]:
+        """What enforces a cap, `meter` or `none`, and why that is said."""
+        for meter in meters:
+            if self._still.get(meter, 0) >= STILL:
+                return "none", f"the meter at switch {meter[0]:016x} counts nothing while its hosts send"
+        unseen = [meter for meter in meters if meter not in self._seen]
+        if unseen:
+            return "meter", f"at {len(unseen)} of {len(meters)} switches no packet has met the meter yet"
+        return "meter", "the meters count what their hosts send"

@@ -1,0 +1,161 @@
+"""Caps and guarantees go through the life of a stitch, follow the traffic, and say what enforces them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from ryu_apps.app import Tick
+from ryu_apps.events import NetworkChanged, Rates, RatesMeasured, VnetsChanged
+from ryu_apps.store.codec import dump, load
+from stitching.bandwidth import BandwidthRequest, BandwidthShares
+from stitching.following import PAUSE_S
+from stitching.network import Host, Network
+from stitching.plan import NotPossible
+from stitching.planner import Duplicate
+from stitching.rules import LEAST_METER
+from stitching.stitch import State, Stitch
+from stitching.vnet import Member, VNet
+from tests.unit.test_stitcher import A, B, Bench, C, MemoryStore, triangle
+
+REQUEST = BandwidthRequest("red", "red", guarantee_mbps=2.0, cap_mbps=6.0, bandwidth_mbps=2.0)
+VNETS = (VNet("red", (Member(A, "a"), Member(B, "b"), Member(C, "c"))),)
+HOSTS = (Host(A, 1, 10), Host(B, 2, 10))
+
+
+def fabric(*hosts: Host, broken: bool = False) -> Network:
+    return replace(triangle(broken=broken), hosts={host.mac: host for host in hosts})
+
+
+def see(bench: Bench, *hosts: Host, broken: bool = False) -> None:
+    bench.on_network(NetworkChanged(fabric(*hosts, broken=broken)))
+
+
+@pytest.fixture
+def bench() -> Bench:
+    bench = Bench(MemoryStore())
+    bench.on_vnets(VnetsChanged(VNETS))
+    see(bench, *HOSTS)
+    bench.connect()
+    return bench
+
+
+def up(bench: Bench, request: BandwidthRequest = REQUEST) -> Stitch:
+    bench._create(request)
+    bench.confirm()
+    assert bench.stitch().state is State.UP, bench.stitch().reason
+    return bench.stitch()
+
+
+def shares(bench: Bench) -> dict[int, float]:
+    placed = bench.stitch().path
+    assert isinstance(placed, BandwidthShares)
+    return {share.dpid: round(share.mbps, 3) for share in placed.shares}
+
+
+def measured(bench: Bench, a: float, b: float, packets: dict[tuple[int, int], int] | None = None) -> None:
+    demand = {(A, B): a, (B, A): b}
+    bench.on_rates(RatesMeasured(Rates(bench.now_s, 1.0, demand_mbps=demand, meter_packets=packets or {})))
+
+
+def test_a_guarantee_is_kept_on_the_links_that_traffic_takes_and_no_path_is_touched(bench: Bench) -> None:
+    up(bench, replace(REQUEST, cap_mbps=None))
+    resources = bench._planner.admission.resources
+    assert (resources.reserved((1, 2, 2, 1)), resources.reserved((1, 3, 3, 1))) == (2.0, 0.0)
+    assert bench.batch().rules == {}
+
+
+def test_it_follows_when_traffic_takes_other_links(bench: Bench) -> None:
+    up(bench)
+    see(bench, *HOSTS, broken=True)
+    bench.confirm()
+    assert bench.stitch().state is State.UP
+    assert bench._planner.admission.resources.reserved((1, 3, 3, 1)) == 2.0
+
+
+def test_more_than_is_free_is_not_promised(bench: Bench) -> None:
+    with pytest.raises(NotPossible, match="guarantee_mbps"):
+        bench._create(replace(REQUEST, guarantee_mbps=11.0, cap_mbps=None, bandwidth_mbps=11.0))
+
+
+def test_a_cap_is_split_by_who_sends_and_split_again_when_that_changes(bench: Bench) -> None:
+    up(bench)
+    assert shares(bench) == {1: 3.0, 2: 3.0}
+    for _ in range(4):
+        measured(bench, 10.0, 0.5)
+    assert bench.stitch().state is State.ADJUSTING
+    bench.confirm()
+    assert bench.stitch().state is State.UP
+    assert shares(bench)[1] > 5.0 and sum(shares(bench).values()) == pytest.approx(6.0)
+    measured(bench, 0.0, 10.0)
+    assert bench.stitch().state is State.UP, "not again at once"
+    for _ in range(2):
+        bench.now_s += PAUSE_S
+        for _ in range(4):
+            measured(bench, 0.0, 10.0)
+        bench.confirm()
+    assert shares(bench)[2] > 5.0
+
+
+def test_shares_stay_where_nobody_is_short(bench: Bench) -> None:
+    up(bench)
+    for _ in range(4):
+        measured(bench, 2.0, 0.1)
+    assert shares(bench) == {1: 3.0, 2: 3.0}
+
+
+def test_it_says_none_when_a_meter_counts_nothing_while_its_hosts_send(bench: Bench) -> None:
+    up(bench)
+    assert bench.stitch().enforced == "meter"
+    assert "no packet has met" in (bench.stitch().enforced_why or "")
+    for count in range(1, 5):
+        measured(bench, 1.0, 1.0, {(1, LEAST_METER): 100 * count, (2, LEAST_METER): 0})
+    assert bench.stitch().enforced == "none"
+    assert "0000000000000002 counts nothing" in (bench.stitch().enforced_why or "")
+    measured(bench, 1.0, 1.0, {(1, LEAST_METER): 900, (2, LEAST_METER): 50})
+    assert bench.stitch().enforced == "meter"
+
+
+def test_a_guarantee_alone_is_enforced_by_none(bench: Bench) -> None:
+    assert up(bench, replace(REQUEST, cap_mbps=None)).enforced == "none"
+
+
+def test_it_waits_for_hosts_that_may_send_to_each_other(bench: Bench) -> None:
+    made = bench._create(replace(REQUEST, target_vnet="blue"))
+    assert made.state is State.REQUESTED and "blue" in (made.reason or "")
+
+
+def test_hosts_join_by_themselves(bench: Bench) -> None:
+    up(bench)
+    see(bench, *HOSTS, Host(C, 3, 10))
+    bench.confirm()
+    assert set(shares(bench)) == {1, 2, 3} and bench.stitch().state is State.UP
+
+
+def test_a_switch_that_refuses_the_meter_makes_it_fail_with_its_words(bench: Bench) -> None:
+    bench._create(REQUEST)
+    bench.confirm("switch 1 said: meters are not supported")
+    stitch = bench.stitch()
+    assert stitch.state is State.FAILED and "not supported" in (stitch.reason or "")
+    assert bench._planner.admission.resources.reserved((1, 2, 2, 1)) == 0.0
+
+
+def test_two_for_the_same_networks_are_one_too_many(bench: Bench) -> None:
+    up(bench)
+    with pytest.raises(Duplicate):
+        bench._create(replace(REQUEST, cap_mbps=1.0))
+
+
+def test_it_is_stored_and_read_with_its_kind(bench: Bench) -> None:
+    stitch = replace(up(bench), enforced_why=None)
+    assert load(Stitch, dump(stitch)) == stitch
+
+
+def test_deleting_it_leaves_nothing(bench: Bench) -> None:
+    up(bench)
+    bench._delete(1)
+    bench.confirm()
+    bench.on_tick(Tick("retry"))
+    assert bench.stitch().state is State.TERMINATED
+    assert bench._planner.admission.resources.owners((1, 2, 2, 1)) == ()

@@ -3,26 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ryu_apps.app import Request
-from ryu_apps.events import NetworkRequest
-from ryu_apps.ofctl.app import (
-    AskSwitch,
-    ChangeSwitch,
-    ConnectedSwitches,
-    NoAnswer,
-    Refused,
-    SwitchGone,
-    UnknownSwitch,
-)
+from ryu_apps.ofctl.app import NoAnswer, Refused, SwitchGone, UnknownSwitch
 from ryu_apps.rest.api import create_api
 from tests.unit.test_ofctl_bodies import ANYTHING, BODY
-from tests.unit.test_rest_fake import TOKEN, Caller, fabric, problem
+from tests.unit.test_rest_fake import TOKEN, Caller, FakeController, problem
 
 CHANGES = [
     *(f"flowentry/{command}" for command in ("add", "modify", "modify_strict", "delete", "delete_strict")),
@@ -35,27 +24,9 @@ READS = [
 ]
 
 
-class Switches:
-    """Stands for the app: one switch that has nothing and does everything, or `fails`."""
-
-    fails: Exception | None = None
-
-    def __call__(self, _name: str, request: Request[Any], _timeout_s: float) -> Any:
-        if isinstance(request, ConnectedSwitches):
-            return (1,)
-        if isinstance(request, NetworkRequest):
-            return fabric()
-        assert isinstance(request, AskSwitch | ChangeSwitch)
-        if self.fails is not None:
-            raise self.fails
-        if request.dpid != 1:
-            raise UnknownSwitch(f"no switch {request.dpid} is connected")
-        assert len(request.message) == int.from_bytes(request.message[2:4], "big")
-        return ()
-
-
-switches = Switches()
-api = create_api(switches, token=TOKEN)
+controller = FakeController()
+switches = controller.switches
+api = create_api(controller.ask, token=TOKEN)
 call = Caller(api)
 
 

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import httpx
@@ -50,6 +51,7 @@ from ryu_apps.events import (
     VnetsChanged,
     VnetsRequest,
 )
+from ryu_apps.ofctl.app import AskSwitch, ChangeSwitch, ConnectedSwitches
 from ryu_apps.policing import Policing
 from ryu_apps.rest.api import create_api
 from ryu_apps.rest.apps import DAY_PREDICTOR, ApiSettings
@@ -62,6 +64,7 @@ from stitching.plan import NotPossible, Situation, plan_path
 from stitching.rules import PORT_IN_PORT, Failover, FlowRule, Meter, Output, ToGroup
 from stitching.stitch import ENDED, State, Stitch, VmRequest
 from stitching.vnet import Directory, Member, VNet
+from tests.unit.fake_switches import Switches
 
 TOKEN = "a-token-that-only-the-tests-know"  # noqa: S105  # it opens nothing
 NOW_S = 1_790_000_000.0
@@ -123,9 +126,7 @@ class FakeController:
     broken: dict[str, Exception] = field(default_factory=dict)
     after_create: list[State] = field(default_factory=list)
     asked: list[Request[Any]] = field(default_factory=list)
-    policing: Policing = field(
-        default_factory=lambda: Policing(store=StateStore("sqlite://"), clock=lambda: NOW_S)
-    )
+    switches: Switches = field(default_factory=Switches)
 
     def __post_init__(self) -> None:
         self._ids = itertools.count(1)
@@ -149,8 +150,13 @@ class FakeController:
             DeleteStitch: lambda r: self._delete(r.stitch_id),
             InstallerStatusRequest: lambda _: self.status,
             **dict.fromkeys((PolicyRequest, PolicyVersionsRequest, PutPolicy, ExplainRequest), self._police),
+            **dict.fromkeys((ConnectedSwitches, AskSwitch, ChangeSwitch), self.switches),
             Reconcile: self._reconcile,
         }
+
+    @cached_property
+    def policing(self) -> Policing:
+        return Policing(store=StateStore("sqlite://"), clock=lambda: NOW_S)
 
     def _police(self, request: Any) -> Any:
         """The app itself answers, told what it would have heard of the others."""

@@ -18,7 +18,7 @@ from ryu_apps.rest.problems import Kind, Problem, documented
 
 router = APIRouter(prefix="/stats", tags=["ryu"], dependencies=[needs(Role.ADMIN)], responses=PROBLEMS)
 
-DONE: dict[int | str, dict[str, Any]] = {200: {"description": "The switch has carried it out", "content": {}}}
+DONE: dict[int | str, dict[str, Any]] = {200: {"description": "The switch has carried it out"}}
 """As Ryu: status 200 and no body."""
 
 
@@ -41,6 +41,7 @@ def _serve_one(kind: str, command: str, make: Callable[[dict[str, Any], str], An
         name=f"{command}_{kind}",
         summary=f"{command.replace('_', ' ').capitalize()} a {kind} entry",
         responses=DONE,
+        response_class=Response,
         openapi_extra=CHANGES[kind],
     )(handler)
 
@@ -50,7 +51,7 @@ _serve("group", changes.GROUP_COMMANDS, changes.group_change)
 _serve("meter", changes.METER_COMMANDS, changes.meter_change)
 
 
-@router.delete("/flowentry/clear/{dpid}", responses=DONE)
+@router.delete("/flowentry/clear/{dpid}", responses=DONE, response_class=Response)
 def clear_flows(apps: AppsOf, dpid: Dpid) -> Response:
     """Delete all rules that were added through these paths."""
     change(apps, dpid_in(dpid), changes.clear_flows())
@@ -59,6 +60,7 @@ def clear_flows(apps: AppsOf, dpid: Dpid) -> Response:
 
 @router.post(
     "/portdesc/modify",
+    response_class=Response,
     responses={**DONE, **documented(Kind.UNKNOWN_SWITCH, Kind.UNKNOWN_PORT)},
     openapi_extra=CHANGES["port"],
 )
@@ -81,7 +83,9 @@ def modify_port(apps: AppsOf, body: SentBody) -> Response:
     )
 
 
-@router.post("/experimenter/{dpid}", responses=documented(Kind.NOT_SERVED), openapi_extra=ANYTHING)
+@router.post(
+    "/experimenter/{dpid}", responses=documented(Kind.NOT_SERVED), response_class=Response, openapi_extra=ANYTHING
+)
 def send_experimenter(dpid: Dpid) -> Response:
     """Refused: nobody can tell what it would change."""
     raise Problem(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -11,6 +12,7 @@ from ryu_apps.ofctl import translator
 from ryu_apps.ofctl.app import AskSwitch, ChangeSwitch, NoAnswer, Refused, SwitchGone, UnknownSwitch
 from ryu_apps.ofctl.bodies import number
 from ryu_apps.ofctl.changes import NotYours
+from ryu_apps.ofctl.described import NUMBER
 from ryu_apps.ofctl.translator import BadBody
 from ryu_apps.rest.apps import Apps
 from ryu_apps.rest.problems import Kind, Problem, documented
@@ -28,11 +30,20 @@ PROBLEMS = documented(
 """How a request to a switch may end."""
 
 _MOST_DPID = (1 << 64) - 1
+_NUMBER = re.compile(NUMBER)
 
 
 def dpid_in(text: str) -> int:
-    """The switch in a path, decimal or 0x...; raises a 400 problem."""
-    return checked(lambda: number(text, "dpid", _MOST_DPID))
+    """The switch in a path; raises a 400 problem."""
+    return number_in(text, "dpid", _MOST_DPID)
+
+
+def number_in(text: str, name: str, most: int = 0xFFFFFFFF) -> int:
+    """A number in a path, decimal or 0x..., as described; raises a 400 problem."""
+    if not _NUMBER.fullmatch(text):
+        reason = f"{name} is {text[:40]!r}, which is not a whole number"
+        raise Problem(Kind.BAD_BODY, reason, field=name, remedy="write it decimal, or as 0x and hex digits")
+    return checked(lambda: number(text, name, most))
 
 
 def checked(make: Callable[[], Answer]) -> Answer:

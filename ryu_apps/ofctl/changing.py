@@ -10,14 +10,15 @@ from os_ken.lib import ofctl_v1_3 as translate
 
 from ryu_apps.ofctl import bodies, changes
 from ryu_apps.ofctl.asking import PROBLEMS, ask, change, checked, dpid_in, stats
-from ryu_apps.ofctl.reading import BODY, SentBody
+from ryu_apps.ofctl.described import ANYTHING, CHANGES, Dpid
+from ryu_apps.ofctl.reading import SentBody
 from ryu_apps.rest.access.roles import Role, needs
 from ryu_apps.rest.apps import AppsOf
 from ryu_apps.rest.problems import Kind, Problem, documented
 
 router = APIRouter(prefix="/stats", tags=["ryu"], dependencies=[needs(Role.ADMIN)], responses=PROBLEMS)
 
-DONE: dict[int | str, dict[str, Any]] = {200: {"description": "The switch has carried it out", "content": {}}}
+DONE: dict[int | str, dict[str, Any]] = {200: {"description": "The switch has carried it out"}}
 """As Ryu: status 200 and no body."""
 
 
@@ -40,7 +41,8 @@ def _serve_one(kind: str, command: str, make: Callable[[dict[str, Any], str], An
         name=f"{command}_{kind}",
         summary=f"{command.replace('_', ' ').capitalize()} a {kind} entry",
         responses=DONE,
-        openapi_extra=BODY,
+        response_class=Response,
+        openapi_extra=CHANGES[kind],
     )(handler)
 
 
@@ -49,8 +51,8 @@ _serve("group", changes.GROUP_COMMANDS, changes.group_change)
 _serve("meter", changes.METER_COMMANDS, changes.meter_change)
 
 
-@router.delete("/flowentry/clear/{dpid}", responses=DONE)
-def clear_flows(apps: AppsOf, dpid: str) -> Response:
+@router.delete("/flowentry/clear/{dpid}", responses=DONE, response_class=Response)
+def clear_flows(apps: AppsOf, dpid: Dpid) -> Response:
     """Delete all rules that were added through these paths."""
     change(apps, dpid_in(dpid), changes.clear_flows())
     return Response()
@@ -58,8 +60,9 @@ def clear_flows(apps: AppsOf, dpid: str) -> Response:
 
 @router.post(
     "/portdesc/modify",
+    response_class=Response,
     responses={**DONE, **documented(Kind.UNKNOWN_SWITCH, Kind.UNKNOWN_PORT)},
-    openapi_extra=BODY,
+    openapi_extra=CHANGES["port"],
 )
 def modify_port(apps: AppsOf, body: SentBody) -> Response:
     """Change how a port behaves (config and mask), or what it advertises."""
@@ -80,8 +83,10 @@ def modify_port(apps: AppsOf, body: SentBody) -> Response:
     )
 
 
-@router.post("/experimenter/{dpid}", responses=documented(Kind.NOT_SERVED), openapi_extra=BODY)
-def send_experimenter(dpid: str) -> Response:
+@router.post(
+    "/experimenter/{dpid}", responses=documented(Kind.NOT_SERVED), response_class=Response, openapi_extra=ANYTHING
+)
+def send_experimenter(dpid: Dpid) -> Response:
     """Refused: nobody can tell what it would change."""
     raise Problem(
         Kind.NOT_SERVED,

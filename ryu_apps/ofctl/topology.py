@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Path
 
 from ryu_apps.events import NetworkRequest
 from ryu_apps.rest.access.roles import Role, needs
@@ -20,14 +20,27 @@ router = APIRouter(
     responses=documented(Kind.UNKNOWN_SWITCH),
 )
 
-_DPID = re.compile(r"[0-9a-fA-F]{16}")
+_DPID = "^[0-9a-fA-F]{16}$"
+
+Dpid = Annotated[
+    str,
+    Path(description="16 hex digits.", json_schema_extra={"pattern": _DPID, "examples": ["0000000000000001"]}),
+]
 
 
 @router.get("/switches")
+def get_switches(apps: AppsOf) -> list[dict[str, Any]]:
+    """The switches that are connected, with their ports."""
+    return _switches(apps.ask(DISCOVERY, NetworkRequest()))
+
+
 @router.get("/switches/{dpid}")
-def get_switches(apps: AppsOf, dpid: str | None = None) -> list[dict[str, Any]]:
-    """The switches that are connected with their ports; with a dpid that one, or none."""
-    network, only = apps.ask(DISCOVERY, NetworkRequest()), _dpid(dpid)
+def get_switch(apps: AppsOf, dpid: Dpid) -> list[dict[str, Any]]:
+    """One switch with its ports, or none where it is not connected."""
+    return _switches(apps.ask(DISCOVERY, NetworkRequest()), _dpid(dpid))
+
+
+def _switches(network: Network, only: int | None = None) -> list[dict[str, Any]]:
     return [
         {"dpid": f"{switch:016x}", "ports": [_port(network, (switch, port_no)) for port_no in sorted(ports)]}
         for switch, ports in sorted(network.switches.items())
@@ -36,10 +49,18 @@ def get_switches(apps: AppsOf, dpid: str | None = None) -> list[dict[str, Any]]:
 
 
 @router.get("/links")
+def get_links(apps: AppsOf) -> list[dict[str, Any]]:
+    """The links, each direction by itself."""
+    return _links(apps.ask(DISCOVERY, NetworkRequest()))
+
+
 @router.get("/links/{dpid}")
-def get_links(apps: AppsOf, dpid: str | None = None) -> list[dict[str, Any]]:
-    """The links, each direction by itself; with a dpid those that leave this switch."""
-    network, only = apps.ask(DISCOVERY, NetworkRequest()), _dpid(dpid)
+def get_links_of(apps: AppsOf, dpid: Dpid) -> list[dict[str, Any]]:
+    """The links that leave a switch."""
+    return _links(apps.ask(DISCOVERY, NetworkRequest()), _dpid(dpid))
+
+
+def _links(network: Network, only: int | None = None) -> list[dict[str, Any]]:
     return [
         {"src": _port(network, link.source), "dst": _port(network, link.target)}
         for _, link in sorted(network.links.items())
@@ -48,10 +69,18 @@ def get_links(apps: AppsOf, dpid: str | None = None) -> list[dict[str, Any]]:
 
 
 @router.get("/hosts")
+def get_hosts(apps: AppsOf) -> list[dict[str, Any]]:
+    """The hosts."""
+    return _hosts(apps.ask(DISCOVERY, NetworkRequest()))
+
+
 @router.get("/hosts/{dpid}")
-def get_hosts(apps: AppsOf, dpid: str | None = None) -> list[dict[str, Any]]:
-    """The hosts; with a dpid those at this switch."""
-    network, only = apps.ask(DISCOVERY, NetworkRequest()), _dpid(dpid)
+def get_hosts_at(apps: AppsOf, dpid: Dpid) -> list[dict[str, Any]]:
+    """The hosts at a switch."""
+    return _hosts(apps.ask(DISCOVERY, NetworkRequest()), _dpid(dpid))
+
+
+def _hosts(network: Network, only: int | None = None) -> list[dict[str, Any]]:
     return [_host(network, host) for _, host in sorted(network.hosts.items()) if only in (None, host.dpid)]
 
 
@@ -77,10 +106,8 @@ def _port(network: Network, port_id: PortId) -> dict[str, str]:
     }
 
 
-def _dpid(text: str | None) -> int | None:
-    if text is None:
-        return None
-    if not _DPID.fullmatch(text):
+def _dpid(text: str) -> int:
+    if not re.fullmatch(_DPID, text):
         raise Problem(
             Kind.UNKNOWN_SWITCH,
             "a dpid has 16 hex digits here",

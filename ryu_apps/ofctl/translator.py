@@ -12,6 +12,8 @@ from typing import Any
 
 from os_ken.ofproto import ofproto_v1_3, ofproto_v1_3_parser
 
+from ryu_apps.ofctl.readable import made_readable
+
 Getter = Callable[..., dict[str, Any]]
 """One of os-ken's get_...(datapath, waiters, ...)."""
 
@@ -87,7 +89,7 @@ def question(get: Getter, *arguments: Any) -> Any:
 
 def answer(get: Getter, dpid: int, replies: Sequence[Any], *arguments: Any) -> dict[str, Any]:
     """What the getter makes of the replies."""
-    datapath = StandIn(dpid, replies)
+    datapath = StandIn(dpid, [made_readable(reply) for reply in replies])
     return get(datapath, datapath.waiters, *arguments)
 
 

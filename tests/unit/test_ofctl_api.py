@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ryu_apps.app import Request
-from ryu_apps.events import NetworkRequest
-from ryu_apps.ofctl.app import (
-    AskSwitch,
-    ChangeSwitch,
-    ConnectedSwitches,
-    NoAnswer,
-    Refused,
-    SwitchGone,
-    UnknownSwitch,
-)
+from ryu_apps.ofctl.app import NoAnswer, Refused, SwitchGone, UnknownSwitch
 from ryu_apps.rest.api import create_api
 from tests.unit.test_ofctl_bodies import ANYTHING, BODY
-from tests.unit.test_rest_fake import TOKEN, Caller, fabric, problem
+from tests.unit.test_rest_fake import TOKEN, Caller, FakeController, problem
 
 CHANGES = [
     *(f"flowentry/{command}" for command in ("add", "modify", "modify_strict", "delete", "delete_strict")),
@@ -35,27 +25,9 @@ READS = [
 ]
 
 
-class Switches:
-    """Stands for the app: one switch that has nothing and does everything, or `fails`."""
-
-    fails: Exception | None = None
-
-    def __call__(self, _name: str, request: Request[Any], _timeout_s: float) -> Any:
-        if isinstance(request, ConnectedSwitches):
-            return (1,)
-        if isinstance(request, NetworkRequest):
-            return fabric()
-        assert isinstance(request, AskSwitch | ChangeSwitch)
-        if self.fails is not None:
-            raise self.fails
-        if request.dpid != 1:
-            raise UnknownSwitch(f"no switch {request.dpid} is connected")
-        assert len(request.message) == int.from_bytes(request.message[2:4], "big")
-        return ()
-
-
-switches = Switches()
-api = create_api(switches, token=TOKEN)
+controller = FakeController()
+switches = controller.switches
+api = create_api(controller.ask, token=TOKEN)
 call = Caller(api)
 
 
@@ -121,3 +93,45 @@ def test_topology_names_links_and_hosts_of_switches_that_are_away() -> None:
     (host, *_) = call("GET", "/v1.0/topology/hosts").json()
     assert host.keys() == {"mac", "ipv4", "ipv6", "port"} and host["ipv4"] == ["10.0.0.1"]
     assert call("GET", "/v1.0/topology/hosts/1").status_code == 404
+
+
+def test_texts_of_a_switch_need_not_be_ascii_nor_utf8() -> None:
+    assert call("GET", "/stats/desc/1").json() == {
+        "1": {"mfr_desc": "Nicira", "hw_desc": "\ufffd", "sw_desc": "3.1", "serial_num": "", "dp_desc": "Zürich"}
+    }
+    (table,) = call("GET", "/stats/tablefeatures/1").json()["1"]
+    assert table["name"] == "\ufffd"
+
+
+def test_rules_with_actions_that_the_translator_does_not_know_are_listed() -> None:
+    (rule,) = call("GET", "/stats/flow/1").json()["1"]
+    assert rule["actions"] == [
+        "SET_FIELD: {ipv4_dst:10.0.0.9}",
+        "NX_UNKNOWN: {subtype: 14, data: AA7/+AcAAAA=}",
+        "OUTPUT:2",
+        "GOTO_TABLE:3",
+    ]
+
+
+@pytest.mark.parametrize("number", ["٣", "1_0", " 1", "+1", "0b1", "1\n", "1" * 30])
+@pytest.mark.parametrize(
+    ("path", "field"), [("flow/{}", "dpid"), ("group/1/{}", "group"), ("queuedesc/{}", "dpid")]
+)
+def test_a_number_in_a_path_is_decimal_or_hexadecimal(path: str, field: str, number: str) -> None:
+    said = problem(call("GET", f"/stats/{path.format(quote(number))}"), 400)
+    assert said["field"] == field and said["remedy"]
+    assert call("GET", f"/stats/{path.format('0x1')}").status_code != 400
+
+
+def test_one_group_or_switch_is_asked_for_in_the_path_alone() -> None:
+    assert len(call("GET", "/stats/groupdesc/1?group=7").json()["1"]) == 1
+    assert call("GET", "/stats/groupdesc/1/7").json() == {"1": []}
+    assert len(call("GET", "/v1.0/topology/switches?dpid=0000000000000001").json()) == 3
+    assert len(call("GET", "/v1.0/topology/switches/0000000000000001").json()) == 1
+
+
+@pytest.mark.parametrize("path", ["flowentry/modify", "groupentry/add", "meterentry/add", "portdesc/modify"])
+def test_a_change_is_answered_without_a_body_as_described(path: str) -> None:
+    answer = call("POST", f"/stats/{path}", json={"dpid": 1, "port_no": 1, "meter_id": 1, "group_id": 1})
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert "content" not in api.openapi()["paths"][f"/stats/{path}"]["post"]["responses"]["200"]

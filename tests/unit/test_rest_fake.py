@@ -7,6 +7,7 @@ import itertools
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import httpx
@@ -52,6 +53,7 @@ from ryu_apps.events import (
     VnetsChanged,
     VnetsRequest,
 )
+from ryu_apps.ofctl.app import AskSwitch, ChangeSwitch, ConnectedSwitches
 from ryu_apps.policing import Policing
 from ryu_apps.rest.api import create_api
 from ryu_apps.rest.apps import DAY_PREDICTOR, ApiSettings
@@ -68,6 +70,7 @@ from stitching.stitch import ENDED, State, Stitch, VmRequest
 from stitching.vnet import Directory, Member, VNet
 from tests.unit import fake_intender
 from tests.unit.fake_intender import HandIntender
+from tests.unit.fake_switches import Switches
 
 TOKEN = "a-token-that-only-the-tests-know"  # noqa: S105  # it opens nothing
 NOW_S = 1_790_000_000.0
@@ -129,9 +132,7 @@ class FakeController:
     broken: dict[str, Exception] = field(default_factory=dict)
     after_create: list[State] = field(default_factory=list)
     asked: list[Request[Any]] = field(default_factory=list)
-    policing: Policing = field(
-        default_factory=lambda: Policing(store=StateStore("sqlite://"), clock=lambda: NOW_S)
-    )
+    switches: Switches = field(default_factory=Switches)
 
     def __post_init__(self) -> None:
         self.intender = HandIntender(lambda name, request: self.ask(name, request, 1.0), NOW_S)
@@ -158,6 +159,7 @@ class FakeController:
             ChangeStitch: lambda r: self._change(r.stitch_id, r.request),
             **dict.fromkeys(fake_intender.ASKED, self._intend),
             **dict.fromkeys((PolicyRequest, PolicyVersionsRequest, PutPolicy, ExplainRequest), self._police),
+            **dict.fromkeys((ConnectedSwitches, AskSwitch, ChangeSwitch), self.switches),
             Reconcile: self._reconcile,
         }
 
@@ -170,6 +172,10 @@ class FakeController:
 
     def _change(self, stitch_id: int, request: VmRequest) -> Stitch:
         return self.add(replace(self.stitches[stitch_id], request=request))
+
+    @cached_property
+    def policing(self) -> Policing:
+        return Policing(store=StateStore("sqlite://"), clock=lambda: NOW_S)
 
     def _police(self, request: Any) -> Any:
         """The app itself answers, told what it would have heard of the others."""

@@ -10,7 +10,7 @@ from ryu_apps.events import ApplyStages, ChangeStitch
 from ryu_apps.store import StoreError
 from stitching.application import Application
 from stitching.plan import NotPossible
-from stitching.stitch import BadTransition, Protection, State, Stitch, StitchRequest
+from stitching.stitch import BadTransition, Protection, State, Stitch, StitchPath, StitchRequest
 from tests.unit.test_stitcher import REQUEST, Bench, MemoryStore, bench, create, store, up, way
 
 __all__ = ["bench", "store"]
@@ -41,7 +41,8 @@ def test_another_bandwidth_is_promised_on_the_same_path_and_no_rule_changes(
 def test_other_terms_are_made_before_the_old_ones_are_broken(bench: Bench) -> None:
     up(bench)
     changed = change(bench, replace(REQUEST, protection=Protection.LINK))
-    assert changed.state is State.ADJUSTING and changed.path is not None and changed.path.backup is not None
+    assert changed.state is State.ADJUSTING
+    assert isinstance(changed.path, StitchPath) and changed.path.backup is not None
     bench.confirm()
     bench.probe_tick()
     bench.all_probes_cross()

@@ -109,7 +109,9 @@ def test_a_viewer_may_read_and_ask(call: Caller, method: str, path: str, need: N
 @pytest.mark.parametrize(
     ("method", "path", "need"), [route for route in own_routes() if route[2].role is Role.ADMIN]
 )
-def test_tokens_the_audit_the_policy_and_switches_are_for_admins(call: Caller, method: str, path: str, need: Need) -> None:
+def test_tokens_the_audit_the_policy_and_switches_are_for_admins(
+    call: Caller, method: str, path: str, need: Need
+) -> None:
     assert need == Need(Role.ADMIN, secret=method == "POST" and path.startswith("/v1/tokens"))
     problem(caller_as(call, "operator")(method, path), 403)
 

@@ -111,8 +111,10 @@ def test_a_viewer_may_read_and_ask(call: Caller, method: str, path: str, need: N
     ("method", "path", "need"),
     [route for route in own_routes() if route[1].startswith(("/v1/tokens", "/v1/audit"))],
 )
-def test_tokens_and_the_audit_are_for_admins(call: Caller, method: str, path: str, need: Need) -> None:
-    assert need == Need(Role.ADMIN, secret=method == "POST")
+def test_tokens_the_audit_the_policy_and_switches_are_for_admins(
+    call: Caller, method: str, path: str, need: Need
+) -> None:
+    assert need == Need(Role.ADMIN, secret=method == "POST" and path.startswith("/v1/tokens"))
     problem(caller_as(call, "operator")(method, path), 403)
 
 

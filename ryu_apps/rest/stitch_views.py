@@ -110,7 +110,7 @@ class BandwidthView(TermsView):
     cap_mbps: float | None
     follow_forecast: bool
     bandwidth_mbps: float = Field(description="What is promised on the links now.")
-    links: list[LinkRefView] | None = Field(description="The links that its traffic takes anyway.")
+    links: list[LinkRefView] | None = Field(description="The links its traffic takes anyway, on which the guarantee is kept.")
     shares: list[ShareView] = Field(description="How the cap is split among the switches where hosts send.")
 
 

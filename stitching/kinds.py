@@ -12,7 +12,7 @@ from stitching.labels import free_label, free_meter, paths_of, segment_label
 from stitching.members import members_now, missing_side
 from stitching.network import LinkKey, Network, reverse
 from stitching.path_rules import path_rules
-from stitching.plan import Situation, path_links, plan_path
+from stitching.plan import NotPossible, Situation, path_links, plan_path
 from stitching.rivalry import collide
 from stitching.segment import can_follow
 from stitching.segment_plan import plan_segment
@@ -57,6 +57,22 @@ def place(request: StitchRequest, situation: Situation, before: Placement | None
             return plan_segment(request, situation, before if isinstance(before, SegmentTree) else None)
         case BandwidthRequest():
             return plan_bandwidth(request, situation, before if isinstance(before, BandwidthShares) else None)
+
+
+def refuse(request: StitchRequest) -> None:
+    """Raise NotPossible for what nobody can give to this kind, or to any."""
+    if request.encrypted:
+        raise NotPossible(
+            "encrypted",
+            "no link of the fabric is known to be encrypted",
+            "leave encrypted out, or let the hosts encrypt what they send",
+        )
+    if request.expects is not None and not isinstance(request, VmRequest):
+        raise NotPossible(
+            "mode",
+            f"a stitch of kind {request.KIND} is not made on the forecast: only the traffic between two hosts is",
+            "ask for mode 'now', with valid times if need be",
+        )
 
 
 def rules(stitch: Stitch) -> Fleet:

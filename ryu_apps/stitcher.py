@@ -44,8 +44,9 @@ from ryu_apps.store import StoreError
 from ryu_apps.upkeep import Upkeep
 from ryu_apps.watch import PROVE_WITHIN_S, Watch
 from stitching.bandwidth import BandwidthShares
+from stitching.expecting import Expecting
 from stitching.following import Following
-from stitching.kinds import damage, fixed_pairs, labelled, rivals, same_place, shortcomings, waits_for
+from stitching.kinds import damage, fixed_pairs, labelled, refuse, rivals, same_place, shortcomings, waits_for
 from stitching.network import LinkKey
 from stitching.plan import NotPossible
 from stitching.planner import Duplicate, Planner
@@ -66,6 +67,7 @@ from stitching.stitch import (
     VmRequest,
 )
 from stitching.trigger import ORIGIN, Decision, Establish, Release, Reroute, Resize, Trigger, TriggerPolicy
+from stitching.validity import words
 from stitching.vnet import Directory
 
 RETRY_S = 5.0
@@ -160,6 +162,7 @@ class Stitcher(App):
         self._untold = False
         self._dormant: set[int] = set()
         self._following = Following()
+        self._expecting = Expecting()
 
     # -- start ----------------------------------------------------------------------------------------------
 
@@ -172,7 +175,7 @@ class Stitcher(App):
         self.every(1.0, "retry")
 
     def _take_up(self) -> None:
-        stitches = self._stitches.load()
+        stitches = sorted(self._stitches.load(), key=_most_important_first)
         asked = [s.request for s in stitches if s.request.origin != ORIGIN and s.state not in ENDED]
         for stitch in stitches:
             of_trigger = stitch.request.origin == ORIGIN and stitch.state not in ENDED
@@ -193,6 +196,8 @@ class Stitcher(App):
         elif stitch.state is State.TERMINATING:
             # Nobody wants its rules any more, so the installer finds them in excess.
             self._stitches.put(stitch.to(State.TERMINATED, self._clock(), reason=stitch.reason))
+        elif stitch.state is State.REQUESTED:
+            self._dormant.add(stitch.id)
         elif stitch.state not in ENDED and stitch.state is not State.FAILED:
             self._stitches.put(
                 replace(stitch, state=State.FAILED, path=None, reason="the controller was restarted")
@@ -363,7 +368,7 @@ class Stitcher(App):
     @handles(CheckStitch)
     def on_check(self, request: CheckStitch) -> None:
         """Answer which path a stitch would get."""
-        self.serve(request, lambda: self._plan(request.request))
+        self.serve(request, lambda: self._check(request.request))
 
     @handles(CreateStitch)
     def on_create(self, request: CreateStitch) -> None:
@@ -392,6 +397,10 @@ class Stitcher(App):
         if stitch.state is not State.TERMINATING:
             self._terminate(stitch, "deleted", certain=True)
         return self._stitches[stitch_id]
+
+    def _check(self, request: StitchRequest) -> Placement:
+        refuse(request)
+        return self._plan(request)
 
     def _plan(self, request: StitchRequest) -> Placement:
         """A path for a new stitch, on which those of the trigger that it replaces hold nothing."""
@@ -433,6 +442,7 @@ class Stitcher(App):
             if together.shares(request):
                 made += self._begin(together.take())
             try:
+                refuse(request)
                 others = self._replaced(request)
                 waits = self._waits_for(request)
                 path = self._place(request, others) if waits is None else None
@@ -453,10 +463,41 @@ class Stitcher(App):
         return made + self._begin(together.take())
 
     def _waits_for(self, request: StitchRequest) -> str | None:
-        return waits_for(request, self._planner.whole)
+        """What has to happen before it can be made: its time, its traffic, its hosts."""
+        begins_s = request.valid.begins_s(now_s := self._clock())
+        if begins_s is None:
+            raise NotPossible("valid_until", "its time is over", "give times that are still to come")
+        if begins_s > now_s:
+            return f"waits until {words(begins_s)}"
+        expected = self._expecting.waits_for(request) if isinstance(request, VmRequest) else None
+        return expected or waits_for(request, self._planner.whole)
+
+    def _keep_times(self) -> None:
+        """End what is over, and let rest what is not wanted now."""
+        now_s = self._clock()
+        for stitch in self._stitches.active:
+            begins_s = stitch.request.valid.begins_s(now_s)
+            if stitch.state is State.TERMINATING or self._changes.removing(stitch.id):
+                continue
+            if begins_s is None:
+                self._terminate(stitch, "its time is over")
+            elif stitch.state in _CARRYING_ON and begins_s > now_s:
+                self._rest(stitch, f"waits until {words(begins_s)}")
+            elif stitch.state in _CARRYING_ON and self._unexpected(stitch):
+                self._rest(stitch, "waits until its traffic is expected again")
+
+    def _unexpected(self, stitch: Stitch) -> bool:
+        request = stitch.request
+        return isinstance(request, VmRequest) and self._expecting.let_go(stitch.id, request, self._monotonic())
+
+    def _rest(self, stitch: Stitch, reason: str) -> None:
+        """Take its rules out for a while."""
+        self._remove(
+            self._stitches.put(stitch.to(State.DOWN, self._clock(), reason=reason)), State.REQUESTED, reason
+        )
 
     def _put_off(self, stitch: Stitch) -> Stitch:
-        """Store a stitch that has to wait for hosts."""
+        """Store a stitch that has to wait."""
         self._stitches.put_certain([stitch])
         self._dormant.add(stitch.id)
         return stitch
@@ -558,6 +599,7 @@ class Stitcher(App):
             self._tell()
         else:
             self._tell()
+            self._keep_times()
             self._retry()
             self._look_at_routes()
             self._improve()
@@ -768,8 +810,10 @@ class Stitcher(App):
         stitch = self._stitches.put(replace(stitch, path=None).to(state, self._clock(), reason=reason))
         if state is State.FAILED:
             self._retry_at_s[stitch.id] = self._monotonic() + RETRY_S
-            if stitch.request.origin == ORIGIN:
-                self._terminate(stitch, reason or "failed")
+        if state is State.REQUESTED:
+            self._dormant.add(stitch.id)
+        if state is State.FAILED and stitch.request.origin == ORIGIN:
+            self._terminate(stitch, reason or "failed")
 
     def _end_overdue(self) -> None:
         """Whatever it waits for, a stitch is not on its way for ever."""
@@ -787,26 +831,26 @@ class Stitcher(App):
         """Start again on what failed a while ago, and on what has waited long enough."""
         now_s = self._monotonic()
         together = _Together()
-        for stitch in self._stitches.active:
+        for stitch in sorted(self._stitches.active, key=_most_important_first):
             idle = stitch.state is State.FAILED or stitch.id in self._dormant
             if not idle or now_s < self._retry_at_s.get(stitch.id, 0.0):
                 continue
-            if (waits := self._waits_for(stitch.request)) is not None:
-                self._wait(stitch, waits)
-                continue
-            self._retry_at_s[stitch.id] = now_s + RETRY_S
             if together.shares(stitch.request):
                 self._begin(together.take())
             try:
-                if (admitted := self._try_again(stitch)) is not None:
+                if (admitted := self._try_again(stitch, now_s)) is not None:
                     together.add(admitted)
             except _REFUSALS as error:
                 if stitch.reason != str(error):
                     self._stitches.put(replace(stitch, reason=str(error)))
         self._begin(together.take())
 
-    def _try_again(self, stitch: Stitch) -> Stitch | None:
+    def _try_again(self, stitch: Stitch, now_s: float) -> Stitch | None:
         """What an idle stitch is to be; None where it stays idle, or something has to make room for it first."""
+        if (waits := self._waits_for(stitch.request)) is not None:
+            self._wait(stitch, waits)
+            return None
+        self._retry_at_s[stitch.id] = now_s + RETRY_S
         there = self._stitches.between(stitch.request)
         others = [other for other in rivals(stitch.request, there) if other.id != stitch.id]
         path = self._planner.path(stitch.request, others)
@@ -839,6 +883,7 @@ class Stitcher(App):
         """Stitch before the traffic arrives, and let go when it has passed."""
         outlook = event.outlook
         active = self._stitches.active
+        self._expecting.hear(outlook.pairs, outlook.demands)
         self._follow(outlook, active)
         carrying = frozenset((s.id, s.epoch) for s in active if s.state in CARRYING)
         # A forecast made before its own last change took effect would have it made twice.
@@ -908,3 +953,7 @@ class Stitcher(App):
     def _announce(self) -> None:
         self._planner.stitches_are(self._stitches.active)
         self.publish(StitchesChanged(self._stitches.active))
+
+
+def _most_important_first(stitch: Stitch) -> tuple[int, int]:
+    return -stitch.request.priority, stitch.id

@@ -107,9 +107,12 @@ class Admission:
     def too_much(self, staying: Iterable[Stitch], *, first: str) -> list[Stitch]:
         """Which of those that stay must go for every link to carry what it promises, after a capacity shrank.
 
-        What anybody else holds is on its way out. Those of the origin `first` go first, then the youngest.
+        What anybody else holds is on its way out. Those of the origin `first` go first, then those of the
+        least priority, of these the youngest.
         """
-        stitches = sorted(staying, key=lambda stitch: (stitch.request.origin != first, -stitch.id))
+        stitches = sorted(
+            staying, key=lambda stitch: (stitch.request.origin != first, stitch.request.priority, -stitch.id)
+        )
         ids = {stitch.id for stitch in stitches}
         excess = self.resources.overcommitted()
         for key in excess:

@@ -51,7 +51,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class BandwidthShares:
-    """The directed links that the demands cross now, the hosts, and the shares of the cap.
+    """The directed links on which a guarantee is kept, the hosts, and the shares of a cap.
 
     meter is the number of its meter at each of these switches. Where there is no cap there are no shares.
     """

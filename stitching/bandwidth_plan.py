@@ -40,7 +40,9 @@ def plan_bandwidth(
     links, senders, receivers = _used(request, situation)
     if not senders:
         raise NotPossible("destination", _nobody(request), "let hosts of both send, and join their networks")
-    for key in links if request.bandwidth_mbps else ():
+    if request.guarantee_mbps is None:
+        links = ()
+    for key in links:
         link = situation.network.links.get(key)
         free = 0.0 if link is None or link.capacity_mbps is None else situation.resources.free(key)
         if free < request.bandwidth_mbps:
@@ -70,7 +72,8 @@ def bandwidth_damage(request: BandwidthRequest, placed: BandwidthShares, now: Si
         return Damage(_nobody(request), path_gone=True, lost=True)
     if (senders, receivers) != (placed.senders, placed.receivers):
         return Damage("hosts have come, gone or moved")
-    return Damage("traffic takes other links now") if links != placed.links else None
+    moved = request.guarantee_mbps is not None and links != placed.links
+    return Damage("traffic takes other links now") if moved else None
 
 
 def demand_by_switch(placed: BandwidthShares, demand_mbps: Mapping[Pair, float]) -> dict[int, float]:

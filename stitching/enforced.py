@@ -47,7 +47,7 @@ class MeterWatch:
         for meter in meters:
             if self._still.get(meter, 0) >= STILL:
                 return "none", f"the meter at switch {meter[0]:016x} counts nothing while its hosts send"
-        unseen = [meter for meter in meters if meter not in self._seen]
-        if unseen:
-            return "meter", f"at {len(unseen)} of {len(meters)} switches no packet has met the meter yet"
-        return "meter", "the meters count what their hosts send"
+        seen = sum(meter in self._seen for meter in meters)
+        if not seen:
+            return "meter", "no packet has met a meter of it yet"
+        return "meter", f"meters count what is sent, at {seen} of {len(meters)} switches so far"

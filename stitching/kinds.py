@@ -77,6 +77,22 @@ def _plan_segment(request: SegmentRequest, situation: Situation, before: Segment
     return tree
 
 
+def refuse(request: StitchRequest) -> None:
+    """Raise NotPossible for what nobody can give to this kind, or to any."""
+    if request.encrypted:
+        raise NotPossible(
+            "encrypted",
+            "encrypted links are demanded by rules of the policy, not by a stitch",
+            "let a rule of the policy say it of these hosts, or leave encrypted out",
+        )
+    if request.expects is not None and not isinstance(request, VmRequest):
+        raise NotPossible(
+            "mode",
+            f"a stitch of kind {request.KIND} is not made on the forecast: only the traffic between two hosts is",
+            "ask for mode 'now', with valid times if need be",
+        )
+
+
 def rules(stitch: Stitch) -> Fleet:
     """All it needs, per switch; nothing where it lies nowhere."""
     match stitch.request, stitch.path:

@@ -50,7 +50,9 @@ TRANSITIONS: dict[State, frozenset[State]] = {
     State.ESTABLISHING: frozenset({State.UP, State.FAILED, State.TERMINATING}),
     State.UP: frozenset({State.DEGRADED, State.DOWN, State.ADJUSTING, State.TERMINATING}),
     State.DEGRADED: frozenset({State.UP, State.DOWN, State.ADJUSTING, State.TERMINATING}),
-    State.DOWN: frozenset({State.UP, State.DEGRADED, State.ADJUSTING, State.FAILED, State.TERMINATING}),
+    State.DOWN: frozenset(
+        {State.UP, State.DEGRADED, State.ADJUSTING, State.FAILED, State.REQUESTED, State.TERMINATING}
+    ),
     State.ADJUSTING: frozenset({State.UP, State.DEGRADED, State.DOWN, State.FAILED, State.TERMINATING}),
     State.TERMINATING: frozenset({State.TERMINATED}),
     State.FAILED: frozenset({State.REQUESTED, State.TERMINATING}),

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
+from zoneinfo import available_timezones
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from ryu_apps.rest.bodies import Body, End, L4Port, LabelName, LabelValue, Mbps, Subnet, VnetName
 from stitching.application import PROTOCOLS, Application
+from stitching.terms import PRIORITY
 
+_FIRST_YEAR, _LAST_YEAR = 1970, 9998
 _MOST_LATENCY_MS = 3_600_000.0
 
 KINDS = ("vm", "segment", "bandwidth")
@@ -37,10 +41,70 @@ class ApplicationBody(Body):
         return Application(number, self.source_port, self.destination_port, self.dscp)
 
 
+def _moment(text: str) -> str:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ValueError("a time looks like 2026-03-01T08:00:00Z") from error
+    if moment.tzinfo is None:
+        raise ValueError("say which zone the time is of, such as Z at the end for UTC")
+    if not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
+        raise ValueError(f"give a year from {_FIRST_YEAR} to {_LAST_YEAR}")
+    return text
+
+
+def _zone(text: str) -> str:
+    if text not in available_timezones():
+        raise ValueError("no zone of the IANA database; one looks like Europe/Vienna, or UTC")
+    return text
+
+
+Moment = Annotated[str, Field(max_length=40, json_schema_extra={"format": "date-time"}), AfterValidator(_moment)]
+Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+Hour = Annotated[str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$", description="Such as 08:00.")]
+Zone = Annotated[str, Field(max_length=64, description="Of the IANA database."), AfterValidator(_zone)]
+
+
+class WeeklyBody(Body):
+    """Hours of the week. An end that is not after the start is of the next day."""
+
+    days: Annotated[
+        list[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]], Field(min_length=1, max_length=7)
+    ]
+    start: Hour
+    end: Hour
+    zone: Zone = "UTC"
+
+
 class TermsFields(Body):
     """What can be asked of any kind."""
 
     labels: Labels = {}
+    priority: Annotated[int, Field(ge=0, le=7)] = Field(
+        default=PRIORITY, description="The least important give way first where capacity shrinks."
+    )
+    valid_from: Moment | None = None
+    valid_until: Moment | None = None
+    weekly: WeeklyBody | None = None
+    mode: Literal["now", "predictive"] = Field(
+        default="now", description="predictive: made when its traffic is forecast, let go when it is not. vm only."
+    )
+    threshold_mbps: Mbps | None = Field(default=None, description="For predictive: more than that is expected.")
+    probability: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        default=None, description="For predictive: how likely that has to be; 0.5 unless given."
+    )
+    encrypted: bool = False
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        times = [datetime.fromisoformat(text) for text in (self.valid_from, self.valid_until) if text is not None]
+        if len(times) == 2 and times[0] >= times[1]:
+            raise ValueError("valid_until is not after valid_from")
+        if self.mode == "predictive" and self.threshold_mbps is None:
+            raise ValueError("mode predictive needs threshold_mbps")
+        if self.mode == "now" and (self.threshold_mbps, self.probability) != (None, None):
+            raise ValueError("threshold_mbps and probability are of mode predictive")
+        return self
 
 
 class CarryingFields(TermsFields):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from ryu_apps.rest.access.roles import Principal
@@ -16,13 +17,17 @@ from ryu_apps.rest.stitch_bodies import (
     StitchBody,
     TermsFields,
     VmBody,
+    WeeklyBody,
 )
 from stitching.bandwidth import BandwidthRequest
 from stitching.segment import SegmentRequest, Side
 from stitching.stitch import StitchRequest
-from stitching.terms import Protection
+from stitching.terms import Expectation, Protection
+from stitching.validity import DAYS, Validity, Weekly
 from stitching.vm import VmRequest
 from stitching.vnet import DEFAULT_VNET
+
+DEFAULT_PROBABILITY = 0.5
 
 
 def request_of(body: StitchBody, fabric: Fabric, who: Principal) -> StitchRequest:
@@ -58,7 +63,32 @@ def request_of(body: StitchBody, fabric: Fabric, who: Principal) -> StitchReques
 
 
 def _terms(body: TermsFields) -> dict[str, Any]:
-    return {"labels": tuple(sorted(body.labels.items()))}
+    expects = None
+    if body.mode == "predictive":
+        probability = DEFAULT_PROBABILITY if body.probability is None else body.probability
+        expects = Expectation(body.threshold_mbps or 0.0, probability)
+    return {
+        "labels": tuple(sorted(body.labels.items())),
+        "priority": body.priority,
+        "valid": Validity(_seconds(body.valid_from), _seconds(body.valid_until), _weekly(body.weekly)),
+        "expects": expects,
+        "encrypted": body.encrypted,
+    }
+
+
+def _seconds(moment: str | None) -> float | None:
+    return None if moment is None else datetime.fromisoformat(moment).timestamp()
+
+
+def _weekly(body: WeeklyBody | None) -> Weekly | None:
+    if body is None:
+        return None
+    days = tuple(sorted({DAYS.index(day) for day in body.days}))
+    return Weekly(days, _minutes(body.start), _minutes(body.end), body.zone)
+
+
+def _minutes(hour: str) -> int:
+    return int(hour[:2]) * 60 + int(hour[3:])
 
 
 def _carrying(body: CarryingFields) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from stitching.application import PROTOCOLS, Application
 from stitching.network import node_name
 from stitching.segment import Member, SegmentRequest, SegmentTree, Side
 from stitching.stitch import BandwidthRequest, BandwidthShares, Placement, State, Stitch, StitchPath
+from stitching.validity import DAYS, Weekly
 from stitching.vm import VmRequest
 
 
@@ -25,6 +26,15 @@ class ApplicationView(BaseModel):
     dscp: int | None
 
 
+class WeeklyView(BaseModel):
+    """Hours of the week."""
+
+    days: list[str]
+    start: str
+    end: str
+    zone: str
+
+
 class TermsView(BaseModel):
     """What every stitch has."""
 
@@ -32,6 +42,14 @@ class TermsView(BaseModel):
     state: State
     reason: str | None
     labels: dict[str, str]
+    priority: int
+    valid_from: datetime | None
+    valid_until: datetime | None
+    weekly: WeeklyView | None
+    mode: Literal["now", "predictive"]
+    threshold_mbps: float | None = Field(description="With mode predictive: what has to be expected.")
+    probability: float | None
+    encrypted: bool
     origin: str = Field(description="Who wanted it: api, or trigger (the forecast).")
     load_mbps: float | None
     enforced: Literal["meter", "queue", "none"] = Field(
@@ -110,7 +128,9 @@ class BandwidthView(TermsView):
     cap_mbps: float | None
     follow_forecast: bool
     bandwidth_mbps: float = Field(description="What is promised on the links now.")
-    links: list[LinkRefView] | None = Field(description="The links that its traffic takes anyway.")
+    links: list[LinkRefView] | None = Field(
+        description="The links its traffic takes anyway, on which the guarantee is kept."
+    )
     shares: list[ShareView] = Field(description="How the cap is split among the switches where hosts send.")
 
 
@@ -180,12 +200,22 @@ def _bandwidth_view(stitch: Stitch, request: BandwidthRequest, fabric: Fabric) -
 
 
 def _terms(stitch: Stitch, fabric: Fabric) -> dict[str, Any]:
+    request = stitch.request
+    valid, expects = request.valid, request.expects
     return {
         "id": stitch.id,
         "state": stitch.state,
         "reason": stitch.reason,
         "labels": dict(stitch.request.labels),
-        "origin": stitch.request.origin,
+        "origin": request.origin,
+        "priority": request.priority,
+        "valid_from": moment(valid.from_s) if valid.from_s is not None else None,
+        "valid_until": moment(valid.until_s) if valid.until_s is not None else None,
+        "weekly": _weekly_view(valid.weekly) if valid.weekly is not None else None,
+        "mode": "now" if expects is None else "predictive",
+        "threshold_mbps": expects.threshold_mbps if expects is not None else None,
+        "probability": expects.probability if expects is not None else None,
+        "encrypted": request.encrypted,
         "load_mbps": fabric.rates.stitch_mbps.get(stitch.id) if fabric.rates else None,
         "enforced": stitch.enforced,
         "enforced_why": stitch.enforced_why,
@@ -193,6 +223,11 @@ def _terms(stitch: Stitch, fabric: Fabric) -> dict[str, Any]:
         "changed": moment(stitch.changed_s),
         "up_since": moment(stitch.up_s) if stitch.up_s is not None else None,
     }
+
+
+def _weekly_view(weekly: Weekly) -> WeeklyView:
+    start, end = (f"{minutes // 60:02}:{minutes % 60:02}" for minutes in (weekly.start_min, weekly.end_min))
+    return WeeklyView(days=[DAYS[day] for day in weekly.days], start=start, end=end, zone=weekly.zone)
 
 
 def _carrying(stitch: Stitch, fabric: Fabric) -> dict[str, Any]:

@@ -1,0 +1,169 @@
+"""Segments and caps on real switches: who hears whom, what ARP says, and how much comes through."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import pytest
+
+from mininet_topos.topology import grid
+from tests.system.controller import Fabric, running_fabric
+from tests.system.flows import bridges_of_stitch
+from tests.system.frames import ARP, BROADCAST, arp_request, ears, frame, send, settle
+from tests.system.streams import Stream
+from tests.system.test_controller_forwarding import allowed, pairs, put_vnet
+from tests.system.waiting import wait_until
+
+RED = ("hs1_1", "hs2_2", "hs1_3")
+BLUE = ("hs1_2", "hs2_1", "hs2_3")
+IN_RED, IN_BLUE = ("hs1_1", "hs2_2"), ("hs1_2", "hs2_3")
+"""The parts of both that become one segment."""
+
+
+@pytest.fixture(scope="module")
+def fabric(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fabric]:
+    """Two rings side by side with two virtual networks on them; each link carries 20 Mbit/s."""
+    state = tmp_path_factory.mktemp("kinds") / "state"
+    with running_fabric(grid(2, 3, rate_mbps=20.0), state) as fabric:
+        fabric.wait_for_links("path_latency_ms")
+        for name, members in (("red", RED), ("blue", BLUE)):
+            put_vnet(fabric, name, members)
+        wait_until(lambda: allowed(fabric) == apart(), 2.0, "segmented")
+        yield fabric
+
+
+@pytest.fixture(autouse=True)
+def _no_stitches_stay(fabric: Fabric) -> Iterator[None]:
+    yield
+    for stitch in fabric.controller.get("/stitches"):
+        if stitch["state"] not in ("terminated", "rejected"):
+            fabric.controller.delete_stitch(stitch["id"])
+            assert bridges_of_stitch(fabric.bridges(), stitch["id"]) == set()
+    wait_until(lambda: allowed(fabric) == apart(), 2.0, "segmented again")
+
+
+def apart() -> set[tuple[str, str]]:
+    return {*pairs(RED), *pairs(BLUE)}
+
+
+def across() -> set[tuple[str, str]]:
+    both = itertools.product(IN_RED, IN_BLUE)
+    return {pair for a, b in both for pair in ((a, b), (b, a))}
+
+
+def make(fabric: Fabric, body: dict[str, Any]) -> dict[str, Any]:
+    answer = fabric.controller.api.post("/v1/stitches", params={"wait": "up", "wait_s": 10}, json=body)
+    assert answer.status_code == 201, answer.text
+    stitch: dict[str, Any] = answer.json()
+    assert stitch["state"] == "up", stitch
+    return stitch
+
+
+def segment(fabric: Fabric, red: Iterable[str] = IN_RED, blue: Iterable[str] = IN_BLUE) -> dict[str, Any]:
+    sides = {
+        "source": {"vnet": "red", "hosts": list(red)},
+        "destination": {"vnet": "blue", "hosts": list(blue)},
+    }
+    return make(fabric, {"kind": "segment", "bandwidth_mbps": 1.0, **sides})
+
+
+def test_members_of_a_segment_ping_across_and_nobody_else_does(fabric: Fabric) -> None:
+    segment(fabric)
+    assert all(fabric.lab.ping(a, b) for a, b in sorted(across()))
+    outside = [(a, b) for a in RED for b in BLUE if (a, b) not in across()]
+    assert not any(fabric.lab.ping(a, b, deadline_s=1.0) for a, b in outside)
+    assert all(fabric.lab.ping(a, b) for a, b in pairs(RED))
+
+
+def test_broadcast_of_a_member_is_heard_once_in_its_network_and_across_and_nowhere_else(fabric: Fabric) -> None:
+    segment(fabric)
+    for source in (*RED, *BLUE):
+        own, members, others = (RED, IN_RED, IN_BLUE) if source in RED else (BLUE, IN_BLUE, IN_RED)
+        hears = {*own, *(others if source in members else ())} - {source}
+        with ears(*fabric.lab.hosts()) as heard:
+            send(fabric.lab.host(source), frame(fabric.lab.host(source).mac, BROADCAST))
+            assert settle(heard) == {name: int(name in hears) for name in RED + BLUE}, source
+            sent = frame(fabric.lab.host(source).mac, BROADCAST)
+            assert all(data == sent for ear in heard.values() for data in ear.heard), "as it was sent, unlabelled"
+
+
+def test_arp_is_answered_across_a_segment_and_no_longer_when_it_is_gone(fabric: Fabric) -> None:
+    asker, other, outside = (fabric.lab.host(name) for name in (IN_RED[0], IN_BLUE[1], "hs2_1"))
+    stitch = segment(fabric)
+    with ears(asker, eth_type=ARP) as heard:
+        send(asker, arp_request(asker.mac, asker.ip, other.ip))
+        send(asker, arp_request(asker.mac, asker.ip, outside.ip))
+        assert settle(heard) == {asker.name: 1}
+        fabric.controller.delete_stitch(stitch["id"])
+        send(asker, arp_request(asker.mac, asker.ip, other.ip))
+        assert settle(heard) == {asker.name: 1}
+
+
+def test_a_host_joins_and_leaves_a_segment_of_whole_networks_by_itself(fabric: Fabric) -> None:
+    stitch = segment(fabric, red=(), blue=())
+    assert fabric.lab.ping("hs1_3", "hs2_1")
+    put(fabric, "red", RED[:2])
+
+    def members() -> set[str]:
+        side = fabric.controller.stitch(stitch["id"])["source"]["members"]
+        return {member["name"] for member in side}
+
+    wait_until(lambda: members() == set(RED[:2]), 5.0, "the host left")
+    assert not fabric.lab.ping("hs1_3", "hs2_1", deadline_s=1.0)
+    put(fabric, "red", RED)
+    wait_until(lambda: members() == set(RED), 5.0, "the host joined again")
+    wait_until(lambda: fabric.lab.ping("hs1_3", "hs2_1"), 5.0, "it is reached")
+
+
+def put(fabric: Fabric, name: str, members: Iterable[str]) -> None:
+    hosts = [{"name": member, "mac": fabric.lab.host(member).mac} for member in members]
+    assert fabric.controller.api.put(f"/v1/vnets/{name}", json={"hosts": hosts}).status_code == 200
+
+
+def test_no_packet_is_lost_while_hosts_join_a_segment(fabric: Fabric) -> None:
+    put(fabric, "red", RED[:2])
+    try:
+        stitch = segment(fabric, red=(), blue=())
+        assert fabric.lab.ping("hs1_1", "hs1_2")
+        with Stream(fabric.lab.host("hs1_1"), fabric.lab.host("hs1_2"), packets_per_s=200) as stream:
+            wait_until(lambda: stream.sent > 50, 3.0, "packets sent")
+            put(fabric, "red", RED)
+            wait_until(
+                lambda: len(fabric.controller.stitch(stitch["id"])["source"]["members"]) == 3, 5.0, "it joined"
+            )
+            enough = stream.sent + 100
+            wait_until(lambda: stream.sent > enough, 3.0, "packets sent")
+            account = stream.end()
+        assert (account.lost, account.doubled) == ((), 0)
+    finally:
+        put(fabric, "red", RED)
+
+
+@pytest.mark.parametrize("cap_mbps", [2.0, 5.0])
+def test_a_cap_lets_udp_have_what_it_says_and_no_more(fabric: Fabric, cap_mbps: float) -> None:
+    assert fabric.lab.ping("hs1_1", "hs1_3")
+    stitch = make(fabric, {"kind": "bandwidth", "source": "red", "destination": "red", "cap_mbps": cap_mbps})
+    with Stream(
+        fabric.lab.host("hs1_1"), fabric.lab.host("hs1_3"), packets_per_s=1250, frame_bytes=1000
+    ) as stream:
+        # The share of the sender grows to nearly all of the cap, and the burst is used up.
+        wait_until(lambda: share(fabric, stitch, "s1_1") > 0.9 * cap_mbps, 10.0, "the cap follows who sends")
+        settled_s = time.monotonic() + 2.0
+        wait_until(lambda: time.monotonic() > settled_s, 3.0, "the burst is over")
+        began_s, began = time.monotonic(), len(stream.arrived)
+        wait_until(lambda: time.monotonic() > began_s + 3.0, 5.0, "three seconds of it")
+        mbps = (len(stream.arrived) - began) * 8000 / 1e6 / (time.monotonic() - began_s)
+    limit = share(fabric, stitch, "s1_1")
+    assert 0.9 * limit <= mbps <= 1.05 * limit
+    wait_until(
+        lambda: "meters count" in (fabric.controller.stitch(stitch["id"])["enforced_why"] or ""), 5.0, "verified"
+    )
+    assert fabric.controller.stitch(stitch["id"])["enforced"] == "meter"
+
+
+def share(fabric: Fabric, stitch: dict[str, Any], router: str) -> float:
+    shares = fabric.controller.stitch(stitch["id"])["shares"]
+    return next((float(one["mbps"]) for one in shares if one["dpid"] == fabric.dpid(router)), 0.0)

@@ -659,7 +659,10 @@ class Stitcher(App):
                 idle = stitch.state is State.REQUESTED
                 self._begin(stitch if idle else stitch.to(State.REQUESTED, self._clock()), path)
         except (NotPossible, StoreError) as error:
-            if stitch.reason != str(error):
+            if self._stitches[stitch.id].state is State.REQUESTED:
+                # What it waited for has come, and it cannot be had all the same.
+                self._end(self._stitches[stitch.id], State.FAILED, str(error))
+            elif stitch.reason != str(error):
                 self._stitches.put(replace(stitch, reason=str(error)))
 
     def _wait(self, stitch: Stitch, reason: str) -> None:

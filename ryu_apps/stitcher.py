@@ -221,9 +221,10 @@ class Stitcher(App):
         """Take away what no longer joins hosts of one virtual network."""
         self._planner.vnets_are(Directory.of(event.vnets))
         self._part()
-        for stitch in self._stitches.active:
-            self._look_after(stitch)
-        self._retry()
+        if self._planner.informed:
+            for stitch in self._stitches.active:
+                self._look_after(stitch)
+            self._retry()
 
     def _part(self) -> None:
         """A host may also have gone to another virtual network by its address."""

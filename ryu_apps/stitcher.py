@@ -288,8 +288,9 @@ class Stitcher(App):
     def on_vnets(self, event: VnetsChanged) -> None:
         """Take away what no longer joins hosts of one virtual network."""
         self._planner.vnets_are(Directory.of(event.vnets))
-        self._rule_anew(self._planner.ruling.policy, self._planner.ruling.time_s)
-        self._retry()
+        if self._planner.informed:
+            self._rule_anew(self._planner.ruling.policy, self._planner.ruling.time_s)
+            self._retry()
 
     @handles(PolicyChanged)
     def on_policy(self, event: PolicyChanged) -> None:
@@ -841,7 +842,10 @@ class Stitcher(App):
                 if (admitted := self._try_again(stitch, now_s)) is not None:
                     together.add(admitted)
             except _REFUSALS as error:
-                if stitch.reason != str(error):
+                if stitch.state is State.REQUESTED:
+                    # What it waited for has come, and it cannot be had all the same.
+                    self._end(stitch, State.FAILED, str(error))
+                elif stitch.reason != str(error):
                     self._stitches.put(replace(stitch, reason=str(error)))
         self._begin(together.take())
 

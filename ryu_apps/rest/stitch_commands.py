@@ -1,4 +1,4 @@
-"""The commands of `lockstitch` about stitches: create, check, list, show, delete."""
+"""The commands of `lockstitch` about stitches: create, check, list, show, delete; other kinds are beside it."""
 
 from __future__ import annotations
 
@@ -16,17 +16,28 @@ from rich.table import Table
 from ryu_apps.rest import tables
 from ryu_apps.rest.client import CallFailed, call, items
 from ryu_apps.rest.commands import LOCAL, AsJson, State, Url, show
-
-WAIT_S = 30.0
-"""How long `stitch create --wait` waits; the most that the API allows."""
+from ryu_apps.rest.kind_commands import bandwidth as bandwidth_command
+from ryu_apps.rest.kind_commands import segment as segment_command
+from ryu_apps.rest.stitch_options import (
+    WAIT_S,
+    Bandwidth,
+    From,
+    Labels,
+    MaxLatency,
+    Priority,
+    Until,
+    Wait,
+    Weekly,
+    above_zero,
+    label_of,
+    times,
+)
 
 WATCH_S = 1.0
 """How often --watch asks again."""
 
-commands = typer.Typer(no_args_is_help=True, help="Stitches: create, check, list, show, delete.")
+commands = typer.Typer(no_args_is_help=True, help="Stitches of all kinds: make, check, list, show, delete.")
 
-Bandwidth = Annotated[float, typer.Option("--bandwidth", help="Mbit/s each way.")]
-MaxLatency = Annotated[float | None, typer.Option("--max-latency", help="Milliseconds one way.")]
 MaxLoss = Annotated[float | None, typer.Option("--max-loss", help="Per cent of packets that may be lost.")]
 Protect = Annotated[
     str, typer.Option("--protect", help="What may die without a gap: none, link, or node (link or switch).")
@@ -34,9 +45,6 @@ Protect = Annotated[
 App = Annotated[
     str | None,
     typer.Option("--app", metavar="PROTO[/PORT][@DSCP]", help="Only this application, such as tcp/443 or udp@46."),
-]
-Labels = Annotated[
-    list[str] | None, typer.Option("--label", metavar="NAME=VALUE", help="What it is for; may be repeated.")
 ]
 End = Annotated[str, typer.Argument(help="Host name, IP address or MAC.")]
 Watch = Annotated[bool, typer.Option("--watch", help="Show it anew every second until Ctrl-C.")]
@@ -54,17 +62,24 @@ class Wanted:
     protect: str
     app: str | None
     labels: list[str]
+    priority: int = 3
+    valid: tuple[str | None, str | None, str | None] = (None, None, None)
+    predictive: float | None = None
 
     def body(self, source: str, destination: str) -> dict[str, Any]:
         """The same as the API takes it. Raises BadParameter naming the option."""
         body: dict[str, Any] = {
             "source": source,
             "destination": destination,
-            "bandwidth_mbps": _above_zero(self.bandwidth, "--bandwidth"),
+            "bandwidth_mbps": above_zero(self.bandwidth, "--bandwidth"),
             "protection": self.protect,
+            "priority": self.priority,
+            **times(*self.valid),
         }
+        if self.predictive is not None:
+            body |= {"mode": "predictive", "threshold_mbps": above_zero(self.predictive, "--predictive")}
         if self.max_latency is not None:
-            body["max_latency_ms"] = _above_zero(self.max_latency, "--max-latency")
+            body["max_latency_ms"] = above_zero(self.max_latency, "--max-latency")
         if self.max_loss is not None:
             if not 0 <= self.max_loss <= 100:
                 raise typer.BadParameter("give per cent, from 0 to 100", param_hint="--max-loss")
@@ -72,7 +87,7 @@ class Wanted:
         if self.app is not None:
             body["application"] = _application(self.app)
         if self.labels:
-            body["labels"] = dict(_label(text) for text in self.labels)
+            body["labels"] = dict(label_of(text) for text in self.labels)
         return body
 
 
@@ -87,12 +102,21 @@ def create(
     protect: Protect = "none",
     app: App = None,
     label: Labels = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait until it is up, or has failed.")] = False,
+    priority: Priority = 3,
+    valid_from: From = None,
+    until: Until = None,
+    weekly: Weekly = None,
+    predictive: Annotated[
+        float | None,
+        typer.Option("--predictive", metavar="MBPS", help="Make it only while more than that is forecast."),
+    ] = None,
+    wait: Wait = False,
     url: Url = LOCAL,
     as_json: AsJson = False,
 ) -> None:
     """Join two hosts by a path of their own. With --wait, exit code 1 where it did not come up."""
-    wanted = Wanted(bandwidth, max_latency, max_loss, protect, app, label or [])
+    valid = (valid_from, until, weekly)
+    wanted = Wanted(bandwidth, max_latency, max_loss, protect, app, label or [], priority, valid, predictive)
     query: dict[str, str | float] | None = {"wait": "up", "wait_s": WAIT_S} if wait else None
     body = wanted.body(source, destination)
     answer = call(url, state, "POST", "/stitches", body=body, query=query, timeout_s=WAIT_S + 10.0)
@@ -138,12 +162,15 @@ def list_all(
     state: State,
     url: Url = LOCAL,
     only: Annotated[str | None, typer.Option("--only", help="Only those in this state, such as up.")] = None,
+    kind: Annotated[str | None, typer.Option("--kind", help="Only vm, segment or bandwidth.")] = None,
     label: Labels = None,
     watch: Watch = False,
     as_json: AsJson = False,
 ) -> None:
     """Show all stitches."""
     query: dict[str, Any] = {"state": only} if only else {}
+    if kind:
+        query["kind"] = kind
     if label:
         query["label"] = label
     follow(lambda: items(url, state, "/stitches", query), tables.stitches, watch=watch, as_json=as_json)
@@ -184,12 +211,6 @@ def follow(ask: Callable[[], Any], shown: Callable[[Any], Table], *, watch: bool
                 live.update(shown(ask()), refresh=True)
 
 
-def _above_zero(value: float, option: str) -> float:
-    if not 0 < value < float("inf"):
-        raise typer.BadParameter("give a number above 0", param_hint=option)
-    return value
-
-
 def _application(text: str) -> dict[str, Any]:
     found = _APPLICATION.fullmatch(text.lower())
     if found is None or not text:
@@ -204,8 +225,5 @@ def _application(text: str) -> dict[str, Any]:
     return application
 
 
-def _label(text: str) -> tuple[str, str]:
-    name, separator, value = text.partition("=")
-    if not separator or not name:
-        raise typer.BadParameter(f"{text!r} is not NAME=VALUE, such as team=video", param_hint="--label")
-    return name, value
+commands.command("segment")(segment_command)
+commands.command("bandwidth")(bandwidth_command)

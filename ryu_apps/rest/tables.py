@@ -54,31 +54,23 @@ def vnets(answer: Iterable[Json]) -> Table:
 
 def stitches(answer: Iterable[Json]) -> Table:
     """Stitches, one a line."""
-    columns = (
-        "id",
-        "state",
-        "source",
-        "destination",
-        "Mbit/s",
-        "load Mbit/s",
-        "probe ms",
-        "hops",
-        "origin",
-        "reason",
-    )
+    columns = ("id", "kind", "state", "source", "destination", "Mbit/s", "load Mbit/s", "probe ms", "links")
     return table(
         "Stitches",
         *columns,
+        "origin",
+        "reason",
         rows=(
             (
                 stitch["id"],
+                stitch["kind"],
                 stitch["state"],
-                stitch["source"]["name"],
-                stitch["destination"]["name"],
-                number(stitch["bandwidth_mbps"]),
+                end(stitch["source"]),
+                end(stitch["destination"]),
+                _rate(stitch),
                 number(stitch["load_mbps"]),
-                number(stitch["probe_ms"]),
-                len(stitch["path"]) if stitch["path"] else UNKNOWN,
+                number(stitch.get("probe_ms")),
+                _links(stitch),
                 stitch["origin"],
                 stitch["reason"] or "",
             )
@@ -89,31 +81,109 @@ def stitches(answer: Iterable[Json]) -> Table:
 
 def stitch(answer: Json) -> Table:
     """All that is known of one stitch."""
-    source, destination = answer["source"], answer["destination"]
     return table(f"Stitch {answer['id']}", "what", "value", rows=(
+        ("kind", answer["kind"]),
         ("state", answer["state"]),
         ("reason", answer["reason"] or ""),
-        ("source", f"{source['name']} ({source['mac']})"),
-        ("destination", f"{destination['name']} ({destination['mac']})"),
-        ("both ways", "yes" if answer["both_ways"] else "no"),
-        ("bandwidth Mbit/s", number(answer["bandwidth_mbps"])),
+        *_KINDS[answer["kind"]](answer),
         ("enforced by", answer["enforced"]),
-        ("application", application(answer["application"])),
-        ("protection", answer["protection"]),
-        ("labels", ", ".join(f"{name}={value}" for name, value in answer["labels"].items())),
-        ("most latency ms", number(answer["max_latency_ms"])),
-        ("most loss", share(answer["max_loss"])),
-        ("latency planned ms", number(answer["latency_ms"])),
-        ("latency probed ms", number(answer["probe_ms"])),
-        ("loss probed", share(answer["probe_loss"])),
+        ("that is known from", answer["enforced_why"] or ""),
         ("load Mbit/s", number(answer["load_mbps"])),
-        ("path", path(answer["path"] or ())),
-        ("backup", path(answer["backup"] or ())),
+        ("labels", ", ".join(f"{name}={value}" for name, value in answer["labels"].items())),
+        ("priority", answer["priority"]),
+        ("valid", _valid(answer)),
         ("origin", answer["origin"]),
         ("created", answer["created"]),
         ("changed", answer["changed"]),
         ("up since", answer["up_since"] or UNKNOWN),
     ))  # fmt: skip
+
+
+Rows = list[tuple[str, Any]]
+
+
+def _vm(answer: Json) -> Rows:
+    source, destination = answer["source"], answer["destination"]
+    return [
+        ("source", f"{source['name']} ({source['mac']})"),
+        ("destination", f"{destination['name']} ({destination['mac']})"),
+        ("both ways", "yes" if answer["both_ways"] else "no"),
+        ("application", application(answer["application"])),
+        *_carrying(answer),
+        ("path", path(answer["path"] or ())),
+        ("backup", path(answer["backup"] or ())),
+    ]
+
+
+def _segment(answer: Json) -> Rows:
+    rows: Rows = []
+    for name in ("source", "destination"):
+        members = ", ".join(member["name"] for member in answer[name]["members"])
+        rows.append((name, f"{end(answer[name])}: {members or 'nobody yet'}"))
+    left_out = "; ".join(answer["left_out"])
+    return [*rows, *_carrying(answer), ("links", _links(answer)), ("left out", left_out)]
+
+
+def _bandwidth(answer: Json) -> Rows:
+    shares = ", ".join(f"{share['dpid']}: {number(share['mbps'])}" for share in answer["shares"])
+    return [
+        ("source", end(answer["source"])),
+        ("destination", end(answer["destination"])),
+        ("guarantee Mbit/s", number(answer["guarantee_mbps"])),
+        ("cap Mbit/s", number(answer["cap_mbps"])),
+        ("promised Mbit/s", number(answer["bandwidth_mbps"])),
+        ("shares of the cap", shares),
+    ]
+
+
+_KINDS = {"vm": _vm, "segment": _segment, "bandwidth": _bandwidth}
+
+
+def _carrying(answer: Json) -> Rows:
+    return [
+        ("bandwidth Mbit/s", number(answer["bandwidth_mbps"])),
+        ("protection", answer["protection"]),
+        ("most latency ms", number(answer["max_latency_ms"])),
+        ("most loss", share(answer["max_loss"])),
+        ("latency planned ms", number(answer["latency_ms"])),
+        ("latency probed ms", number(answer["probe_ms"])),
+        ("loss probed", share(answer["probe_loss"])),
+    ]
+
+
+def end(answer: Json) -> str:
+    """A host by its name, or a virtual network and how much of it."""
+    if "vnet" not in answer:
+        return str(answer["name"])
+    part = [*(host["name"] for host in answer.get("hosts", ())), *answer.get("subnets", ())]
+    return f"{answer['vnet']} ({', '.join(part)})" if part else str(answer["vnet"])
+
+
+def _rate(answer: Json) -> str:
+    if answer["kind"] != "bandwidth":
+        return number(answer["bandwidth_mbps"])
+    least, most = answer["guarantee_mbps"], answer["cap_mbps"]
+    words = [f">= {number(least)}" if least is not None else "", f"<= {number(most)}" if most is not None else ""]
+    return " ".join(word for word in words if word)
+
+
+def _links(answer: Json) -> str:
+    if answer.get("path") is not None:
+        return str(len(answer["path"]) - 1)
+    return UNKNOWN if answer.get("links") is None else str(len(answer["links"]))
+
+
+def _valid(answer: Json) -> str:
+    words = []
+    if answer["valid_from"]:
+        words.append(f"from {answer['valid_from']}")
+    if answer["valid_until"]:
+        words.append(f"until {answer['valid_until']}")
+    if weekly := answer["weekly"]:
+        words.append(f"{','.join(weekly['days'])} {weekly['start']}-{weekly['end']} {weekly['zone']}")
+    if answer["mode"] == "predictive":
+        words.append(f"while more than {number(answer['threshold_mbps'])} Mbit/s is forecast")
+    return " ".join(words) or "now"
 
 
 def application(answer: Json | None) -> str:

@@ -126,6 +126,25 @@ def test_a_stitch_is_checked_created_listed_shown_and_deleted(lockstitch: Lockst
     assert "stitch 1 is terminating" in lockstitch("stitch", "delete", "1")
 
 
+def test_stitches_of_other_kinds_are_made_and_shown(lockstitch: Lockstitch) -> None:
+    for number, name in enumerate(("red", "blue")):
+        lockstitch("vnets", "put", name, "--host", f"{name}1={MACS[number]}")
+    made = lockstitch("stitch", "segment", "red", "blue", "--bandwidth", "2", "--other-host", "blue1")
+    assert "red1" in made and "blue (blue1): blue1" in made
+    office = "mon,tue 08:00-18:00 Europe/Vienna"
+    rates = ["--guarantee", "1", "--cap", "3", "--priority", "6", "--weekly", office]
+    made = lockstitch("stitch", "bandwidth", "default", "default", *rates)
+    assert office in made and "6" in made
+    listed = lockstitch("stitch", "list")
+    assert "segment" in listed and ">= 1 <= 3" in listed
+    assert "segment" not in lockstitch("stitch", "list", "--kind", "bandwidth")
+    assert "give --guarantee, --cap or both" in lockstitch("stitch", "bandwidth", "red", "red", code=2)
+    assert "is no time" in lockstitch("stitch", "bandwidth", "red", "red", "--cap", "1", "--from", "noon", code=2)
+    assert "DAYS START-END" in lockstitch(
+        "stitch", "bandwidth", "red", "red", "--cap", "1", "--weekly", "mon", code=2
+    )
+
+
 def test_waiting_for_a_stitch_says_how_it_ended(lockstitch: Lockstitch) -> None:
     lockstitch.controller.after_create = [State.UP, State.UP]
     assert "up" in lockstitch("stitch", "create", "h1", "h2", "--bandwidth", "4", "--wait")

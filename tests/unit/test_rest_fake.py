@@ -59,14 +59,15 @@ from ryu_apps.rest.api import create_api
 from ryu_apps.rest.apps import DAY_PREDICTOR, ApiSettings
 from ryu_apps.store import StateStore
 from stitching.difference import Difference
-from stitching.kinds import links_to_reserve
+from stitching.kinds import links_to_reserve, place, refuse, rivals
 from stitching.match import L3Match, Match
 from stitching.network import Host, Link, LinkKey, Network, Port
-from stitching.plan import NotPossible, Situation, plan_path
+from stitching.plan import NotPossible, Situation
 from stitching.policy.document import NO_POLICY
 from stitching.policy.reading import read_policy
+from stitching.routes import default_routes
 from stitching.rules import PORT_IN_PORT, Failover, FlowRule, Meter, Output, ToGroup
-from stitching.stitch import ENDED, State, Stitch, VmRequest
+from stitching.stitch import ENDED, State, Stitch, StitchRequest, VmRequest
 from stitching.vnet import Directory, Member, VNet
 from tests.unit import fake_intender
 from tests.unit.fake_intender import HandIntender
@@ -220,20 +221,19 @@ class FakeController:
         self.vnets[vnet.name] = vnet
         return new
 
-    def _plan(self, request: VmRequest) -> Any:
-        for stitch in self.stitches.values():
-            if stitch.state not in ENDED and set(stitch.vm_request.directions) & set(request.directions):
-                raise NotPossible(
-                    "destination", f"stitch {stitch.id} joins these hosts already", "delete it first"
-                )
-        situation = Situation(self.network, Directory.of(self.vnets.values()), self._resources, {})
-        return plan_path(request, situation)
+    def _plan(self, request: StitchRequest) -> Any:
+        refuse(request)
+        for stitch in rivals(request, (s for s in self.stitches.values() if s.state not in ENDED)):
+            raise NotPossible("destination", f"stitch {stitch.id} joins these hosts already", "delete it first")
+        directory = Directory.of(self.vnets.values())
+        now = Situation(self.network, directory, self._resources, {})
+        return place(request, replace(now, routes=lambda: default_routes(self.network, directory)))
 
-    def _create(self, request: VmRequest) -> Stitch:
+    def _create(self, request: StitchRequest) -> Stitch:
         path = self._plan(request)
         stitch = Stitch(next(self._ids), request, State.ESTABLISHING, NOW_S, NOW_S, path=path)
-        if path.links:
-            self._resources.reserve(stitch.id, links_to_reserve(request, path), request.bandwidth_mbps)
+        if keys := links_to_reserve(request, path):
+            self._resources.reserve(stitch.id, keys, request.bandwidth_mbps)
         return self.add(stitch)
 
     def _try(self, request: VmRequest) -> Stitch | Exception:

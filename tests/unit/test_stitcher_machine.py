@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -14,23 +15,39 @@ from os_ken.controller.handler import DEAD_DISPATCHER, MAIN_DISPATCHER
 
 from pathing import Oversubscribed
 from ryu_apps.app import Tick
-from ryu_apps.events import ApplyStages, NetworkChanged, StagesApplied, SwitchReady
+from ryu_apps.events import (
+    ApplyStages,
+    NetworkChanged,
+    Rates,
+    RatesMeasured,
+    StagesApplied,
+    SwitchReady,
+    VnetsChanged,
+)
 from ryu_apps.stitcher import RETRY_S
 from ryu_apps.store import StoreError
+from stitching.bandwidth import BandwidthRequest, BandwidthShares
+from stitching.kinds import links_to_reserve
 from stitching.network import Host, LinkKey, Network
 from stitching.plan import NotPossible, path_at_cost
 from stitching.routes import CARRYING
-from stitching.stitch import ENDED, State, VmRequest
+from stitching.segment import SegmentRequest, SegmentTree, Side
+from stitching.stitch import ENDED, State, Stitch, VmRequest
 from stitching.trigger import ORIGIN
+from stitching.validity import Validity
+from stitching.vnet import Member, VNet
 from tests.unit.test_stitcher import A, B, Bench, C, D, MemoryStore, triangle
 
+E, F = "02:00:00:00:00:0e", "02:00:00:00:00:0f"
 HOSTS = {A: Host(A, 1, 10), B: Host(B, 2, 10), C: Host(C, 1, 11), D: Host(D, 3, 10)}
+RED, BLUE = Host(E, 1, 12, frozenset({"10.0.0.5"})), Host(F, 3, 12, frozenset({"10.0.0.6"}))
+VNETS = (VNet("red", (Member(E, "e"),)), VNet("blue", (Member(F, "f"),)))
 MBPS = st.sampled_from([1.0, 4.0, 6.0])
 SETTLED = ENDED | {State.UP, State.FAILED}
 
 
-def fabric(direct_mbps: float | None, *, broken: bool = False) -> Network:
-    return replace(triangle(direct_mbps=direct_mbps, broken=broken), hosts=HOSTS)
+def fabric(direct_mbps: float | None, more: Mapping[str, Host], *, broken: bool = False) -> Network:
+    return replace(triangle(direct_mbps=direct_mbps, broken=broken), hosts={**HOSTS, **more})
 
 
 class Life(RuleBasedStateMachine):
@@ -46,8 +63,10 @@ class Life(RuleBasedStateMachine):
         self.bench.log.disabled = True
         self.handled = 0
         self.open: dict[str, ApplyStages] = {}
+        self.more = {E: RED, F: BLUE}
         self.bench._take_up()
-        self.bench.on_network(NetworkChanged(fabric(10.0)))
+        self.bench.on_vnets(VnetsChanged(VNETS))
+        self.bench.on_network(NetworkChanged(fabric(10.0, self.more)))
         self.bench.connect()
         self.collect()
 
@@ -74,6 +93,37 @@ class Life(RuleBasedStateMachine):
         request = VmRequest(*ends, mbps, both_ways=both and origin != ORIGIN, origin=origin)
         with contextlib.suppress(NotPossible, StoreError):
             self.bench._create(request)
+        self.collect()
+
+    @rule(mbps=MBPS, hours=st.booleans())
+    def create_segment(self, mbps: float, hours: bool) -> None:
+        valid = Validity(self.bench.now_s + 10.0, self.bench.now_s + 30.0) if hours else Validity()
+        with contextlib.suppress(NotPossible, StoreError):
+            self.bench._create(SegmentRequest(Side("red"), Side("blue"), mbps, valid=valid))
+        self.collect()
+
+    @rule(mbps=MBPS, ends=st.sampled_from([("default", "default"), ("red", "blue")]))
+    def create_bandwidth(self, mbps: float, ends: tuple[str, str]) -> None:
+        request = BandwidthRequest(*ends, guarantee_mbps=mbps, cap_mbps=8.0, bandwidth_mbps=mbps)
+        with contextlib.suppress(NotPossible, StoreError):
+            self.bench._create(request)
+        self.collect()
+
+    @rule(mac=st.sampled_from([E, F]), what=st.sampled_from(["go", "come", "clash", "move"]))
+    def host_changes(self, mac: str, what: str) -> None:
+        host = {E: RED, F: BLUE}[mac]
+        if what == "go":
+            self.more.pop(mac, None)
+        elif what == "move":
+            self.more[mac] = replace(host, dpid=2)
+        else:
+            self.more[mac] = host if what == "come" else replace(host, ips=RED.ips | BLUE.ips)
+        self.bench.on_network(NetworkChanged(fabric(10.0, self.more)))
+        self.collect()
+
+    @rule(mbps=st.sampled_from([0.0, 2.0, 9.0]))
+    def measured(self, mbps: float) -> None:
+        self.bench.on_rates(RatesMeasured(Rates(self.bench.now_s, 1.0, demand_mbps={(A, B): mbps, (C, D): 1.0})))
         self.collect()
 
     @precondition(lambda self: self.ids())
@@ -107,13 +157,15 @@ class Life(RuleBasedStateMachine):
 
     @rule(direct_mbps=st.sampled_from([10.0, 10.0, 5.0, 3.0, None]), broken=st.booleans())
     def fabric_changes(self, direct_mbps: float | None, broken: bool) -> None:
-        self.bench.on_network(NetworkChanged(fabric(direct_mbps, broken=broken)))
+        self.bench.on_network(NetworkChanged(fabric(direct_mbps, self.more, broken=broken)))
         self.collect()
 
     @precondition(lambda self: self.up())
     @rule(data=st.data(), mbps=MBPS)
     def trigger_moves_one(self, data: st.DataObject, mbps: float) -> None:
         stitch = self.bench._stitches[data.draw(st.sampled_from(self.up()))]
+        if not isinstance(stitch.request, VmRequest):
+            return
         network = self.bench._planner.network
         hosts = [network.hosts[mac] for mac in stitch.vm_request.directions[0]]
         now = stitch.path.links if stitch.path is not None else ()
@@ -147,6 +199,10 @@ class Life(RuleBasedStateMachine):
             self.store.full = False
             self.begin()
 
+    def settled(self, stitch: Stitch) -> bool:
+        """Those that wait for their time, or for somebody who may send, wait on."""
+        return stitch.state in SETTLED or (stitch.state is State.REQUESTED and "waits" in (stitch.reason or ""))
+
     @invariant()
     def no_link_is_promised_more_than_it_has_to_those_that_stay(self) -> None:
         resources = self.bench._planner.admission.resources
@@ -174,17 +230,34 @@ class Life(RuleBasedStateMachine):
         for stitch in self.bench._stitches.active:
             if stitch.state not in CARRYING or stitch.id in leaving:
                 continue
-            assert stitch.path is not None
+            path = stitch.vm_path
+            if not isinstance(stitch.request, VmRequest):
+                self.check_other_kind(stitch)
+                continue
+            assert path is not None
             booked = self.bench._planner.admission.resources.reservation(stitch.id)
-            assert not stitch.path.links or (booked is not None and set(stitch.path.links) <= set(booked.keys))
+            assert not path.links or (booked is not None and set(path.links) <= set(booked.keys))
             assert not seen & set(stitch.vm_request.directions)
             seen |= set(stitch.vm_request.directions)
+
+    def check_other_kind(self, stitch: Stitch) -> None:
+        booked = self.bench._planner.admission.resources.reservation(stitch.id)
+        needs = links_to_reserve(stitch.request, stitch.path)
+        assert not needs or (booked is not None and set(needs) <= set(booked.keys))
+
+    @invariant()
+    def no_two_have_the_same_label_or_meter(self) -> None:
+        active = self.bench._stitches.active
+        labels = [s.path.label for s in active if isinstance(s.path, SegmentTree)]
+        meters = [s.path.meter for s in active if isinstance(s.path, BandwidthShares)]
+        assert len(set(labels)) == len(labels) and len(set(meters)) == len(meters)
 
     def teardown(self) -> None:
         """Once nothing gets in the way any more, everything comes to rest, and the store knows it."""
         self.store.full = False
         for dpid in (1, 2, 3):
             self.switch_goes(dpid, back=True)
+        self.more = {E: RED, F: BLUE}
         self.fabric_changes(10.0, broken=False)
         for _ in range(12):
             self.all_goes_well_for_a_moment()
@@ -192,7 +265,7 @@ class Life(RuleBasedStateMachine):
             self.time_passes()
             self.bench.all_probes_cross()
         stitches = self.bench._all()
-        assert {stitch.id: stitch.state for stitch in stitches if stitch.state not in SETTLED} == {}
+        assert {stitch.id: stitch.state for stitch in stitches if not self.settled(stitch)} == {}
         assert {stitch.id: self.store.kept[stitch.id].state for stitch in stitches} == {
             stitch.id: stitch.state for stitch in stitches
         }

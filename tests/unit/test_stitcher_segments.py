@@ -176,6 +176,19 @@ def test_after_a_restart_it_carries_on_where_it_was(bench: Bench, store: MemoryS
     assert (again.stitch().state, again.stitch().path) == (State.UP, before.path)
 
 
+def test_what_is_not_known_yet_after_a_restart_hurts_nobody(bench: Bench, store: MemoryStore) -> None:
+    """Neither the fabric nor who belongs where comes first for certain."""
+    up(bench)
+    for first_vnets in (True, False):
+        again = Bench(store)
+        again._take_up()
+        if first_vnets:
+            again.on_vnets(VnetsChanged(VNETS))
+            assert again.stitch().state is State.UP
+        see(again, HOST_A, HOST_B)
+        assert again.stitch().state is State.UP
+
+
 def test_it_is_stored_and_read_with_its_kind(bench: Bench) -> None:
     stitch = replace(up(bench), probe_ms=None, probe_loss=None)
     assert load(Stitch, dump(stitch)) == stitch

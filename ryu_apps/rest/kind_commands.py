@@ -1,0 +1,116 @@
+"""The commands of `lockstitch stitch` for stitches of virtual networks: segment, bandwidth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ryu_apps.rest import tables
+from ryu_apps.rest.client import CallFailed, call
+from ryu_apps.rest.commands import LOCAL, AsJson, State, Url, show
+from ryu_apps.rest.stitch_options import (
+    WAIT_S,
+    Bandwidth,
+    From,
+    Labels,
+    MaxLatency,
+    Priority,
+    Until,
+    Wait,
+    Weekly,
+    above_zero,
+    label_of,
+    times,
+)
+
+Network = Annotated[str, typer.Argument(help="Name of a virtual network.")]
+Hosts = Annotated[list[str] | None, typer.Option(help="Only this host of it; may be repeated.")]
+Subnets = Annotated[list[str] | None, typer.Option(help="Only hosts in this subnet of it; may be repeated.")]
+Guarantee = Annotated[float | None, typer.Option("--guarantee", help="Mbit/s that they can always have.")]
+Cap = Annotated[float | None, typer.Option("--cap", help="Mbit/s that they never exceed.")]
+
+
+def segment(
+    network: Network,
+    other: Network,
+    bandwidth: Bandwidth,
+    state: State,
+    host: Hosts = None,
+    subnet: Subnets = None,
+    other_host: Hosts = None,
+    other_subnet: Subnets = None,
+    max_latency: MaxLatency = None,
+    label: Labels = None,
+    priority: Priority = 3,
+    valid_from: From = None,
+    until: Until = None,
+    weekly: Weekly = None,
+    wait: Wait = False,
+    url: Url = LOCAL,
+    as_json: AsJson = False,
+) -> None:
+    """Make parts of two virtual networks one segment. With --wait, exit code 1 where it did not come up."""
+    body: dict[str, Any] = {
+        "kind": "segment",
+        "source": {"vnet": network, "hosts": host or [], "subnets": subnet or []},
+        "destination": {"vnet": other, "hosts": other_host or [], "subnets": other_subnet or []},
+        "bandwidth_mbps": above_zero(bandwidth, "--bandwidth"),
+        **_terms(label, priority, valid_from, until, weekly),
+    }
+    if max_latency is not None:
+        body["max_latency_ms"] = above_zero(max_latency, "--max-latency")
+    _create(url, state, body, wait=wait, as_json=as_json)
+
+
+def bandwidth(
+    network: Network,
+    other: Network,
+    state: State,
+    guarantee: Guarantee = None,
+    cap: Cap = None,
+    follow_forecast: Annotated[
+        bool, typer.Option("--follow-forecast", help="Let the guarantee grow with the forecast, up to the cap.")
+    ] = False,
+    label: Labels = None,
+    priority: Priority = 3,
+    valid_from: From = None,
+    until: Until = None,
+    weekly: Weekly = None,
+    wait: Wait = False,
+    url: Url = LOCAL,
+    as_json: AsJson = False,
+) -> None:
+    """Guarantee or cap what one virtual network sends to another, or within one, on the paths it takes anyway."""
+    if guarantee is None and cap is None:
+        raise typer.BadParameter("give --guarantee, --cap or both")
+    body: dict[str, Any] = {
+        "kind": "bandwidth",
+        "source": network,
+        "destination": other,
+        "follow_forecast": follow_forecast,
+        **_terms(label, priority, valid_from, until, weekly),
+    }
+    if guarantee is not None:
+        body["guarantee_mbps"] = above_zero(guarantee, "--guarantee")
+    if cap is not None:
+        body["cap_mbps"] = above_zero(cap, "--cap")
+    _create(url, state, body, wait=wait, as_json=as_json)
+
+
+def _terms(
+    label: list[str] | None, priority: int, valid_from: str | None, until: str | None, weekly: str | None
+) -> dict[str, Any]:
+    labels = dict(label_of(text) for text in label or ())
+    return {"labels": labels, "priority": priority, **times(valid_from, until, weekly)}
+
+
+def _create(url: str, state: Path, body: dict[str, Any], *, wait: bool, as_json: bool) -> None:
+    query: dict[str, str | float] | None = {"wait": "up", "wait_s": WAIT_S} if wait else None
+    answer = call(url, state, "POST", "/stitches", body=body, query=query, timeout_s=WAIT_S + 10.0)
+    show(answer, as_json, tables.stitch(answer))
+    if wait and answer["state"] != "up":
+        raise CallFailed(
+            f"stitch {answer['id']} is {answer['state']}: {answer['reason'] or 'no reason was given'}"
+        )

@@ -60,6 +60,7 @@ from stitching.stitch import (
     ENDED,
     BadTransition,
     Placement,
+    SegmentRequest,
     State,
     Stitch,
     StitchPath,
@@ -945,6 +946,9 @@ class Stitcher(App):
     def _moved(self, stitch: Stitch, was: State | None) -> None:
         if was is not stitch.state:
             self.publish(StitchMoved(stitch, was))
+            if isinstance(stitch.request, SegmentRequest):
+                # Whether hosts get answers to their ARP requests hangs on it: whoever hears that it is up may ask.
+                self._announce()
         self._untold = True
 
     def _tell(self) -> None:

@@ -141,7 +141,7 @@ def test_an_app_that_deletes_everything_deletes_its_own(switches: Bridges) -> No
     group = {"dpid": 1, "group_id": 3, "type": "ALL", "buckets": []}
     assert switches.call("POST", "/stats/groupentry/add", group).status_code == 200
     before = {dpid: switches.rules(dpid) for dpid in (1, 2)}
-    assert any("table=2, " in rule and "0x4c06" in rule for rule in before[1]), "the stitch has rules"
+    assert any("table=3, " in rule and "0x4c06" in rule for rule in before[1]), "the stitch has rules"
     times = controller.log().count("LearningSwitch empty and ready")
 
     # The learning switch empties every switch that connects.

@@ -114,7 +114,7 @@ def test_a_stitch_is_told_with_its_ends_and_their_networks(told: Told) -> None:
     stitch = Stitch(7, VmRequest(MACS[0], MACS[3], 1.0), State.DOWN, NOW_S, NOW_S, reason="cut")
     (one,) = told(StitchMoved(stitch, State.UP))
     assert one.data == {
-        "id": 7, "state": "down", "was": "up", "reason": "cut",
+        "id": 7, "state": "down", "was": "up", "reason": "cut", "kind": "vm",
         "source": {"name": "h1", "mac": MACS[0]}, "destination": {"name": "10.0.0.4", "mac": MACS[3]},
     }  # fmt: skip
     assert one.vnets == frozenset({"red", "blue"})

@@ -6,7 +6,7 @@ What is wanted is stored before it is done. One thread owns all stitches and all
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -47,7 +47,7 @@ from stitching.kinds import damage, labelled, parted, refuse, rivals, same_place
 from stitching.network import LinkKey
 from stitching.plan import NotPossible
 from stitching.planner import Duplicate, Planner
-from stitching.routes import CARRYING, default_routes
+from stitching.routes import CARRYING, Pair, Route, default_routes
 from stitching.stages import drain_s
 from stitching.stitch import DEADLINES_S, ENDED, Placement, State, Stitch, StitchRequest, VmRequest
 from stitching.trigger import ORIGIN, Decision, Establish, Release, Reroute, Resize, Trigger, TriggerPolicy
@@ -109,6 +109,7 @@ class Stitcher(App):
         self._retry_at_s: dict[int, float] = {}
         self._dormant: set[int] = set()
         self._following = Following()
+        self._routes: Mapping[Pair, Route] | None = None
         self._expecting = Expecting()
 
     # -- start ----------------------------------------------------------------------------------------------
@@ -184,6 +185,11 @@ class Stitcher(App):
 
     def _look_at_routes(self) -> None:
         """A stitch on the links that traffic takes anyway has to know when it takes others."""
+        if not any(isinstance(stitch.path, BandwidthShares) for stitch in self._stitches.active):
+            return
+        before, self._routes = self._routes, self._planner.routes_now()
+        if self._routes is before:
+            return
         for stitch in self._stitches.active:
             if isinstance(stitch.path, BandwidthShares):
                 self._look_after(self._stitches[stitch.id])
@@ -240,6 +246,8 @@ class Stitcher(App):
         self._planner.measured(rates.port_tx_mbps, rates.demand_mbps)
         self._following.measured(rates.demand_mbps, rates.meter_packets, active)
         for stitch, shares in self._following.shares(self._monotonic(), active):
+            if not self._planner.all_ready(shares.dpids):
+                continue
             try:
                 self._move(stitch, stitch.request, shares, "its cap is split anew")
             except _REFUSALS as error:

@@ -80,9 +80,9 @@ class Planner:
     def _situation(self, network: Network, loads: Mapping[LinkKey, float]) -> Situation:
         contested = self.addresses.contested
         resources = self.admission.resources
-        return Situation(network, self.directory, resources, loads, contested, self._demand_mbps, self._routes_now)
+        return Situation(network, self.directory, resources, loads, contested, self._demand_mbps, self.routes_now)
 
-    def _routes_now(self) -> Mapping[Pair, Route]:
+    def routes_now(self) -> Mapping[Pair, Route]:
         """The links that each pair crosses now, worked out when somebody asks."""
         stitches = tuple((stitch.id, stitch.epoch, stitch.state) for stitch in self._stitches)
         known = self._routes

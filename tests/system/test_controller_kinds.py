@@ -158,7 +158,9 @@ def test_a_cap_lets_udp_have_what_it_says_and_no_more(fabric: Fabric, cap_mbps: 
         mbps = (len(stream.arrived) - began) * 8000 / 1e6 / (time.monotonic() - began_s)
     limit = share(fabric, stitch, "s1_1")
     assert 0.9 * limit <= mbps <= 1.05 * limit
-    wait_until(lambda: "meters count" in (fabric.controller.stitch(stitch["id"])["enforced_why"] or ""), 5.0, "verified")
+    wait_until(
+        lambda: "meters count" in (fabric.controller.stitch(stitch["id"])["enforced_why"] or ""), 5.0, "verified"
+    )
     assert fabric.controller.stitch(stitch["id"])["enforced"] == "meter"
 
 

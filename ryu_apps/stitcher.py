@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -53,7 +53,7 @@ from stitching.planner import Duplicate, Planner
 from stitching.policy.changes import forbidden
 from stitching.policy.document import Policy
 from stitching.policy.ruling import Ruling
-from stitching.routes import CARRYING, default_routes
+from stitching.routes import CARRYING, Pair, Route, default_routes
 from stitching.stages import drain_s
 from stitching.stitch import (
     DEADLINES_S,
@@ -163,6 +163,7 @@ class Stitcher(App):
         self._untold = False
         self._dormant: set[int] = set()
         self._following = Following()
+        self._routes: Mapping[Pair, Route] | None = None
         self._expecting = Expecting()
 
     # -- start ----------------------------------------------------------------------------------------------
@@ -264,6 +265,11 @@ class Stitcher(App):
 
     def _look_at_routes(self) -> None:
         """A stitch on the links that traffic takes anyway has to know when it takes others."""
+        if not any(isinstance(stitch.path, BandwidthShares) for stitch in self._stitches.active):
+            return
+        before, self._routes = self._routes, self._planner.routes_now()
+        if self._routes is before:
+            return
         self._look_after_all(s for s in self._stitches.active if isinstance(s.path, BandwidthShares))
 
     def _give_way(self, stitch: Stitch, reason: str) -> None:
@@ -317,6 +323,8 @@ class Stitcher(App):
         self._planner.measured(rates.port_tx_mbps, rates.demand_mbps)
         self._following.measured(rates.demand_mbps, rates.meter_packets, active)
         for stitch, shares in self._following.shares(self._monotonic(), active):
+            if not self._planner.all_ready(shares.dpids):
+                continue
             try:
                 self._move(stitch, stitch.request, shares, "its cap is split anew")
             except _REFUSALS as error:

@@ -85,7 +85,7 @@ def demand_by_switch(placed: BandwidthShares, demand_mbps: Mapping[Pair, float])
 
 
 def split(cap_mbps: float, demand_mbps: Mapping[int, float]) -> tuple[Share, ...]:
-    """Shares that add up to the cap: a little for all, then whoever wants least first, the rest to all alike."""
+    """Shares that add up to the cap: a little for all, then who wants least first, the rest by what they send."""
     equal = cap_mbps / len(demand_mbps)
     shares = dict.fromkeys(demand_mbps, FLOOR * equal)
     left = cap_mbps - sum(shares.values())
@@ -94,7 +94,10 @@ def split(cap_mbps: float, demand_mbps: Mapping[int, float]) -> tuple[Share, ...
         part = min(max(0.0, demand_mbps[dpid] - shares[dpid]), left / (len(waiting) - place))
         shares[dpid] += part
         left -= part
-    return tuple(Share(dpid, shares[dpid] + left / len(shares)) for dpid in sorted(shares))
+    # A sender that adapts to what it gets, as TCP does, asks for more only when there is more.
+    total = sum(demand_mbps.values())
+    parts = {dpid: demand_mbps[dpid] / total if total else 1 / len(shares) for dpid in shares}
+    return tuple(Share(dpid, shares[dpid] + left * parts[dpid]) for dpid in sorted(shares))
 
 
 def split_again(

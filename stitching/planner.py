@@ -90,10 +90,10 @@ class Planner:
             self.ruling,
             contested,
             self._demand_mbps,
-            self._routes_now,
+            self.routes_now,
         )
 
-    def _routes_now(self) -> Mapping[Pair, Route]:
+    def routes_now(self) -> Mapping[Pair, Route]:
         """The links that each pair crosses now, worked out when somebody asks."""
         stitches = tuple((stitch.id, stitch.epoch, stitch.state) for stitch in self._stitches)
         known = self._routes

@@ -179,6 +179,7 @@ def test_after_a_restart_it_carries_on_where_it_was(bench: Bench, store: MemoryS
 def test_what_is_not_known_yet_after_a_restart_hurts_nobody(bench: Bench, store: MemoryStore) -> None:
     """Neither the fabric nor who belongs where comes first for certain."""
     up(bench)
+    bench.probe_tick()
     for first_vnets in (True, False):
         again = Bench(store)
         again._take_up()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
@@ -22,15 +21,6 @@ SHORT = 0.9
 
 WORTH = 1.1
 """Meters are changed for a switch that is short if it gets this many times its share, and else left alone."""
-
-BURST_S = 0.3
-LEAST_BURST_KB = 120
-"""What lets TCP have 90 % of a metered rate: 300 ms of it, and ten full frames at least."""
-
-
-def burst_kb(rate_kbps: int) -> int:
-    """The burst, in kbit, of a meter that lets TCP have its rate."""
-    return max(LEAST_BURST_KB, math.ceil(rate_kbps * BURST_S))
 
 
 def plan_bandwidth(

@@ -6,8 +6,8 @@ from collections import defaultdict
 
 from stitching import cookie
 from stitching.bandwidth import BandwidthShares
-from stitching.bandwidth_plan import burst_kb
 from stitching.cookie import Kind
+from stitching.enforcement import burst_kbit
 from stitching.match import Match
 from stitching.rules import Entry, EntryKey, FlowRule, Meter, Table, rule_set
 
@@ -23,7 +23,7 @@ def bandwidth_rules(stitch_id: int, placed: BandwidthShares) -> dict[int, dict[E
     for share in placed.shares:
         # Rounded down: together they are never above the cap.
         rate_kbps = max(1, int(share.mbps * 1000))
-        entries[share.dpid].append(Meter(placed.meter, rate_kbps, burst_kb(rate_kbps)))
+        entries[share.dpid].append(Meter(placed.meter, rate_kbps, burst_kbit(rate_kbps / 1e3)))
     ours = cookie.pack(Kind.METER, stitch=stitch_id)
     for one, other in placed.pairs() if placed.shares else ():
         match = Match(eth_src=one.mac, eth_dst=other.mac)

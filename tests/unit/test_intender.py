@@ -356,6 +356,8 @@ class Life(RuleBasedStateMachine):
             for stitch in list(self.controller.stitches.values()):
                 if stitch.state is State.TERMINATING:
                     end(self.controller, stitch)
+                elif stitch.state is State.ESTABLISHING:
+                    self.controller.add(replace(stitch, state=State.UP))
             self.controller.intender.now_s += 6.0
             status_of_all = self.controller.ask("Intender", IntentsRequest(), 1.0)
             self.controller.intender.round()

@@ -150,8 +150,11 @@ def test_a_stitch_leaves_a_link_that_dies_silently(fabric: Fabric) -> None:
 
     wait_until(elsewhere, 8.0, lambda: fabric.controller.stitch(stitch["id"]))
     # What is on the way on the path before is let through first.
-    there = lambda: bridges_of_stitch(fabric.bridges(), stitch["id"])  # noqa: E731
-    wait_until(lambda: there() == {"s1", "s4", "s3"}, 3.0, there)
+    wait_until(
+        lambda: bridges_of_stitch(fabric.bridges(), stitch["id"]) == {"s1", "s4", "s3"},
+        3.0,
+        "the path before is gone",
+    )
     before = carried(fabric, stitch["id"])
     assert fabric.lab.ping("hs1", "hs3", count=3)
     wait_until(

@@ -60,7 +60,6 @@ from stitching.stitch import (
     ENDED,
     BadTransition,
     Placement,
-    SegmentRequest,
     State,
     Stitch,
     StitchPath,
@@ -82,6 +81,9 @@ REMEMBER_S = 3600.0
 
 MOST_REASONS = 4
 """How many of the hosts that stand in the way are named."""
+
+AT_ONCE = 20
+"""How many changes of state other apps hear of as they happen; of the others they hear at the next tick."""
 
 _MAKING = frozenset({State.ESTABLISHING, State.ADJUSTING})
 _CARRYING_ON = frozenset({State.UP, State.DEGRADED})
@@ -161,6 +163,7 @@ class Stitcher(App):
         self._adjusting: dict[int, Stitch] = {}
         self._retry_at_s: dict[int, float] = {}
         self._untold = False
+        self._told_at_once = 0
         self._dormant: set[int] = set()
         self._following = Following()
         self._routes: Mapping[Pair, Route] | None = None
@@ -954,14 +957,16 @@ class Stitcher(App):
     def _moved(self, stitch: Stitch, was: State | None) -> None:
         if was is not stitch.state:
             self.publish(StitchMoved(stitch, was))
-            if isinstance(stitch.request, SegmentRequest):
-                # Whether hosts get answers to their ARP requests hangs on it: whoever hears that it is up may ask.
+            if self._told_at_once < AT_ONCE:
+                # Whoever is answered that it is up may ask another app about it, or a host may ask for an address.
+                self._told_at_once += 1
                 self._announce()
         self._untold = True
 
     def _tell(self) -> None:
         """Tell the store and the other apps how things stand now: once for all that happened since."""
         self._stitches.flush()
+        self._told_at_once = 0
         if self._untold:
             self._untold = False
             self._announce()

@@ -76,10 +76,6 @@ class Changes:
         """Whether it has the rules of one path alone."""
         return stitch_id not in self._settling and stitch_id not in self._open
 
-    def is_open(self, stitch_id: int) -> bool:
-        """Whether a change of this stitch is on its way."""
-        return stitch_id in self._open
-
     def removing(self, stitch_id: int) -> bool:
         """Whether it is on its way out."""
         change = self._open.get(stitch_id)

@@ -38,8 +38,6 @@ NEIGHBOUR_SOLICITATION = 135
 LEAST_LABEL = 2048
 """VLAN ids from here on are labels of paths inside the fabric: hosts may use those below."""
 
-MOST_LABEL = 4094
-
 LABELLED = Match(vlan_vid=VLAN_PRESENT | LEAST_LABEL, vlan_mask=VLAN_PRESENT | LEAST_LABEL)
 """Every packet that carries a label."""
 

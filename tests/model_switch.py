@@ -15,7 +15,7 @@ from functools import lru_cache
 
 from stitching.cookie import is_ours
 from stitching.difference import Change, Stage
-from stitching.match import ETH_IPV4, VLAN_PRESENT, Match
+from stitching.match import ETH_IPV4, Match
 from stitching.network import LinkKey, Network, PortId, reverse
 from stitching.rules import (
     PORT_CONTROLLER,
@@ -398,8 +398,3 @@ def _number(value: int | str) -> tuple[int, int]:
         return int(value.replace(":", ""), 16), _ALL
     network = ipaddress.ip_network(value, strict=False)
     return int(network.network_address), int(network.netmask)
-
-
-def labelled(vid: int) -> int:
-    """A VLAN id as vlan_vid of a tag that is there."""
-    return vid | VLAN_PRESENT

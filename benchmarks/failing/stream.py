@@ -41,6 +41,7 @@ class Stream:
         self._in.setblocking(False)
         self._out.connect((target.ip, _PORT))
         self._ending = threading.Event()
+        self._resting = threading.Event()
         self._thread = threading.Thread(target=self._run, name="stream", daemon=True)
         self._arrived_s: list[float] = []
         self.sent = 0
@@ -54,6 +55,10 @@ class Stream:
         self._thread.join()
         self._out.close()
         self._in.close()
+
+    def rest(self) -> None:
+        """Send no more, so that all that was sent can arrive."""
+        self._resting.set()
 
     @property
     def arrived(self) -> int:
@@ -69,9 +74,8 @@ class Stream:
         become_punctual()
         next_s = time.monotonic()
         while not self._ending.is_set():
-            with contextlib.suppress(OSError):  # a full queue is a lost packet, which is what is measured
-                self._out.send(_PAYLOAD)
-                self.sent += 1
+            if not self._resting.is_set():
+                self._send()
             next_s += _STEP_S
             time.sleep(max(0.0, next_s - time.monotonic()))
             try:
@@ -79,3 +83,8 @@ class Stream:
                     self._arrived_s.append(time.monotonic())
             except BlockingIOError:
                 continue
+
+    def _send(self) -> None:
+        self.sent += 1
+        with contextlib.suppress(OSError):  # a full queue is a lost packet, which is what is measured
+            self._out.send(_PAYLOAD)

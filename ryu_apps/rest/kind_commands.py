@@ -61,7 +61,7 @@ def segment(
     }
     if max_latency is not None:
         body["max_latency_ms"] = above_zero(max_latency, "--max-latency")
-    _create(url, state, body, wait=wait, as_json=as_json)
+    create_and_show(url, state, body, wait=wait, as_json=as_json)
 
 
 def bandwidth(
@@ -96,7 +96,7 @@ def bandwidth(
         body["guarantee_mbps"] = above_zero(guarantee, "--guarantee")
     if cap is not None:
         body["cap_mbps"] = above_zero(cap, "--cap")
-    _create(url, state, body, wait=wait, as_json=as_json)
+    create_and_show(url, state, body, wait=wait, as_json=as_json)
 
 
 def _terms(
@@ -106,7 +106,8 @@ def _terms(
     return {"labels": labels, "priority": priority, **times(valid_from, until, weekly)}
 
 
-def _create(url: str, state: Path, body: dict[str, Any], *, wait: bool, as_json: bool) -> None:
+def create_and_show(url: str, state: Path, body: dict[str, Any], *, wait: bool, as_json: bool) -> None:
+    """Make a stitch of any kind and show it. Raises CallFailed where it was to be waited for and is not up."""
     query: dict[str, str | float] | None = {"wait": "up", "wait_s": WAIT_S} if wait else None
     answer = call(url, state, "POST", "/stitches", body=body, query=query, timeout_s=WAIT_S + 10.0)
     show(answer, as_json, tables.stitch(answer))

@@ -14,12 +14,12 @@ from rich.live import Live
 from rich.table import Table
 
 from ryu_apps.rest import tables
-from ryu_apps.rest.client import CallFailed, call, items
+from ryu_apps.rest.client import call, items
 from ryu_apps.rest.commands import LOCAL, AsJson, State, Url, show
 from ryu_apps.rest.kind_commands import bandwidth as bandwidth_command
+from ryu_apps.rest.kind_commands import create_and_show
 from ryu_apps.rest.kind_commands import segment as segment_command
 from ryu_apps.rest.stitch_options import (
-    WAIT_S,
     Bandwidth,
     From,
     Labels,
@@ -117,14 +117,7 @@ def create(
     """Join two hosts by a path of their own. With --wait, exit code 1 where it did not come up."""
     valid = (valid_from, until, weekly)
     wanted = Wanted(bandwidth, max_latency, max_loss, protect, app, label or [], priority, valid, predictive)
-    query: dict[str, str | float] | None = {"wait": "up", "wait_s": WAIT_S} if wait else None
-    body = wanted.body(source, destination)
-    answer = call(url, state, "POST", "/stitches", body=body, query=query, timeout_s=WAIT_S + 10.0)
-    show(answer, as_json, tables.stitch(answer))
-    if wait and answer["state"] != "up":
-        raise CallFailed(
-            f"stitch {answer['id']} is {answer['state']}: {answer['reason'] or 'no reason was given'}"
-        )
+    create_and_show(url, state, wanted.body(source, destination), wait=wait, as_json=as_json)
 
 
 @commands.command("check")

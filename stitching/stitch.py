@@ -71,7 +71,7 @@ DEADLINES_S: dict[State, float] = {
 }
 """How long a stitch may be on its way, whatever it waits for: then it fails, or is taken to be gone.
 
-Most of what can go wrong is found out sooner, see ryu_apps.installer, ryu_apps.watch and ryu_apps.stitcher.
+Most of what can go wrong is found out sooner, see ryu_apps.installer and ryu_apps.stitches.judging.
 """
 
 

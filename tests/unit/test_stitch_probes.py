@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ryu_apps.stitch_probes import StitchProbe, StitchProber
+from ryu_apps.stitches.probe import StitchProbe, StitchProber
 from stitching.match import ETH_PROBE
 
 PROBER = StitchProber(b"k" * 32)

@@ -13,10 +13,13 @@ from os_ken.controller.handler import DEAD_DISPATCHER, MAIN_DISPATCHER
 from pathing import Oversubscribed
 from ryu_apps.app import Event, Tick
 from ryu_apps.events import ApplyStages, NetworkChanged, StagesApplied, SwitchReady, VnetsChanged, WantRules
-from ryu_apps.stitcher import AWAY_S, REMEMBER_S, RETRY_S, Stitcher
+from ryu_apps.stitcher import REMEMBER_S, Stitcher
+from ryu_apps.stitches.idle import RETRY_S
+from ryu_apps.stitches.judging import AWAY_S
+from ryu_apps.stitches.resuming import take_up
+from ryu_apps.stitches.upkeep import HOLD_DOWN_S
+from ryu_apps.stitches.watch import PROVE_WITHIN_S
 from ryu_apps.store import StoreError
-from ryu_apps.upkeep import HOLD_DOWN_S
-from ryu_apps.watch import PROVE_WITHIN_S
 from stitching.application import Application
 from stitching.kinds import rules as stitch_rules
 from stitching.match import TCP
@@ -148,7 +151,7 @@ def bench(store: MemoryStore) -> Bench:
 
 
 def create(bench: Bench, request: VmRequest = REQUEST) -> Stitch:
-    return bench._create(request)
+    return bench._desk.create(request)
 
 
 def way(bench: Bench) -> list[int]:
@@ -210,28 +213,28 @@ def test_the_same_hosts_are_not_stitched_twice(bench: Bench) -> None:
 def test_no_link_is_promised_more_than_it_has(bench: Bench) -> None:
     create(bench)
     other = VmRequest(A, B, 7.0)
-    bench._stitches.put(bench._stitches[1].to(State.TERMINATING, 0.0).to(State.TERMINATED, 0.0))
-    path = bench._plan(other)
+    bench._book.put(bench._book[1].to(State.TERMINATING, 0.0).to(State.TERMINATED, 0.0))
+    path = bench._desk.check(other)
     assert isinstance(path, StitchPath) and [hop.dpid for hop in path.hops] == [1, 3, 2]
     with pytest.raises(NotPossible, match="bandwidth_mbps"):
-        bench._plan(VmRequest(A, B, 11.0))
+        bench._desk.check(VmRequest(A, B, 11.0))
 
 
 def test_a_stitch_is_gone_when_its_rules_are(bench: Bench) -> None:
     up(bench)
-    bench._delete(1)
+    bench._desk.delete(1)
     assert bench.stitch().state is State.TERMINATING
     bench.confirm()
     assert bench.stitch().state is State.TERMINATED
     assert bench._planner.admission.resources.free((1, 2, 2, 1)) == 10.0
     with pytest.raises(LookupError):
-        bench._delete(1)
+        bench._desk.delete(1)
 
 
 def test_it_can_be_deleted_while_it_is_being_made(bench: Bench) -> None:
     create(bench)
     making = bench.batch()
-    bench._delete(1)
+    bench._desk.delete(1)
     bench.on_applied(StagesApplied(making.owner, making.ticket, "overtaken by a newer change", 0))
     assert bench.stitch().state is State.TERMINATING
     bench.confirm()
@@ -240,7 +243,7 @@ def test_it_can_be_deleted_while_it_is_being_made(bench: Bench) -> None:
 
 def test_a_switch_that_is_away_at_the_end_gives_its_rules_up_later(bench: Bench) -> None:
     up(bench)
-    bench._delete(1)
+    bench._desk.delete(1)
     bench.confirm("switch 0000000000000002 is not connected")
     assert bench.stitch().state is State.TERMINATED
     assert WantRules("stitch:1", {}) in bench.told
@@ -386,7 +389,7 @@ def test_an_application_has_a_stitch_beside_that_of_all_the_rest(bench: Bench) -
     create(bench, replace(REQUEST, application=WEB))
     with pytest.raises(Duplicate):
         create(bench, VmRequest(B, A, 1.0, application=WEB.back))
-    labels = {stitch.path.label for stitch in bench._stitches if stitch.path is not None}
+    labels = {stitch.path.label for stitch in bench._book if stitch.path is not None}
     assert len(labels) == 2
 
 
@@ -434,7 +437,7 @@ def test_hosts_that_no_longer_belong_together_lose_their_stitch(bench: Bench) ->
 def test_after_a_restart_an_up_stitch_is_wanted_as_it_was(bench: Bench, store: MemoryStore) -> None:
     before = up(bench)
     again = Bench(store)
-    again._take_up()
+    take_up(again._life)
     (wanted,) = (event for event in again.told if isinstance(event, WantRules))
     assert wanted.rules == stitch_rules(before)
     again.on_network(NetworkChanged(triangle()))
@@ -449,7 +452,7 @@ def test_what_was_half_made_at_a_restart_is_made_whole(bench: Bench, store: Memo
         bench.confirm()
     made = stitch_rules(bench.stitch())
     again = Bench(store)
-    again._take_up()
+    take_up(again._life)
     assert again.stitch().state is State.ESTABLISHING
     assert WantRules("stitch:1", made) in again.told
     again.on_network(NetworkChanged(triangle()))
@@ -460,7 +463,7 @@ def test_what_was_half_made_at_a_restart_is_made_whole(bench: Bench, store: Memo
 
 
 def reroute(bench: Bench) -> None:
-    bench._reroute(bench._stitches[1], plan_round(bench), 5.0, (1, 2, 2, 1))
+    bench._decider.reroute(bench._book[1], plan_round(bench), 5.0, (1, 2, 2, 1))
 
 
 def plan_round(bench: Bench) -> StitchPath:
@@ -498,11 +501,11 @@ def test_a_refused_reroute_leaves_the_stitch_where_it_was(bench: Bench) -> None:
 def test_a_resized_stitch_keeps_its_rules(bench: Bench) -> None:
     up(bench)
     told = len(bench.told)
-    bench._resize(bench._stitches[1], 9.0)
+    bench._mover.resize(bench._book[1], 9.0)
     assert not any(isinstance(event, ApplyStages) for event in bench.told[told:])
     assert bench._planner.admission.resources.free((1, 2, 2, 1)) == 1.0
     with pytest.raises(Oversubscribed):
-        bench._resize(bench._stitches[1], 11.0)
+        bench._mover.resize(bench._book[1], 11.0)
     assert bench._planner.admission.resources.free((1, 2, 2, 1)) == 1.0
 
 
@@ -518,7 +521,7 @@ def test_hosts_on_one_switch_are_stitched_without_promising_any_link(bench: Benc
 def test_a_stitch_that_no_probe_proves_after_a_restart_does_not_stay_up(bench: Bench, store: MemoryStore) -> None:
     up(bench)
     again = Bench(store)
-    again._take_up()
+    take_up(again._life)
     again.on_network(NetworkChanged(triangle()))
     again.connect()
     for _ in range(30):
@@ -558,7 +561,7 @@ def test_what_the_trigger_made_gives_way_to_what_is_asked_for(bench: Bench, stor
 def test_one_that_waits_for_another_to_make_room_can_be_deleted(bench: Bench) -> None:
     create(bench, OURS)
     create(bench)
-    bench._delete(2)
+    bench._desk.delete(2)
     bench.confirm()
     assert [bench.stitch(n).state for n in (1, 2)] == [State.TERMINATED, State.TERMINATED]
 
@@ -593,7 +596,7 @@ def test_a_full_disk_keeps_no_broken_stitch_up(bench: Bench, store: MemoryStore)
     up(bench)
     store.full = True
     with pytest.raises(StoreError):
-        bench._delete(1)
+        bench._desk.delete(1)
     assert bench.stitch().state is State.UP, "what could not be stored is not begun"
     bench.on_network(NetworkChanged(triangle(broken=True)))
     bench.confirm()
@@ -606,7 +609,7 @@ def test_a_full_disk_keeps_no_broken_stitch_up(bench: Bench, store: MemoryStore)
 
 def restarted(store: MemoryStore) -> Bench:
     again = Bench(store)
-    again._take_up()
+    take_up(again._life)
     again.on_network(NetworkChanged(triangle()))
     again.connect()
     return again
@@ -648,7 +651,7 @@ def test_what_is_leaving_a_link_already_makes_nobody_else_leave(bench: Bench) ->
     detour = plan_round(bench)
     hops = tuple(replace(hop, in_port=11) if n == 0 else hop for n, hop in enumerate(detour.hops))
     hops = (*hops[:-1], replace(hops[-1], out_port=11))
-    bench._reroute(bench._stitches[2], replace(detour, hops=hops), 4.0, None)
+    bench._decider.reroute(bench._book[2], replace(detour, hops=hops), 4.0, None)
     assert bench.stitch(2).state is State.ADJUSTING
     bench.on_network(NetworkChanged(replace(triangle(direct_mbps=5.0), hosts=bench._planner.network.hosts)))
     assert [bench.stitch(number).state for number in (1, 2)] == [State.UP, State.ADJUSTING]
@@ -657,7 +660,7 @@ def test_what_is_leaving_a_link_already_makes_nobody_else_leave(bench: Bench) ->
 def test_one_that_ended_while_the_disk_was_full_does_not_come_back(bench: Bench, store: MemoryStore) -> None:
     up(bench)
     store.full = True
-    bench._terminate(bench._stitches[1], "no longer needed")
+    bench._life.terminate(bench._book[1], "no longer needed")
     bench.confirm()
     assert bench.stitch().state is State.TERMINATED
     bench.now_s += REMEMBER_S + 1

@@ -42,7 +42,7 @@ def bench() -> Bench:
 
 
 def up(bench: Bench, request: BandwidthRequest = REQUEST) -> Stitch:
-    bench._create(request)
+    bench._desk.create(request)
     bench.confirm()
     assert bench.stitch().state is State.UP, bench.stitch().reason
     return bench.stitch()
@@ -76,7 +76,7 @@ def test_it_follows_when_traffic_takes_other_links(bench: Bench) -> None:
 
 def test_more_than_is_free_is_not_promised(bench: Bench) -> None:
     with pytest.raises(NotPossible, match="guarantee_mbps"):
-        bench._create(replace(REQUEST, guarantee_mbps=11.0, cap_mbps=None, bandwidth_mbps=11.0))
+        bench._desk.create(replace(REQUEST, guarantee_mbps=11.0, cap_mbps=None, bandwidth_mbps=11.0))
 
 
 def test_a_cap_is_split_by_who_sends_and_split_again_when_that_changes(bench: Bench) -> None:
@@ -122,7 +122,7 @@ def test_a_guarantee_alone_is_enforced_by_none(bench: Bench) -> None:
 
 
 def test_it_waits_for_hosts_that_may_send_to_each_other(bench: Bench) -> None:
-    made = bench._create(replace(REQUEST, target_vnet="blue"))
+    made = bench._desk.create(replace(REQUEST, target_vnet="blue"))
     assert made.state is State.REQUESTED and "blue" in (made.reason or "")
 
 
@@ -134,7 +134,7 @@ def test_hosts_join_by_themselves(bench: Bench) -> None:
 
 
 def test_a_switch_that_refuses_the_meter_makes_it_fail_with_its_words(bench: Bench) -> None:
-    bench._create(REQUEST)
+    bench._desk.create(REQUEST)
     bench.confirm("switch 1 said: meters are not supported")
     stitch = bench.stitch()
     assert stitch.state is State.FAILED and "not supported" in (stitch.reason or "")
@@ -144,7 +144,7 @@ def test_a_switch_that_refuses_the_meter_makes_it_fail_with_its_words(bench: Ben
 def test_two_for_the_same_networks_are_one_too_many(bench: Bench) -> None:
     up(bench)
     with pytest.raises(Duplicate):
-        bench._create(replace(REQUEST, cap_mbps=1.0))
+        bench._desk.create(replace(REQUEST, cap_mbps=1.0))
 
 
 def test_it_is_stored_and_read_with_its_kind(bench: Bench) -> None:
@@ -154,7 +154,7 @@ def test_it_is_stored_and_read_with_its_kind(bench: Bench) -> None:
 
 def test_deleting_it_leaves_nothing(bench: Bench) -> None:
     up(bench)
-    bench._delete(1)
+    bench._desk.delete(1)
     bench.confirm()
     bench.on_tick(Tick("retry"))
     assert bench.stitch().state is State.TERMINATED

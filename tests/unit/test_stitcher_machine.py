@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -24,7 +26,8 @@ from ryu_apps.events import (
     SwitchReady,
     VnetsChanged,
 )
-from ryu_apps.stitcher import RETRY_S
+from ryu_apps.stitches.idle import RETRY_S
+from ryu_apps.stitches.resuming import take_up
 from ryu_apps.store import StoreError
 from stitching.bandwidth import BandwidthRequest, BandwidthShares
 from stitching.kinds import links_to_reserve
@@ -50,6 +53,15 @@ def fabric(direct_mbps: float | None, more: Mapping[str, Host], *, broken: bool 
     return replace(triangle(direct_mbps=direct_mbps, broken=broken), hosts={**HOSTS, **more})
 
 
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    """Thousands of stitches come and go. The logger outlives the bench: other tests have one of the same name."""
+    log = logging.getLogger(f"lockstitch.{Bench.__name__}")
+    log.disabled = True
+    yield
+    log.disabled = False
+
+
 class Life(RuleBasedStateMachine):
     """All that may happen to a stitcher."""
 
@@ -60,11 +72,10 @@ class Life(RuleBasedStateMachine):
 
     def begin(self) -> None:
         self.bench = Bench(self.store)
-        self.bench.log.disabled = True
         self.handled = 0
         self.open: dict[str, ApplyStages] = {}
         self.more = {E: RED, F: BLUE}
-        self.bench._take_up()
+        take_up(self.bench._life)
         self.bench.on_vnets(VnetsChanged(VNETS))
         self.bench.on_network(NetworkChanged(fabric(10.0, self.more)))
         self.bench.connect()
@@ -78,10 +89,10 @@ class Life(RuleBasedStateMachine):
         self.handled = len(self.bench.told)
 
     def ids(self) -> list[int]:
-        return [stitch.id for stitch in self.bench._stitches.active]
+        return [stitch.id for stitch in self.bench._book.active]
 
     def up(self) -> list[int]:
-        return [stitch.id for stitch in self.bench._stitches.active if stitch.state is State.UP]
+        return [stitch.id for stitch in self.bench._book.active if stitch.state is State.UP]
 
     @rule(
         ends=st.sampled_from([(A, B), (B, A), (C, D), (A, D)]),
@@ -92,21 +103,21 @@ class Life(RuleBasedStateMachine):
     def create(self, ends: tuple[str, str], mbps: float, origin: str, both: bool) -> None:
         request = VmRequest(*ends, mbps, both_ways=both and origin != ORIGIN, origin=origin)
         with contextlib.suppress(NotPossible, StoreError):
-            self.bench._create(request)
+            self.bench._desk.create(request)
         self.collect()
 
     @rule(mbps=MBPS, hours=st.booleans())
     def create_segment(self, mbps: float, hours: bool) -> None:
         valid = Validity(self.bench.now_s + 10.0, self.bench.now_s + 30.0) if hours else Validity()
         with contextlib.suppress(NotPossible, StoreError):
-            self.bench._create(SegmentRequest(Side("red"), Side("blue"), mbps, valid=valid))
+            self.bench._desk.create(SegmentRequest(Side("red"), Side("blue"), mbps, valid=valid))
         self.collect()
 
     @rule(mbps=MBPS, ends=st.sampled_from([("default", "default"), ("red", "blue")]))
     def create_bandwidth(self, mbps: float, ends: tuple[str, str]) -> None:
         request = BandwidthRequest(*ends, guarantee_mbps=mbps, cap_mbps=8.0, bandwidth_mbps=mbps)
         with contextlib.suppress(NotPossible, StoreError):
-            self.bench._create(request)
+            self.bench._desk.create(request)
         self.collect()
 
     @rule(mac=st.sampled_from([E, F]), what=st.sampled_from(["go", "come", "clash", "move"]))
@@ -130,7 +141,7 @@ class Life(RuleBasedStateMachine):
     @rule(data=st.data())
     def delete(self, data: st.DataObject) -> None:
         with contextlib.suppress(StoreError):
-            self.bench._delete(data.draw(st.sampled_from(self.ids())))
+            self.bench._desk.delete(data.draw(st.sampled_from(self.ids())))
         self.collect()
 
     @precondition(lambda self: self.open)
@@ -163,7 +174,7 @@ class Life(RuleBasedStateMachine):
     @precondition(lambda self: self.up())
     @rule(data=st.data(), mbps=MBPS)
     def trigger_moves_one(self, data: st.DataObject, mbps: float) -> None:
-        stitch = self.bench._stitches[data.draw(st.sampled_from(self.up()))]
+        stitch = self.bench._book[data.draw(st.sampled_from(self.up()))]
         if not isinstance(stitch.request, VmRequest):
             return
         network = self.bench._planner.network
@@ -173,7 +184,7 @@ class Life(RuleBasedStateMachine):
         path = path_at_cost(network, hosts[0], hosts[1], cost)
         with contextlib.suppress(Oversubscribed, StoreError):
             if path is not None:
-                self.bench._reroute(stitch, path, mbps, None)
+                self.bench._decider.reroute(stitch, path, mbps, None)
         self.collect()
 
     @rule(dpid=st.sampled_from([1, 2, 3]), back=st.booleans())
@@ -206,9 +217,9 @@ class Life(RuleBasedStateMachine):
     @invariant()
     def no_link_is_promised_more_than_it_has_to_those_that_stay(self) -> None:
         resources = self.bench._planner.admission.resources
-        leaving = {number for number in self.ids() if self.bench._changes.removing(number)}
+        leaving = {number for number in self.ids() if self.bench._life.changes.removing(number)}
         promised: dict[LinkKey, float] = defaultdict(float)
-        for stitch in self.bench._stitches.active:
+        for stitch in self.bench._book.active:
             booked = resources.reservation(stitch.id)
             for key in booked.keys if booked is not None and stitch.id not in leaving else ():
                 promised[key] += booked.mbps if booked is not None else 0.0
@@ -225,9 +236,9 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def what_carries_is_booked_and_nobody_else_carries_it(self) -> None:
-        leaving = {number for number in self.ids() if self.bench._changes.removing(number)}
+        leaving = {number for number in self.ids() if self.bench._life.changes.removing(number)}
         seen: set[tuple[str, str]] = set()
-        for stitch in self.bench._stitches.active:
+        for stitch in self.bench._book.active:
             if stitch.state not in CARRYING or stitch.id in leaving:
                 continue
             path = stitch.vm_path
@@ -247,7 +258,7 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def no_two_have_the_same_label_or_meter(self) -> None:
-        active = self.bench._stitches.active
+        active = self.bench._book.active
         labels = [s.path.label for s in active if isinstance(s.path, SegmentTree)]
         meters = [s.path.meter for s in active if isinstance(s.path, BandwidthShares)]
         assert len(set(labels)) == len(labels) and len(set(meters)) == len(meters)

@@ -36,7 +36,7 @@ def rule(bench: Bench, policy: Policy) -> None:
 def test_one_whose_hosts_a_rule_forbids_to_talk_is_refused_with_the_rule(bench: Bench) -> None:
     rule(bench, NOTHING)
     with pytest.raises(NotPossible, match="policy rule 'quiet' denies it"):
-        bench._create(SEGMENT)
+        bench._desk.create(SEGMENT)
 
 
 def test_a_rule_that_comes_later_takes_it_away(bench: Bench) -> None:
@@ -71,4 +71,4 @@ def test_it_takes_the_links_that_the_policy_leaves_to_it(bench: Bench) -> None:
 def test_without_links_that_a_rule_demands_it_is_refused(bench: Bench) -> None:
     rule(bench, Policy((Rule("secret", (RED,), (BLUE,), allow=True, demands=Demands(encrypted=True)),)))
     with pytest.raises(NotPossible, match="on the links that the policy leaves to it"):
-        bench._create(SEGMENT)
+        bench._desk.create(SEGMENT)

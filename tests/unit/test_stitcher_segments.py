@@ -8,6 +8,7 @@ import pytest
 
 from ryu_apps.app import Tick
 from ryu_apps.events import NetworkChanged, VnetsChanged
+from ryu_apps.stitches.resuming import take_up
 from ryu_apps.store.codec import dump, load
 from stitching.network import Host, Network
 from stitching.plan import NotPossible
@@ -54,7 +55,7 @@ def prove(bench: Bench) -> Stitch:
 
 
 def up(bench: Bench, request: SegmentRequest = SEGMENT) -> Stitch:
-    bench._create(request)
+    bench._desk.create(request)
     stitch = prove(bench)
     assert stitch.state is State.UP, stitch.reason
     return stitch
@@ -70,7 +71,7 @@ def members(stitch: Stitch) -> set[str]:
 
 
 def test_it_is_up_when_probes_have_crossed_it_both_ways(bench: Bench) -> None:
-    bench._create(SEGMENT)
+    bench._desk.create(SEGMENT)
     bench.confirm()
     assert bench.stitch().state is State.ESTABLISHING
     bench.all_probes_cross()
@@ -81,7 +82,7 @@ def test_it_is_up_when_probes_have_crossed_it_both_ways(bench: Bench) -> None:
 
 def test_it_waits_without_a_deadline_for_a_host_on_each_side(bench: Bench) -> None:
     see(bench, HOST_A)
-    made = bench._create(SEGMENT)
+    made = bench._desk.create(SEGMENT)
     assert (made.state, made.reason) == (State.REQUESTED, "waits for a host of 'blue'")
     bench.now_s += 3600.0
     bench.on_tick(Tick("retry"))
@@ -125,7 +126,7 @@ def test_a_link_that_dies_is_replaced_under_another_label(bench: Bench) -> None:
 def test_an_address_on_both_sides_is_refused_and_named(bench: Bench) -> None:
     see(bench, HOST_A, replace(HOST_B, ips=HOST_A.ips))
     with pytest.raises(NotPossible, match=r"10\.0\.0\.1") as refused:
-        bench._create(SEGMENT)
+        bench._desk.create(SEGMENT)
     assert A in refused.value.reason and B in refused.value.reason
 
 
@@ -133,7 +134,7 @@ def test_an_address_that_another_side_took_is_remembered(bench: Bench) -> None:
     """The table of hosts gives an address to the one that claimed it last."""
     see(bench, replace(HOST_A, ips=frozenset()), replace(HOST_B, ips=HOST_A.ips))
     with pytest.raises(NotPossible, match=r"10\.0\.0\.1"):
-        bench._create(SEGMENT)
+        bench._desk.create(SEGMENT)
 
 
 def test_a_host_that_comes_with_an_address_of_the_other_side_is_left_out(bench: Bench) -> None:
@@ -156,18 +157,18 @@ def test_a_host_that_comes_with_an_address_of_the_other_side_is_left_out(bench: 
 def test_two_segments_share_no_host(bench: Bench) -> None:
     up(bench)
     with pytest.raises(Duplicate):
-        bench._create(SegmentRequest(Side("blue"), Side("green"), 1.0))
+        bench._desk.create(SegmentRequest(Side("blue"), Side("green"), 1.0))
 
 
 def test_no_protection_is_promised_that_is_not_built(bench: Bench) -> None:
     with pytest.raises(NotPossible, match="protection"):
-        bench._create(replace(SEGMENT, protection=Protection.LINK))
+        bench._desk.create(replace(SEGMENT, protection=Protection.LINK))
 
 
 def test_after_a_restart_it_carries_on_where_it_was(bench: Bench, store: MemoryStore) -> None:
     before = up(bench)
     again = Bench(store)
-    again._take_up()
+    take_up(again._life)
     again.on_vnets(VnetsChanged(VNETS))
     see(again, HOST_A, HOST_B)
     again.connect()
@@ -182,7 +183,7 @@ def test_what_is_not_known_yet_after_a_restart_hurts_nobody(bench: Bench, store:
     bench.probe_tick()
     for first_vnets in (True, False):
         again = Bench(store)
-        again._take_up()
+        take_up(again._life)
         if first_vnets:
             again.on_vnets(VnetsChanged(VNETS))
             assert again.stitch().state is State.UP
@@ -197,7 +198,7 @@ def test_it_is_stored_and_read_with_its_kind(bench: Bench) -> None:
 
 def test_deleting_it_leaves_nothing(bench: Bench) -> None:
     up(bench)
-    bench._delete(1)
+    bench._desk.delete(1)
     bench.confirm()
     assert bench.stitch().state is State.TERMINATED
     assert bench._planner.admission.resources.owners((1, 2, 2, 1)) == ()

@@ -10,6 +10,7 @@ import pytest
 
 from ryu_apps.app import Tick
 from ryu_apps.events import NetworkChanged
+from ryu_apps.stitches.resuming import take_up
 from stitching.expecting import HOLD_S, Expecting
 from stitching.plan import NotPossible
 from stitching.segment import SegmentRequest, Side
@@ -35,7 +36,7 @@ def come_up(bench: Bench) -> None:
 
 def test_it_waits_for_its_time_without_a_deadline_and_ends_with_it(bench: Bench) -> None:
     now_s = bench.now_s
-    made = bench._create(replace(REQUEST, valid=Validity(now_s + 3600.0, now_s + 7200.0)))
+    made = bench._desk.create(replace(REQUEST, valid=Validity(now_s + 3600.0, now_s + 7200.0)))
     assert made.state is State.REQUESTED and "waits until 1970-01-01 01:16:40 UTC" in (made.reason or "")
     assert bench._planner.admission.resources.reserved((1, 2, 2, 1)) == 0.0
     assert tick(bench, 3599.0).state is State.REQUESTED
@@ -49,7 +50,7 @@ def test_it_waits_for_its_time_without_a_deadline_and_ends_with_it(bench: Bench)
 def test_a_recurring_one_waits_again(bench: Bench) -> None:
     bench.now_s = 3 * 3600.0
     every_day = Weekly(tuple(range(7)), 3 * 60, 4 * 60)
-    bench._create(replace(REQUEST, valid=Validity(weekly=every_day)))
+    bench._desk.create(replace(REQUEST, valid=Validity(weekly=every_day)))
     come_up(bench)
     assert tick(bench, 3600.0).state is State.DOWN
     bench.confirm()
@@ -60,11 +61,11 @@ def test_a_recurring_one_waits_again(bench: Bench) -> None:
 
 def test_what_is_over_already_is_refused(bench: Bench) -> None:
     with pytest.raises(NotPossible, match="valid_until"):
-        bench._create(replace(REQUEST, valid=Validity(until_s=bench.now_s)))
+        bench._desk.create(replace(REQUEST, valid=Validity(until_s=bench.now_s)))
 
 
 def test_it_waits_for_its_time_after_a_restart_too(bench: Bench, store: MemoryStore) -> None:
-    bench._create(replace(REQUEST, valid=Validity(from_s=bench.now_s + 3600.0)))
+    bench._desk.create(replace(REQUEST, valid=Validity(from_s=bench.now_s + 3600.0)))
     again = restarted(store)
     assert tick(again).state is State.REQUESTED
     assert tick(again, 3600.0).state is State.ESTABLISHING
@@ -76,19 +77,21 @@ def test_after_a_restart_the_most_important_comes_first(store: MemoryStore) -> N
         store.kept[number] = Stitch(number, request, State.FAILED, 0.0, 0.0)
     started: list[int] = []
     again = Bench(store)
-    again._try_again = lambda stitch, now_s: started.append(stitch.id)  # type: ignore[method-assign]  # noqa: ARG005
-    again._take_up()
+    again._retrier._try_again = lambda stitch, now_s: started.append(stitch.id)  # type: ignore[method-assign]  # noqa: ARG005
+    take_up(again._life)
     again.on_network(NetworkChanged(triangle()))
     assert started == [2, 3, 1]
 
 
 def test_the_less_important_gives_way_when_capacity_shrinks(bench: Bench) -> None:
-    bench._create(replace(REQUEST, both_ways=False, priority=5))
+    bench._desk.create(replace(REQUEST, both_ways=False, priority=5))
     come_up(bench)
-    bench._create(replace(REQUEST, source_mac=B, target_mac=A, both_ways=False, priority=1, bandwidth_mbps=4.0))
+    bench._desk.create(
+        replace(REQUEST, source_mac=B, target_mac=A, both_ways=False, priority=1, bandwidth_mbps=4.0)
+    )
     bench.confirm()
     bench.all_probes_cross()
-    first, second = bench._stitches[1], bench._stitches[2]
+    first, second = bench._book[1], bench._book[2]
     assert bench._planner.admission.too_much([first, second], first="trigger") == []
     other = replace(first, id=3, request=replace(first.request, priority=0))
     bench._planner.admission.resources.set_capacity((1, 2, 2, 1), 3.0)
@@ -105,7 +108,7 @@ PREDICTIVE = replace(REQUEST, expects=Expectation(threshold_mbps=5.0, probabilit
 
 
 def test_a_predictive_one_is_made_when_its_traffic_is_likely_and_let_go_when_it_is_not(bench: Bench) -> None:
-    made = bench._create(PREDICTIVE)
+    made = bench._desk.create(PREDICTIVE)
     assert (made.state, made.reason) == (State.REQUESTED, "waits for a forecast of the traffic between its hosts")
     bench._expecting.hear(((A, B),), forecast(0.5))  # type: ignore[arg-type]
     assert "60% likely" in (tick(bench).reason or "")
@@ -129,9 +132,9 @@ def test_a_guessed_spread_makes_nothing() -> None:
 
 def test_encryption_that_nobody_has_is_refused(bench: Bench) -> None:
     with pytest.raises(NotPossible, match="encrypted"):
-        bench._create(replace(REQUEST, encrypted=True))
+        bench._desk.create(replace(REQUEST, encrypted=True))
 
 
 def test_other_kinds_are_not_made_on_the_forecast(bench: Bench) -> None:
     with pytest.raises(NotPossible, match="mode"):
-        bench._create(SegmentRequest(Side("red"), Side("blue"), 1.0, expects=Expectation(1.0, 0.5)))
+        bench._desk.create(SegmentRequest(Side("red"), Side("blue"), 1.0, expects=Expectation(1.0, 0.5)))

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ryu_apps.watch import MISSES, PROVE_EVERY_S, PROVE_WITHIN_S, WATCH_EVERY_S, Watch
+from ryu_apps.stitches.watch import MISSES, PROVE_EVERY_S, PROVE_WITHIN_S, WATCH_EVERY_S, Watch
 
 
 def test_it_is_proven_when_every_direction_has_answered() -> None:

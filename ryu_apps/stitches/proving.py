@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from ryu_apps import wire
-from ryu_apps.stitch_probes import StitchProbe, StitchProber
-from ryu_apps.watch import Watch
+from ryu_apps.stitches.probe import StitchProbe, StitchProber
+from ryu_apps.stitches.watch import Watch
 from stitching.kinds import probe_ways
 from stitching.rules import PORT_CONTROLLER
 from stitching.stitch import Stitch

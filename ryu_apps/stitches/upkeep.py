@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ryu_apps.watch import Watch
+from ryu_apps.stitches.watch import Watch
 from stitching.kinds import same_place
 from stitching.stitch import Placement, State, Stitch
 

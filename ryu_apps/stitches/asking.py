@@ -1,0 +1,117 @@
+"""Does what people ask of stitches: may I have one, make one, change it, take it away."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import replace
+
+from pathing import Oversubscribed
+from ryu_apps.stitches.life import CARRYING_ON, REFUSALS, Life
+from ryu_apps.stitches.moving import Mover
+from ryu_apps.stitches.replacing import Replacer
+from ryu_apps.stitches.times import Times
+from ryu_apps.stitches.together import Together
+from stitching.kinds import refuse, shortcomings
+from stitching.plan import NotPossible
+from stitching.stitch import ENDED, BadTransition, Placement, State, Stitch, StitchRequest, VmRequest
+
+MOST_REASONS = 4
+"""How many of the hosts that stand in the way are named."""
+
+
+class Desk:
+    """Where stitches are asked for. What is refused raises one of REFUSALS, and nothing is done."""
+
+    def __init__(self, life: Life, mover: Mover, replacer: Replacer, times: Times) -> None:
+        self._life = life
+        self._mover = mover
+        self._replacer = replacer
+        self._times = times
+
+    def check(self, request: StitchRequest) -> Placement:
+        """The path that a stitch would get; those of the trigger that it would replace hold nothing on it."""
+        refuse(request)
+        return self._place(request, self._replacer.replaced(request))
+
+    def create(self, request: StitchRequest) -> Stitch:
+        """Admit a stitch and start on it."""
+        (made,) = self.create_all([request])
+        if isinstance(made, Exception):
+            raise made
+        return made
+
+    def create_all(self, requests: Sequence[StitchRequest]) -> list[Stitch | Exception]:
+        """Admit stitches and start on them, or say of each why not; all are stored in one go."""
+        life = self._life
+        made: list[Stitch | Exception] = []
+        together = Together()
+        numbered: list[Stitch] = []
+        for place, request in enumerate(requests):
+            if together.shares(request):
+                made += life.begin(together.take())
+            try:
+                refuse(request)
+                others = self._replacer.replaced(request)
+                waits = self._times.waits_for(request)
+                path = self._place(request, others) if waits is None else None
+                # What is refused needs no number.
+                numbered = numbered or life.book.new(requests[place:], life.clock())
+                stitch = numbered[place - len(requests)]
+                if path is None:
+                    made += life.begin(together.take())
+                    made.append(self._put_off(replace(stitch, reason=waits)))
+                elif others:
+                    made += life.begin(together.take())
+                    made.append(self._replacer.replace(stitch, path, others))
+                else:
+                    together.add(life.admit(stitch, path))
+            except REFUSALS as error:
+                made += life.begin(together.take())
+                made.append(error)
+        return made + life.begin(together.take())
+
+    def change(self, stitch_id: int, request: VmRequest) -> Stitch:
+        """Other terms for the same packets, on the same path where only the bandwidth changes and it has that."""
+        stitch = self._there(stitch_id)
+        if stitch.state not in CARRYING_ON:
+            raise BadTransition(f"stitch {stitch_id} is {stitch.state}; it can be changed when it is up")
+        asked = stitch.request
+        if not isinstance(asked, VmRequest) or not _same_packets(request, asked):
+            raise NotPossible("destination", "a stitch carries the same packets all its life", "make another one")
+        if request == replace(asked, bandwidth_mbps=request.bandwidth_mbps, labels=request.labels):
+            with contextlib.suppress(Oversubscribed):
+                return self._mover.change_in_place(stitch, request)
+        path = self._life.planner.path(request, without=(stitch,))
+        self._mover.move(stitch, request, path, "its terms were changed")
+        return self._life.book[stitch_id]
+
+    def delete(self, stitch_id: int) -> Stitch:
+        """Take a stitch away. Raises LookupError or StoreError."""
+        stitch = self._there(stitch_id)
+        if stitch.state is not State.TERMINATING:
+            self._life.terminate(stitch, "deleted", certain=True)
+        return self._life.book[stitch_id]
+
+    def _there(self, stitch_id: int) -> Stitch:
+        stitch = self._life.book.get(stitch_id)
+        if stitch is None or stitch.state in ENDED:
+            raise LookupError(f"there is no stitch {stitch_id}")
+        return stitch
+
+    def _place(self, request: StitchRequest, others: Sequence[Stitch]) -> Placement:
+        placement = self._life.planner.path(request, others)
+        if lacks := shortcomings(placement):
+            remedy = "put that right, or name the hosts of each side that are to be in it"
+            raise NotPossible("destination", "; ".join(lacks[:MOST_REASONS]), remedy)
+        return placement
+
+    def _put_off(self, stitch: Stitch) -> Stitch:
+        """Store a stitch that has to wait."""
+        self._life.book.put_certain([stitch])
+        self._life.idle.rest(stitch.id)
+        return stitch
+
+
+def _same_packets(one: VmRequest, other: VmRequest) -> bool:
+    return (one.directions, one.application) == (other.directions, other.application)

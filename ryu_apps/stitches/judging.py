@@ -1,0 +1,94 @@
+"""Lets switches and probes say what a stitch has come to: its rules are in place, it carries, it does not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ryu_apps.events import StagesApplied
+from ryu_apps.stitches.life import CARRYING_ON, MAKING, Life
+from ryu_apps.stitches.mending import Mender
+from ryu_apps.stitches.moving import Mover
+from ryu_apps.stitches.replacing import Replacer
+from ryu_apps.stitches.watch import PROVE_WITHIN_S, Watch
+from stitching.stitch import State, Stitch
+
+AWAY_S = 30.0
+"""How long a stitch on its way waits for a switch that went away before it was proven."""
+
+
+class Judge:
+    """Sends probes, and moves stitches on by what comes back."""
+
+    def __init__(self, life: Life, mover: Mover, mender: Mender, replacer: Replacer) -> None:
+        self._life = life
+        self._mover = mover
+        self._mender = mender
+        self._replacer = replacer
+
+    def applied(self, event: StagesApplied) -> None:
+        """Rules are in place, or gone, or a switch refused them."""
+        life = self._life
+        change = life.changes.applied(event)
+        stitch = life.book.get(change.stitch_id) if change is not None else None
+        if change is None or stitch is None:
+            return
+        if change.removes:
+            life.removed(stitch)
+            self._replacer.go_on()
+        elif event.error is None:
+            life.prover.watch(stitch)
+            self._send_probe(stitch, life.prover.watches[stitch.id])
+        else:
+            self._mover.go_back(stitch, event.error, undone=True)
+
+    def send_probes(self) -> None:
+        """Send the probes that are due."""
+        self._life.prover.pace()
+        for number, watch in list(self._life.prover.watches.items()):
+            self._send_probe(self._life.book[number], watch)
+
+    def heard(self, message: Any) -> None:
+        """A packet came in: it may be a probe, out at the far end of a stitch."""
+        life = self._life
+        probe = life.prover.read(message)
+        stitch = life.book.get(probe.stitch_id) if probe is not None else None
+        if probe is None or stitch is None:
+            return
+        watch = life.prover.take(probe, message, stitch)
+        if watch is not None:
+            self._judge(stitch, watch, life.monotonic())
+
+    def _send_probe(self, stitch: Stitch, watch: Watch) -> None:
+        now_s = self._life.monotonic()
+        if self._life.prover.send(stitch, watch):
+            self._judge(stitch, watch, now_s)
+        elif stitch.state in MAKING and watch.away_for_s(now_s) > AWAY_S:
+            self._life.remove(stitch, State.FAILED, "a switch at its end is away")
+
+    def _judge(self, stitch: Stitch, watch: Watch, now_s: float) -> None:
+        """Let the probes decide the state."""
+        life = self._life
+        if stitch.state in MAKING:
+            if watch.proven:
+                self._carries(stitch, now_s)
+            elif watch.is_unproven(now_s):
+                unproven = f"no probe came through within {PROVE_WITHIN_S:g} s"
+                self._mover.go_back(stitch, unproven, undone=False)
+        elif stitch.state in CARRYING_ON:
+            if watch.lost or watch.is_unproven(now_s):
+                life.bring_down(stitch, "probes no longer come through")
+            elif (reason := life.upkeep.shortcoming(stitch, watch)) is not None:
+                if stitch.state is State.UP:
+                    life.degrade(stitch, reason)
+            elif stitch.state is State.DEGRADED:
+                life.book.put(stitch.to(State.UP, life.clock()))
+
+    def _carries(self, stitch: Stitch, now_s: float) -> None:
+        """Probes have crossed the path: what is left of the one before goes when no packet is on it any more."""
+        life = self._life
+        before = life.moving.pop(stitch.id, None)
+        life.planner.admission.settle(stitch.id)
+        if before is not None:
+            life.changes.settle(stitch, now_s + life.drain_s(before))
+        life.book.put(stitch.to(State.UP, life.clock()))
+        self._mender.look_after_one(life.book[stitch.id])

@@ -1,0 +1,124 @@
+"""Mends what the fabric does to stitches: moves those whose path is hurt, and back when there is a better one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from logging import Logger
+
+from ryu_apps.stitches.life import CARRYING_ON, REFUSALS, Life
+from ryu_apps.stitches.moving import Move, Mover
+from ryu_apps.stitches.together import Together
+from stitching.bandwidth import BandwidthShares
+from stitching.kinds import damage, same_place
+from stitching.network import Network
+from stitching.plan import NotPossible
+from stitching.routes import CARRYING, Pair, Route
+from stitching.stitch import Stitch
+from stitching.trigger import ORIGIN
+
+
+class Mender:
+    """Looks after stitches when the fabric has changed, and by and by."""
+
+    def __init__(self, life: Life, mover: Mover, log: Logger) -> None:
+        self._life = life
+        self._mover = mover
+        self._log = log
+        self._routes: Mapping[Pair, Route] | None = None
+
+    def follow(self, network: Network) -> None:
+        """The fabric is this now: some paths broke, some links carry less than was promised on them."""
+        life = self._life
+        if network.links.keys() != life.planner.network.links.keys():
+            life.upkeep.fabric_changed(life.monotonic())
+        life.planner.follow(network)
+        self.look_after_all(life.book.active)
+        staying = [s for s in life.book.active if not life.changes.removing(s.id)]
+        shrunk = "a link of its path carries less now than was promised on it"
+        for stitch in life.planner.admission.too_much(staying, first=ORIGIN):
+            self._give_way(stitch, shrunk)
+
+    def look_after_all(self, stitches: Iterable[Stitch]) -> None:
+        """Mend what the fabric did to these; those that move are stored together."""
+        moves: list[Move] = []
+        together = Together()
+        for stitch in stitches:
+            if together.shares(stitch.request):
+                self._mover.carry_over(moves)
+                moves = []
+                together.take()
+            for move in self._look_after(self._life.book[stitch.id]):
+                moves.append(move)
+                together.add(move.after)
+        self._mover.carry_over(moves)
+
+    def look_after_one(self, stitch: Stitch) -> None:
+        """Mend what the fabric did to this one."""
+        self._mover.carry_over(self._look_after(stitch))
+
+    def _look_after(self, stitch: Stitch) -> tuple[Move, ...]:
+        """What mends what the fabric did to a path: another one if there is one, before the old one is left."""
+        life = self._life
+        if stitch.request.KIND != "vm" and not life.planner.informed:
+            return ()
+        hurt = damage(stitch, life.planner.whole) if stitch.state in CARRYING else None
+        # What is known already is tried again by and by (see improve): a link that flaps moves nobody twice.
+        known = life.upkeep.damaged(stitch.id, hurt.reason if hurt is not None else None)
+        if hurt is None or life.changes.removing(stitch.id):
+            return ()
+        why = hurt.reason
+        if stitch.state in CARRYING_ON and not known:
+            try:
+                path = life.planner.whole_path(stitch, hurt)
+                nowhere_else = stitch.path is not None and same_place(path, stitch.path)
+                if not nowhere_else and life.planner.all_ready(path.dpids):
+                    life.upkeep.displaced(stitch.id)
+                    return (self._mover.book(stitch, stitch.request, path, why),)
+                if not nowhere_else:
+                    why = f"{why}; a switch of the path it would take is away"
+            except REFUSALS as error:
+                why = f"{why}; {error}"
+        if hurt.lost:
+            life.bring_down(stitch, why)
+        elif stitch.state in CARRYING_ON:
+            life.degrade(stitch, why)
+        return ()
+
+    def follow_routes(self) -> None:
+        """A stitch on the links that traffic takes anyway has to know when it takes others."""
+        life = self._life
+        if not any(isinstance(stitch.path, BandwidthShares) for stitch in life.book.active):
+            return
+        before, self._routes = self._routes, life.planner.routes_now()
+        if self._routes is before:
+            return
+        self.look_after_all(s for s in life.book.active if isinstance(s.path, BandwidthShares))
+
+    def _give_way(self, stitch: Stitch, reason: str) -> None:
+        """Leave a link that is wanted for others: for another path where there is one, else altogether."""
+        life = self._life
+        if stitch.state in CARRYING_ON:
+            try:
+                path = life.planner.path(stitch.request, (stitch,), stitch.path)
+                if life.planner.all_ready(path.dpids):
+                    self._mover.move(stitch, stitch.request, path, reason)
+                    life.upkeep.displaced(stitch.id)
+                    return
+            except REFUSALS as error:
+                reason = f"{reason}; {error}"
+        life.bring_down(stitch, reason)
+
+    def improve(self) -> None:
+        """Try again to mend what falls short; go back to shorter paths when the fabric has been quiet a while."""
+        life = self._life
+        for number in life.upkeep.due(life.monotonic(), life.book.active):
+            stitch = life.book[number]
+            try:
+                path = life.planner.path(stitch.request, (stitch,), stitch.path)
+            except NotPossible:
+                continue
+            if life.upkeep.is_better(stitch, path) and life.planner.all_ready(path.dpids):
+                try:
+                    self._mover.move(stitch, stitch.request, path, stitch.reason or "a better path is free again")
+                except REFUSALS as error:
+                    self._log.warning("stitch=%d not_improved error=%s", number, error)

@@ -1,0 +1,62 @@
+"""Lets stitches that the trigger made make room for those that people ask for between the same hosts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ryu_apps.stitches.life import REFUSALS, Life
+from stitching.kinds import rivals
+from stitching.planner import Duplicate
+from stitching.stitch import Placement, State, Stitch, StitchRequest
+from stitching.trigger import ORIGIN
+
+
+class Replacer:
+    """Puts one stitch in the place of others, when those have gone."""
+
+    def __init__(self, life: Life) -> None:
+        self._life = life
+
+    def replaced(self, request: StitchRequest) -> list[Stitch]:
+        """The stitches of the trigger that a new one replaces. Raises Duplicate where it may not."""
+        others = rivals(request, self._life.book.between(request))
+        for stitch in others:
+            if stitch.request.origin != ORIGIN or request.origin == ORIGIN:
+                raise Duplicate(
+                    "destination",
+                    f"stitch {stitch.id} joins these hosts already",
+                    f"delete stitch {stitch.id} first, or use it",
+                )
+        return others
+
+    def replace(self, stitch: Stitch, path: Placement, others: Sequence[Stitch]) -> Stitch:
+        """Book the path for a stitch, and take away those that are in its place. Raises StoreError."""
+        reason = f"waits until it has replaced stitch {others[0].id}"
+        self._life.book.put_certain([replace(stitch, reason=reason)])
+        self._life.idle.wake(stitch.id)
+        self._life.planner.admission.book(stitch, path, replaces=others)
+        self._life.waiting[stitch.id] = path
+        for rival in others:
+            if rival.state is not State.TERMINATING:
+                self._life.terminate(rival, f"replaced by stitch {stitch.id}")
+        self.go_on()
+        return self._life.book[stitch.id]
+
+    def go_on(self) -> None:
+        """Start on those whose rivals have gone."""
+        life = self._life
+        for number, path in list(life.waiting.items()):
+            stitch = life.book[number]
+            if len(rivals(stitch.request, life.book.between(stitch.request))) > 1:
+                continue
+            del life.waiting[number]
+            if all(key in life.planner.network.links for key in path.all_links):
+                try:
+                    begun = life.on(replace(stitch, reason=None), path)
+                    life.book.put_certain([begun])
+                    life.changes.put(begun)
+                except REFUSALS as error:
+                    life.end(stitch, State.FAILED, str(error))
+            else:
+                life.end(stitch, State.FAILED, "a link of its path went while it waited")

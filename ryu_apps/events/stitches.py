@@ -1,0 +1,72 @@
+"""What the stitcher tells, and what is asked of stitches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ryu_apps.app import Event, Request
+from stitching.stitch import Placement, State, Stitch, StitchRequest, VmRequest
+
+
+@dataclass
+class StitchesChanged(Event):
+    """These are all stitches that have not ended."""
+
+    stitches: tuple[Stitch, ...]
+
+
+@dataclass
+class StitchMoved(Event):
+    """A stitch is in another state than it was; was is None where it is new."""
+
+    stitch: Stitch
+    was: State | None
+
+
+@dataclass
+class StitchesRequest(Request[tuple[Stitch, ...]]):
+    """All stitches, those that ended included while they are remembered."""
+
+
+@dataclass
+class UnsavedRequest(Request[int]):
+    """How many stitches could not be stored as they are?"""
+
+
+@dataclass
+class CreateStitch(Request[Stitch]):
+    """Make a stitch. Answers as soon as it is stored and admitted; raises NotPossible with the reason."""
+
+    request: StitchRequest
+
+
+@dataclass
+class CreateStitches(Request[list[Stitch | Exception]]):
+    """Make many stitches; answers for each, in order, the stitch or what would have been raised."""
+
+    requests: tuple[StitchRequest, ...]
+
+
+@dataclass
+class CheckStitch(Request[Placement]):
+    """Could this stitch be had now, and on which path? Raises NotPossible. Nothing is booked."""
+
+    request: StitchRequest
+
+
+@dataclass
+class ChangeStitch(Request[Stitch]):
+    """Give a stitch that is up other terms, for the same packets, without a gap.
+
+    Raises LookupError when there is none of that id, BadTransition where it is not up, else as CreateStitch.
+    """
+
+    stitch_id: int
+    request: VmRequest
+
+
+@dataclass
+class DeleteStitch(Request[Stitch]):
+    """Take a stitch away. Raises LookupError when there is none of that id."""
+
+    stitch_id: int

@@ -23,6 +23,7 @@ from os_ken.controller.ofp_handler import OFPHandler
 from os_ken.lib import hub
 from os_ken.ofproto import ofproto_common, ofproto_parser, ofproto_protocol, ofproto_v1_3
 
+from ryu_apps import wire
 from ryu_apps.packet_in_limit import RATE_PER_S, PacketInLimit
 
 log = logging.getLogger("lockstitch.channel")
@@ -266,7 +267,10 @@ class Channel(OFPHandler):  # type: ignore[misc]  # os-ken ships no types
         """Decode one message, hand it to the apps that want it, then to the handshake."""
         if not self._limit.passes(switch.id, data, switch.last_heard_s):
             return
-        message = ofproto_parser.msg(switch, *header, data)
+        if wire.is_flow_stats(data):
+            message = wire.OFPFlowStatsReply(switch, header, data)
+        else:
+            message = ofproto_parser.msg(switch, *header, data)
         if message is None:
             return
         message.received_s = switch.last_heard_s

@@ -9,6 +9,7 @@ from typing import Any
 
 from ryu_apps.counters import Reading, duration
 from ryu_apps.events import Pair
+from ryu_apps.wire import FlowStats, read_match
 from stitching import cookie
 from stitching.cookie import Kind
 from stitching.policy.compiling import PAIR
@@ -53,7 +54,7 @@ def port_readings(body: Iterable[Any]) -> tuple[list[Reading[int]], list[Reading
     return tx, rx, drops
 
 
-DemandKey = tuple[Pair, int, object]
+DemandKey = tuple[Pair, int, bytes]
 """A rule that counts a part of a demand: the pair, its priority, and what it matches besides the two hosts."""
 
 
@@ -67,30 +68,32 @@ def demand_rates(rates: Mapping[DemandKey, float], unknown: Iterable[DemandKey])
     return summed
 
 
-def demand_readings(body: Iterable[Any]) -> Iterator[Reading[DemandKey]]:
-    """Bytes by rule, from the OFPFlowStats of the segmentation rules that let one host send to another.
+def demand_readings(entries: Iterable[FlowStats]) -> Iterator[Reading[DemandKey]]:
+    """Bytes by rule, from the segmentation rules that let one host send to another.
 
     Every packet meets one of them: those of a pair add up to its demand.
     """
-    for stats in body:
-        source, target = stats.match.get("eth_src"), stats.match.get("eth_dst")
-        # An address with a mask comes as a tuple: that rule is for broadcast.
-        if _is_of(stats, Kind.SEGMENT, Table.SEGMENT) and isinstance(source, str) and isinstance(target, str):
+    for stats in entries:
+        match = read_match(stats.match)
+        # An address with a mask is of a rule for broadcast.
+        if match is None or match.eth_src is None or match.eth_dst is None or match.eth_dst_mask is not None:
+            continue
+        if _is_of(stats, Kind.SEGMENT, Table.SEGMENT):
             age_s = duration(stats.duration_sec, stats.duration_nsec)
-            more = () if stats.priority == PAIR else tuple(sorted(stats.match.items(), key=str))
-            yield Reading(((source, target), stats.priority, more), stats.byte_count, age_s)
+            more = b"" if stats.priority == PAIR else stats.match
+            yield Reading(((match.eth_src, match.eth_dst), stats.priority, more), stats.byte_count, age_s)
 
 
-def stitch_readings(body: Iterable[Any], sources: Mapping[int, frozenset[str]]) -> Iterator[Reading[int]]:
-    """Bytes by stitch id, from the OFPFlowStats of the switch where the stitches begin.
+def stitch_readings(entries: Iterable[FlowStats], sources: Mapping[int, frozenset[str]]) -> Iterator[Reading[int]]:
+    """Bytes by stitch id, from the rules of the switch where the stitches begin.
 
     sources are the MACs of the hosts whose packets enter a stitch here; what else passes is left out, as are
     packets that came back with their label on. One of an application has a rule for IPv4 and one for IPv6.
     """
     readings: dict[int, Reading[int]] = {}
-    for stats in body:
-        stitch_id = cookie.stitch_of(stats.cookie)
-        if stats.match.get("eth_src") not in sources.get(stitch_id, ()) or "vlan_vid" in stats.match:
+    for stats in entries:
+        stitch_id, match = cookie.stitch_of(stats.cookie), read_match(stats.match)
+        if match is None or match.eth_src not in sources.get(stitch_id, ()) or match.vlan_vid is not None:
             continue
         if _is_of(stats, Kind.STITCH, Table.STITCH):
             age_s = duration(stats.duration_sec, stats.duration_nsec)
@@ -107,9 +110,9 @@ def meter_counts(body: Iterable[Any]) -> dict[int, int]:
     return {stats.meter_id: stats.packet_in_count for stats in body if stats.meter_id >= LEAST_METER}
 
 
-def _is_of(stats: Any, kind: Kind, table: Table) -> bool:
+def _is_of(stats: FlowStats, kind: Kind, table: Table) -> bool:
     ours = cookie.is_ours(stats.cookie) and cookie.kind_of(stats.cookie) == kind
-    return ours and bool(stats.table_id == table)
+    return ours and stats.table_id == table
 
 
 def _flow_body(kind: Kind, table: Table) -> bytes:

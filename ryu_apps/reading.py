@@ -62,7 +62,7 @@ class Reading:
         if message.xid == self.count_xid:
             self.all_rules = message.body.flow_count
             return self.refuse(message.xid)
-        for stats in message.body:
+        for stats in message.entries if message.xid == self.flows_xid else message.body:
             entry = self._read(message.xid, stats)
             if entry is not None:
                 self.entries[entry.key] = entry

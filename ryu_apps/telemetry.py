@@ -46,6 +46,7 @@ ABSURD_SPEEDS = 10
 _XIDS = 0x54000000
 _MBPS = 8e-6
 _NOBODY = frozenset[int]()
+_OF_RULES = (Question.DEMANDS, Question.STITCHES)
 
 
 class _Datapath(Protocol):
@@ -258,7 +259,7 @@ class Telemetry(App):
         ask = switch.asks.get(xid) if switch is not None else None
         if switch is None or ask is None or switch.datapath is not message.datapath:
             return
-        body = message.body
+        body = message.entries if ask.question in _OF_RULES else message.body
         if message.flags & REPLY_MORE or ask.parts:
             ask.parts += body
             if message.flags & REPLY_MORE:

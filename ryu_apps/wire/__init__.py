@@ -6,13 +6,17 @@ make many times as many. The tests hold every byte against os-ken's decoder.
 
 from ryu_apps.wire.bundles import bundle_add, bundle_commit, bundle_discard, bundle_open
 from ryu_apps.wire.entries import change
+from ryu_apps.wire.fields import read_match
 from ryu_apps.wire.flows import flow_mod, read_flow
 from ryu_apps.wire.groups import ALIVE, group_mod, read_group
 from ryu_apps.wire.meters import meter_mod, read_meter
 from ryu_apps.wire.requests import barrier, groups, meters, our_flows, packet_out, rule_count
+from ryu_apps.wire.stats import FlowStats, OFPFlowStatsReply, flow_stats, is_flow_stats
 
 __all__ = [
     "ALIVE",
+    "FlowStats",
+    "OFPFlowStatsReply",
     "barrier",
     "bundle_add",
     "bundle_commit",
@@ -20,14 +24,17 @@ __all__ = [
     "bundle_open",
     "change",
     "flow_mod",
+    "flow_stats",
     "group_mod",
     "groups",
+    "is_flow_stats",
     "meter_mod",
     "meters",
     "our_flows",
     "packet_out",
     "read_flow",
     "read_group",
+    "read_match",
     "read_meter",
     "rule_count",
 ]

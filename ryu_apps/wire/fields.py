@@ -12,6 +12,8 @@ from ipaddress import ip_address, ip_network
 from operator import attrgetter
 from typing import Any, NamedTuple
 
+from os_ken.ofproto import ofproto_v1_3_parser
+
 from stitching.match import ETH_ARP, ETH_IPV4, ETH_IPV6, ICMP, ICMPV6, SCTP, TCP, UDP, L3Match, Match
 
 _BASIC = 0x8000
@@ -191,8 +193,13 @@ def _ip_bytes(text: str, width: int) -> tuple[bytes, bytes]:
     return network.network_address.packed, b"" if one else network.netmask.packed
 
 
-def read_match(match: Any) -> Match | None:
-    """The match of a flow entry that a switch reported (os-ken's OFPMatch), None where a Match cannot say it."""
+@lru_cache(maxsize=1 << 17)
+def read_match(data: bytes) -> Match | None:
+    """The match of an ofp_match without its padding, None where a Match cannot say it, or nobody can read it."""
+    try:
+        match = ofproto_v1_3_parser.OFPMatch.parser(data, 0)
+    except Exception:  # noqa: BLE001  # os-ken's decoder raises anything on bytes it cannot read
+        return None
     fields: dict[str, Any] = {}
     l3: dict[str, Any] = {}
     for name, value in match.items():

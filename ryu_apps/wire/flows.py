@@ -6,9 +6,12 @@ import struct
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
+
+from os_ken.ofproto import ofproto_v1_3_parser
 
 from ryu_apps.wire.fields import encode_match, mac_bytes, read_match
+from ryu_apps.wire.stats import FlowStats
 from stitching.cookie import OURS, OWNER_MASK
 from stitching.match import ETH_VLAN
 from stitching.rules import (
@@ -135,8 +138,8 @@ def _encode_action(action: Action) -> bytes:
             return _SET_ONE_BYTE.pack(_SET_FIELD, 16, _OXM_IP_DSCP, dscp)
 
 
-def read_flow(stats: Any) -> FlowRule | None:
-    """A flow entry that a switch reported (os-ken's OFPFlowStats) as a rule.
+def read_flow(stats: FlowStats) -> FlowRule | None:
+    """A flow entry that a switch reported as a rule.
 
     An entry that does more than our rules can say comes back with cookie 0, so it equals none of them. None where
     its match cannot be said at all: it is none of ours, whatever its cookie.
@@ -144,11 +147,36 @@ def read_flow(stats: Any) -> FlowRule | None:
     match = read_match(stats.match)
     if match is None:
         return None
+    does = _read_instructions(stats.instructions)
+    plain = does.plain and not (stats.idle_timeout or stats.hard_timeout or stats.flags)
+    cookie = stats.cookie if plain else 0
+    return FlowRule(stats.table_id, stats.priority, match, does.actions, does.goto, cookie, does.meter)
+
+
+class _Does(NamedTuple):
+    """What an entry does; plain: whether that is all."""
+
+    actions: tuple[Action, ...]
+    goto: int | None
+    meter: int | None
+    plain: bool
+
+
+@lru_cache(maxsize=1 << 12)
+def _read_instructions(data: bytes) -> _Does:
     actions: list[Action | None] = []
     goto: int | None = None
     meter: int | None = None
-    plain = not stats.idle_timeout and not stats.hard_timeout and not stats.flags
-    for instruction in stats.instructions:
+    plain = True
+    offset = 0
+    while offset < len(data):
+        try:
+            instruction = ofproto_v1_3_parser.OFPInstruction.parser(data, offset)
+        except Exception:  # noqa: BLE001  # os-ken's decoder raises anything on bytes it cannot read
+            instruction = None
+        if instruction is None or instruction.len < 8:
+            return _Does((), goto, meter, plain=False)
+        offset += instruction.len
         if instruction.type == _GOTO:
             goto = instruction.table_id
         elif instruction.type == _METER:
@@ -158,8 +186,7 @@ def read_flow(stats: Any) -> FlowRule | None:
         else:
             plain = False
     said = tuple(action for action in actions if action is not None)
-    cookie = stats.cookie if plain and len(said) == len(actions) else 0
-    return FlowRule(stats.table_id, stats.priority, match, said, goto, cookie, meter)
+    return _Does(said, goto, meter, plain and len(said) == len(actions))
 
 
 def _read_actions(listed: Sequence[Any]) -> Iterator[Action | None]:

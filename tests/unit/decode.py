@@ -8,6 +8,8 @@ from typing import Any
 from os_ken.ofproto import ofproto_parser, ofproto_v1_3, ofproto_v1_3_parser
 from os_ken.ofproto.ofproto_protocol import ProtocolDesc
 
+from ryu_apps import wire
+
 SWITCH = ProtocolDesc(version=ofproto_v1_3.OFP_VERSION)
 
 
@@ -23,6 +25,14 @@ def decode(data: bytes) -> Any:
         return ofproto_parser.msg(SWITCH, version, kind, length, xid, bytearray(data))
     message.set_xid(xid)
     return message
+
+
+def reported(flow_mod: bytes) -> wire.FlowStats:
+    """The entry that a FlowMod puts there, as a switch reports it."""
+    cookie, table, idle, hard, priority, flags = struct.unpack_from("!Q8xBxHHH12xH", flow_mod, 8)
+    (match_length,) = struct.unpack_from("!H", flow_mod, 50)
+    match, does = flow_mod[48 : 48 + match_length], flow_mod[48 + (match_length + 7 & ~7) :]
+    return wire.FlowStats(table, 0, 0, priority, idle, hard, flags, cookie, 0, 0, match, does)
 
 
 def _group_mod(data: bytes) -> Any:

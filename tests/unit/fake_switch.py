@@ -10,7 +10,7 @@ from os_ken.ofproto import ofproto_parser, ofproto_v1_3, ofproto_v1_3_parser
 
 from ryu_apps import wire
 from stitching.rules import Entry, EntryKey, Failover, FlowRule, Meter
-from tests.unit.decode import decode
+from tests.unit.decode import decode, reported
 
 _EXPERIMENTER, _PACKET_OUT, _FLOW_MOD, _GROUP_MOD, _MULTIPART, _BARRIER, _METER_MOD = 4, 13, 14, 15, 18, 20, 29
 _ADDED, _OPEN, _COMMIT, _DISCARD = 2301, 0, 4, 6
@@ -79,7 +79,7 @@ class FakeSwitch:
 
     def _would_refuse(self, data: bytes) -> bool:
         mod = decode(data)
-        entry = wire.read_flow(mod) if data[1] == _FLOW_MOD else _read_mod(mod, put=True)
+        entry = wire.read_flow(reported(data)) if data[1] == _FLOW_MOD else _read_mod(mod, put=True)
         put = mod.command == ofproto_v1_3.OFPFC_ADD
         return put and entry is not None and entry.key in self.refuses
 
@@ -91,7 +91,7 @@ class FakeSwitch:
         _version, kind, _length, xid = ofproto_parser.header(data)
         mod = decode(data)
         if kind == _FLOW_MOD:
-            entry: Entry | None = wire.read_flow(mod)
+            entry: Entry | None = wire.read_flow(reported(data))
             put = mod.command == ofproto_v1_3.OFPFC_ADD
         else:
             there = (kind, mod.group_id if kind == _GROUP_MOD else mod.meter_id) in self._numbers()
@@ -144,8 +144,10 @@ class FakeSwitch:
 
     def flows(self, *, more: bool = False) -> Any:
         """The event that answers the newest request for flows with what the table holds."""
-        body = [_as_stats(rule) for rule in self.table.values() if isinstance(rule, FlowRule)]
-        return self._reply(ofproto_v1_3.OFPMP_FLOW, body, more=more)
+        rules = [rule for rule in self.table.values() if isinstance(rule, FlowRule)]
+        reply = self._reply(ofproto_v1_3.OFPMP_FLOW, None, more=more)
+        reply.msg.entries = [reported(wire.flow_mod(rule, 0)) for rule in rules]
+        return reply
 
     def groups(self) -> Any:
         """The event that answers the newest request for groups."""

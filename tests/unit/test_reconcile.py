@@ -203,7 +203,7 @@ def test_a_switch_that_answers_another_ones_question_is_not_believed(installer: 
     ask(installer)
     event = switch.flows()
     event.msg.xid += 1000
-    event.msg.body = []
+    event.msg.entries = []
     installer.on_holds(event)
     assert installer._switches[1].has == switch.table
 

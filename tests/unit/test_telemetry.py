@@ -29,12 +29,14 @@ from ryu_apps.events import (
 )
 from ryu_apps.polls import Question
 from ryu_apps.telemetry import GIVE_UP_PERIODS, SLOTS, Telemetry
+from ryu_apps.wire import FlowStats, flow_mod
 from stitching import cookie
 from stitching.cookie import Kind
-from stitching.match import MULTICAST
+from stitching.match import MULTICAST, Match
 from stitching.network import Host, Network, Port
-from stitching.rules import Table
+from stitching.rules import FlowRule, Table
 from stitching.stitch import Hop, State, Stitch, StitchPath, VmRequest
+from tests.unit.decode import reported
 
 MAC_A, MAC_B = "02:00:00:00:00:0a", "02:00:00:00:00:0b"
 WALL_S = 1_790_000_000.0
@@ -102,6 +104,7 @@ class FakeSwitch:
         for number, part in enumerate(parts, 1):
             more = ofp.OFPMPF_REPLY_MORE if number < len(parts) else 0
             message = SimpleNamespace(datapath=self, xid=xid, flags=more, body=part, received_s=self.lab.now_s)
+            message.entries = part
             self.lab.app.on_reply(SimpleNamespace(msg=message))
 
 
@@ -178,16 +181,12 @@ def port_stats(port_no: int, counter: Counted, now_s: float) -> Any:
     return parser.OFPPortStats(port_no, 0, 0, count * 2, count, 0, count // MBPS, 0, 0, 0, 0, 0, 0, *age)
 
 
-def flow_stats(table: int, its_cookie: int, source: str, target: Any, counter: Counted, now_s: float) -> Any:
+def flow_stats(table: int, its_cookie: int, source: str, target: Any, counter: Counted, now_s: float) -> FlowStats:
     seconds, nanoseconds = clock_fields(now_s - counter.made_s)
-    return parser.OFPFlowStats(
-        table_id=table,
-        duration_sec=seconds,
-        duration_nsec=nanoseconds,
-        cookie=its_cookie,
-        byte_count=counter.at(now_s),
-        match=parser.OFPMatch(eth_src=source, eth_dst=target),
-        instructions=[],
+    to, mask = target if isinstance(target, tuple) else (target, None)
+    rule = FlowRule(table, 0, Match(eth_src=source, eth_dst=to, eth_dst_mask=mask), cookie=its_cookie)
+    return reported(flow_mod(rule, 1))._replace(
+        duration_sec=seconds, duration_nsec=nanoseconds, byte_count=counter.at(now_s)
     )
 
 

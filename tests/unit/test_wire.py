@@ -1,12 +1,13 @@
 """Our bytes against os-ken's decoder, and what a switch reports back into the entry it came from."""
 
+import struct
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from os_ken.ofproto import ofproto_v1_3, ofproto_v1_3_parser
+from os_ken.ofproto import ofproto_parser, ofproto_v1_3, ofproto_v1_3_parser
 
 from ryu_apps import wire
 from stitching import cookie
@@ -23,17 +24,18 @@ from stitching.rules import (
     Output,
     PushLabel,
 )
-from tests.unit.decode import SWITCH, decode
+from tests.unit.decode import SWITCH, decode, reported
 from tests.unit.entries import failovers, meters, ports, rules
 
 any_rule = rules(groups=(Failover((1, 2)).group_id,), meters=(LEAST_METER, LEAST_METER + 1))
 entries: st.SearchStrategy[Entry] = any_rule | failovers | meters | st.just(wire.ALIVE)
 
 
-def read(message: Any) -> Entry | None:
+def read(data: bytes) -> Entry | None:
     """The entry that a message would put there, read as if a switch reported it."""
+    message = decode(data)
     if message.cls_msg_type == ofproto_v1_3.OFPT_FLOW_MOD:
-        return wire.read_flow(message)
+        return wire.read_flow(reported(data))
     return (
         wire.read_group(message)
         if message.cls_msg_type == ofproto_v1_3.OFPT_GROUP_MOD
@@ -43,9 +45,10 @@ def read(message: Any) -> Entry | None:
 
 @given(entries, st.integers(0, 0xFFFFFFFF))
 def test_an_entry_is_the_message_that_os_ken_reads(entry: Entry, xid: int) -> None:
-    message = decode(wire.change(entry, xid))
+    data = wire.change(entry, xid)
+    message = decode(data)
     assert (message.xid, message.command) == (xid, ofproto_v1_3.OFPFC_ADD)
-    assert read(message) == entry
+    assert read(data) == entry
 
 
 @given(entries, st.booleans(), st.booleans())
@@ -137,9 +140,7 @@ def test_a_meter_of_ours_that_does_something_else_equals_none() -> None:
 def test_what_our_rules_cannot_say_equals_none_of_them() -> None:
     rule = FlowRule(0, 1, Match(eth_type=ETH_ARP), (Output(1),), cookie=cookie.pack(Kind.BASE))
     for change in ({"idle_timeout": 10}, {"hard_timeout": 1}, {"flags": ofproto_v1_3.OFPFF_SEND_FLOW_REM}):
-        message = decode(wire.flow_mod(rule, 1))
-        vars(message).update(change)
-        altered = wire.read_flow(message)
+        altered = wire.read_flow(reported(wire.flow_mod(rule, 1))._replace(**change))
         assert altered is not None
         assert altered.key == rule.key
         assert altered != rule
@@ -158,7 +159,7 @@ def test_what_our_rules_cannot_say_equals_none_of_them() -> None:
 def test_actions_our_rules_cannot_say_equal_none_of_theirs(actions: list[Any]) -> None:
     apply = ofproto_v1_3_parser.OFPInstructionActions(ofproto_v1_3.OFPIT_APPLY_ACTIONS, actions)
     flow = ofproto_v1_3_parser.OFPFlowMod(SWITCH, cookie=cookie.OURS, instructions=[apply])
-    rule = wire.read_flow(flow)
+    rule = wire.read_flow(reported_of(flow))
     assert rule is not None
     assert rule.cookie == 0
 
@@ -175,7 +176,64 @@ def test_actions_our_rules_cannot_say_equal_none_of_theirs(actions: list[Any]) -
 def test_a_match_our_rules_cannot_say_is_not_read_as_one(fields: dict[str, Any]) -> None:
     match = ofproto_v1_3_parser.OFPMatch(**fields)
     flow = ofproto_v1_3_parser.OFPFlowMod(SWITCH, cookie=cookie.OURS, match=match, instructions=[])
-    assert wire.read_flow(flow) is None
+    assert wire.read_flow(reported_of(flow)) is None
+
+
+def reported_of(flow: Any) -> wire.FlowStats:
+    """The entry of an os-ken FlowMod, as a switch reports it."""
+    flow.xid = 1
+    flow.serialize()
+    return reported(bytes(flow.buf))
+
+
+any_stats = st.builds(
+    lambda rule, *numbers: (rule, numbers),
+    any_rule,
+    st.integers(0, 0xFFFFFFFF),
+    st.integers(0, 999_999_999),
+    st.integers(0, 2**64 - 1),
+    st.integers(0, 2**64 - 1),
+)
+
+
+def answer(listed: list[tuple[FlowRule, tuple[int, ...]]], flags: int = 0) -> bytes:
+    """The message in which a switch lists entries: age in seconds and nanoseconds, packets and bytes of each."""
+    body = b""
+    for rule, (seconds, nanoseconds, packets, counted) in listed:
+        told = reported(wire.flow_mod(rule, 1))
+        match = told.match + bytes(-len(told.match) % 8)
+        length = 48 + len(match) + len(told.instructions)
+        body += struct.pack("!HBxIIHHHHxxxx", length, rule.table, seconds, nanoseconds, rule.priority, 0, 0, 0)
+        body += struct.pack("!QQQ", rule.cookie, packets, counted) + match + told.instructions
+    return struct.pack("!BBHIHHxxxx", 4, ofproto_v1_3.OFPT_MULTIPART_REPLY, 16 + len(body), 7, 1, flags) + body
+
+
+@given(st.lists(any_stats, max_size=5), st.booleans())
+def test_counters_are_read_as_os_ken_reads_them(listed: list[Any], more: bool) -> None:
+    data = answer(listed, flags=more)
+    assert wire.is_flow_stats(data)
+    ours = wire.OFPFlowStatsReply(SWITCH, ofproto_parser.header(data), bytearray(data))
+    theirs = decode(data)
+    assert (ours.xid, ours.flags, len(ours.entries)) == (theirs.xid, theirs.flags, len(theirs.body))
+    for entry, stats in zip(ours.entries, theirs.body, strict=True):
+        assert entry[:10] == tuple(getattr(stats, name) for name in wire.FlowStats._fields[:10])
+    assert [wire.read_flow(entry) for entry in ours.entries] == [rule for rule, _ in listed]
+    assert [stats.to_jsondict() for stats in ours.body] == [stats.to_jsondict() for stats in theirs.body]
+
+
+@given(st.lists(any_stats, min_size=1, max_size=3), st.data())
+def test_an_answer_that_was_garbled_is_refused_or_read_as_something_else(listed: list[Any], draw: Any) -> None:
+    data = bytearray(answer(listed))
+    for _ in range(draw.draw(st.integers(1, 4))):
+        data[draw.draw(st.integers(16, len(data) - 1))] = draw.draw(st.integers(0, 255))
+    del data[len(data) - draw.draw(st.integers(0, len(data) - 16)) :]
+    try:
+        entries = wire.flow_stats(bytes(data))
+    except ValueError:
+        return
+    for entry in entries:
+        rule = wire.read_flow(entry)
+        assert rule is None or rule.priority == entry.priority
 
 
 @pytest.mark.parametrize(

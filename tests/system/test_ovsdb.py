@@ -17,7 +17,7 @@ from mininet_topos.ovs import database, run
 from mininet_topos.topology import ring
 from mininet_topos.twin_bridges import HOST_PORT, TwinBridges, TwinHost, twin_bridges
 from ryu_apps.app import ask
-from ryu_apps.controller import Settings, started
+from ryu_apps.controller import started
 from ryu_apps.events import (
     CapabilitiesRequest,
     NetworkRequest,
@@ -28,6 +28,7 @@ from ryu_apps.events import (
 )
 from ryu_apps.mode import Mode
 from ryu_apps.ovsdb.bfd import BFD_MS
+from ryu_apps.starting.settings import Settings
 from stitching.enforcement import Enforced
 from stitching.network import Network
 from stitching.queues import PortQueues, Queue

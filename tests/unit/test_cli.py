@@ -25,6 +25,7 @@ from ryu_apps import cli
 from ryu_apps.events import Rates
 from ryu_apps.feed import Feed
 from ryu_apps.ovsdb.remotes import Certificates
+from ryu_apps.plugins import PLUGINS
 from ryu_apps.rest.access.access import AccessSettings
 from ryu_apps.rest.api import create_api
 from ryu_apps.rest.client import call
@@ -296,9 +297,12 @@ class StartError(RuntimeError):
 def started(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The settings that `run` was called with; the modules it comes from are stood in for."""
     settings: list[Any] = []
-    module: Any = ModuleType("ryu_apps.controller")
-    module.Settings, module.StartError, module.run = SimpleNamespace, StartError, settings.append
-    monkeypatch.setitem(sys.modules, "ryu_apps.controller", module)
+    controller: Any = ModuleType("ryu_apps.controller")
+    controller.run = settings.append
+    monkeypatch.setitem(sys.modules, "ryu_apps.controller", controller)
+    module: Any = ModuleType("ryu_apps.starting.settings")
+    module.Settings, module.StartError = SimpleNamespace, StartError
+    monkeypatch.setitem(sys.modules, "ryu_apps.starting.settings", module)
     predictor: Any = ModuleType("ryu_apps.predictor")
     predictor.Mode = Mode
     monkeypatch.setitem(sys.modules, "ryu_apps.predictor", predictor)
@@ -468,9 +472,9 @@ def plug_in(monkeypatch: pytest.MonkeyPatch, *entries: metadata.EntryPoint) -> N
     monkeypatch.setattr(metadata, "entry_points", entry_points)
 
 
-GOOD = metadata.EntryPoint("good", "tests.unit.test_cli:commands", cli.PLUGINS)
-BAD = metadata.EntryPoint("bad", "tests.unit.nowhere:commands", cli.PLUGINS)
-ODD = metadata.EntryPoint("odd", "tests.unit.test_cli:ONE", cli.PLUGINS)
+GOOD = metadata.EntryPoint("good", "tests.unit.test_cli:commands", PLUGINS)
+BAD = metadata.EntryPoint("bad", "tests.unit.nowhere:commands", PLUGINS)
+ODD = metadata.EntryPoint("odd", "tests.unit.test_cli:ONE", PLUGINS)
 
 commands = typer.Typer()
 
@@ -497,7 +501,7 @@ def test_commands_of_plug_ins_stand_beside_ours(lockstitch: Lockstitch, monkeypa
 def test_a_plug_in_with_one_command_is_taken_in_too(
     lockstitch: Lockstitch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plug_in(monkeypatch, metadata.EntryPoint("one", "tests.unit.test_cli:single", cli.PLUGINS))
+    plug_in(monkeypatch, metadata.EntryPoint("one", "tests.unit.test_cli:single", PLUGINS))
     assert lockstitch("alone") == "alone\n"
 
 

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from forecasting import Calendar
-from ryu_apps import controller
-from ryu_apps.controller import Settings
 from ryu_apps.day_predictor import DayPredictor
 from ryu_apps.feed import Feed
 from ryu_apps.mode import Mode
 from ryu_apps.ovsdb.app import Ovsdb
 from ryu_apps.predictor import Predictor
 from ryu_apps.scope import Ahead
+from ryu_apps.starting import apps
+from ryu_apps.starting.settings import Settings
 from ryu_apps.store import HistoryStore, StateStore
 
 
@@ -30,12 +30,12 @@ def started(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> dict[type, d
         return SimpleNamespace(name=app.__name__, start=lambda: None)
 
     manager = SimpleNamespace(instantiate=instantiate, uninstantiate=lambda _: None)
-    monkeypatch.setattr(controller, "AppManager", SimpleNamespace(get_instance=lambda: manager))
+    monkeypatch.setattr(apps, "AppManager", SimpleNamespace(get_instance=lambda: manager))
     with contextlib.ExitStack() as stack:
         state, history = StateStore(settings.store_url), HistoryStore(settings.store_url)
         stack.callback(state.close)
         stack.callback(history.close)
-        controller._start_apps(settings, state, history, Feed(), stack)
+        apps.start_apps(settings, state, history, Feed(), stack)
     return made
 
 

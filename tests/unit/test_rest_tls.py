@@ -15,7 +15,7 @@ from cryptography import x509
 from typer.testing import CliRunner
 
 from ryu_apps import cli
-from ryu_apps.controller import Settings, StartError, started
+from ryu_apps.controller import started
 from ryu_apps.rest import certificate as certificate_module
 from ryu_apps.rest.api import create_api
 from ryu_apps.rest.certificate import fingerprint, self_signed
@@ -23,6 +23,7 @@ from ryu_apps.rest.client import CallFailed, call, trust
 from ryu_apps.rest.server import RestServer
 from ryu_apps.rest.tls import TlsError, TlsFiles, client_context, is_loopback
 from ryu_apps.rest.token import load_or_make_token
+from ryu_apps.starting.settings import Settings, StartError
 from tests.unit.test_rest_fake import FakeController, red_and_blue
 
 

@@ -1,0 +1,1 @@
+"""What is settled before a controller runs: its settings, its process, its directory, its apps."""

@@ -1,0 +1,104 @@
+"""Reads what the options of `lockstitch controller` say, and refuses what cannot be meant."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ryu_apps.forecasts.options import names as split
+from ryu_apps.rest.tls import TlsFiles
+
+if TYPE_CHECKING:
+    from forecasting import Calendar
+    from ryu_apps.ovsdb.remotes import Certificates
+
+DAY_S = 86400.0
+
+
+class CannotStart(Exception):
+    """The controller cannot start; the message says what to do."""
+
+
+def tls_files(tls: bool, certificate: Path | None, key: Path | None) -> TlsFiles | None:
+    """The files to serve TLS with; None where it is not to be, or with a certificate of our own."""
+    if certificate is None and key is None:
+        return None
+    if tls:
+        raise CannotStart("--tls makes a certificate; leave it out, or --tls-cert and --tls-key")
+    if certificate is None or key is None:
+        raise CannotStart("--tls-cert and --tls-key go together; give both")
+    return TlsFiles(certificate, key)
+
+
+def calendar(season_s: float, events: Path | None, holidays: str | None, utc_offset_h: float) -> Calendar:
+    """When the traffic has its days, its days off and its events."""
+    from forecasting import Calendar
+    from ryu_apps.forecasts.errors import BadSeries
+    from ryu_apps.forecasts.series import read_events
+
+    if holidays is not None and season_s != DAY_S:
+        raise CannotStart("--holidays are days of 24 hours; leave --season out, or --holidays")
+    offset_s = 3600.0 * utc_offset_h
+    days_off = tuple(_noon_s(date) - offset_s for date in holidays.split(",")) if holidays is not None else ()
+    try:
+        scheduled = () if events is None else read_events(events)
+        return Calendar(day_s=season_s, utc_offset_s=offset_s, holidays=days_off, events=scheduled)
+    except (BadSeries, OSError) as error:
+        raise CannotStart(str(error)) from error
+
+
+def _noon_s(date: str) -> float:
+    """Noon of a day, as if it were in UTC."""
+    try:
+        midnight = datetime.strptime(date.strip(), "%Y-%m-%d").replace(tzinfo=UTC)
+    except ValueError:
+        raise CannotStart(
+            f"--holidays: {date.strip()!r} is no date; write them like 2026-12-25,2027-01-01"
+        ) from None
+    return midnight.timestamp() + DAY_S / 2
+
+
+def ovsdb(remotes: list[str]) -> tuple[str, ...]:
+    """The databases of switches, checked."""
+    from ryu_apps.ovsdb.remotes import BadRemote, check_remote
+
+    try:
+        return tuple(check_remote(remote) for remote in remotes)
+    except BadRemote as error:
+        raise CannotStart(f"--ovsdb: {error}") from error
+
+
+def certificates(remotes: list[str], *files: Path | None) -> Certificates | None:
+    """What databases at ssl: are reached with; None where none is there."""
+    from ryu_apps.ovsdb.remotes import Certificates
+
+    if not any(remote.startswith("ssl:") for remote in remotes):
+        return None
+    given = [str(file) for file in files if file is not None]
+    if len(given) < len(files):
+        raise CannotStart("--ovsdb ssl: needs our key and certificate: --ovsdb-key, --ovsdb-cert and --ovsdb-ca")
+    for name in given:
+        try:
+            Path(name).read_bytes()
+        except OSError as error:
+            raise CannotStart(f"{name}: {error.strerror}") from error
+    return Certificates(*given)
+
+
+def members(names: str | None) -> tuple[str, ...]:
+    """The models to forecast with; those that there is no library for are refused."""
+    from forecasting import MEMBERS, NEURAL, SettingError
+    from forecasting.members import chosen
+
+    if names is None:
+        return MEMBERS
+    try:
+        found = chosen(split(names))
+    except SettingError as error:
+        raise CannotStart(f"--members: {error}") from error
+    neural = [name for name in found if name in NEURAL]
+    if neural and find_spec("torch") is None:
+        raise CannotStart(f"--members {neural[0]} needs PyTorch: pip install 'lockstitch[neural]'")
+    return found

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ryu_apps.app import Event, Request
-from ryu_apps.source_guard import Spoof
+from ryu_apps.discovering.source_guard import Spoof
 from stitching.network import Network, PortId
 
 

@@ -11,7 +11,7 @@ import pytest
 from mininet_topos.handles import HostHandle
 from mininet_topos.lab import Lab
 from mininet_topos.topology import LabTopology, ring
-from ryu_apps.probes import ProbeSigner
+from ryu_apps.discovering.probes import ProbeSigner
 from tests.system.controller import Fabric, LinkEnds, RunningController, pause_until, running_controller
 from tests.system.frames import LLDP, arp_request, ears, frame, send
 from tests.system.waiting import wait_until

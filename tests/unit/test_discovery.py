@@ -18,11 +18,11 @@ from os_ken.ofproto import ofproto_v1_3 as ofp
 from os_ken.ofproto import ofproto_v1_3_parser as parser
 
 from ryu_apps.app import Event, Tick
+from ryu_apps.discovering.links import LinkTable
+from ryu_apps.discovering.probes import ProbeSigner
+from ryu_apps.discovering.source_guard import ANSWER_S
 from ryu_apps.discovery import TICK_S, Discovery
 from ryu_apps.events import LinkLiveness, NetworkChanged, NetworkRequest, SetCapacities, SwitchReady
-from ryu_apps.links import LinkTable
-from ryu_apps.probes import ProbeSigner
-from ryu_apps.source_guard import ANSWER_S
 from stitching.network import Host, Link, LinkKey, Network, PortId
 
 KEY = b"0123456789abcdef"
@@ -235,9 +235,9 @@ def test_a_silent_link_is_gone_after_exactly_three_missed_probes() -> None:
     fabric.cut((1, 1))
     one = fabric.datapaths[1]
     one.ports.clear()
-    del fabric.app._up[1, 2], fabric.app._up[1, 3]  # only probes of the link from here on
-    fabric.app._schedule.stop((1, 2))
-    fabric.app._schedule.stop((1, 3))
+    del fabric.app._ports.up[1, 2], fabric.app._ports.up[1, 3]  # only probes of the link from here on
+    fabric.app._ports._schedule.stop((1, 2))
+    fabric.app._ports._schedule.stop((1, 3))
     one.sent.clear()
     fabric.run_until(lambda: (1, 1, 2, 1) not in fabric.links, 4.0)
     assert len([sent_s for sent_s in one.sent if sent_s < fabric.now_s - TICK_S]) == 3

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ryu_apps.hosts import HostTable, Sender, Sighting, sender
+from ryu_apps.discovering.hosts import HostTable, Sender, Sighting, sender
 from stitching.network import Host
 
 MAC_A, MAC_B = "02:00:00:00:00:0a", "02:00:00:00:00:0b"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ryu_apps.link_delay import DelayEstimate
+from ryu_apps.discovering.link_delay import DelayEstimate
 
 RTT_S = 0.002
 

@@ -11,7 +11,7 @@ from os_ken.lib.packet import lldp, packet
 from os_ken.ofproto import ofproto_v1_3 as ofp
 from os_ken.ofproto import ofproto_v1_3_parser as parser
 
-from ryu_apps.probes import PROBE_XID, PortProbe, Probe, ProbeSchedule, ProbeSigner
+from ryu_apps.discovering.probes import PROBE_XID, PortProbe, Probe, ProbeSchedule, ProbeSigner
 
 SIGNER = ProbeSigner(b"0123456789abcdef")
 MAC = "02:00:00:00:00:07"

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ryu_apps.hosts import HostTable, Sender
-from ryu_apps.source_guard import ALARM_S, ANSWER_S, REFUSED_S, SILENT_S, SourceGuard, Spoof
+from ryu_apps.discovering.hosts import HostTable, Sender
+from ryu_apps.discovering.source_guard import ALARM_S, ANSWER_S, REFUSED_S, SILENT_S, SourceGuard, Spoof
 from stitching.network import Host, Network, PortId
 from stitching.vnet import Directory, Member, SpoofGuard, VNet
 

@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from ryu_apps.hosts import HostTable, Sender
+from ryu_apps.discovering.hosts import HostTable, Sender
 from stitching.network import Host, Network, PortId
 from stitching.spoofing import NOBODY, whose
 from stitching.vnet import Directory, SpoofGuard

@@ -7,8 +7,8 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from ryu_apps.link_delay import DelayEstimate
-from ryu_apps.probes import CLOCK_TOLERANCE_S
+from ryu_apps.discovering.link_delay import DelayEstimate
+from ryu_apps.discovering.probes import CLOCK_TOLERANCE_S
 from stitching.network import Link, LinkKey, PortId
 
 MISSED = 3

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from stitching.rules import Entry, FlowRule, RuleSet
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """One step on one switch: put an entry there (replacing the one of the same key) or remove it."""
 
     dpid: int

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 MULTICAST = "01:00:00:00:00:00"
 """The group bit of an Ethernet address: as value and mask it matches broadcast and multicast."""
@@ -22,8 +22,7 @@ ICMP, TCP, UDP, ICMPV6, SCTP = 1, 6, 17, 58, 132
 """IP protocol numbers."""
 
 
-@dataclass(frozen=True, slots=True)
-class L3Match:
+class L3Match(NamedTuple):
     """Fields behind the Ethernet header; the eth_type and ip_proto of the match decide which ones there can be.
 
     Addresses are text, with a prefix length where they stand for many ("10.0.0.0/8"). Ports are of the protocol in
@@ -47,8 +46,7 @@ class L3Match:
     nd_sll: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(NamedTuple):
     """The fields a rule matches on; None matches anything. Addresses are lower case with colons.
 
     vlan_vid has VLAN_PRESENT set where it matches a tag; with a mask, only those bits count.

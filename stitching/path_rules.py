@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import replace
 
 from stitching import cookie
 from stitching.application import Application
@@ -62,7 +61,7 @@ class _Way:
         self._path = path
         self._ends = Match(eth_src=source, eth_dst=target)
         self._label = path.label | VLAN_PRESENT
-        self._inside = replace(self._ends, vlan_vid=self._label)
+        self._inside = self._ends._replace(vlan_vid=self._label)
         self._application = application
         self._cookie = cookie.pack(Kind.STITCH, epoch=stitch.epoch, stitch=stitch.id)
         self._probe_cookie = cookie.pack(Kind.PROBE, epoch=stitch.epoch, stitch=stitch.id)
@@ -96,9 +95,9 @@ class _Way:
         for priority, match in self._packets():
             yield hop.dpid, FlowRule(Table.STITCH, priority, match, out, cookie=self._cookie)
         if self._application is None:
-            yield hop.dpid, self._to_controller(replace(self._ends, eth_type=ETH_PROBE))
+            yield hop.dpid, self._to_controller(self._ends._replace(eth_type=ETH_PROBE))
         else:
-            probe = replace(self._inside, in_port=PORT_CONTROLLER, eth_type=ETH_PROBE)
+            probe = self._inside._replace(in_port=PORT_CONTROLLER, eth_type=ETH_PROBE)
             yield hop.dpid, self._to_controller(probe, PopLabel())
 
     def _enter(self, hop: Hop, backup_port: int | None) -> Iterator[tuple[int, Entry]]:
@@ -112,13 +111,13 @@ class _Way:
             yield hop.dpid, FlowRule(Table.STITCH, priority, match, labelled, cookie=self._cookie)
         if self._application is not None:
             # A probe is no packet of the application: it comes with its label.
-            probe = replace(self._inside, in_port=PORT_CONTROLLER, eth_type=ETH_PROBE)
+            probe = self._inside._replace(in_port=PORT_CONTROLLER, eth_type=ETH_PROBE)
             yield hop.dpid, FlowRule(Table.STITCH, _PROBE, probe, onward, cookie=self._probe_cookie)
 
     def _leave(self, path: StitchPath) -> Iterator[tuple[int, Entry]]:
         last = path.hops[-1]
         yield last.dpid, self._behind(last.in_port, (PopLabel(), Output(last.out_port)))
-        probe = replace(self._inside, eth_type=ETH_PROBE)
+        probe = self._inside._replace(eth_type=ETH_PROBE)
         yield last.dpid, self._to_controller(probe, PopLabel())
 
     def _packets(self) -> Iterator[tuple[int, Match]]:
@@ -127,10 +126,10 @@ class _Way:
             yield _PLAIN, self._ends
             return
         for eth_type, l3 in self._application.matches():
-            yield _NARROW + self._application.narrowness, replace(self._ends, eth_type=eth_type, l3=l3)
+            yield _NARROW + self._application.narrowness, self._ends._replace(eth_type=eth_type, l3=l3)
 
     def _behind(self, in_port: int, actions: tuple[Action, ...]) -> FlowRule:
-        match = replace(self._inside, in_port=in_port)
+        match = self._inside._replace(in_port=in_port)
         return FlowRule(Table.STITCH, _BEHIND, match, actions, cookie=self._cookie)
 
     def _to_controller(self, match: Match, *before: Action) -> FlowRule:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from stitching.match import Match
 
@@ -73,8 +73,7 @@ EntryKey = RuleKey | GroupKey | MeterKey
 """What makes two entries the same one of a switch: (table, priority, match), or the number of a group or meter."""
 
 
-@dataclass(frozen=True, slots=True)
-class FlowRule:
+class FlowRule(NamedTuple):
     """One entry of a flow table. No actions and no goto means drop; meter is the one the packet passes first."""
 
     table: int

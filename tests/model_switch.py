@@ -364,7 +364,7 @@ def _terms(match: Match) -> tuple[Term, ...]:
     }
     values = {name: getattr(match, name) for name in ("in_port", "eth_src", "eth_dst", "eth_type", "vlan_vid")}
     if match.l3 is not None:
-        values |= {name: getattr(match.l3, name) for name in match.l3.__slots__ if not name.endswith("_mask")}
+        values |= {name: getattr(match.l3, name) for name in match.l3._fields if not name.endswith("_mask")}
     terms = []
     for name, value in values.items():
         if value is not None:

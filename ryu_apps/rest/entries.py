@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import Literal
 
 from pydantic import BaseModel, Field
@@ -59,11 +58,10 @@ def _match(match: Match) -> str:
 
 def _set(part: Match | L3Match) -> list[str]:
     said = []
-    for field in fields(part):
-        value = getattr(part, field.name)
-        if value is not None and field.name != "l3":
-            is_number = field.name in ("eth_type", "vlan_vid", "vlan_mask")
-            said.append(f"{field.name}={value:#06x}" if is_number else f"{field.name}={value}")
+    for name, value in part._asdict().items():
+        if value is not None and name != "l3":
+            is_number = name in ("eth_type", "vlan_vid", "vlan_mask")
+            said.append(f"{name}={value:#06x}" if is_number else f"{name}={value}")
     return said
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import struct
 from functools import lru_cache
 from ipaddress import ip_address, ip_network
-from operator import attrgetter
 from typing import Any, NamedTuple
 
 from os_ken.ofproto import ofproto_v1_3_parser
@@ -56,9 +55,8 @@ _PORTS = {
 _ICMPV4_FIELDS = {"icmp_type": _Field(19, 1)}
 _ICMPV6_FIELDS = {"icmp_type": _Field(29, 1), "nd_target": _Field(31, 16, "ip"), "nd_sll": _Field(32, 6, "mac")}
 
-_L3_NAMES = tuple(name for name in L3Match.__slots__ if not name.endswith("_mask"))
+_L3_NAMES = tuple(name for name in L3Match._fields if not name.endswith("_mask"))
 _NO_L3 = L3Match()
-_parts = attrgetter(*Match.__slots__)
 
 
 @lru_cache(maxsize=256)
@@ -101,7 +99,7 @@ _MASKED = frozenset({"src_port", "dst_port"})
 
 def encode_match(match: Match) -> bytes:
     """The ofp_match of a match, padded. Raises ValueError naming the field that cannot be said, or not so."""
-    in_port, eth_src, eth_dst, eth_dst_mask, eth_type, vlan_vid, vlan_mask, l3 = _parts(match)
+    in_port, eth_src, eth_dst, eth_dst_mask, eth_type, vlan_vid, vlan_mask, l3 = match
     oxm = b""
     if in_port is not None:
         oxm += _oxm(_IN_PORT, in_port, None)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from operator import attrgetter
 from typing import Any, NamedTuple
 
 from os_ken.ofproto import ofproto_v1_3_parser
@@ -43,9 +42,7 @@ _FIRST_WORD = (_VERSION << 24 | _FLOW_MOD << 16) + _HEAD.size + len(_TAIL)
 _TO_HEAD, _TO_PAD = bytes.fromhex("0001000e80000606"), bytes(2)
 _PAIR_HEAD, _PAIR_MIDDLE = bytes.fromhex("0001001880000606"), bytes.fromhex("80000806")
 
-_rule_parts = attrgetter("table", "priority", "match", "actions", "goto", "cookie", "meter")
-_other_parts = attrgetter("in_port", "eth_type", "eth_dst_mask", "vlan_vid", "vlan_mask", "l3")
-_NO_OTHERS = (None,) * 6
+_NO_OTHERS = [None] * 5
 _OUT = struct.Struct("!HHIHxxxxxx")
 _NUMBER = struct.Struct("!HHI")
 _PUSH = struct.Struct("!HHHxx")
@@ -59,9 +56,9 @@ def flow_mod(rule: FlowRule, xid: int, *, remove: bool = False) -> bytes:
 
     Raises ValueError naming the field that cannot be said.
     """
-    table, priority, match, actions, goto, cookie, meter = _rule_parts(rule)
-    eth_src, eth_dst = match.eth_src, match.eth_dst
-    if eth_dst is None or _other_parts(match) != _NO_OTHERS:
+    table, priority, match, actions, goto, cookie, meter = rule
+    in_port, eth_src, eth_dst, *others = match
+    if eth_dst is None or in_port is not None or others != _NO_OTHERS:
         body = _match(match)
     elif eth_src is None:
         body = _TO_HEAD + mac_bytes(eth_dst) + _TO_PAD

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from ryu_apps import polls
 from ryu_apps.counters import CounterTable, Tally
+from ryu_apps.wire import flow_mod
 from stitching.match import TCP
 from stitching.pipeline import default_rules
 from stitching.policy.document import Policy, Rule
 from stitching.policy.ruling import Ruling
 from stitching.rules import FlowRule
 from tests.model.fabric import Fabric
-from tests.unit.fake_switch import _as_stats
+from tests.unit.decode import reported
 
 
 def test_a_demand_is_the_sum_of_its_rules_and_what_is_denied_is_no_demand() -> None:
@@ -19,13 +20,15 @@ def test_a_demand_is_the_sum_of_its_rules_and_what_is_denied_is_no_demand() -> N
     web, ssh = (Rule(f"p{p}", protocol=TCP, ports=((p, p),), allow=p == 80) for p in (80, 22))
     ruling = Ruling(Policy((web, ssh)), fabric.directory)
     rules = default_rules(fabric.network, fabric.directory, ruling)[1].values()
-    body = [_as_stats(rule) for rule in rules if isinstance(rule, FlowRule)]
+    entries = [reported(flow_mod(rule, 1)) for rule in rules if isinstance(rule, FlowRule)]
     table = CounterTable[polls.DemandKey](Tally(), min_interval_s=0.1)
     rates: dict[polls.DemandKey, float] = {}
     for second in (1, 2):
-        for stats in body:
-            stats.byte_count, stats.duration_sec, stats.duration_nsec = 1000 * second, 10 + second, 1
-        readings = list(polls.demand_readings(body))
+        later = [
+            entry._replace(byte_count=1000 * second, duration_sec=10 + second, duration_nsec=1)
+            for entry in entries
+        ]
+        readings = list(polls.demand_readings(later))
         rates = table.take(readings, asked_s=second, received_s=second + 0.01)
     per_pair = [key for key in rates if key[0] == (source.mac, target.mac)]
     # Web to it, answers from its web, each in IPv4 and IPv6, and all the rest.

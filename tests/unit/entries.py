@@ -88,10 +88,10 @@ def ip_fields(draw: st.DrawFn, eth_type: int) -> L3Match | None:
 
 
 arp_fields = st.builds(
-    L3Match,
-    arp_op=st.none() | st.integers(1, 255),
-    arp_spa=st.none() | addresses(4),
-    arp_sha=st.none() | macs,
+    lambda op, spa, sha: L3Match(arp_op=op, arp_spa=spa, arp_sha=sha),
+    st.none() | st.integers(1, 255),
+    st.none() | addresses(4),
+    st.none() | macs,
 ).map(lambda l3: None if l3 == L3Match() else l3)
 
 vlans = (

@@ -9,7 +9,11 @@ from stitching.match import Match
 from stitching.rules import Entry, EntryKey, Failover, FlowRule, Meter, Output, rule_set
 
 # A small universe, so that two drawn sets share entries, some of them with other actions.
-MATCHES = st.builds(Match, in_port=st.sampled_from([None, 1, 2]), eth_type=st.sampled_from([None, 0x0806]))
+MATCHES = st.builds(
+    lambda in_port, eth_type: Match(in_port=in_port, eth_type=eth_type),
+    st.sampled_from([None, 1, 2]),
+    st.sampled_from([None, 0x0806]),
+)
 RULES = st.builds(
     FlowRule,
     table=st.integers(0, 1),
@@ -18,6 +22,7 @@ RULES = st.builds(
     actions=st.sampled_from([(), (Output(1),), (Output(1), Output(2))]),
     goto=st.sampled_from([None, 2]),
     cookie=st.integers(0, 1),
+    meter=st.none(),
 )
 GROUPS = st.builds(Failover, st.tuples(st.integers(1, 2), st.integers(1, 2)))
 METERS = st.builds(Meter, st.integers(0x4C00, 0x4C02), st.integers(1, 2), st.just(5))

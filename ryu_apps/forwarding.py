@@ -25,7 +25,7 @@ from ryu_apps.events import (
     VnetsRequest,
     WantRules,
 )
-from ryu_apps.keeper import FORWARDING
+from ryu_apps.installing.keeper import FORWARDING
 from ryu_apps.store import StateStore
 from stitching.network import Host, Network, PortId
 from stitching.pipeline import default_rules, edge_ports

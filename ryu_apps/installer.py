@@ -10,8 +10,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections import defaultdict
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -19,7 +18,6 @@ from os_ken.controller import ofp_event
 from os_ken.controller.handler import DEAD_DISPATCHER, MAIN_DISPATCHER
 
 from ryu_apps.app import App, Event, Tick, handles
-from ryu_apps.batches import Batch
 from ryu_apps.events import (
     ApplyStages,
     InstallerStatus,
@@ -29,16 +27,13 @@ from ryu_apps.events import (
     SwitchReady,
     WantRules,
 )
-from ryu_apps.held import Asked, Held
-from ryu_apps.keeper import Keeper
-from ryu_apps.outbox import Fence, Outbox, Step
-from ryu_apps.reading import Reading
-from ryu_apps.rereading import Rereader, name
-from stitching.difference import Change, Stage
-from stitching.rules import EntryKey
-
-CONFIRM_S = 5.0
-"""How long a switch may take to confirm a stage."""
+from ryu_apps.installing.batches import Batch
+from ryu_apps.installing.held import Asked, Held
+from ryu_apps.installing.keeper import Keeper
+from ryu_apps.installing.outbox import Outbox
+from ryu_apps.installing.reading import Reading
+from ryu_apps.installing.rereading import Rereader
+from ryu_apps.installing.staging import Stager
 
 READ_S = 10.0
 """How long a switch may take to say what it holds, before its connection is closed to start over."""
@@ -74,10 +69,10 @@ class Installer(App):
         self._clock = clock
         self._xids = itertools.cycle(range(_XIDS, _XIDS + (1 << 24)))
         self._keeper = Keeper(self.log)
-        self._switches, self._batches = self._keeper.switches, self._keeper.batches
+        self._switches = self._keeper.switches
+        self._stager = Stager(self._keeper, self.publish, self._pause, self.log, clock)
         self._rereader = Rereader(self._keeper, self._xids, clock)
         self._flush_posted = False
-        self._errors = 0
 
     def start(self) -> None:
         """Start the event loop and the timer that watches deadlines."""
@@ -98,7 +93,7 @@ class Installer(App):
             rules_added=self._keeper.added,
             rules_removed=self._keeper.removed,
             rules_kept=self._keeper.kept,
-            errors=self._errors,
+            errors=self._stager.errors,
             ready=frozenset(dpid for dpid, switch in self._switches.items() if switch.ready),
             differences={dpid: difference for dpid, difference in differences.items() if difference},
         )
@@ -127,9 +122,7 @@ class Installer(App):
         del self._switches[switch.dpid]
         self._keeper.unsent.pop(switch, None)
         switch.fail_all("it disconnected")
-        for batch in self._batches.on(switch.dpid):
-            if self._batches.runs(batch):
-                self._fail(batch, f"switch {switch.dpid:016x} disconnected")
+        self._stager.gone(switch.dpid)
 
     def _of(self, message: Any) -> Held | None:
         """The switch a message came from, None where that connection is over."""
@@ -186,79 +179,20 @@ class Installer(App):
     @handles(ApplyStages)
     def on_apply(self, request: ApplyStages) -> None:
         """Start on a list of stages."""
-        before = self._batches.of(request.owner)
-        if before is not None:
-            self._fail(before, "overtaken by a newer change")
-        batch = Batch.of(request)
-        self._batches.begin(batch)
-        away = {dpid for dpid in batch.touches if not self._is_ready(dpid)}
-        if away:
-            self._fail(batch, f"switch {min(away):016x} is not connected")
-        else:
-            self._advance(batch)
+        self._stager.begin(request)
         self._settle()
-
-    def _is_ready(self, dpid: int) -> bool:
-        return dpid in self._switches and self._switches[dpid].ready
 
     @handles(_PauseOver)
     def on_pause_over(self, event: _PauseOver) -> None:
         """Go on with a change, unless it has ended in the meantime."""
-        if self._batches.runs(event.batch):
-            self._advance(event.batch)
-            self._settle()
+        self._stager.go_on(event.batch)
+        self._settle()
 
     def _pause(self, batch: Batch) -> None:
         """Leave packets on the links the time to arrive before the next stage."""
         timer = threading.Timer(batch.request.pause_s, lambda: self.post(_PauseOver(batch)))
         timer.daemon = True
         timer.start()
-
-    def _advance(self, batch: Batch) -> None:
-        stages = batch.request.stages
-        while not batch.waiting and not batch.is_done:
-            stage = stages[batch.next_stage]
-            batch.next_stage += 1
-            batch.deadline_s = self._clock() + CONFIRM_S
-            self._put_stage(batch, stage)
-        if not batch.waiting and self._batches.runs(batch):
-            self._batches.end(batch)
-            touched = self._keeper.wants.speak(batch.owner, batch.request.rules)
-            self._bring_all(batch, touched)
-            self.publish(StagesApplied(batch.owner, batch.request.ticket, None, batch.written))
-
-    def _bring_all(self, batch: Batch, touched: dict[int, set[EntryKey]]) -> None:
-        """What a change that is over has touched, and what is wanted otherwise now, is looked at once more."""
-        for dpid in {**batch.touches, **touched}:
-            self._keeper.bring(dpid, {*batch.touches.get(dpid, ()), *touched.get(dpid, ())})
-
-    def _put_stage(self, batch: Batch, stage: Stage) -> None:
-        per_switch: dict[int, list[Change]] = defaultdict(list)
-        for change in stage:
-            per_switch[change.dpid].append(change)
-        for dpid, changes in per_switch.items():
-            switch = self._switches[dpid]
-            undo = self._keeper.put(switch, changes, batch)
-            batch.undo += undo
-            batch.written += len(undo)
-            batch.waiting.add(dpid)
-            switch.outbox.wait(batch)
-            self._keeper.unsent[switch] = None
-
-    def _fail(self, batch: Batch, reason: str) -> None:
-        """Undo what was done, newest first, and say why."""
-        self._batches.end(batch)
-        self.log.warning("owner=%s taken_back=%d reason=%s", batch.owner, len(batch.undo), reason)
-        undo: dict[int, list[Change]] = defaultdict(list)
-        for change in reversed(batch.undo):
-            undo[change.dpid].append(change)
-        for dpid, keys in batch.touches.items():
-            switch = self._switches.get(dpid)
-            if switch is not None and switch.ready:
-                self._keeper.put(switch, undo[dpid])
-                # Another change that failed too may have counted on entries of this one: what is wanted decides.
-                self._keeper.bring(dpid, keys)
-        self.publish(StagesApplied(batch.owner, batch.request.ticket, reason, 0))
 
     @handles(Tick)
     def on_deadline(self, _tick: Tick) -> None:
@@ -269,10 +203,7 @@ class Installer(App):
                 self._keeper.reconcile(switch)
             self._watch(switch, now_s)
         self._rereader.read_in_turn(now_s)
-        for batch in self._batches:
-            if batch.waiting and now_s > batch.deadline_s and self._batches.runs(batch):
-                late = min(batch.waiting)
-                self._fail(batch, f"switch {late:016x} did not confirm within {CONFIRM_S:g} s")
+        self._stager.fail_late(now_s)
         self._settle()
 
     def _watch(self, switch: Held, now_s: float) -> None:
@@ -312,7 +243,7 @@ class Installer(App):
         while self._keeper.unsent:
             unsent, self._keeper.unsent = self._keeper.unsent, {}
             for switch in unsent:
-                self._refuse(switch, switch.outbox.flush())
+                self._stager.refused(switch, switch.outbox.flush())
 
     @handles(ofp_event.EventOFPBarrierReply, states=(MAIN_DISPATCHER,))
     def on_barrier(self, event: Any) -> None:
@@ -324,7 +255,7 @@ class Installer(App):
         # What waited for a bundle to be committed can be written now.
         self._keeper.unsent[switch] = None
         if fence is not None and fence.bundle is not None and fence.bundle.failed:
-            self._bundle_failed(switch, fence)
+            self._stager.bundle_failed(switch, fence)
         elif fence is not None:
             self._confirmed(switch, fence.waiting)
         self._settle()
@@ -335,16 +266,11 @@ class Installer(App):
         if not switch.ready:
             switch.ready = True
             self.publish(SwitchReady(switch.dpid))
-        for batch in waiting:
-            if isinstance(batch, Asked):
-                self._rereader.answer(switch, batch)
-            if not isinstance(batch, Batch) or not self._batches.runs(batch):
-                continue
-            batch.waiting.discard(switch.dpid)
-            if batch.waiting or batch.is_done or not batch.request.pause_s:
-                self._advance(batch)
-            else:
-                self._pause(batch)
+        for waits in waiting:
+            if isinstance(waits, Asked):
+                self._rereader.answer(switch, waits)
+            elif isinstance(waits, Batch):
+                self._stager.confirmed(switch.dpid, waits)
 
     @handles(ofp_event.EventOFPErrorMsg, states=(MAIN_DISPATCHER,))
     def on_error(self, event: Any) -> None:
@@ -357,7 +283,7 @@ class Installer(App):
             self._on_unread(switch, switch.reading, message.xid)
         step = switch.outbox.refused(message.xid, _said(message))
         if step is not None:
-            self._refuse(switch, [step])
+            self._stager.refused(switch, [step])
         self._settle()
 
     def _on_unread(self, switch: Held, reading: Reading, xid: int) -> None:
@@ -371,39 +297,6 @@ class Installer(App):
             self._start_over(switch, "will not say what rules it has")
         elif reading.refuse(xid):
             self._on_read(switch, reading)
-
-    def _bundle_failed(self, switch: Held, fence: Fence) -> None:
-        """Nothing of a bundle was carried out: what no refused step belongs to is sent again, step by step."""
-        steps = fence.steps
-        busy = self._batches.busy(switch.dpid)
-        refused = [step for step in steps if step.refused is not None]
-        failing = {
-            batch for step in refused for batch in (*busy.get(step.key, ()), step.batch) if batch is not None
-        }
-        kept: list[Step] = []
-        taken_back: list[Step] = []
-        for step in steps:
-            (taken_back if step.refused is not None or step.batch in failing else kept).append(step)
-        for step in reversed(taken_back):
-            self._keeper.take_back(switch, step)
-        switch.outbox.again(kept, fence.waiting)
-        self._refuse(switch, refused)
-
-    def _refuse(self, switch: Held, steps: Collection[Step]) -> None:
-        """A switch does not take these steps: every change that counts on one of them fails."""
-        for step in steps:
-            self._errors += 1
-            if not (step.bundle is not None and step.bundle.failed):
-                self._keeper.take_back(switch, step)
-            switch.refused_s = self._clock()
-            switch.owed.add(step.key)
-            reason = f"switch {switch.dpid:016x} refused {name(step.entry)}: {step.refused}"
-            self.log.warning("%s entry=%s", reason, step.entry)
-            for batch in list(self._batches.busy(switch.dpid).get(step.key, ())):
-                batch.undo = [
-                    undo for undo in batch.undo if (undo.dpid, undo.entry.key) != (switch.dpid, step.key)
-                ]
-                self._fail(batch, reason)
 
 
 def _said(message: Any) -> str:

@@ -23,8 +23,8 @@ from ryu_apps.app import App, handles
 from ryu_apps.channel import Channel
 from ryu_apps.events import SwitchReady, WantRules
 from ryu_apps.installer import Installer
+from ryu_apps.installing.keeper import FORWARDING
 from ryu_apps.interpreter import tuned
-from ryu_apps.keeper import FORWARDING
 from stitching.rules import FlowRule, rule_set
 
 _RULES = 20_000

@@ -12,7 +12,7 @@ from typing import Any
 from os_ken.ofproto import ofproto_parser, ofproto_v1_3
 
 from ryu_apps import wire
-from ryu_apps.reading import Reading
+from ryu_apps.installing.reading import Reading
 from stitching.rules import Entry, EntryKey
 from tests.unit.decode import SWITCH
 

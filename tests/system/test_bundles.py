@@ -10,7 +10,7 @@ import pytest
 from os_ken.ofproto import ofproto_v1_3
 
 from mininet_topos.private_ovs import add_bridges, private_ovs
-from ryu_apps.outbox import BUNDLE_FROM, Fence, Outbox, Step
+from ryu_apps.installing.outbox import BUNDLE_FROM, Fence, Outbox, Step
 from stitching.cookie import Kind, pack
 from stitching.match import Match
 from stitching.rules import LEAST_METER, Entry, Failover, FlowRule, Meter, Output, ToGroup, rule_set

@@ -13,8 +13,9 @@ from os_ken.controller.handler import DEAD_DISPATCHER, MAIN_DISPATCHER
 from ryu_apps import wire
 from ryu_apps.app import Event
 from ryu_apps.events import ApplyStages, Reconcile, StagesApplied, SwitchReady, WantRules
-from ryu_apps.installer import CONFIRM_S, OFFER_AGAIN_S, READ_S, STUCK_S, Installer
-from ryu_apps.keeper import FORWARDING
+from ryu_apps.installer import OFFER_AGAIN_S, READ_S, STUCK_S, Installer
+from ryu_apps.installing.keeper import FORWARDING
+from ryu_apps.installing.staging import CONFIRM_S
 from stitching import cookie
 from stitching.cookie import Kind
 from stitching.difference import Change
@@ -573,7 +574,7 @@ class AnySequence(RuleBasedStateMachine):
             self.says_what_it_holds(dpid)
             answer(self.installer, *self.switches.values())
         self.by_hand.clear()
-        assert len(self.installer._batches) == 0
+        assert len(self.installer._keeper.batches) == 0
         self.installer.on_want(WantRules("nobody", wants(dpids=(1, 2))))
         answer(self.installer, *self.switches.values())
         assert not self.installer.status().differences

@@ -6,10 +6,10 @@ import pytest
 from os_ken.controller.handler import DEAD_DISPATCHER, MAIN_DISPATCHER
 
 from ryu_apps.events import ApplyStages, NotReconciled, Reconcile, Reconciled, WantRules
-from ryu_apps.held import ANSWER_S
 from ryu_apps.installer import READ_S
-from ryu_apps.keeper import FORWARDING
-from ryu_apps.rereading import READ_AGAIN_S
+from ryu_apps.installing.held import ANSWER_S
+from ryu_apps.installing.keeper import FORWARDING
+from ryu_apps.installing.rereading import READ_AGAIN_S
 from stitching.cookie import Kind
 from stitching.difference import Change, Difference
 from stitching.rules import Entry, EntryKey

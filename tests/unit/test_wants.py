@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ryu_apps import wire
-from ryu_apps.wants import Wants, watches_alive
+from ryu_apps.installing.wants import Wants, watches_alive
 from stitching.match import Match
 from stitching.rules import PORT_IN_PORT, Entry, EntryKey, Failover, FlowRule, Output, RuleSet, rule_set
 

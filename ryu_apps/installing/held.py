@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ryu_apps.events import NotReconciled, Reconcile, Reconciled
-from ryu_apps.outbox import Outbox
-from ryu_apps.reading import Reading
+from ryu_apps.installing.outbox import Outbox
+from ryu_apps.installing.reading import Reading
 from stitching.difference import Difference
 from stitching.rules import Entry, EntryKey
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from ryu_apps.events import Reconcile
-from ryu_apps.held import ANSWER_S, Asked, Held
-from ryu_apps.keeper import Keeper
-from ryu_apps.reading import Reading
+from ryu_apps.installing.held import ANSWER_S, Asked, Held
+from ryu_apps.installing.keeper import Keeper
+from ryu_apps.installing.reading import Reading
 from stitching.difference import Difference
 from stitching.rules import Entry, FlowRule
 

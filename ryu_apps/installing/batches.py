@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from ryu_apps import wire
 from ryu_apps.events import ApplyStages
-from ryu_apps.wants import watches_alive
+from ryu_apps.installing.wants import watches_alive
 from stitching.difference import Change
 from stitching.rules import EntryKey
 

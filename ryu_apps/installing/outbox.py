@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ryu_apps import wire
-from ryu_apps.batches import Batch
+from ryu_apps.installing.batches import Batch
 from stitching.rules import Entry, EntryKey, Meter
 
 BUNDLE_FROM = 64

@@ -10,10 +10,10 @@ import logging
 from collections.abc import Iterable, Sequence
 
 from ryu_apps import wire
-from ryu_apps.batches import Batch, InProgress
-from ryu_apps.held import Held
-from ryu_apps.outbox import Queued, Step
-from ryu_apps.wants import Wants, watches_alive
+from ryu_apps.installing.batches import Batch, InProgress
+from ryu_apps.installing.held import Held
+from ryu_apps.installing.outbox import Queued, Step
+from ryu_apps.installing.wants import Wants, watches_alive
 from stitching.difference import Change, Difference, diff
 from stitching.rules import EntryKey, FlowRule, RuleSet
 

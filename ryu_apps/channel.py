@@ -267,10 +267,7 @@ class Channel(OFPHandler):  # type: ignore[misc]  # os-ken ships no types
         """Decode one message, hand it to the apps that want it, then to the handshake."""
         if not self._limit.passes(switch.id, data, switch.last_heard_s):
             return
-        if wire.is_flow_stats(data):
-            message = wire.OFPFlowStatsReply(switch, header, data)
-        else:
-            message = ofproto_parser.msg(switch, *header, data)
+        message = wire.message(switch, header, data)
         if message is None:
             return
         message.received_s = switch.last_heard_s

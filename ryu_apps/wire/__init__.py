@@ -11,7 +11,7 @@ from ryu_apps.wire.flows import flow_mod, read_flow
 from ryu_apps.wire.groups import ALIVE, group_mod, read_group
 from ryu_apps.wire.meters import meter_mod, read_meter
 from ryu_apps.wire.requests import barrier, groups, meters, our_flows, packet_out, rule_count
-from ryu_apps.wire.stats import FlowStats, OFPFlowStatsReply, flow_stats, is_flow_stats
+from ryu_apps.wire.stats import FlowStats, OFPFlowStatsReply, flow_stats, is_flow_stats, message
 
 __all__ = [
     "ALIVE",
@@ -28,6 +28,7 @@ __all__ = [
     "group_mod",
     "groups",
     "is_flow_stats",
+    "message",
     "meter_mod",
     "meters",
     "our_flows",

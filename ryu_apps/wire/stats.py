@@ -10,12 +10,19 @@ import struct
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from os_ken.ofproto import ofproto_v1_3, ofproto_v1_3_parser
+from os_ken.ofproto import ofproto_parser, ofproto_v1_3, ofproto_v1_3_parser
 
 _BODY = ofproto_v1_3.OFP_MULTIPART_REPLY_SIZE
 _KIND = struct.Struct("!HH")
 _ENTRY = struct.Struct("!HBxIIHHHHxxxxQQQ")
 _MATCH = struct.Struct("!HH")
+
+
+def message(datapath: Any, header: tuple[int, int, int, int], data: bytearray) -> Any:
+    """A message as os-ken decodes it, flow entries aside; None where os-ken does not know it."""
+    if is_flow_stats(data):
+        return OFPFlowStatsReply(datapath, header, data)
+    return ofproto_parser.msg(datapath, *header, data)
 
 
 class FlowStats(NamedTuple):

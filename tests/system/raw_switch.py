@@ -42,7 +42,7 @@ class RawSwitch:
         for message in self._messages():
             if (message[1], int.from_bytes(message[4:8], "big")) == (_BARRIER_REPLY, xid):
                 break
-            said.append(ofproto_parser.msg(SWITCH, *ofproto_parser.header(message), bytearray(message)))
+            said.append(wire.message(SWITCH, ofproto_parser.header(message), bytearray(message)))
         return said
 
     def errors(self, data: bytes) -> list[tuple[int, str]]:

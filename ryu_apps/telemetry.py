@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 from os_ken.controller import ofp_event
 from os_ken.controller.handler import DEAD_DISPATCHER, MAIN_DISPATCHER
 
-from ryu_apps import polls
 from ryu_apps.app import App, Tick, handles
-from ryu_apps.counters import CounterTable, Tally
 from ryu_apps.events import (
     NetworkChanged,
-    Pair,
     Rates,
     RatesMeasured,
     RatesRequest,
@@ -24,10 +20,13 @@ from ryu_apps.events import (
     TelemetryStatus,
     TelemetryStatusRequest,
 )
-from ryu_apps.polls import REPLY_MORE, DemandKey, Question
+from ryu_apps.polling import polls
+from ryu_apps.polling.counters import Tally
+from ryu_apps.polling.polled import Ask, Datapath, PolledSwitch, rates_of
+from ryu_apps.polling.polls import Question
 from stitching.bandwidth import BandwidthShares
 from stitching.kinds import senders
-from stitching.network import Network, Port, PortId
+from stitching.network import Network
 
 SLOTS = 50
 POLL_SLOTS = 40
@@ -40,53 +39,8 @@ GIVE_UP_PERIODS = 5
 SHORTEST_SHARE = 0.25
 """Readings closer together than this share of a period make no rate."""
 
-ABSURD_SPEEDS = 10
-"""A port that counts more than so many times its speed counts wrong."""
-
 _XIDS = 0x54000000
-_MBPS = 8e-6
 _NOBODY = frozenset[int]()
-_OF_RULES = (Question.DEMANDS, Question.STITCHES)
-
-
-class _Datapath(Protocol):
-    id: int
-
-    def send(self, data: bytes) -> bool: ...
-
-
-@dataclass(slots=True)
-class _Ask:
-    """A question that waits for its answer, which may come in parts."""
-
-    question: Question
-    asked_s: float
-    parts: list[Any] = field(default_factory=list)
-
-
-class _Switch:
-    """A connected switch: what it was asked, how far its counters had come, and its rates of this period."""
-
-    def __init__(self, datapath: _Datapath, slot: int, tally: Tally, min_interval_s: float) -> None:
-        self.datapath = datapath
-        self.slot = slot
-        self.asks: dict[int, _Ask] = {}
-        self.port_tx, self.port_rx, self.port_drops = (
-            CounterTable[int](tally, min_interval_s=min_interval_s) for _ in range(3)
-        )
-        self.demands = CounterTable[DemandKey](tally, min_interval_s=min_interval_s, starts_at_zero=True)
-        self.stitches = CounterTable[int](tally, min_interval_s=min_interval_s, starts_at_zero=True)
-        self.limits: tuple[Mapping[int, Port], dict[int, float]] = ({}, {})
-        self.forget_rates()
-
-    def forget_rates(self) -> None:
-        """A new period begins."""
-        self.tx_per_s: Mapping[int, float] = {}
-        self.rx_per_s: Mapping[int, float] = {}
-        self.drops_per_s: Mapping[int, float] = {}
-        self.demand_per_s: Mapping[Pair, float] = {}
-        self.stitch_per_s: Mapping[int, float] = {}
-        self.meter_packets: Mapping[int, int] = {}
 
 
 class Telemetry(App):
@@ -120,8 +74,8 @@ class Telemetry(App):
         self._clock = clock
         self._wall_clock = wall_clock
         self._xids = itertools.cycle(range(_XIDS, _XIDS + (1 << 24)))
-        self._switches: dict[int, _Switch] = {}
-        self._slots: list[dict[int, _Switch]] = [{} for _ in range(POLL_SLOTS)]
+        self._switches: dict[int, PolledSwitch] = {}
+        self._slots: list[dict[int, PolledSwitch]] = [{} for _ in range(POLL_SLOTS)]
         self._network = Network()
         self._with_hosts = _NOBODY
         self._metered = _NOBODY
@@ -184,12 +138,12 @@ class Telemetry(App):
     @handles(ofp_event.EventOFPStateChange, states=(MAIN_DISPATCHER, DEAD_DISPATCHER))
     def on_state(self, event: Any) -> None:
         """A switch that came gets the slot with the fewest others."""
-        datapath: _Datapath = event.datapath
+        datapath: Datapath = event.datapath
         known = self._switches.get(datapath.id)
         if event.state == MAIN_DISPATCHER:
             slot = min(range(POLL_SLOTS), key=lambda number: len(self._slots[number]))
             slot = slot if known is None else known.slot
-            switch = _Switch(datapath, slot, self._tally, SHORTEST_SHARE * self._period_s)
+            switch = PolledSwitch(datapath, slot, self._tally, SHORTEST_SHARE * self._period_s)
             self._switches[datapath.id] = self._slots[slot][datapath.id] = switch
         elif known is not None and known.datapath is datapath:
             del self._switches[datapath.id], self._slots[known.slot][datapath.id]
@@ -222,7 +176,7 @@ class Telemetry(App):
         self._beat += periods - 1
         self._slot = SLOTS
 
-    def _poll(self, switch: _Switch) -> None:
+    def _poll(self, switch: PolledSwitch) -> None:
         now_s = self._clock()
         if switch.asks:
             oldest_s = min(ask.asked_s for ask in switch.asks.values())
@@ -236,7 +190,7 @@ class Telemetry(App):
             wanted.append(Question.STITCHES)
         if dpid in self._metered:
             wanted.append(Question.METERS)
-        asks = {next(self._xids): _Ask(question, now_s) for question in wanted}
+        asks = {next(self._xids): Ask(question, now_s) for question in wanted}
         if switch.datapath.send(b"".join(polls.request(ask.question, xid) for xid, ask in asks.items())):
             switch.asks = asks
             self._polled += 1
@@ -252,51 +206,17 @@ class Telemetry(App):
     def on_reply(self, event: Any) -> None:
         """Take in an answer, when it is one to a question of ours and complete."""
         message = event.msg
-        xid = message.xid
-        if xid & 0xFF000000 != _XIDS:
+        if message.xid & 0xFF000000 != _XIDS:
             return
         switch = self._switches.get(message.datapath.id)
-        ask = switch.asks.get(xid) if switch is not None else None
-        if switch is None or ask is None or switch.datapath is not message.datapath:
+        if switch is None or switch.datapath is not message.datapath:
             return
-        body = message.entries if ask.question in _OF_RULES else message.body
-        if message.flags & REPLY_MORE or ask.parts:
-            ask.parts += body
-            if message.flags & REPLY_MORE:
-                return
-            body = ask.parts
-        del switch.asks[xid]
+        answer = switch.answer(message)
+        if answer is None:
+            return
         self._answered += not switch.asks
-        if ask.question is Question.PORTS:
-            self._take_ports(switch, body, ask.asked_s, message.received_s)
-        elif ask.question is Question.DEMANDS:
-            readings = list(polls.demand_readings(body))
-            rates = switch.demands.take(readings, asked_s=ask.asked_s, received_s=message.received_s)
-            unknown = (reading.key for reading in readings if reading.key not in rates)
-            switch.demand_per_s = polls.demand_rates(rates, unknown)
-        elif ask.question is Question.METERS:
-            switch.meter_packets = polls.meter_counts(body)
-        else:
-            switch.stitch_per_s = switch.stitches.take(
-                polls.stitch_readings(body, self._sources.get(switch.datapath.id, {})),
-                asked_s=ask.asked_s,
-                received_s=message.received_s,
-            )
-
-    def _take_ports(self, switch: _Switch, body: Iterable[Any], asked_s: float, received_s: float) -> None:
-        tx, rx, drops = polls.port_readings(body)
-        limits = self._limits(switch)
-        switch.tx_per_s = switch.port_tx.take(tx, asked_s=asked_s, received_s=received_s, limits=limits)
-        switch.rx_per_s = switch.port_rx.take(rx, asked_s=asked_s, received_s=received_s, limits=limits)
-        switch.drops_per_s = switch.port_drops.take(drops, asked_s=asked_s, received_s=received_s)
-
-    def _limits(self, switch: _Switch) -> Mapping[int, float]:
-        """The most that is believed of each port whose speed is known, in bytes per second."""
-        ports = self._network.switches.get(switch.datapath.id, {})
-        if ports is not switch.limits[0]:
-            speeds = ((port.port_no, port.speed_mbps) for port in ports.values())
-            switch.limits = ports, {no: ABSURD_SPEEDS * mbps / _MBPS for no, mbps in speeds if mbps is not None}
-        return switch.limits[1]
+        dpid = switch.datapath.id
+        switch.take(answer, self._sources.get(dpid, {}), self._network.switches.get(dpid, {}))
 
     # -- tell -----------------------------------------------------------------------------------------------
 
@@ -311,31 +231,7 @@ class Telemetry(App):
         # The end by the beat of the period, not by when the tick was handled: samples are evenly spaced.
         time_s = self._wall_clock() - (self._clock() - ended_s)
         self._beat += 1
-        self._rates = _rates(time_s, self._period_s, self._switches, self._beat)
+        self._rates = rates_of(time_s, self._period_s, self._switches, self._beat)
         for switch in self._switches.values():
             switch.forget_rates()
         self.publish(RatesMeasured(self._rates))
-
-
-def _rates(time_s: float, period_s: float, switches: Mapping[int, _Switch], beat: int) -> Rates:
-    tx: dict[PortId, float] = {}
-    rx: dict[PortId, float] = {}
-    drops: dict[PortId, float] = {}
-    demands: dict[Pair, float] = {}
-    stitches: dict[int, float] = {}
-    meters: dict[tuple[int, int], int] = {}
-    for dpid, switch in switches.items():
-        for port_no, rate in switch.tx_per_s.items():
-            tx[dpid, port_no] = rate * _MBPS
-        for port_no, rate in switch.rx_per_s.items():
-            rx[dpid, port_no] = rate * _MBPS
-        for port_no, rate in switch.drops_per_s.items():
-            drops[dpid, port_no] = rate
-        for pair, rate in switch.demand_per_s.items():
-            # While a host moves, it has sent from two switches.
-            demands[pair] = demands.get(pair, 0.0) + rate * _MBPS
-        for stitch_id, rate in switch.stitch_per_s.items():
-            # One that has several switches where packets enter is counted at all of them.
-            stitches[stitch_id] = stitches.get(stitch_id, 0.0) + rate * _MBPS
-        meters.update({(dpid, number): packets for number, packets in switch.meter_packets.items()})
-    return Rates(time_s, period_s, tx, rx, drops, demands, stitches, meters, beat)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ryu_apps.counters import MOST_PER_S, NOT_COUNTED, WRAP, CounterTable, Reading, Tally, duration
+from ryu_apps.polling.counters import MOST_PER_S, NOT_COUNTED, WRAP, CounterTable, Reading, Tally, duration
 
 MIN_INTERVAL_S = 0.25
 RTT_S = 0.01

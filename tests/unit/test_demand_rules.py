@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ryu_apps import polls
-from ryu_apps.counters import CounterTable, Tally
+from ryu_apps.polling import polls
+from ryu_apps.polling.counters import CounterTable, Tally
 from ryu_apps.wire import flow_mod
 from stitching.match import TCP
 from stitching.pipeline import default_rules

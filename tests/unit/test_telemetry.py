@@ -16,7 +16,6 @@ from os_ken.ofproto import ofproto_v1_3 as ofp
 from os_ken.ofproto import ofproto_v1_3_parser as parser
 from os_ken.ofproto.ofproto_protocol import ProtocolDesc
 
-from ryu_apps import polls
 from ryu_apps.app import Event, Tick
 from ryu_apps.events import (
     NetworkChanged,
@@ -27,7 +26,8 @@ from ryu_apps.events import (
     TelemetryStatus,
     TelemetryStatusRequest,
 )
-from ryu_apps.polls import Question
+from ryu_apps.polling import polls
+from ryu_apps.polling.polls import Question
 from ryu_apps.telemetry import GIVE_UP_PERIODS, SLOTS, Telemetry
 from ryu_apps.wire import FlowStats, flow_mod
 from stitching import cookie

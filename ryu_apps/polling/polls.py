@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from enum import IntEnum
 from typing import Any
 
-from ryu_apps.counters import Reading, duration
 from ryu_apps.events import Pair
+from ryu_apps.polling.counters import Reading, duration
 from ryu_apps.wire import FlowStats, read_match
 from stitching import cookie
 from stitching.cookie import Kind

@@ -22,7 +22,7 @@ def counted(
 
     Of one with an application, what its stitch carried; else all that its hosts sent each other, on any path.
     """
-    carriers = {key_of(stitch.vm_request)[0]: stitch.id for stitch in stitches if is_ours(stitch)}
+    carriers = {key_of(stitch.request)[0]: stitch.id for stitch in stitches if is_ours(stitch)}
     after = dict(progress)
     for name, known in progress.items():
         intent = document.named(name)

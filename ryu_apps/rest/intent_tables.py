@@ -86,7 +86,7 @@ def _fields(form: Any) -> list[tuple[str, Any]]:
 def _flat(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(_flat, value))
-    return " ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
+    return " ".join(f"{k} {_flat(v)}" for k, v in value.items()) if isinstance(value, dict) else str(value)
 
 
 def _carriers(carriers: list[Json]) -> str:

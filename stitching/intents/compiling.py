@@ -8,18 +8,28 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from stitching.changing import as_asked
 from stitching.intents.collisions import apart_and_together, same_packets
 from stitching.intents.cuts import demands_of, overfull
-from stitching.intents.document import Apart, Document, EndBy, Intent, Latency, Reach, Transfer
+from stitching.intents.document import Apart, Document, EndBy, Intent, Latency, Rate, Reach, Share, Transfer
 from stitching.intents.faults import where
-from stitching.intents.requests import latency_request, pair_part, transfer_request
+from stitching.intents.requests import (
+    RATE_PART,
+    SEGMENT_PART,
+    latency_request,
+    pair_part,
+    rate_request,
+    share_request,
+    transfer_request,
+)
 from stitching.intents.resolving import Resolved, resolve
+from stitching.intents.sides import side_of
 from stitching.intents.transfers import place
 from stitching.intents.wanted import Key, Note, Rule, Wanted, rule_name
 from stitching.intents.world import Progress, World, is_ours
 from stitching.match import ICMP, ICMPV6, SCTP, TCP, UDP
 from stitching.policy.faults import Fault, Refused
-from stitching.stitch import VmRequest
+from stitching.stitch import StitchRequest
 
 MOST_PAIRS = 64
 """Stitches of one intent between two networks."""
@@ -55,7 +65,7 @@ def compile_document(document: Document, world: World) -> Wanted:
 @dataclass
 class _Compiler:
     world: World
-    stitches: dict[Key, VmRequest] = field(default_factory=dict)
+    stitches: dict[Key, StitchRequest] = field(default_factory=dict)
     rules: dict[Key, Rule] = field(default_factory=dict)
     notes: list[Note] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
@@ -78,6 +88,10 @@ class _Compiler:
                     self._apart(intent.name, ends)
                 case Reach() as reach:
                     self._reach(intent.name, reach, ends)
+                case Share() as share:
+                    ends = self._share(intent.name, share)
+                case Rate() as rate:
+                    self.stitches[intent.name, RATE_PART] = rate_request(intent.name, rate)
             self.ends[intent.name] = ends
         except Refused as error:
             self.unresolved.add(intent.name)
@@ -115,10 +129,24 @@ class _Compiler:
         if placed.rate_mbps is not None:
             self.stitches[name, pair_part(*pair)] = transfer_request(name, form, pair, placed.rate_mbps)
 
-    def _coming(self) -> list[VmRequest]:
+    def _share(self, name: str, form: Share) -> tuple[Resolved, ...]:
+        """The ends, as far as they share."""
+        (one, ours), (other, theirs) = (side_of(part, self.world) for part in form.between)
+        if one.vnet == other.vnet:
+            raise Refused(
+                "between", f"both are in {one.vnet!r}, whose hosts reach each other", "name two networks"
+            )
+        self.stitches[name, SEGMENT_PART] = share_request(name, form, (one, other))
+        return ours, theirs
+
+    def _coming(self) -> list[StitchRequest]:
         """What is wanted and not there yet."""
-        there = {stitch.request for stitch in self.world.stitches if is_ours(stitch) and stitch.path is not None}
-        return [request for _, request in sorted(self.stitches.items()) if request not in there]
+        there = {
+            as_asked(stitch.request)
+            for stitch in self.world.stitches
+            if is_ours(stitch) and stitch.path is not None
+        }
+        return [self.stitches[key] for key in sorted(self.stitches) if self.stitches[key] not in there]
 
     def _apart(self, name: str, ends: tuple[Resolved, ...]) -> None:
         for place_in, end in enumerate(ends):
@@ -149,6 +177,8 @@ class _Compiler:
 
 def _field(intent: Intent, number: int) -> str:
     if isinstance(intent.form, Latency):
+        return "between"
+    if isinstance(intent.form, Share):
         return "between"
     return "apart" if isinstance(intent.form, Apart) else ("from", "to")[number]
 

@@ -7,7 +7,7 @@ That none is found does not prove the opposite: the stitcher admits each stitch 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ from scipy.sparse.csgraph import breadth_first_order, maximum_flow
 from stitching.intents.faults import Conflict
 from stitching.intents.world import World
 from stitching.network import node_name
-from stitching.stitch import VmRequest
+from stitching.stitch import BandwidthRequest, SegmentRequest, StitchRequest, VmRequest
 
 MOST_CUTS = 200
 """Pairs of switches whose cut is looked at, those with the largest demands first."""
@@ -28,23 +28,57 @@ _SLACK_MBPS = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What an intent is promised from one switch to another."""
+    """What an intent is promised from some switches to others, once wherever that crosses a cut."""
 
     intent: str
-    source: int
-    target: int
+    sources: frozenset[int]
+    targets: frozenset[int]
     mbps: float
 
+    def crosses(self, side: frozenset[int]) -> bool:
+        """Whether any of it leaves this side of a cut."""
+        return not self.sources.isdisjoint(side) and not self.targets <= side
 
-def demands_of(stitches: Iterable[tuple[str, VmRequest]], world: World) -> list[Demand]:
+    @property
+    def pairs(self) -> Iterator[tuple[int, int]]:
+        """Two switches each: minimum cuts between these are the ones to look at."""
+        first, last = min(self.sources), max(self.targets)
+        found = {(first, target) for target in self.targets} | {(source, last) for source in self.sources}
+        return (pair for pair in sorted(found) if pair[0] != pair[1])
+
+
+def demands_of(stitches: Iterable[tuple[str, StitchRequest]], world: World) -> list[Demand]:
     """What stitches, each with its intent, are promised between the switches that their hosts are on."""
     found = []
     for intent, request in stitches:
-        for source_mac, target_mac in request.directions:
-            source, target = (world.network.hosts.get(mac) for mac in (source_mac, target_mac))
-            if source is not None and target is not None and source.dpid != target.dpid:
-                found.append(Demand(intent, source.dpid, target.dpid, request.bandwidth_mbps))
+        for sources, targets in _switches(request, world):
+            if sources and targets and len(sources | targets) > 1 and request.bandwidth_mbps > 0:
+                found.append(Demand(intent, sources, targets, request.bandwidth_mbps))
     return found
+
+
+def _switches(request: StitchRequest, world: World) -> Iterator[tuple[frozenset[int], frozenset[int]]]:
+    """From which switches to which a stitch is promised its bandwidth."""
+    hosts = world.network.hosts
+    match request:
+        case VmRequest():
+            for pair in request.directions:
+                one, other = (frozenset({hosts[mac].dpid} if mac in hosts else ()) for mac in pair)
+                yield one, other
+        case SegmentRequest():
+            sides = [
+                frozenset(host.dpid for host in hosts.values() if side.takes(host, world.directory))
+                for side in request.sides
+            ]
+            if all(sides):
+                # One tree joins all of them, and is booked each way.
+                yield sides[0] | sides[1], sides[0] | sides[1]
+        case BandwidthRequest():
+            one, other = (
+                frozenset(hosts[mac].dpid for mac in world.members.get(vnet, ()) if mac in hosts)
+                for vnet in request.vnets
+            )
+            yield one, other
 
 
 def overfull(demands: list[Demand], world: World) -> list[Conflict]:
@@ -75,7 +109,8 @@ def _sides(demands: list[Demand], capacity: Mapping[tuple[int, int], float]) -> 
     """The sides of cuts to look at: single switches, what a switch is not, and minimum cuts of each demand."""
     total: dict[tuple[int, int], float] = defaultdict(float)
     for demand in demands:
-        total[demand.source, demand.target] += demand.mbps
+        for pair in demand.pairs:
+            total[pair] += demand.mbps
     switches = sorted({dpid for pair in capacity for dpid in pair} | {dpid for pair in total for dpid in pair})
     every = frozenset(switches)
     ends = sorted({dpid for pair in total for dpid in pair})
@@ -115,7 +150,7 @@ def _reached(graph: csr_array, source: int, target: int) -> list[int]:
 def _judge(
     side: frozenset[int], demands: list[Demand], capacity: Mapping[tuple[int, int], float], world: World
 ) -> Conflict | None:
-    crossing = [demand for demand in demands if demand.source in side and demand.target not in side]
+    crossing = [demand for demand in demands if demand.crosses(side)]
     carries = sum(mbps for (a, b), mbps in capacity.items() if a in side and b not in side)
     wants = sum(demand.mbps for demand in crossing)
     if wants <= carries + _SLACK_MBPS:

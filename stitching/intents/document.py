@@ -10,7 +10,7 @@ from stitching.policy.windows import Window
 from stitching.stitch import Protection
 
 DEFAULT_MBPS = 1.0
-"""What a stitch for low latency is promised where its intent names no bandwidth."""
+"""What a stitch for low latency, or a segment, is promised where its intent names no bandwidth."""
 
 
 class EndBy(StrEnum):
@@ -76,13 +76,45 @@ class Reach:
     until_s: float | None = None
 
 
-Form = Latency | Transfer | Apart | Reach
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of one virtual network: an end of one, or these hosts and those in these subnets of a network."""
+
+    end: End
+    hosts: tuple[str, ...] = ()
+    subnets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Parts of two virtual networks are one segment; bandwidth_mbps is promised each way on its links."""
+
+    between: tuple[Part, Part]
+    bandwidth_mbps: float = DEFAULT_MBPS
+    max_latency_ms: float | None = None
+    max_loss: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """What one virtual network may always send to another (or within itself), and what it never exceeds."""
+
+    source: End
+    target: End
+    guarantee_mbps: float | None = None
+    cap_mbps: float | None = None
+    follow_forecast: bool = False
+
+
+Form = Latency | Transfer | Apart | Reach | Share | Rate
 
 FORMS: dict[str, type] = {
     "latency": Latency,
     "transfer": Transfer,
     "apart": Apart,
     "reach": Reach,
+    "share": Share,
+    "rate": Rate,
 }
 
 
@@ -102,10 +134,15 @@ class Intent:
     @property
     def ends(self) -> tuple[End, ...]:
         """Who it is about."""
-        form = self.form
-        if isinstance(form, Apart):
-            return form.ends
-        return form.between if isinstance(form, Latency) else (form.source, form.target)
+        match self.form:
+            case Apart(ends):
+                return ends
+            case Latency(between):
+                return between
+            case Share((one, other)):
+                return one.end, other.end
+            case Transfer(source, target) | Reach(source, target) | Rate(source, target):
+                return source, target
 
 
 @dataclass(frozen=True, slots=True)

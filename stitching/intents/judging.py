@@ -9,6 +9,7 @@ from enum import StrEnum
 from itertools import islice, product
 from types import MappingProxyType
 
+from stitching.changing import as_asked
 from stitching.intents.document import Apart, Document, Intent, Reach
 from stitching.intents.planning import Actual
 from stitching.intents.resolving import Resolved, resolve
@@ -77,7 +78,7 @@ class _Finding:
 def judge(document: Document, evidence: Evidence) -> tuple[Status, ...]:
     """The status of every intent, by name."""
     stitches = {
-        key_of(stitch.vm_request): stitch
+        key_of(stitch.request): stitch
         for stitch in evidence.actual.stitches
         if is_ours(stitch) and stitch.state not in ENDED
     }
@@ -121,12 +122,13 @@ def _part(key: Key, stitches: Mapping[Key, Stitch], evidence: Evidence) -> _Find
     wants = evidence.wanted.stitches.get(owner)
     if refusal is not None:
         return _Finding(Standing.VIOLATED, f"stitch {stitch.id} cannot be changed: {refusal}", carrier)
-    if wants is not None and wants != stitch.request:
+    if wants is not None and wants != as_asked(stitch.request):
         return _Finding(Standing.PENDING, f"stitch {stitch.id} is to be changed", carrier)
     if stitch.state is State.UP:
         return _Finding(Standing.SATISFIED, None, carrier)
     if stitch.state in _ON_THE_WAY:
-        return _Finding(Standing.PENDING, f"stitch {stitch.id} is {stitch.state}", carrier)
+        why = f": {stitch.reason}" if stitch.reason else ""
+        return _Finding(Standing.PENDING, f"stitch {stitch.id} is {stitch.state}{why}", carrier)
     why = stitch.reason or "no reason was given"
     return _Finding(Standing.VIOLATED, f"stitch {stitch.id} is {stitch.state}: {why}", carrier)
 

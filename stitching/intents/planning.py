@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 
+from stitching.changing import about_the_same, as_asked
 from stitching.intents.requests import difference
 from stitching.intents.units import application_words
 from stitching.intents.wanted import Key, Rule, Wanted, key_of
 from stitching.intents.world import is_ours
-from stitching.stitch import ENDED, State, Stitch, VmRequest
+from stitching.segment import SegmentRequest, Side
+from stitching.stitch import ENDED, BandwidthRequest, State, Stitch, StitchRequest, VmRequest
 
 
 class Action(StrEnum):
@@ -44,7 +46,7 @@ class Step:
     words: str
     reason: str
     stitch_id: int | None = None
-    request: VmRequest | None = None
+    request: StitchRequest | None = None
     drift: bool = False
     eases: bool = False
 
@@ -124,7 +126,7 @@ def _stitch_steps(wanted: Wanted, actual: Actual) -> Iterable[Step]:
     present: dict[Key, list[Stitch]] = defaultdict(list)
     for stitch in actual.stitches:
         if is_ours(stitch) and stitch.state not in (*ENDED, State.TERMINATING):
-            present[key_of(stitch.vm_request)].append(stitch)
+            present[key_of(stitch.request)].append(stitch)
     for key, request in wanted.stitches.items():
         yield from _wanted_stitch(key, request, present.pop(key, []), actual)
     for key, stitches in present.items():
@@ -133,7 +135,7 @@ def _stitch_steps(wanted: Wanted, actual: Actual) -> Iterable[Step]:
                 yield _delete(key, stitch, "no intent wants it", actual)
 
 
-def _wanted_stitch(key: Key, request: VmRequest, stitches: list[Stitch], actual: Actual) -> Iterable[Step]:
+def _wanted_stitch(key: Key, request: StitchRequest, stitches: list[Stitch], actual: Actual) -> Iterable[Step]:
     before = actual.applied.stitches.get(key) if actual.applied is not None else None
     words = stitch_words(request, actual.names)
     if not stitches:
@@ -141,13 +143,18 @@ def _wanted_stitch(key: Key, request: VmRequest, stitches: list[Stitch], actual:
         reason = "its stitch is gone" if drift else "there is no such stitch yet"
         yield Step(Action.CREATE, Thing.STITCH, key, words, reason, request=request, drift=drift)
         return
-    right = [stitch for stitch in stitches if stitch.request == request]
-    kept = (right or stitches)[0]
+    right = [stitch for stitch in stitches if as_asked(stitch.request) == request]
+    near = [stitch for stitch in stitches if about_the_same(stitch.request, request)]
+    kept = (right or near or stitches)[0]
     if right:
         yield Step(Action.KEEP, Thing.STITCH, key, words, "it is as wanted", kept.id, request)
+    elif not near:
+        reason = ", ".join(difference(kept.request, request))
+        yield _delete(key, kept, f"another takes its place: {reason}", actual)
+        yield Step(Action.CREATE, Thing.STITCH, key, words, f"in place of stitch {kept.id}", request=request)
     else:
         drift = before == request
-        changed = ", ".join(difference(kept.vm_request, request))
+        changed = ", ".join(difference(kept.request, request))
         reason = f"it was changed by hand: {changed}" if drift else changed
         eases = request.bandwidth_mbps < kept.request.bandwidth_mbps
         yield Step(Action.CHANGE, Thing.STITCH, key, words, reason, kept.id, request, drift=drift, eases=eases)
@@ -157,16 +164,14 @@ def _wanted_stitch(key: Key, request: VmRequest, stitches: list[Stitch], actual:
 
 
 def _delete(key: Key, stitch: Stitch, reason: str, actual: Actual) -> Step:
-    words = stitch_words(stitch.vm_request, actual.names)
-    return Step(Action.DELETE, Thing.STITCH, key, words, reason, stitch.id, stitch.vm_request)
+    words = stitch_words(stitch.request, actual.names)
+    return Step(Action.DELETE, Thing.STITCH, key, words, reason, stitch.id, stitch.request)
 
 
-def stitch_words(request: VmRequest, names: Mapping[str, str]) -> str:
+def stitch_words(request: StitchRequest, names: Mapping[str, str]) -> str:
     """A stitch in a line."""
-    source, target = (names.get(mac, mac) for mac in (request.source_mac, request.target_mac))
-    way = "<->" if request.both_ways else "->"
-    words = [f"{source} {way} {target}", f"{request.bandwidth_mbps:g} Mbit/s"]
-    if request.application is not None:
+    words = [*_who_and_how_much(request, names)]
+    if isinstance(request, VmRequest) and request.application is not None:
         words.append(application_words(request.application))
     if request.max_latency_ms is not None:
         words.append(f"within {request.max_latency_ms:g} ms")
@@ -175,6 +180,29 @@ def stitch_words(request: VmRequest, names: Mapping[str, str]) -> str:
     if request.protection.value != "none":
         words.append(f"protected ({request.protection})")
     return ", ".join(words)
+
+
+def _who_and_how_much(request: StitchRequest, names: Mapping[str, str]) -> Iterable[str]:
+    if isinstance(request, SegmentRequest):
+        yield " + ".join(_side_words(side, names) for side in request.sides)
+    elif isinstance(request, BandwidthRequest):
+        yield " -> ".join(request.vnets)
+        if request.guarantee_mbps is not None:
+            follows = " and more as forecast" if request.follow_forecast else ""
+            yield f"{request.guarantee_mbps:g} Mbit/s guaranteed{follows}"
+        if request.cap_mbps is not None:
+            yield f"capped at {request.cap_mbps:g} Mbit/s"
+        return
+    else:
+        source, target = (names.get(mac, mac) for mac in (request.source_mac, request.target_mac))
+        yield f"{source} {'<->' if request.both_ways else '->'} {target}"
+    yield f"{request.bandwidth_mbps:g} Mbit/s"
+
+
+def _side_words(side: Side, names: Mapping[str, str]) -> str:
+    parts = [*(names.get(mac, mac) for mac in side.hosts), *side.subnets]
+    more = f", {len(parts) - 4} more" if len(parts) > 4 else ""
+    return f"{side.vnet} ({', '.join(parts[:4])}{more})" if parts else side.vnet
 
 
 def rule_words(rule: Rule) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -18,7 +19,10 @@ from stitching.intents.document import (
     Form,
     Intent,
     Latency,
+    Part,
+    Rate,
     Reach,
+    Share,
     Transfer,
 )
 from stitching.intents.faults import IntentError, where
@@ -29,6 +33,9 @@ from stitching.policy.windows import DAYS, Once, Weekly, Window
 from stitching.stitch import Protection
 
 MOST_INTENTS = 500
+
+MOST_HOSTS, MOST_SUBNETS = 1000, 100
+"""Hosts and subnets that a part of a network may name, as over REST."""
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _CLOCK = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
@@ -117,11 +124,40 @@ def _reach(item: object) -> Reach:
     )
 
 
+def _share(item: object) -> Share:
+    fields = _fields(item, {"between", "bandwidth", "max_latency", "max_loss"}, "share")
+    one, other = (_part(side) for side in _two(fields))
+    return Share(
+        (one, other),
+        _given(fields, "bandwidth", units.mbps_in) or DEFAULT_MBPS,
+        _given(fields, "max_latency", units.ms_in),
+        _given(fields, "max_loss", units.share_in),
+    )
+
+
+def _rate(item: object) -> Rate:
+    fields = _fields(item, {"from", "to", "guarantee", "cap", "follow_forecast"}, "rate")
+    guarantee = _given(fields, "guarantee", units.mbps_in)
+    cap = _given(fields, "cap", units.mbps_in)
+    follows = fields.get("follow_forecast", False)
+    if guarantee is None and cap is None:
+        raise Refused("guarantee", "it says neither guarantee nor cap", "say guarantee: 5 Mbit/s, cap: 10 Mbit/s")
+    if guarantee is not None and cap is not None and guarantee > cap:
+        raise Refused("guarantee", "it is above the cap", "say less, or a larger cap")
+    if not isinstance(follows, bool):
+        raise Refused("follow_forecast", f"{follows!r} is neither true nor false", "say true, or leave it out")
+    if follows and guarantee is None:
+        raise Refused("follow_forecast", "there is no guarantee to begin with", "say guarantee: 5 Mbit/s")
+    return Rate(_network(fields.get("from"), "from"), _network(fields.get("to"), "to"), guarantee, cap, follows)
+
+
 _READERS: dict[str, Callable[[object], Form]] = {
     "latency": _latency,
     "transfer": _transfer,
     "apart": _apart,
     "reach": _reach,
+    "share": _share,
+    "rate": _rate,
 }
 
 
@@ -159,10 +195,41 @@ def _minute(clock: str) -> int:
 
 
 def _pair(fields: Mapping[str, Any]) -> tuple[End, End]:
+    one, other = _two(fields)
+    return _end(one, "between"), _end(other, "between")
+
+
+def _two(fields: Mapping[str, Any]) -> tuple[object, object]:
     items = listed(fields.get("between"), "between", 2)
     if len(items) != 2:
         raise Refused("between", f"it names {len(items)}", "name two: between: [h1, h2]")
-    return _end(items[0], "between"), _end(items[1], "between")
+    return items[0], items[1]
+
+
+def _part(item: object) -> Part:
+    """An end, or {vnet: NAME, hosts: [...], subnets: [...]}."""
+    if not isinstance(item, dict) or len(item) < 2:
+        return Part(_end(item, "between"))
+    fields = _fields(item, {"vnet", "hosts", "subnets"}, "a part of a network")
+    names = [_end(one, "hosts").name for one in listed(fields.get("hosts", []), "hosts", MOST_HOSTS)]
+    subnets = [_subnet(one) for one in listed(fields.get("subnets", []), "subnets", MOST_SUBNETS)]
+    return Part(_network(fields.get("vnet"), "vnet"), tuple(names), tuple(sorted(set(subnets))))
+
+
+def _subnet(item: object) -> str:
+    try:
+        return str(ipaddress.ip_network(item if isinstance(item, str) else ""))
+    except ValueError as error:
+        raise Refused(
+            "subnets", f"{item!r} is no subnet: {error}", "say 10.1.0.0/16, without host bits"
+        ) from error
+
+
+def _network(item: object, field: str) -> End:
+    end = _end(item, field)
+    if end.by not in (EndBy.NAME, EndBy.VNET):
+        raise Refused(field, f"a {end.by} is no virtual network", "name a virtual network")
+    return End(EndBy.VNET, end.name)
 
 
 def _end(item: object, field: str) -> End:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import heapq
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from functools import partial
 from itertools import islice
 
 from pathing import Resources
 from stitching.intents.world import World
+from stitching.kinds import links_to_reserve, place
 from stitching.network import LinkKey
-from stitching.plan import NotPossible, Situation, path_links, plan_path
-from stitching.stitch import VmRequest
+from stitching.plan import NotPossible, Situation
+from stitching.routes import default_routes
+from stitching.stitch import StitchRequest
 
 MOST_COMING = 20
 """Stitches that are planned to see what they will leave."""
@@ -48,15 +51,19 @@ def widest(free_mbps: Mapping[LinkKey, float], source: int, target: int) -> tupl
     return best[target], tuple(links[::-1])
 
 
-def beside(free_mbps: Mapping[LinkKey, float], coming: Iterable[VmRequest], world: World) -> dict[LinkKey, float]:
+def beside(
+    free_mbps: Mapping[LinkKey, float], coming: Iterable[StitchRequest], world: World
+) -> dict[LinkKey, float]:
     """What is left when stitches that are to come have what they ask for, as far as that can be had."""
     free = dict(free_mbps)
     for request in islice(coming, MOST_COMING):
+        routes = partial(default_routes, world.network, world.directory)
+        now = Situation(world.network, world.directory, Resources(free), {}, routes=routes)
         try:
-            path = plan_path(request, Situation(world.network, world.directory, Resources(free), {}))
+            placed = place(request, now)
         except NotPossible:
             continue
-        for key in path_links(request, path):
+        for key in links_to_reserve(request, placed):
             if key in free:
                 free[key] = max(0.0, free[key] - request.bandwidth_mbps)
     return free

@@ -15,7 +15,7 @@ from stitching.intents.room import beside, widest
 from stitching.intents.world import Expected, Progress, World
 from stitching.network import LinkKey
 from stitching.policy.windows import Weekly, Window
-from stitching.stitch import VmRequest
+from stitching.stitch import StitchRequest
 
 HEADROOM = 1.1
 """What is reserved over the bare need: packets have headers, and TCP takes a while to reach its rate."""
@@ -49,7 +49,7 @@ def occurrence(window: Window, now_s: float) -> tuple[float, float] | None:
 
 
 def place(
-    name: str, transfer: Transfer, world: World, switches: tuple[int, int], coming: Sequence[VmRequest] = ()
+    name: str, transfer: Transfer, world: World, switches: tuple[int, int], coming: Sequence[StitchRequest] = ()
 ) -> Placed:
     """What a transfer between hosts on two switches needs now, beside stitches that are to come."""
     known = world.progress.get(name)

@@ -10,7 +10,7 @@ from typing import Any
 from stitching.intents.faults import Conflict
 from stitching.intents.world import NAME_LABEL, PART_LABEL, Progress
 from stitching.policy.faults import Fault
-from stitching.stitch import VmRequest
+from stitching.stitch import StitchRequest
 
 Key = tuple[str, str]
 """(intent, part): the same for the same thing, however often it is compiled."""
@@ -39,7 +39,7 @@ class Wanted:
     others leave.
     """
 
-    stitches: Mapping[Key, VmRequest] = field(default_factory=lambda: MappingProxyType({}))
+    stitches: Mapping[Key, StitchRequest] = field(default_factory=lambda: MappingProxyType({}))
     rules: Mapping[Key, Rule] = field(default_factory=lambda: MappingProxyType({}))
     shared: Mapping[Key, Key] = field(default_factory=lambda: MappingProxyType({}))
     notes: tuple[Note, ...] = ()
@@ -59,7 +59,7 @@ class Wanted:
         )
 
 
-def key_of(request: VmRequest) -> Key:
+def key_of(request: StitchRequest) -> Key:
     """The intent and part that a stitch says it is."""
     labels = dict(request.labels)
     return labels.get(NAME_LABEL, ""), labels.get(PART_LABEL, "")

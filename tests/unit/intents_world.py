@@ -63,6 +63,16 @@ def apart(name: str, *ends: Any) -> dict[str, Any]:
     return {"name": name, "apart": list(ends)}
 
 
+def share(name: str, *between: Any, **terms: Any) -> dict[str, Any]:
+    """An intent that makes parts of two networks one segment."""
+    return {"name": name, "share": {"between": list(between), **terms}}
+
+
+def rate(name: str, source: str, target: str, **terms: Any) -> dict[str, Any]:
+    """An intent for what one network may send to another."""
+    return {"name": name, "rate": {"from": source, "to": target, **terms}}
+
+
 def reach(name: str, source: str, target: str, **terms: Any) -> dict[str, Any]:
     """An intent that lets one call another."""
     return {"name": name, "reach": {"from": source, "to": target, **terms}}

@@ -18,7 +18,7 @@ from stitching.intents.wanted import Wanted, rule_key, rule_name
 from stitching.intents.world import ORIGIN, Expected, Progress, World
 from stitching.network import Host, LinkKey
 from stitching.policy.reading import read_policy
-from stitching.stitch import Hop, State, Stitch, StitchPath, VmRequest
+from stitching.stitch import Hop, State, Stitch, StitchPath, StitchRequest, VmRequest
 from stitching.vnet import Directory, Member, VNet
 from tests.unit.intents_world import (
     MACS,
@@ -45,7 +45,7 @@ def conflict(*items: dict[str, Any], **others: Any) -> Conflict:
     return found
 
 
-def up(number: int, request: VmRequest) -> Stitch:
+def up(number: int, request: StitchRequest) -> Stitch:
     return Stitch(number, request, State.UP, NOW_S, NOW_S)
 
 
@@ -76,7 +76,7 @@ def applied(wanted: Wanted, actual: Actual) -> Actual:
 def test_low_latency_between_two_hosts_is_one_stitch() -> None:
     wanted = compiled(latency("video", "r1", "r3", app="tcp/443", max_latency=10, bandwidth=5, protection="link"))
     ((key, request),) = wanted.stitches.items()
-    assert key == ("video", f"{R1}>{R3}")
+    assert key == ("video", f"{R1}>{R3}") and isinstance(request, VmRequest)
     assert (request.source_mac, request.target_mac, request.bandwidth_mbps) == (R1, R3, 5.0)
     assert (request.max_latency_ms, request.protection.value, request.origin) == (10.0, "link", ORIGIN)
     assert request.labels == (("intent", "video"), ("part", f"{R1}>{R3}"))
@@ -230,7 +230,7 @@ def test_a_transfer_is_promised_what_it_needs_with_headroom() -> None:
     wanted = compiled(transfer("backup", "r1", "r3", "1 GB"))
     (request,) = wanted.stitches.values()
     assert request.bandwidth_mbps == pytest.approx(1.1 * 8000 / LEFT_S, rel=1e-3)
-    assert not request.both_ways
+    assert isinstance(request, VmRequest) and not request.both_ways
     assert wanted.progress["backup"].rate_mbps == request.bandwidth_mbps
 
 

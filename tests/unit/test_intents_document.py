@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stitching.application import Application
-from stitching.intents.document import Apart, End, EndBy, Latency, Reach, Transfer
+from stitching.intents.document import FORMS, Apart, End, EndBy, Latency, Part, Rate, Reach, Share, Transfer
 from stitching.intents.faults import IntentError
 from stitching.intents.reading import read_document
 from stitching.intents.units import application_in, application_words, mbit_in, mbps_in, ms_in
 from stitching.policy.faults import Refused
 from stitching.policy.windows import Once, Weekly
 from stitching.stitch import Protection
-from tests.unit.intents_world import apart, document, latency, reach, transfer
+from tests.unit.intents_world import apart, document, latency, rate, reach, share, transfer
 
 
 def only(item: dict[str, Any]) -> Any:
@@ -61,9 +61,31 @@ def test_who_is_apart_and_who_may_reach_whom() -> None:
     assert isinstance(only(reach("r", "red", "blue", app="tcp/443", until="2026-12-01T00:00:00Z")), Reach)
 
 
+def test_a_segment_is_of_networks_or_of_parts_of_them() -> None:
+    part = {"vnet": "blue", "hosts": ["b1"], "subnets": ["10.2.8.0/24"]}
+    form = only(share("lab", "red", part, bandwidth="2 Mbit/s", max_latency=20, max_loss="1 %"))
+    blue = Part(End(EndBy.VNET, "blue"), ("b1",), ("10.2.8.0/24",))
+    assert form == Share((Part(End(EndBy.NAME, "red")), blue), 2.0, 20.0, 0.01)
+
+
+def test_a_rate_is_between_networks() -> None:
+    form = only(rate("floor", "red", "blue", guarantee="5 Mbit/s", cap=10, follow_forecast=True))
+    assert form == Rate(End(EndBy.VNET, "red"), End(EndBy.VNET, "blue"), 5.0, 10.0, follow_forecast=True)
+
+
 @pytest.mark.parametrize(
     ("item", "field", "remedy"),
     [
+        (share("x", "red"), "between", "name two"),
+        (share("x", "red", "blue", protection="link"), "protection", "may have"),
+        (share("x", "red", {"vnet": "blue", "subnets": ["10.2.8.1/24"]}), "subnets", "without host bits"),
+        (share("x", "red", {"vnet": "blue", "hosts": "b1"}), "hosts", "write hosts: [...]"),
+        (share("x", "red", {"group": "servers", "hosts": ["b1"]}), "group", "may have"),
+        (rate("x", "red", "blue"), "guarantee", "say guarantee"),
+        (rate("x", "red", "blue", guarantee=3, cap=2), "guarantee", "larger cap"),
+        (rate("x", "red", "blue", cap=2, follow_forecast=True), "follow_forecast", "say guarantee"),
+        (rate("x", "red", "blue", guarantee=2, follow_forecast="yes"), "follow_forecast", "say true"),
+        ({"name": "x", "rate": {"from": {"host": "r1"}, "to": "blue", "cap": 2}}, "from", "virtual network"),
         ({"name": "x"}, "name", "say one of"),
         ({"name": "Bad Name", "apart": ["a", "b"]}, "name", "lower case"),
         ({"name": "x", "apart": ["a", "b"], "reach": {}}, "reach", "say one of"),
@@ -126,7 +148,9 @@ _VALUES = st.recursive(
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(["intents", "name", "latency", "transfer", "apart", "reach", "between", "from", "to"])
+            st.sampled_from(
+                ["intents", "name", *FORMS, "between", "from", "to", "vnet", "hosts", "subnets", "cap"]
+            )
             | st.text(max_size=5),
             inner,
             max_size=4,
@@ -139,7 +163,8 @@ _VALUES = st.recursive(
 @settings(max_examples=40)
 @given(_VALUES)
 def test_whatever_comes_is_read_or_refused(value: object) -> None:
-    for whole in (value, {"intents": [value]}, {"intents": [{"name": "x", "latency": value}]}):
+    forms = [{"intents": [{"name": "x", form: value}]} for form in FORMS]
+    for whole in (value, {"intents": [value]}, *forms):
         with suppress(IntentError):
             read_document(whole)
 

@@ -48,6 +48,7 @@ from ryu_apps.stitches.replacing import Replacer
 from ryu_apps.stitches.resuming import take_up
 from ryu_apps.stitches.retrying import Retrier
 from ryu_apps.stitches.sizing import Sizer
+from ryu_apps.stitches.terms import Changer
 from ryu_apps.stitches.times import Times
 from stitching.expecting import Expecting
 from stitching.planner import Planner
@@ -90,10 +91,11 @@ class Stitcher(App):
         self._replacer = replacer = Replacer(life)
         self._times = times = Times(life, self._expecting)
         self._mender = mender = Mender(life, mover, self.log)
-        self._desk = Desk(life, mover, replacer, times)
+        self._desk = Desk(life, replacer, times)
         self._parter = Parter(life, mender)
         self._judge = Judge(life, mover, mender, replacer)
         self._retrier = Retrier(life, replacer, times, self.log)
+        self._changer = Changer(life, mover, self._retrier)
         self._sizer = Sizer(life, mover, self.log)
         trigger = Trigger(policy) if policy is not None else None
         self._decider = Decider(life, mover, trigger, self.log)
@@ -226,7 +228,7 @@ class Stitcher(App):
     @handles(ChangeStitch)
     def on_change(self, request: ChangeStitch) -> None:
         """Give a stitch other terms."""
-        self.serve(request, lambda: self._desk.change(request.stitch_id, request.request))
+        self.serve(request, lambda: self._changer.change(request.stitch_id, request.request, request.before))
 
     @handles(DeleteStitch)
     def on_delete(self, request: DeleteStitch) -> None:

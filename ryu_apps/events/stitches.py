@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ryu_apps.app import Event, Request
-from stitching.stitch import Placement, State, Stitch, StitchRequest, VmRequest
+from stitching.stitch import Placement, State, Stitch, StitchRequest
 
 
 @dataclass
@@ -56,13 +56,19 @@ class CheckStitch(Request[Placement]):
 
 @dataclass
 class ChangeStitch(Request[Stitch]):
-    """Give a stitch that is up other terms, for the same packets, without a gap.
+    """Give a stitch other terms, for the same packets, without a gap; one that waits or failed is tried on them.
 
-    Raises LookupError when there is none of that id, BadTransition where it is not up, else as CreateStitch.
+    Raises LookupError when there is none of that id, BadTransition where it is on its way, else as CreateStitch.
+    With `before`, only where that is what was asked for: else raises StitchChanged.
     """
 
     stitch_id: int
-    request: VmRequest
+    request: StitchRequest
+    before: StitchRequest | None = None
+
+
+class StitchChanged(RuntimeError):
+    """The stitch is no longer what it was when it was read."""
 
 
 @dataclass

@@ -27,7 +27,7 @@ from stitching.intents.world import is_ours
 from stitching.kinds import rivals
 from stitching.plan import NotPossible
 from stitching.policy.faults import PolicyError
-from stitching.stitch import BadTransition, State, Stitch
+from stitching.stitch import BadTransition, BandwidthRequest, State, Stitch
 
 Answer = TypeVar("Answer")
 
@@ -40,8 +40,7 @@ MOST_AT_ONCE = 50
 CHECK_S = 1.0
 """How long the stitches of a plan are tried out: whoever asked for the plan waits."""
 
-_ON_THE_WAY = frozenset({State.REQUESTED, State.ESTABLISHING, State.ADJUSTING, State.TERMINATING})
-_CARRIES = frozenset({State.UP, State.DEGRADED})
+_ON_THE_WAY = frozenset({State.ESTABLISHING, State.ADJUSTING, State.TERMINATING})
 _LATER = (LookupError, TimeoutError)
 _REFUSALS = (NotPossible, Oversubscribed, StoreError)
 _NOTHING: dict[str, Any] = {}
@@ -159,25 +158,24 @@ class Hands:
             try:
                 self._ask("Stitcher", CheckStitch(step.request))
             except NotPossible as error:
-                found[step.key] = str(error)
+                # A rate waits until its hosts may talk: other steps may let them.
+                if not (isinstance(step.request, BandwidthRequest) and error.field == "destination"):
+                    found[step.key] = str(error)
             except _LATER:
                 break
         return found
 
     def _change(self, step: Step, state: State | None) -> bool:
-        """Give a stitch other terms; one that carries nothing goes, and is made anew. Whether it was tried."""
+        """Give a stitch other terms, now or once it is on its way no more. Whether it was tried."""
         assert step.stitch_id is not None and step.request is not None  # what a change is
         if state in _ON_THE_WAY:
             return False
         try:
             self._ask("Stitcher", ChangeStitch(step.stitch_id, step.request))
             self._refused.pop(step.key, None)
-        except BadTransition:
-            if state not in _CARRIES:
-                self._delete(step.stitch_id)
         except _REFUSALS as error:
             self._refuse(step.key, str(error))
-        except _LATER:
+        except (*_LATER, BadTransition):
             return False
         return True
 

@@ -18,7 +18,7 @@ from ryu_apps.store import StoreError
 from stitching.plan import NotPossible
 from stitching.stitch import BadTransition
 
-_METHODS = ("DELETE", "GET", "POST", "PUT")
+_METHODS = ("DELETE", "GET", "PATCH", "POST", "PUT")
 _MOST_ERRORS = 20
 _MOST_NAME = 100
 

@@ -55,7 +55,7 @@ class Kind(Enum):
     DUPLICATE_VNET = (409, "duplicate-vnet", "A virtual network of this name exists")
     OVERLAP = (409, "overlapping-vnets", "Another virtual network claims the same")
     RESERVED = (409, "reserved-name", "This name is reserved")
-    NOT_UP = (409, "not-up", "The stitch was made and did not come up")
+    NOT_UP = (409, "not-up", "The stitch did not come up as asked")
     TOO_MANY_TOKENS = (409, "too-many-tokens", "No more tokens can be made")
     IN_PROGRESS = (409, "in-progress", "The request with this key is under way")
     OUTCOME_UNKNOWN = (409, "outcome-unknown", "It is not known how the request with this key ended")

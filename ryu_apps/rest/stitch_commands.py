@@ -1,4 +1,4 @@
-"""The commands of `lockstitch` about stitches: create, check, list, show, delete; other kinds are beside it."""
+"""The commands of `lockstitch` about stitches: create, check, list, show, delete; the others are beside it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from rich.live import Live
 from rich.table import Table
 
 from ryu_apps.rest import tables
+from ryu_apps.rest.change_command import change
 from ryu_apps.rest.client import call, items
 from ryu_apps.rest.commands import LOCAL, AsJson, State, Url, show
 from ryu_apps.rest.kind_commands import bandwidth as bandwidth_command
@@ -24,21 +25,24 @@ from ryu_apps.rest.stitch_options import (
     From,
     Labels,
     MaxLatency,
+    MaxLoss,
     Priority,
     Until,
     Wait,
     Weekly,
     above_zero,
     label_of,
+    share_of,
     times,
 )
 
 WATCH_S = 1.0
 """How often --watch asks again."""
 
-commands = typer.Typer(no_args_is_help=True, help="Stitches of all kinds: make, check, list, show, delete.")
+commands = typer.Typer(
+    no_args_is_help=True, help="Stitches of all kinds: make, check, list, show, change, delete."
+)
 
-MaxLoss = Annotated[float | None, typer.Option("--max-loss", help="Per cent of packets that may be lost.")]
 Protect = Annotated[
     str, typer.Option("--protect", help="What may die without a gap: none, link, or node (link or switch).")
 ]
@@ -81,9 +85,7 @@ class Wanted:
         if self.max_latency is not None:
             body["max_latency_ms"] = above_zero(self.max_latency, "--max-latency")
         if self.max_loss is not None:
-            if not 0 <= self.max_loss <= 100:
-                raise typer.BadParameter("give per cent, from 0 to 100", param_hint="--max-loss")
-            body["max_loss"] = self.max_loss / 100
+            body["max_loss"] = share_of(self.max_loss)
         if self.app is not None:
             body["application"] = _application(self.app)
         if self.labels:
@@ -218,5 +220,6 @@ def _application(text: str) -> dict[str, Any]:
     return application
 
 
+commands.command("change")(change)
 commands.command("segment")(segment_command)
 commands.command("bandwidth")(bandwidth_command)

@@ -12,6 +12,7 @@ WAIT_S = 30.0
 
 Bandwidth = Annotated[float, typer.Option("--bandwidth", help="Mbit/s each way.")]
 MaxLatency = Annotated[float | None, typer.Option("--max-latency", help="Milliseconds one way.")]
+MaxLoss = Annotated[float | None, typer.Option("--max-loss", help="Per cent of packets that may be lost.")]
 Labels = Annotated[
     list[str] | None, typer.Option("--label", metavar="NAME=VALUE", help="What it is for; may be repeated.")
 ]
@@ -34,6 +35,13 @@ def above_zero(value: float, option: str) -> float:
     if not 0 < value < float("inf"):
         raise typer.BadParameter("give a number above 0", param_hint=option)
     return value
+
+
+def share_of(per_cent: float) -> float:
+    """What --max-loss says as a share. Raises BadParameter."""
+    if not 0 <= per_cent <= 100:
+        raise typer.BadParameter("give per cent, from 0 to 100", param_hint="--max-loss")
+    return per_cent / 100
 
 
 def label_of(text: str) -> tuple[str, str]:

@@ -70,17 +70,19 @@ def _terms(body: TermsFields) -> dict[str, Any]:
     return {
         "labels": tuple(sorted(body.labels.items())),
         "priority": body.priority,
-        "valid": Validity(_seconds(body.valid_from), _seconds(body.valid_until), _weekly(body.weekly)),
+        "valid": Validity(seconds(body.valid_from), seconds(body.valid_until), weekly(body.weekly)),
         "expects": expects,
         "encrypted": body.encrypted,
     }
 
 
-def _seconds(moment: str | None) -> float | None:
+def seconds(moment: str | None) -> float | None:
+    """A moment in seconds since the epoch."""
     return None if moment is None else datetime.fromisoformat(moment).timestamp()
 
 
-def _weekly(body: WeeklyBody | None) -> Weekly | None:
+def weekly(body: WeeklyBody | None) -> Weekly | None:
+    """Hours of the week as a value."""
     if body is None:
         return None
     days = tuple(sorted({DAYS.index(day) for day in body.days}))

@@ -99,7 +99,7 @@ def get_stitch(
     apps: AppsOf, who: Who, stitch_id: StitchId, conditions: ConditionsOf, response: Response
 ) -> StitchView:
     """One stitch."""
-    stitch, fabric = _one(apps, who, stitch_id)
+    stitch, fabric = one_stitch(apps, who, stitch_id)
     view = stitch_view(stitch, fabric)
     conditions.read(view, response, measured=MEASURED)
     return view
@@ -139,8 +139,7 @@ async def post_stitch(
         return apps.ask(STITCHER, CreateStitch(request)), fabric
 
     stitch, fabric = await apps.ask_apart(create)
-    location = f"/v1/stitches/{stitch.id}"
-    response.headers["Location"] = location
+    response.headers["Location"] = f"/v1/stitches/{stitch.id}"
     default_s = 0.0 if wait is None else WAIT_S
     stitch = await apps.waiting.settled(
         partial(all_stitches, apps), stitch, default_s if wait_s is None else wait_s
@@ -151,12 +150,7 @@ async def post_stitch(
         response.status_code = 202
     elif stitch.state not in CONFIRMED:
         change.after = stitch_view(stitch, fabric)
-        raise Problem(
-            Kind.NOT_UP,
-            f"stitch {stitch.id} is {stitch.state}: {stitch.reason or 'no reason was given'}",
-            remedy=f"GET {location} follows it, as one that failed is tried again; DELETE it to give it up",
-            headers={"Location": location},
-        )
+        raise not_up(stitch)
     return stitch_view(stitch, fabric)
 
 
@@ -189,12 +183,12 @@ def delete_stitch(
     response: Response,
 ) -> StitchView:
     """Take a stitch away. One that has ended stays as it is, so that asking twice does no harm."""
-    stitch, fabric = _one(apps, who, stitch_id)
+    stitch, fabric = one_stitch(apps, who, stitch_id)
     change.before = stitch_view(stitch, fabric)
     conditions.check(change.before, measured=MEASURED)
     if stitch.state not in ENDED:
         # The app answered just now: that it knows no such stitch means that the stitch has gone since.
-        stitch = apps.ask(STITCHER, DeleteStitch(stitch_id), missing=_unknown(stitch_id))
+        stitch = apps.ask(STITCHER, DeleteStitch(stitch_id), missing=unknown_stitch(stitch_id))
     if stitch.state not in ENDED:
         response.status_code = 202
     return stitch_view(stitch, fabric)
@@ -205,17 +199,29 @@ def all_stitches(apps: Apps) -> tuple[Stitch, ...]:
     return apps.ask(STITCHER, StitchesRequest())
 
 
-def _one(apps: Apps, who: Principal, stitch_id: int) -> tuple[Stitch, Fabric]:
+def one_stitch(apps: Apps, who: Principal, stitch_id: int) -> tuple[Stitch, Fabric]:
     """A stitch that the caller sees, and the fabric it is in. Raises a 404 problem where there is none."""
     stitches = all_stitches(apps)
     fabric = fabric_of(apps)
     for stitch in stitches:
         if stitch.id == stitch_id and sees_stitch(who, fabric, stitch):
             return stitch, fabric
-    raise _unknown(stitch_id)
+    raise unknown_stitch(stitch_id)
 
 
-def _unknown(stitch_id: int) -> Problem:
+def not_up(stitch: Stitch) -> Problem:
+    """It was to be waited for, and did not come up."""
+    location = f"/v1/stitches/{stitch.id}"
+    return Problem(
+        Kind.NOT_UP,
+        f"stitch {stitch.id} is {stitch.state}: {stitch.reason or 'no reason was given'}",
+        remedy=f"GET {location} follows it, as one that failed is tried again; DELETE it to give it up",
+        headers={"Location": location},
+    )
+
+
+def unknown_stitch(stitch_id: int) -> Problem:
+    """The problem that there is no such stitch."""
     return Problem(
         Kind.UNKNOWN_STITCH,
         f"there is no stitch {stitch_id}",

@@ -1,20 +1,17 @@
-"""Does what people ask of stitches: may I have one, make one, change it, take it away."""
+"""Does what people ask of stitches: may I have one, make one, take it away."""
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 
-from pathing import Oversubscribed
-from ryu_apps.stitches.life import CARRYING_ON, REFUSALS, Life
-from ryu_apps.stitches.moving import Mover
+from ryu_apps.stitches.life import REFUSALS, Life
 from ryu_apps.stitches.replacing import Replacer
 from ryu_apps.stitches.times import Times
 from ryu_apps.stitches.together import Together
 from stitching.kinds import refuse, shortcomings
 from stitching.plan import NotPossible
-from stitching.stitch import ENDED, BadTransition, Placement, State, Stitch, StitchRequest, VmRequest
+from stitching.stitch import ENDED, Placement, State, Stitch, StitchRequest
 
 MOST_REASONS = 4
 """How many of the hosts that stand in the way are named."""
@@ -23,9 +20,8 @@ MOST_REASONS = 4
 class Desk:
     """Where stitches are asked for. What is refused raises one of REFUSALS, and nothing is done."""
 
-    def __init__(self, life: Life, mover: Mover, replacer: Replacer, times: Times) -> None:
+    def __init__(self, life: Life, replacer: Replacer, times: Times) -> None:
         self._life = life
-        self._mover = mover
         self._replacer = replacer
         self._times = times
 
@@ -71,21 +67,6 @@ class Desk:
                 made.append(error)
         return made + life.begin(together.take())
 
-    def change(self, stitch_id: int, request: VmRequest) -> Stitch:
-        """Other terms for the same packets, on the same path where only the bandwidth changes and it has that."""
-        stitch = self._there(stitch_id)
-        if stitch.state not in CARRYING_ON:
-            raise BadTransition(f"stitch {stitch_id} is {stitch.state}; it can be changed when it is up")
-        asked = stitch.request
-        if not isinstance(asked, VmRequest) or not _same_packets(request, asked):
-            raise NotPossible("destination", "a stitch carries the same packets all its life", "make another one")
-        if request == replace(asked, bandwidth_mbps=request.bandwidth_mbps, labels=request.labels):
-            with contextlib.suppress(Oversubscribed):
-                return self._mover.change_in_place(stitch, request)
-        path = self._life.planner.path(request, without=(stitch,))
-        self._mover.move(stitch, request, path, "its terms were changed")
-        return self._life.book[stitch_id]
-
     def delete(self, stitch_id: int) -> Stitch:
         """Take a stitch away. Raises LookupError or StoreError."""
         stitch = self._there(stitch_id)
@@ -111,7 +92,3 @@ class Desk:
         self._life.book.put_certain([stitch])
         self._life.idle.rest(stitch.id)
         return stitch
-
-
-def _same_packets(one: VmRequest, other: VmRequest) -> bool:
-    return (one.directions, one.application) == (other.directions, other.application)

@@ -35,6 +35,10 @@ class Idle:
         """Something has changed: whatever failed may be tried at once."""
         self._retry_at_s.clear()
 
+    def hurry_one(self, stitch_id: int) -> None:
+        """It may be tried at once."""
+        self._retry_at_s.pop(stitch_id, None)
+
     def is_due(self, stitch: Stitch, now_s: float) -> bool:
         """Whether it is idle and may be tried now."""
         idle = stitch.state is State.FAILED or stitch.id in self._dormant

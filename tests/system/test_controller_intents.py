@@ -133,6 +133,37 @@ def test_who_may_reach_whom_follows_the_intents(fabric: Fabric) -> None:
     assert rules == ["intent/keep/from-blue", "intent/keep/from-red"]
 
 
+def test_two_networks_share_a_segment_and_have_a_rate_as_long_as_somebody_wants_it(fabric: Fabric) -> None:
+    for vnet, hosts in (("red", ("hs1", "hs2")), ("blue", ("hs3", "hs4"))):
+        members = [{"name": host, "mac": fabric.lab.host(host).mac} for host in hosts]
+        fabric.controller.api.put(f"/v1/vnets/{vnet}", json={"hosts": members}).raise_for_status()
+    wait_until(lambda: not fabric.lab.ping("hs1", "hs3"), SOON_S, "two networks")
+    lab = {"name": "lab", "share": {"between": [{"vnet": "red", "hosts": ["hs1"]}, "blue"], "bandwidth": 1}}
+    rate = {"name": "office", "rate": {"from": "red", "to": "blue", "guarantee": 1, "cap": "4 Mbit/s"}}
+    assert apply(fabric, lab, rate)["creates"] == 2
+    wait_for(fabric, lab="satisfied", office="satisfied")
+    wait_until(lambda: fabric.lab.ping("hs1", "hs3"), SOON_S, "hosts of the segment reach each other")
+    assert not fabric.lab.ping("hs2", "hs3", deadline_s=1.0)
+    ids = {stitch["kind"]: stitch["id"] for stitch in live(fabric)}
+    assert set(ids) == {"segment", "bandwidth"}
+    whole = {"name": "lab", "share": {"between": ["blue", "red"], "bandwidth": 2}}
+    more = {"name": "office", "rate": {"from": "red", "to": "blue", "guarantee": 2, "cap": 5}}
+    assert apply(fabric, whole, more)["changes"] == 2
+    wait_for(fabric, lab="satisfied", office="satisfied")
+    after = {stitch["kind"]: stitch for stitch in live(fabric)}
+    assert {kind: stitch["id"] for kind, stitch in after.items()} == ids, "changed where they are"
+    assert (after["segment"]["bandwidth_mbps"], after["bandwidth"]["cap_mbps"]) == (2.0, 5.0)
+    wait_until(lambda: fabric.lab.ping("hs2", "hs3"), SOON_S, "all of red is in it")
+    fabric.controller.delete_stitch(after["bandwidth"]["id"])
+
+    def back() -> bool:
+        return [one["state"] for one in live(fabric, "office")] == ["up"]
+
+    wait_until(back, SOON_S, lambda: str(live(fabric)))
+    answer = put(fabric, whole, {"name": "keep", "apart": ["red", "blue"]})
+    assert answer.status_code == 409 and "one segment" in answer.json()["detail"]
+
+
 def test_what_cannot_be_had_as_a_whole_is_undone(fabric: Fabric) -> None:
     first = latency(fabric, "first", "hs1", "hs2")
     apply(fabric, first)
@@ -143,7 +174,7 @@ def test_what_cannot_be_had_as_a_whole_is_undone(fabric: Fabric) -> None:
     assert answer.status_code == 409, answer.text
     assert "'fat' cannot be had" in answer.json()["detail"] and "15 Mbit/s" in answer.json()["detail"]
     wait_for(fabric, first="satisfied")
-    assert live(fabric, "thin") == []
+    wait_until(lambda: live(fabric, "thin") == [], SOON_S, lambda: str(live(fabric)))
     answer = put(fabric, first, latency(fabric, "thin", "hs2", "hs4"), fat)
     assert answer.status_code == 200
     wait_for(fabric, first="satisfied", thin="satisfied", fat="violated")

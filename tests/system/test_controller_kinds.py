@@ -167,3 +167,38 @@ def test_a_cap_lets_udp_have_what_it_says_and_no_more(fabric: Fabric, cap_mbps: 
 def share(fabric: Fabric, stitch: dict[str, Any], router: str) -> float:
     shares = fabric.controller.stitch(stitch["id"])["shares"]
     return next((float(one["mbps"]) for one in shares if one["dpid"] == fabric.dpid(router)), 0.0)
+
+
+def patch(fabric: Fabric, stitch: dict[str, Any], **terms: Any) -> dict[str, Any]:
+    path = f"/v1/stitches/{stitch['id']}"
+    answer = fabric.controller.api.patch(path, params={"wait": "up", "wait_s": 10}, json=terms)
+    assert answer.status_code == 200, answer.text
+    changed: dict[str, Any] = answer.json()
+    assert changed["state"] == "up", changed
+    return changed
+
+
+def test_other_terms_lose_no_packet_and_what_is_refused_changes_nothing(fabric: Fabric) -> None:
+    ends = {"source": "hs1_1", "destination": "hs2_2"}
+    vm = make(fabric, {**ends, "bandwidth_mbps": 1.0})
+    joined = segment(fabric)
+    with (
+        Stream(fabric.lab.host("hs1_1"), fabric.lab.host("hs2_2"), packets_per_s=200) as inside,
+        Stream(fabric.lab.host("hs2_2"), fabric.lab.host("hs1_2"), packets_per_s=200) as across_both,
+    ):
+        wait_until(lambda: min(inside.sent, across_both.sent) > 20, 3.0, "packets sent")
+        assert patch(fabric, vm, protection="link")["backup"]
+        assert patch(fabric, vm, bandwidth_mbps=9.0, priority=6)["priority"] == 6
+        assert patch(fabric, joined, bandwidth_mbps=4.0, max_latency_ms=500.0)["bandwidth_mbps"] == 4.0
+        refused = fabric.controller.api.patch(f"/v1/stitches/{vm['id']}", json={"bandwidth_mbps": 19.0})
+        assert refused.status_code == 409 and refused.json()["remedy"]
+        assert patch(fabric, vm, protection="none", bandwidth_mbps=2.0)["backup"] is None
+        accounts = inside.end(), across_both.end()
+    assert [(account.lost, account.doubled) for account in accounts] == [((), 0), ((), 0)]
+
+
+def test_another_cap_lets_through_what_it_says(fabric: Fabric) -> None:
+    stitch = make(fabric, {"kind": "bandwidth", "source": "red", "destination": "red", "cap_mbps": 2.0})
+    assert sum(one["mbps"] for one in patch(fabric, stitch, cap_mbps=6.0)["shares"]) == pytest.approx(6.0)
+    assert patch(fabric, stitch, cap_mbps=None, guarantee_mbps=3.0)["shares"] == []
+    assert bridges_of_stitch(fabric.bridges(), stitch["id"]) == set()

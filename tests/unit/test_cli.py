@@ -146,6 +146,20 @@ def test_stitches_of_other_kinds_are_made_and_shown(lockstitch: Lockstitch) -> N
     )
 
 
+def test_a_stitch_takes_other_terms(lockstitch: Lockstitch) -> None:
+    lockstitch("stitch", "create", "h1", "h2", "--bandwidth", "4", "--max-latency", "90", "--label", "a=b")
+    terms = ("--bandwidth", "2", "--priority", "6", "--max-loss", "1", "--without", "max-latency")
+    changed = json.loads(lockstitch("stitch", "change", "1", *terms, "--without", "labels", "--json"))
+    assert (changed["bandwidth_mbps"], changed["priority"], changed["max_loss"]) == (2.0, 6, 0.01)
+    assert (changed["max_latency_ms"], changed["labels"]) == (None, {})
+    assert "name at least one term" in lockstitch("stitch", "change", "1", code=2)
+    assert "is given as well" in lockstitch("stitch", "change", "1", "--cap", "1", "--without", "cap", code=2)
+    assert "error: cap_mbps: a stitch of kind vm has no" in lockstitch(
+        "stitch", "change", "1", "--cap", "1", code=1
+    )
+    assert "no stitch 9" in lockstitch("stitch", "change", "9", "--priority", "1", code=1)
+
+
 def test_waiting_for_a_stitch_says_how_it_ended(lockstitch: Lockstitch) -> None:
     lockstitch.controller.after_create = [State.UP, State.UP]
     assert "up" in lockstitch("stitch", "create", "h1", "h2", "--bandwidth", "4", "--wait")

@@ -47,6 +47,7 @@ from ryu_apps.events import (
     RecorderStatus,
     RecorderStatusRequest,
     SetCapacities,
+    StitchChanged,
     StitchesChanged,
     StitchesRequest,
     UnsavedRequest,
@@ -58,6 +59,7 @@ from ryu_apps.policing import Policing
 from ryu_apps.rest.api import create_api
 from ryu_apps.rest.apps import DAY_PREDICTOR, ApiSettings
 from ryu_apps.store import StateStore
+from stitching.changing import as_asked, refuse_change
 from stitching.difference import Difference
 from stitching.kinds import links_to_reserve, place, refuse, rivals
 from stitching.match import L3Match, Match
@@ -67,7 +69,7 @@ from stitching.policy.document import NO_POLICY
 from stitching.policy.reading import read_policy
 from stitching.routes import default_routes
 from stitching.rules import PORT_IN_PORT, Failover, FlowRule, Meter, Output, ToGroup
-from stitching.stitch import ENDED, State, Stitch, StitchRequest, VmRequest
+from stitching.stitch import ENDED, BadTransition, State, Stitch, StitchRequest, VmRequest
 from stitching.vnet import Directory, Member, VNet
 from tests.unit import fake_intender
 from tests.unit.fake_intender import HandIntender
@@ -157,7 +159,7 @@ class FakeController:
             CheckStitch: lambda r: self._plan(r.request),
             DeleteStitch: lambda r: self._delete(r.stitch_id),
             InstallerStatusRequest: lambda _: self.status,
-            ChangeStitch: lambda r: self._change(r.stitch_id, r.request),
+            ChangeStitch: self._change,
             **dict.fromkeys(fake_intender.ASKED, self._intend),
             **dict.fromkeys((PolicyRequest, PolicyVersionsRequest, PutPolicy, ExplainRequest), self._police),
             **dict.fromkeys((ConnectedSwitches, AskSwitch, ChangeSwitch), self.switches),
@@ -171,8 +173,18 @@ class FakeController:
         self.intender.told(self.network, tuple(self.vnets.values()), policy)
         return self.intender.answer(request)
 
-    def _change(self, stitch_id: int, request: VmRequest) -> Stitch:
-        return self.add(replace(self.stitches[stitch_id], request=request))
+    def _change(self, asked: ChangeStitch) -> Stitch:
+        stitch = self.stitches.get(asked.stitch_id)
+        if stitch is None:
+            raise LookupError(f"there is no stitch {asked.stitch_id}")
+        if asked.before is not None and as_asked(stitch.request) != asked.before:
+            raise StitchChanged("somebody was faster")
+        if stitch.state in (State.TERMINATING, State.ADJUSTING):
+            raise BadTransition(f"stitch {stitch.id} is {stitch.state}; it can be changed when it is up")
+        refuse(asked.request)
+        refuse_change(stitch.request, asked.request)
+        path = place(asked.request, self._situation, stitch.path)
+        return self.add(replace(stitch, request=asked.request, path=path))
 
     @cached_property
     def policing(self) -> Policing:
@@ -225,9 +237,13 @@ class FakeController:
         refuse(request)
         for stitch in rivals(request, (s for s in self.stitches.values() if s.state not in ENDED)):
             raise NotPossible("destination", f"stitch {stitch.id} joins these hosts already", "delete it first")
+        return place(request, self._situation)
+
+    @property
+    def _situation(self) -> Situation:
         directory = Directory.of(self.vnets.values())
         now = Situation(self.network, directory, self._resources, {})
-        return place(request, replace(now, routes=lambda: default_routes(self.network, directory)))
+        return replace(now, routes=lambda: default_routes(self.network, directory))
 
     def _create(self, request: StitchRequest) -> Stitch:
         path = self._plan(request)

@@ -159,3 +159,39 @@ def test_deleting_it_leaves_nothing(bench: Bench) -> None:
     bench.on_tick(Tick("retry"))
     assert bench.stitch().state is State.TERMINATED
     assert bench._planner.admission.resources.owners((1, 2, 2, 1)) == ()
+
+
+def test_another_cap_is_metered_and_another_guarantee_booked(bench: Bench) -> None:
+    up(bench)
+    bench._changer.change(1, replace(REQUEST, cap_mbps=8.0))
+    assert bench.stitch().state is State.ADJUSTING
+    bench.confirm()
+    assert (bench.stitch().state, shares(bench)) == (State.UP, {1: 4.0, 2: 4.0})
+    bench._changer.change(1, replace(REQUEST, cap_mbps=8.0, guarantee_mbps=5.0))
+    resources = bench._planner.admission.resources
+    assert (bench.stitch().state, resources.reserved((1, 2, 2, 1))) == (State.UP, 5.0)
+    with pytest.raises(NotPossible, match="guarantee_mbps"):
+        bench._changer.change(1, replace(REQUEST, cap_mbps=None, guarantee_mbps=50.0, bandwidth_mbps=50.0))
+    assert resources.reserved((1, 2, 2, 1)) == 5.0
+
+
+def test_a_cap_that_is_taken_out_leaves_the_guarantee_and_one_that_is_added_is_metered(bench: Bench) -> None:
+    up(bench)
+    bench._changer.change(1, replace(REQUEST, cap_mbps=None))
+    bench.confirm()
+    assert (bench.stitch().state, shares(bench), bench.stitch().enforced) == (State.UP, {}, "none")
+    bench._changer.change(1, replace(REQUEST, guarantee_mbps=None))
+    bench.confirm()
+    assert (bench.stitch().state, shares(bench)) == (State.UP, {1: 3.0, 2: 3.0})
+    assert bench._planner.admission.resources.reserved((1, 2, 2, 1)) == 0.0
+
+
+def test_what_the_forecast_has_made_of_a_guarantee_stays_within_its_new_bounds(bench: Bench) -> None:
+    follows = replace(REQUEST, follow_forecast=True)
+    up(bench, follows)
+    bench._mover.resize(bench.stitch(), 5.0)
+    assert bench._changer.change(1, replace(follows, priority=5)).request.bandwidth_mbps == 5.0
+    bench._changer.change(1, replace(follows, cap_mbps=4.0))
+    bench.confirm()
+    assert bench.stitch().request.bandwidth_mbps == 4.0
+    assert bench._changer.change(1, replace(REQUEST, cap_mbps=4.0)).request.bandwidth_mbps == 2.0

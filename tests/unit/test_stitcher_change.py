@@ -6,18 +6,21 @@ from dataclasses import replace
 
 import pytest
 
-from ryu_apps.events import ApplyStages, ChangeStitch
+from ryu_apps.app import Tick
+from ryu_apps.events import ApplyStages, ChangeStitch, NetworkChanged, StitchChanged
 from ryu_apps.store import StoreError
 from stitching.application import Application
+from stitching.network import Network
 from stitching.plan import NotPossible
 from stitching.stitch import BadTransition, Protection, State, Stitch, StitchPath, StitchRequest
-from tests.unit.test_stitcher import REQUEST, Bench, MemoryStore, bench, create, store, up, way
+from stitching.validity import Validity
+from tests.unit.test_stitcher import REQUEST, Bench, MemoryStore, bench, create, store, triangle, up, way
 
 __all__ = ["bench", "store"]
 
 
-def change(bench: Bench, request: StitchRequest, number: int = 1) -> Stitch:
-    asked = ChangeStitch(number, request)
+def change(bench: Bench, request: StitchRequest, number: int = 1, before: StitchRequest | None = None) -> Stitch:
+    asked = ChangeStitch(number, request, before)
     bench.on_change(asked)
     return asked.future.result(0)
 
@@ -62,6 +65,63 @@ def test_only_a_stitch_that_is_up_is_changed_and_never_for_other_packets(bench: 
         change(bench, REQUEST)
     with pytest.raises(LookupError, match="no stitch 9"):
         change(bench, REQUEST, 9)
+
+
+def test_who_has_not_seen_the_last_change_changes_nothing(bench: Bench) -> None:
+    up(bench)
+    change(bench, replace(REQUEST, priority=5), before=REQUEST)
+    with pytest.raises(StitchChanged, match="somebody else"):
+        change(bench, replace(REQUEST, priority=6), before=REQUEST)
+    assert bench.stitch().request.priority == 5
+
+
+def test_what_says_nothing_of_the_path_moves_nothing(bench: Bench) -> None:
+    stitch = up(bench)
+    before = batches(bench)
+    valid = Validity(until_s=bench.now_s + 3600.0)
+    terms = replace(REQUEST, max_loss=0.5, priority=7, labels=(("a", "b"),), valid=valid, max_latency_ms=500.0)
+    assert change(bench, terms).path == stitch.path
+    assert (bench.stitch().request, batches(bench)) == (terms, before)
+
+
+def test_times_that_are_over_are_refused_and_times_to_come_are_waited_for(bench: Bench) -> None:
+    up(bench)
+    with pytest.raises(NotPossible, match="still to come"):
+        change(bench, replace(REQUEST, valid=Validity(until_s=1.0)))
+    assert bench.stitch().request == REQUEST
+    change(bench, replace(REQUEST, valid=Validity(from_s=bench.now_s + 3600.0)))
+    bench.on_tick(Tick("retry"))
+    bench.confirm()
+    assert (bench.stitch().state, "waits until" in (bench.stitch().reason or "")) == (State.REQUESTED, True)
+
+
+def narrow(mbps: float) -> Network:
+    whole = triangle()
+    return replace(whole, links={key: replace(link, capacity_mbps=mbps) for key, link in whole.links.items()})
+
+
+def test_one_that_failed_is_tried_on_its_new_terms_at_once(bench: Bench) -> None:
+    up(bench)
+    bench.on_network(NetworkChanged(narrow(3.0)))
+    bench.confirm()
+    assert bench.stitch().state is State.FAILED
+    changed = change(bench, replace(REQUEST, bandwidth_mbps=9.0))
+    assert changed.state is State.FAILED and "9 Mbit/s" in (changed.reason or "")
+    assert change(bench, replace(REQUEST, bandwidth_mbps=2.0)).state is State.ESTABLISHING
+
+
+def test_one_that_waits_waits_on_its_new_terms(bench: Bench) -> None:
+    bench._desk.create(replace(REQUEST, valid=Validity(from_s=bench.now_s + 3600.0)))
+    later = Validity(from_s=bench.now_s + 7200.0)
+    assert change(bench, replace(REQUEST, valid=later)).request.valid == later
+    assert change(bench, REQUEST).state is State.ESTABLISHING
+
+
+def test_a_move_that_comes_to_nothing_brings_back_the_terms_it_had(bench: Bench) -> None:
+    up(bench)
+    change(bench, replace(REQUEST, protection=Protection.LINK))
+    bench.confirm("switch 2 refused a rule")
+    assert bench.stitch().request == REQUEST and "refused" in (bench.stitch().reason or "")
 
 
 def test_a_stitch_keeps_its_packets(bench: Bench) -> None:

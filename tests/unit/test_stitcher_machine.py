@@ -7,6 +7,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,7 +36,7 @@ from stitching.network import Host, LinkKey, Network
 from stitching.plan import NotPossible, path_at_cost
 from stitching.routes import CARRYING
 from stitching.segment import SegmentRequest, SegmentTree, Side
-from stitching.stitch import ENDED, State, Stitch, VmRequest
+from stitching.stitch import ENDED, BadTransition, Protection, State, Stitch, VmRequest
 from stitching.trigger import ORIGIN
 from stitching.validity import Validity
 from stitching.vnet import Member, VNet
@@ -46,6 +47,9 @@ HOSTS = {A: Host(A, 1, 10), B: Host(B, 2, 10), C: Host(C, 1, 11), D: Host(D, 3, 
 RED, BLUE = Host(E, 1, 12, frozenset({"10.0.0.5"})), Host(F, 3, 12, frozenset({"10.0.0.6"}))
 VNETS = (VNet("red", (Member(E, "e"),)), VNet("blue", (Member(F, "f"),)))
 MBPS = st.sampled_from([1.0, 4.0, 6.0])
+TERMS = st.fixed_dictionaries(
+    {"priority": st.integers(0, 7)}, optional={"protection": st.sampled_from(list(Protection)[:2])}
+)
 SETTLED = ENDED | {State.UP, State.FAILED}
 
 
@@ -144,6 +148,20 @@ class Life(RuleBasedStateMachine):
             self.bench._desk.delete(data.draw(st.sampled_from(self.ids())))
         self.collect()
 
+    @precondition(lambda self: self.ids())
+    @rule(data=st.data(), mbps=MBPS, terms=TERMS)
+    def change(self, data: st.DataObject, mbps: float, terms: dict[str, Any]) -> None:
+        """Somebody wants other terms of one; what is refused leaves it as it was."""
+        before = self.bench._book[data.draw(st.sampled_from(self.ids()))]
+        more: dict[str, Any] = {"bandwidth_mbps": mbps, **terms}
+        if isinstance(before.request, BandwidthRequest):
+            more = {"bandwidth_mbps": mbps, "guarantee_mbps": mbps, "priority": terms["priority"]}
+        try:
+            self.bench._changer.change(before.id, replace(before.request, **more))
+        except (NotPossible, Oversubscribed, StoreError, BadTransition):
+            assert self.bench._book[before.id] == before
+        self.collect()
+
     @precondition(lambda self: self.open)
     @rule(data=st.data(), error=st.sampled_from([None, None, None, "a switch refused a rule"]))
     def confirm(self, data: st.DataObject, error: str | None) -> None:
@@ -211,8 +229,11 @@ class Life(RuleBasedStateMachine):
             self.begin()
 
     def settled(self, stitch: Stitch) -> bool:
-        """Those that wait for their time, or for somebody who may send, wait on."""
-        return stitch.state in SETTLED or (stitch.state is State.REQUESTED and "waits" in (stitch.reason or ""))
+        """Those that wait for their time, or for somebody who may send, wait on; a guarantee may find no room."""
+        reason = stitch.reason or ""
+        no_room = isinstance(stitch.request, BandwidthRequest) and "traffic takes other links now" in reason
+        waits = stitch.state is State.REQUESTED and "waits" in reason
+        return stitch.state in SETTLED or waits or (stitch.state is State.DEGRADED and no_room)
 
     @invariant()
     def no_link_is_promised_more_than_it_has_to_those_that_stay(self) -> None:

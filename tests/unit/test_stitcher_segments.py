@@ -202,3 +202,26 @@ def test_deleting_it_leaves_nothing(bench: Bench) -> None:
     bench.confirm()
     assert bench.stitch().state is State.TERMINATED
     assert bench._planner.admission.resources.owners((1, 2, 2, 1)) == ()
+
+
+def test_other_terms_are_had_without_a_gap_or_leave_it_as_it_was(bench: Bench) -> None:
+    up(bench)
+    before = bench.stitch()
+    more = bench._changer.change(1, replace(SEGMENT, bandwidth_mbps=9.0, priority=6))
+    assert (more.path, more.request.bandwidth_mbps, more.request.priority) == (before.path, 9.0, 6)
+    assert bench._planner.admission.resources.reserved((1, 2, 2, 1)) == 9.0
+    with pytest.raises(NotPossible, match="bandwidth"):
+        bench._changer.change(1, replace(SEGMENT, bandwidth_mbps=11.0))
+    with pytest.raises(NotPossible, match="no detours"):
+        bench._changer.change(1, replace(SEGMENT, protection=Protection.LINK))
+    assert bench.stitch().request == more.request
+
+
+def test_other_hosts_of_its_networks_join_it(bench: Bench) -> None:
+    up(bench, replace(SEGMENT, source=Side("red", (A,))))
+    see(bench, HOST_A, HOST_B, HOST_C)
+    assert members(bench.stitch()) == {A, B}
+    bench._changer.change(1, SEGMENT)
+    assert members(prove(bench)) == {A, B, C} and bench.stitch().state is State.UP
+    with pytest.raises(NotPossible, match="same packets"):
+        bench._changer.change(1, replace(SEGMENT, target=Side("green")))

@@ -62,9 +62,11 @@ class Resources(Generic[LinkKey]):
         """Mbit/s promised on the link."""
         return from_units(self._promised, self._link(key))
 
-    def free(self, key: LinkKey) -> float:
-        """Mbit/s left to promise, never negative."""
-        return self._free(self._link(key))
+    def free(self, key: LinkKey, *, without: Iterable[Hashable] = ()) -> float:
+        """Mbit/s left to promise, never negative: as things are, or if some owners held nothing."""
+        item = self._link(key)
+        held = sum(self._amounts[owner].get(item, 0) for owner in {*without} & self._amounts.keys())
+        return max(0, self._capacity[item] - self._promised[item] + held) / UNITS[BANDWIDTH]
 
     def owners(self, key: LinkKey) -> tuple[Hashable, ...]:
         """Who has a reservation on the link, oldest first."""
@@ -175,18 +177,6 @@ class Resources(Generic[LinkKey]):
         """
         self._check_new(reservation)
         return self._book(replace(reservation, preempted=()), preempt=False, ask=False)
-
-    def without(self, owners: Iterable[Hashable]) -> Resources[LinkKey]:
-        """A copy in which these owners hold nothing: what could be promised if they were to go."""
-        copied: Resources[LinkKey] = Resources()
-        copied._capacity = dict(self._capacity)
-        copied._promised = dict(self._promised)
-        copied._owners = {item: dict(held) for item, held in self._owners.items()}
-        copied._reservations = dict(self._reservations)
-        copied._amounts = dict(self._amounts)
-        for owner in owners:
-            copied.release(owner)
-        return copied
 
     # -- inside
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from pathing import Oversubscribed, Reservation, Resources
 from stitching.kinds import links_to_reserve
@@ -13,6 +13,18 @@ from stitching.stitch import Placement, Stitch
 
 ONE_BIT_MBPS = 1e-6
 """Bookings are whole bits a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Without:
+    """What is left of resources, with what some owners hold counted as free."""
+
+    resources: Resources[LinkKey]
+    owners: tuple[Hashable, ...]
+
+    def free(self, key: LinkKey) -> float:
+        """Mbit/s left to promise on a link."""
+        return self.resources.free(key, without=self.owners)
 
 
 class Admission:
@@ -39,14 +51,21 @@ class Admission:
         """
         keys = links_to_reserve(stitch.request, path)
         owners = [owner for old in replaces for owner in (old.id, _leaving(old.id))]
-        if keys:
-            self.resources.without(owners).reserve(stitch.id, keys, stitch.request.bandwidth_mbps)
-        held = [self.resources.release(owner) for owner in owners]
-        if keys:
-            self.resources.reserve(stitch.id, keys, stitch.request.bandwidth_mbps)
+        held = [booked for owner in owners if (booked := self.resources.release(owner)) is not None]
+        self._reserve(stitch, keys, held)
         for booked in held:
-            if booked is not None and (rest := tuple(key for key in booked.keys if key not in keys)):
+            if rest := tuple(key for key in booked.keys if key not in keys):
                 self.resources.restore(replace(booked, keys=rest))
+
+    def _reserve(self, stitch: Stitch, keys: Sequence[LinkKey], held: Iterable[Reservation[LinkKey]]) -> None:
+        """Promise what held was given up for. Raises Oversubscribed, and those hold again what they held."""
+        try:
+            if keys:
+                self.resources.reserve(stitch.id, keys, stitch.request.bandwidth_mbps)
+        except Oversubscribed:
+            for booked in held:
+                self.resources.restore(booked)
+            raise
 
     def book_again(self, stitch: Stitch, path: Placement) -> None:
         """Promise what a stitch was promised before a restart, also on links that were not found again yet."""
@@ -61,11 +80,8 @@ class Admission:
         Raises Oversubscribed, and all is as it was, where the new path has too little left.
         """
         old, new = _links(before), _links(after)
-        if new:
-            self.resources.without([before.id]).reserve(after.id, new, after.request.bandwidth_mbps)
-        self.resources.release(before.id)
-        if new:
-            self.resources.reserve(after.id, new, after.request.bandwidth_mbps)
+        held = self.resources.release(before.id)
+        self._reserve(after, new, [held] if held is not None else [])
         if left := tuple(key for key in old if key not in new):
             self.resources.restore(Reservation(_leaving(before.id), left, before.request.bandwidth_mbps))
 
@@ -100,9 +116,9 @@ class Admission:
         self.resources.release(stitch_id)
         self.resources.release(_leaving(stitch_id))
 
-    def without(self, stitches: Iterable[Stitch]) -> Resources[LinkKey]:
-        """What could be promised if these were gone. A copy."""
-        return self.resources.without([o for stitch in stitches for o in (stitch.id, _leaving(stitch.id))])
+    def without(self, stitches: Iterable[Stitch]) -> Without:
+        """What could be promised if these were gone."""
+        return Without(self.resources, tuple(o for stitch in stitches for o in (stitch.id, _leaving(stitch.id))))
 
     def too_much(self, staying: Iterable[Stitch], *, first: str) -> list[Stitch]:
         """Which of those that stay must go for every link to carry what it promises, after a capacity shrank.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,6 @@ from pathing import (
     LabelBudget,
     NoPath,
     Path,
-    Resources,
     Topology,
     Undecided,
     constrained_path,
@@ -26,6 +25,7 @@ from pathing import (
     shortest_path,
 )
 from stitching.network import Host, LinkKey, Network, node_name, reverse
+from stitching.path_memory import PathMemory, Room
 from stitching.policy.ruling import Ruling
 from stitching.stitch import Hop, Protection, StitchPath, VmRequest
 from stitching.vnet import Directory
@@ -49,6 +49,13 @@ class NotPossible(Exception):
         self.remedy = remedy
 
 
+class Rooms(Protocol):
+    """What could still be promised on links (pathing.Resources, or a part of it)."""
+
+    def free(self, key: LinkKey) -> float:
+        """Mbit/s left to promise on a link."""
+
+
 @dataclass(frozen=True)
 class Situation:
     """What a plan is made on.
@@ -56,17 +63,18 @@ class Situation:
     load_mbps is what each link is expected to carry (absent means nothing is known, taken as idle); resources
     holds what is promised already; ruling is what the policy says now. contested are the addresses that several
     hosts claim, with their MACs; demand_mbps is what each pair sent lately, and routes tells the links that each
-    pair crosses.
+    pair crosses. paths are those found before on this network under this load.
     """
 
     network: Network
     directory: Directory
-    resources: Resources[LinkKey]
+    resources: Rooms
     load_mbps: Mapping[LinkKey, float]
     ruling: Ruling | None = None
     contested: Mapping[str, frozenset[str]] = field(default_factory=dict)
     demand_mbps: Mapping[tuple[str, str], float] = field(default_factory=dict)
     routes: Callable[[], Mapping[tuple[str, str], tuple[LinkKey, ...]]] = dict
+    paths: PathMemory = field(default_factory=PathMemory)
 
     @property
     def rulings(self) -> Ruling:
@@ -83,7 +91,8 @@ def plan_path(request: VmRequest, situation: Situation) -> StitchPath:
     both_ways = uses_both_ways(request)
     allowed = situation.rulings.allowed_part(situation.network, request, both_ways=both_ways)
     narrowed = allowed is not situation.network
-    situation = replace(situation, network=allowed)
+    if narrowed:
+        situation = replace(situation, network=allowed, paths=PathMemory())
     try:
         path = _plan_path(request, situation, source, target)
     except NotPossible as error:
@@ -105,27 +114,39 @@ def _plan_path(request: VmRequest, situation: Situation, source: Host, target: H
     network = situation.network
     if source.dpid == target.dpid:
         return StitchPath((Hop(source.dpid, source.port_no, target.port_no),), (), 0.0)
-    topology = network.both_ways if uses_both_ways(request) else network.topology
-    load = np.array([situation.load_mbps.get(key, 0.0) for key in network.link_order])
-    question = _Question(
-        topology,
-        node_name(source.dpid),
-        node_name(target.dpid),
-        Constraints(
-            bandwidth_mbps=request.bandwidth_mbps,
-            max_latency_ms=request.max_latency_ms,
-            free_mbps=_room(request, situation),
-        ),
-        link_cost(topology, load_mbps=load + request.bandwidth_mbps, weights=CostWeights()),
-    )
     try:
-        paths = _paths(request.protection, question)
+        paths = _best(request, situation, source.dpid, target.dpid)
     except NoPath as error:
         raise _not_possible(request, error) from error
     except (LabelBudget, Undecided) as error:
         raise _not_found(request) from error
     first, *others = (_stitch_path(path, source, target, network) for path in paths)
     return replace(first, backup=others[0]) if others else first
+
+
+def _best(request: VmRequest, situation: Situation, source: int, target: int) -> tuple[Path, ...]:
+    """The path between two switches, and its backup where there is to be one: found before, or searched."""
+    network, mbps = situation.network, request.bandwidth_mbps
+    both_ways = uses_both_ways(request)
+    room = _room(situation, both_ways=both_ways)
+    asked = (source, target, mbps, request.max_latency_ms, request.protection, both_ways)
+    known = situation.paths.recall(asked, mbps, room)
+    if known is not None:
+        return known
+    topology = network.both_ways if both_ways else network.topology
+    load = np.array([situation.load_mbps.get(key, 0.0) for key in network.link_order])
+    free = np.array([room(key) for key in network.link_order], dtype=np.float64)
+    question = _Question(
+        topology,
+        node_name(source),
+        node_name(target),
+        Constraints(bandwidth_mbps=mbps, max_latency_ms=request.max_latency_ms, free_mbps=free),
+        link_cost(topology, load_mbps=load + mbps, weights=CostWeights()),
+    )
+    paths = _paths(request.protection, question)
+    full = tuple(network.link_order[row] for row in np.flatnonzero(free < mbps))
+    situation.paths.keep(asked, paths, network, full)
+    return paths
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -205,19 +226,18 @@ def _endpoints(request: VmRequest, situation: Situation) -> tuple[Host, Host]:
     return source, target
 
 
-def _room(request: VmRequest, situation: Situation) -> Floats:
-    """What each link, in link order, could still be promised in every direction asked for; unknown is 0."""
+def _room(situation: Situation, *, both_ways: bool) -> Room:
+    """What a link could still be promised, in both directions if need be; one of unknown capacity nothing."""
+    links, resources = situation.network.links, situation.resources
 
     def free(key: LinkKey) -> float:
-        link = situation.network.links.get(key)
-        if link is None or link.capacity_mbps is None:
-            return 0.0
-        return situation.resources.free(key)
+        link = links.get(key)
+        return 0.0 if link is None or link.capacity_mbps is None else resources.free(key)
 
-    order = situation.network.link_order
-    if uses_both_ways(request):
-        return np.array([min(free(key), free(reverse(key))) for key in order], dtype=np.float64)
-    return np.array([free(key) for key in order], dtype=np.float64)
+    def both(key: LinkKey) -> float:
+        return min(free(key), free(reverse(key)))
+
+    return both if both_ways else free
 
 
 def _not_possible(request: VmRequest, error: NoPath) -> NotPossible:

@@ -10,6 +10,7 @@ from stitching.damage import Damage
 from stitching.kinds import place
 from stitching.members import AddressBook
 from stitching.network import LinkKey, Network, PortId
+from stitching.path_memory import PathMemory
 from stitching.plan import NotPossible, Situation
 from stitching.policy.ruling import Ruling
 from stitching.routes import Pair, Route, default_routes, stitched_routes
@@ -36,7 +37,7 @@ class Planner:
         self._demand_mbps: dict[Pair, float] = {}
         self._stitches: tuple[Stitch, ...] = ()
         self._routes: tuple[Network, Ruling, object, Mapping[Pair, Route]] | None = None
-        self._usable: Network | None = None
+        self._usable: tuple[Network, Mapping[LinkKey, float], PathMemory] | None = None
 
     def follow(self, network: Network) -> None:
         """The fabric is this now."""
@@ -67,6 +68,7 @@ class Planner:
     def measured(self, port_tx_mbps: Mapping[PortId, float], demand_mbps: Mapping[Pair, float]) -> None:
         """What these ports and pairs sent lately, for plans that are made without a forecast."""
         self._load_mbps.update(port_tx_mbps)
+        self._usable = None
         self._demand_mbps = dict(demand_mbps)
 
     @property
@@ -75,22 +77,22 @@ class Planner:
         if self._usable is None:
             links = {k: link for k, link in self.network.links.items() if self.all_ready((k[0], k[2]))}
             whole = len(links) == len(self.network.links)
-            self._usable = self.network if whole else replace(self.network, links=links)
-        loads = {k: self._load_mbps.get(link.source, 0.0) for k, link in self._usable.links.items()}
-        return self._situation(self._usable, loads)
+            usable = self.network if whole else replace(self.network, links=links)
+            loads = {k: self._load_mbps.get(link.source, 0.0) for k, link in links.items()}
+            self._usable = usable, loads, PathMemory()
+        return self._situation(*self._usable)
 
-    def _situation(self, network: Network, loads: Mapping[LinkKey, float]) -> Situation:
-        contested = self.addresses.contested
-        resources = self.admission.resources
+    def _situation(self, network: Network, loads: Mapping[LinkKey, float], paths: PathMemory) -> Situation:
         return Situation(
             network,
             self.directory,
-            resources,
+            self.admission.resources,
             loads,
             self.ruling,
-            contested,
+            self.addresses.contested,
             self._demand_mbps,
             self.routes_now,
+            paths,
         )
 
     def routes_now(self) -> Mapping[Pair, Route]:
@@ -110,7 +112,7 @@ class Planner:
     @property
     def whole(self) -> Situation:
         """The fabric with all its switches, as far as stitches are hurt by what became of it."""
-        return self._situation(self.network, {})
+        return self._situation(self.network, {}, PathMemory())
 
     def path(
         self, request: StitchRequest, without: Sequence[Stitch] = (), before: Placement | None = None
@@ -129,7 +131,7 @@ class Planner:
         except NotPossible:
             if now.network is self.network:
                 raise
-        return place(request, replace(now, network=self.network), before)
+        return place(request, replace(now, network=self.network, paths=PathMemory()), before)
 
     def whole_path(self, stitch: Stitch, hurt: Damage) -> Placement:
         """A path for a stitch whose own is hurt: without protection, if need be, rather than over what is gone.

@@ -147,10 +147,11 @@ class Bookings(RuleBasedStateMachine):
         self.granted.pop(owner, None)
 
     @rule(owners=st.lists(OWNERS, max_size=3))
-    def go_on_with_a_copy(self, owners: list[int]) -> None:
-        self.resources = self.resources.without(owners)
-        for owner in owners:
-            self.granted.pop(owner, None)
+    def imagine_some_gone(self, owners: list[int]) -> None:
+        for kind, key in self.capacity:
+            if kind == "mbps":
+                left = self.capacity[kind, key] - self.promised((kind, key), frozenset(owners))
+                assert self.resources.free(key, without=owners) == max(0, left) / UNITS[kind]
 
     @rule(key=KEYS, mbps=st.floats(0, 50))
     def set_capacity(self, key: str, mbps: float) -> None:
@@ -260,13 +261,11 @@ def test_unknown_links_and_empty_paths_are_refused() -> None:
     assert resources.free("ab") == 1.0
 
 
-def test_a_copy_without_an_owner_has_its_bandwidth_free_and_the_original_has_not() -> None:
+def test_what_would_be_free_without_an_owner_is_told_and_nothing_is_given_up() -> None:
     resources = Resources({"ab": 5.0})
     resources.reserve("one", ["ab"], 3.0)
     resources.reserve("two", ["ab"], 1.0)
-    copy = resources.without(["one"])
-    assert (copy.free("ab"), resources.free("ab")) == (4.0, 1.0)
-    copy.reserve("three", ["ab"], 4.0)
+    assert (resources.free("ab", without=["one", "nobody"]), resources.free("ab")) == (4.0, 1.0)
     assert resources.owners("ab") == ("one", "two")
     assert "ab" in resources and "ba" not in resources
 

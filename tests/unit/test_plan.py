@@ -4,13 +4,16 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from pathing import Fault, LabelBudget, NoPath, Path, Resources, shortest_path
+from pathing import CostWeights, Fault, LabelBudget, NoPath, Path, Resources, link_cost, shortest_path
+from stitching.admission import Without
 from stitching.kinds import links_to_reserve
 from stitching.network import Host, LinkKey, Network, reverse
+from stitching.path_memory import PathMemory
 from stitching.plan import NotPossible, Situation, plan_path
 from stitching.stitch import Hop, StitchPath, VmRequest
 from tests.model.fabric import CAPACITY_MBPS, Fabric, Lab, labs
@@ -135,7 +138,38 @@ def test_what_a_plan_promises_can_be_reserved(case: Asked) -> None:
     at, request = case
     path = outcome(request, at)
     if isinstance(path, StitchPath):
+        assert isinstance(at.resources, Resources)
         at.resources.reserve("stitch", links_to_reserve(request, path), request.bandwidth_mbps)
+
+
+def cost(at: Situation, request: VmRequest, path: tuple[LinkKey, ...]) -> float:
+    """What the plan minimises, over a path."""
+    topology = at.network.both_ways if request.both_ways else at.network.topology
+    load = np.array([at.load_mbps.get(key, 0.0) for key in at.network.link_order])
+    costs = link_cost(topology, load_mbps=load + request.bandwidth_mbps, weights=CostWeights())
+    return sum(float(costs[at.network.link_order.index(key)]) for key in path)
+
+
+@on_any_fabric
+@given(asked(), st.data())
+def test_a_path_that_is_remembered_is_as_good_as_one_that_is_searched(case: Asked, data: st.DataObject) -> None:
+    at, request = case
+    assert isinstance(at.resources, Resources)
+    ends = at.network.hosts[request.source_mac], at.network.hosts[request.target_mac]
+    links = sorted(at.network.links)
+    for number in range(data.draw(st.integers(1, 8))):
+        key = data.draw(st.sampled_from(links))
+        if at.resources.release(key) is None and (free := at.resources.free(key)) > 0:
+            at.resources.reserve(key, (key,), free * data.draw(st.sampled_from([0.5, 1.0])))
+        # Another pair on the same two switches, and somebody whose own bandwidth counts as free.
+        without = Without(at.resources, tuple(data.draw(st.lists(st.sampled_from(links), max_size=1))))
+        now = replace(at, resources=without if data.draw(st.booleans()) else at.resources)
+        kept, searched = outcome(request, now), outcome(request, replace(now, paths=PathMemory()))
+        assert isinstance(kept, StitchPath) == isinstance(searched, StitchPath), number
+        if isinstance(kept, StitchPath) and isinstance(searched, StitchPath):
+            assert keeps(now, request, kept.links)
+            assert cost(at, request, kept.links) == pytest.approx(cost(at, request, searched.links))
+            assert (kept.hops[0].dpid, kept.hops[-1].dpid) == (ends[0].dpid, ends[1].dpid)
 
 
 @on_any_fabric

@@ -24,6 +24,9 @@ from os_ken.lib import hub
 from os_ken.ofproto import ofproto_common, ofproto_parser, ofproto_protocol, ofproto_v1_3
 
 from ryu_apps import wire
+from ryu_apps.doorkeeper import Doorkeeper
+from ryu_apps.events import SwitchTaken
+from ryu_apps.nameplate import Claim, Names
 from ryu_apps.packet_in_limit import RATE_PER_S, PacketInLimit
 
 log = logging.getLogger("lockstitch.channel")
@@ -67,11 +70,12 @@ class Switch(ofproto_protocol.ProtocolDesc):  # type: ignore[misc]  # os-ken shi
         self._rtts: list[float] = []
         self._echoes: dict[int, float] = {}
         self._lock = threading.Lock()
+        self.claim: Claim | None = None
         self.set_state(HANDSHAKE_DISPATCHER)
 
     def set_state(self, state: str) -> None:
         """Move on in the handshake, or to the end; every app that watches states is told."""
-        if self.state == state:
+        if self.state == state or (state == MAIN_DISPATCHER and not self._channel.door.lets_in(self)):
             return
         self.state = state
         if state == MAIN_DISPATCHER:
@@ -115,6 +119,7 @@ class Switch(ofproto_protocol.ProtocolDesc):  # type: ignore[misc]  # os-ken shi
         self.is_active = False
         self._channel.left(self)
         self.set_state(DEAD_DISPATCHER)
+        self._channel.door.left(self)
 
     def write_now(self, data: bytes) -> None:
         """Hand bytes to the transport; only on the channel's thread."""
@@ -130,7 +135,10 @@ class Switch(ofproto_protocol.ProtocolDesc):  # type: ignore[misc]  # os-ken shi
         if now_s - self.last_heard_s > SILENT_S:
             log.warning("switch=%s silent_s=%.1f closing its channel", self, now_s - self.last_heard_s)
             self._transport.abort()
-        elif self.state == MAIN_DISPATCHER:
+            return
+        if self._channel.door.look(self, now_s):
+            return
+        if self.state == MAIN_DISPATCHER:
             request = self.ofproto_parser.OFPEchoRequest(self)
             xid = self.set_xid(request)
             request.serialize()
@@ -163,10 +171,15 @@ class Channel(OFPHandler):  # type: ignore[misc]  # os-ken ships no types
     """The OpenFlow server as an os-ken app: the source of every OpenFlow event."""
 
     OFP_VERSIONS: ClassVar[list[int]] = [ofproto_v1_3.OFP_VERSION]
+    _EVENTS: ClassVar[list[type]] = [SwitchTaken]
 
-    def __init__(self, *args: Any, host: str = "127.0.0.1", port: int = 6653, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, host: str = "127.0.0.1", port: int = 6653, names: Names | None = None, **kwargs: Any
+    ) -> None:
+        """names: who we are to other controllers; without, every switch that comes is taken."""
         super().__init__(*args, **kwargs)
         self._address = (host, port)
+        self.door = Doorkeeper(names, self.send_event_to_observers)
         self._loop = asyncio.new_event_loop()
         self.switches: set[Switch] = set()
         self._by_dpid: dict[int | None, Switch] = {}
@@ -268,7 +281,7 @@ class Channel(OFPHandler):  # type: ignore[misc]  # os-ken ships no types
         if not self._limit.passes(switch.id, data, switch.last_heard_s):
             return
         message = wire.message(switch, header, data)
-        if message is None:
+        if message is None or self.door.takes(switch, message):
             return
         message.received_s = switch.last_heard_s
         event = ofp_event.ofp_msg_to_ev(message)

@@ -30,6 +30,7 @@ from ryu_apps.events import (
     StitchesRequest,
     StitchMoved,
     SwitchReady,
+    SwitchTaken,
     UnsavedRequest,
     VnetsChanged,
     WantRules,
@@ -159,6 +160,11 @@ class Stitcher(App):
         self._prover.ready(event.dpid)
         self._planner.switches_are(self._prover.ready_switches)
         self._life.idle.hurry()
+
+    @handles(SwitchTaken)
+    def on_taken(self, event: SwitchTaken) -> None:
+        """What crosses a switch that another controller has now, it does not cross as we wanted."""
+        self._mender.taken(event.dpid)
 
     @handles(StagesApplied)
     def on_applied(self, event: StagesApplied) -> None:

@@ -44,6 +44,7 @@ class Kind(IntEnum):
     DENY = 8
     SPOOF = 9
     METER = 10
+    NAMEPLATE = 11
 
 
 def pack(kind: Kind, *, epoch: int = 0, stitch: int = 0) -> int:

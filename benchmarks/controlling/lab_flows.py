@@ -6,6 +6,7 @@ import re
 
 from mininet_topos.lab import Lab
 from mininet_topos.ovs import run
+from ryu_apps import nameplate
 from stitching.cookie import OURS, OWNER_MASK
 
 _AGE = re.compile(r"duration=([\d.]+)s, ")
@@ -16,12 +17,12 @@ FlowAges = dict[tuple[str, str], float]
 
 
 def flow_ages(lab: Lab) -> FlowAges:
-    """The age of every entry of ours; raises OvsError."""
+    """The age of every entry of ours but the nameplate, which is another one in each run; raises OvsError."""
     ages: FlowAges = {}
     for node in lab.topology.nodes:
         bridge = lab.bridge(node.name)
         words = ["ovs-ofctl", "-O", "OpenFlow13", "--no-names", "dump-flows", bridge]
         for line in run([*words, f"cookie={OURS:#x}/{OWNER_MASK:#x}"]).splitlines():
-            if (age := _AGE.search(line)) is not None:
+            if (age := _AGE.search(line)) is not None and f"table={nameplate.TABLE}," not in line:
                 ages[bridge, _COUNTERS.sub("", _AGE.sub("", line)).strip()] = float(age[1])
     return ages

@@ -53,6 +53,7 @@ from ryu_apps.events.rules import (
     Reconciled,
     StagesApplied,
     SwitchReady,
+    SwitchTaken,
     WantRules,
 )
 from ryu_apps.events.stitches import (
@@ -133,6 +134,7 @@ __all__ = [
     "StitchesChanged",
     "StitchesRequest",
     "SwitchReady",
+    "SwitchTaken",
     "TelemetryStatus",
     "TelemetryStatusRequest",
     "UnsavedRequest",

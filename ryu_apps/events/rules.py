@@ -50,6 +50,13 @@ class SwitchReady(Event):
     dpid: int
 
 
+@dataclass
+class SwitchTaken(Event):
+    """Another controller has taken a switch of ours: what it holds is no longer what we put there."""
+
+    dpid: int
+
+
 @dataclass(frozen=True)
 class InstallerStatus:
     """Counts since the start, and switches that differ from what they should have."""

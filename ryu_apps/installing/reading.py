@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ryu_apps import wire
-from stitching.cookie import is_ours
+from stitching.cookie import Kind, is_ours, kind_of
 from stitching.rules import Entry, EntryKey
 
 _REPLY_MORE = 1
@@ -85,7 +85,8 @@ class Reading:
         if xid == self.flows_xid:
             ours = is_ours(stats.cookie)
             self.rules += ours
-            return wire.read_flow(stats) if ours else None
+            # The nameplate is kept by the channel (ryu_apps/nameplate.py).
+            return wire.read_flow(stats) if ours and kind_of(stats.cookie) != Kind.NAMEPLATE else None
         if xid == self.groups_xid:
             group = wire.read_group(stats)
             self.others_groups += group is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import secrets
 import time
 from typing import Any
 
@@ -21,6 +22,7 @@ from ryu_apps.herald import Herald
 from ryu_apps.installer import Installer
 from ryu_apps.intender import Intender
 from ryu_apps.mode import Mode
+from ryu_apps.nameplate import Name, Names
 from ryu_apps.ofctl.app import Ofctl
 from ryu_apps.policing import Policing
 from ryu_apps.predictor import Predictor
@@ -60,6 +62,7 @@ def start_apps(
         hold_s=settings.hold_s,
     )
     key = probe_key(settings.state)
+    names = Names(Name.of(key, secrets.randbits(16)), settings.take_over)
     # Not one from the future: the clock may have been ahead for a while.
     newest_s = history.newest_s(time.time() + settings.period_s)
     _tell_outlooks(settings)
@@ -67,7 +70,7 @@ def start_apps(
     remembered = state.network()
     foreseeing = {"calendar": settings.calendar, "members": settings.members}
     apps: list[tuple[type, dict[str, Any]]] = [
-        (Channel, {"host": settings.of_host, "port": settings.of_port}),
+        (Channel, {"host": settings.of_host, "port": settings.of_port, "names": names}),
         (Herald, {"feed": feed, "network": remembered}),
         (Installer, {}),
         (Forwarding, {"store": state, "undecided": undecided}),

@@ -122,6 +122,9 @@ def controller(
         list[str] | None,
         typer.Option("--app", metavar="APP", help="Run your own Ryu app too: a file or module; may be repeated."),
     ] = None,
+    take_over: Annotated[
+        bool, typer.Option("--take-over", help="Take switches that another controller keeps, once each.")
+    ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="Log every detail.")] = False,
 ) -> None:
     """Run a controller until SIGINT or SIGTERM."""
@@ -156,6 +159,7 @@ def controller(
         ovsdb_ssl=options.certificates(ovsdb or [], ovsdb_key, ovsdb_cert, ovsdb_ca),
         bfd_ms=bfd_ms,
         apps=tuple(hosted or ()),
+        take_over=take_over,
     )
     try:
         run(settings)

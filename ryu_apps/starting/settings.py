@@ -22,7 +22,7 @@ class StartError(RuntimeError):
 class Settings:
     """How a controller runs. Ports of 0 mean any free one; `calendar` and `members` are those of the forecasts.
 
-    apps are files or modules with apps of others to host.
+    apps are files or modules with apps of others to host. take_over: take switches from other controllers.
     """
 
     state: Path
@@ -45,6 +45,7 @@ class Settings:
     ovsdb_ssl: Certificates | None = None
     bfd_ms: int = BFD_MS
     apps: tuple[str, ...] = ()
+    take_over: bool = False
 
     @property
     def store_url(self) -> str:

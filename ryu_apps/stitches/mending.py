@@ -10,10 +10,10 @@ from ryu_apps.stitches.moving import Move, Mover
 from ryu_apps.stitches.together import Together
 from stitching.bandwidth import BandwidthShares
 from stitching.kinds import damage, same_place
-from stitching.network import Network
+from stitching.network import Network, node_name
 from stitching.plan import NotPossible
 from stitching.routes import CARRYING, Pair, Route
-from stitching.stitch import Stitch
+from stitching.stitch import State, Stitch
 from stitching.trigger import ORIGIN
 
 
@@ -37,6 +37,13 @@ class Mender:
         shrunk = "a link of its path carries less now than was promised on it"
         for stitch in life.planner.admission.too_much(staying, first=ORIGIN):
             self._give_way(stitch, shrunk)
+
+    def taken(self, dpid: int) -> None:
+        """Another controller has taken a switch: nothing of ours crosses it."""
+        for stitch in self._life.book.active:
+            leaving = stitch.state is State.TERMINATING or self._life.changes.removing(stitch.id)
+            if not leaving and stitch.path is not None and dpid in stitch.path.dpids:
+                self._life.bring_down(stitch, f"another controller has taken switch {node_name(dpid)}")
 
     def look_after_all(self, stitches: Iterable[Stitch]) -> None:
         """Mend what the fabric did to these; those that move are stored together."""

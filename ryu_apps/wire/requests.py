@@ -23,11 +23,11 @@ def barrier(xid: int) -> bytes:
     return _HEADER.pack(_VERSION, _BARRIER, _HEADER.size, xid)
 
 
-def our_flows(xid: int, cookie: int = OURS, mask: int = OWNER_MASK) -> bytes:
+def our_flows(xid: int, cookie: int = OURS, mask: int = OWNER_MASK, table: int = _ALL_TABLES) -> bytes:
     """A request for the flow entries of ours, with their counters."""
     return (
         _MULTIPART_HEADER.pack(_VERSION, _MULTIPART, 56, xid, _FLOW_STATS, 0)
-        + struct.pack("!BxxxIIxxxxQQ", _ALL_TABLES, _ANY, _ANY, cookie, mask)
+        + struct.pack("!BxxxIIxxxxQQ", table, _ANY, _ANY, cookie, mask)
         + encode_match(Match())
     )
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mininet_topos.ovs import run
+from ryu_apps import nameplate
 from stitching import cookie
 
 _LINE = re.compile(
@@ -33,7 +34,10 @@ class Flow:
 
 
 def flows(bridge: str, value: int = 0, mask: int = 0) -> list[Flow]:
-    """The rules of a bridge whose cookie is `value` where `mask` has ones; all, without a mask."""
+    """The rules of a bridge whose cookie is `value` where `mask` has ones; all, without a mask.
+
+    The nameplate is left out: no packet meets it, and it is another one in each run of a controller.
+    """
     found = []
     text = run(["ovs-ofctl", "-O", "OpenFlow13", "dump-flows", bridge, f"cookie={value:#x}/{mask:#x}"])
     for line in text.splitlines():
@@ -42,6 +46,8 @@ def flows(bridge: str, value: int = 0, mask: int = 0) -> list[Flow]:
         match = _LINE.search(line)
         assert match is not None, line
         key = (bridge, int(match["table"]), match["match"], match["actions"], int(match["cookie"], 16))
+        if int(match["table"]) == nameplate.TABLE:
+            continue
         found.append(Flow(key, float(match["duration"]), int(match["packets"])))
     return found
 

@@ -349,7 +349,7 @@ def test_the_controller_has_sensible_defaults(
         "ovsdb": (),
         "ovsdb_ssl": None,
         "bfd_ms": 20,
-        "apps": (),
+        "apps": (), "take_over": False,
     }
 
 
@@ -363,14 +363,14 @@ def test_the_controller_takes_every_setting(lockstitch: Lockstitch, started: lis
         "--tls-cert", "c.pem", "--tls-key", "k.pem", "--insecure-http", "--rate-limit", "5", "--audit-days", "7",
         "--ovsdb", "unix:/run/db.sock", "--ovsdb", "ssl:a:6640", "--ovsdb-key", str(events), "--ovsdb-cert",
         str(events), "--ovsdb-ca", str(events), "--bfd-ms", "50", "--app", "mine.py",
-        "--app", "their.own", "--verbose",
+        "--app", "their.own", "--take-over", "--verbose",
     )  # fmt: skip
     assert vars(started[0]) == {
         "ovsdb": ("unix:/run/db.sock", "ssl:a:6640"), "ovsdb_ssl": Certificates(*3 * (str(events),)), "bfd_ms": 50,
         "state": tmp_path, "of_host": "::1", "of_port": 0, "rest_host": "10.0.0.1", "rest_port": 1,
         "period_s": 0.5, "trigger": Mode.OFF, "share": 0.8, "probability": 0.4,
         "calendar": Calendar(day_s=60.0, utc_offset_s=-12600.0, events=(Event(1e9, 1e9 + 3600, "backup"),)),
-        "members": ("last", "sarimax", "ewma"), "apps": ("mine.py", "their.own"),
+        "members": ("last", "sarimax", "ewma"), "apps": ("mine.py", "their.own"), "take_over": True,
         "tls": False, "tls_files": TlsFiles(Path("c.pem"), Path("k.pem")), "insecure_http": True,
         "limits": AccessSettings(rate_per_s=5.0, burst=50.0, audit_days=7.0),
     }  # fmt: skip

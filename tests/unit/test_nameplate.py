@@ -112,7 +112,7 @@ def test_a_switch_that_is_nobodys_is_let_in_with_our_name_on_it() -> None:
     one = Connection(tables, Names(ONE))
     one.settle()
     assert one.keeps
-    assert wire.read_flow(tables.plate) == ONE.plate
+    assert tables.plate is not None and wire.read_flow(tables.plate) == ONE.plate
     assert one.door.complaints() == []
 
 

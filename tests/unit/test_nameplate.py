@@ -14,8 +14,8 @@ from os_ken.ofproto import ofproto_parser, ofproto_v1_3
 from ryu_apps import wire
 from ryu_apps.doorkeeper import Doorkeeper
 from ryu_apps.events import SwitchTaken
+from ryu_apps.installing.reading import Reading
 from ryu_apps.nameplate import CHECK_S, TABLE, Claim, Name, Names, Whose
-from ryu_apps.reading import Reading
 from stitching.cookie import OURS, STITCH_MASK
 from tests.unit.decode import reported
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import struct
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -13,9 +12,9 @@ from os_ken.ofproto import ofproto_v1_3 as ofp
 
 from ryu_apps.app import App, Tick, handles
 from ryu_apps.events import Capabilities, CapabilitiesRequest, DatapathFacts
+from ryu_apps.transactions import Asker, Transactions
 from stitching.enforcement import MeterFacts
 
-_XIDS = 0x7C000000
 _HEADER = struct.Struct("!BBHIHHxxxx")
 _QUESTIONS = (ofp.OFPMP_DESC, ofp.OFPMP_METER_FEATURES, ofp.OFPMP_GROUP_FEATURES)
 ANSWER_WITHIN_S = 5.0
@@ -39,7 +38,7 @@ class Capability(App):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._xids = itertools.cycle(range(_XIDS, _XIDS + (1 << 24)))
+        self._xids = Transactions(Asker.CAPABILITY)
         self._asked: dict[int, _Asked] = {}
         self._known: dict[int, DatapathFacts] = {}
         self._tables: dict[Any, int] = {}
@@ -104,7 +103,7 @@ class Capability(App):
 
     @handles(ofp_event.EventOFPErrorMsg, states=(MAIN_DISPATCHER,))
     def _on_error(self, event: Any) -> None:
-        if event.msg.xid & 0xFF000000 == _XIDS:
+        if self._xids.owns(event.msg.xid):
             self._answered(event.msg)
 
     @handles(Tick)

@@ -15,6 +15,7 @@ from os_ken.controller.handler import DEAD_DISPATCHER, MAIN_DISPATCHER
 
 from ryu_apps import neighbours, wire
 from ryu_apps.app import App, Tick, handles
+from ryu_apps.connections import Connections
 from ryu_apps.events import (
     DeleteVnet,
     NetworkChanged,
@@ -74,7 +75,7 @@ class Forwarding(App):
         self._directory = Directory.of(self._vnets.values())
         self._policy: tuple[Policy, float] = (NO_POLICY, 0.0)
         self._ruling = Ruling(directory=self._directory)
-        self._datapaths: dict[int, Any] = {}
+        self._connections = Connections()
         self._segments: list[tuple[frozenset[str], frozenset[str]]] = []
         self._dirty = False
         self._computed_s = float("-inf")
@@ -168,12 +169,7 @@ class Forwarding(App):
     @handles(ofp_event.EventOFPStateChange, states=(MAIN_DISPATCHER, DEAD_DISPATCHER))
     def on_state(self, event: Any) -> None:
         """Keep the connections at hand, for packets to hosts."""
-        datapath = event.datapath
-        known = self._datapaths.get(datapath.id)
-        if event.state == MAIN_DISPATCHER:
-            self._datapaths[datapath.id] = datapath
-        elif known is not None and known is datapath:
-            del self._datapaths[datapath.id]
+        self._connections.follow(event)
 
     @handles(ofp_event.EventOFPPacketIn, states=(MAIN_DISPATCHER,))
     def on_packet(self, event: Any) -> None:
@@ -271,6 +267,6 @@ class Forwarding(App):
         for dpid, port_no in ports:
             per_switch[dpid].append(port_no)
         for dpid, numbers in per_switch.items():
-            if dpid in self._datapaths:
+            if dpid in self._connections:
                 out = wire.packet_out(frame, in_port=PORT_CONTROLLER, out_ports=tuple(numbers))
-                self._datapaths[dpid].send(out)
+                self._connections[dpid].send(out)

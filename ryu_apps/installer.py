@@ -7,7 +7,6 @@ of them wants it no more.
 
 from __future__ import annotations
 
-import itertools
 import threading
 import time
 from collections.abc import Callable
@@ -34,6 +33,7 @@ from ryu_apps.installing.outbox import Outbox
 from ryu_apps.installing.reading import Reading
 from ryu_apps.installing.rereading import Rereader
 from ryu_apps.installing.staging import Stager
+from ryu_apps.transactions import Asker, Transactions
 
 READ_S = 10.0
 """How long a switch may take to say what it holds, before its connection is closed to start over."""
@@ -43,8 +43,6 @@ STUCK_S = 60.0
 
 OFFER_AGAIN_S = 10.0
 """When an entry that a switch refused is tried again: its table may have room by then."""
-
-_XIDS = 0x49000000
 
 
 @dataclass
@@ -67,7 +65,7 @@ class Installer(App):
     def __init__(self, *args: Any, clock: Callable[[], float] = time.monotonic, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._clock = clock
-        self._xids = itertools.cycle(range(_XIDS, _XIDS + (1 << 24)))
+        self._xids = Transactions(Asker.INSTALLER)
         self._keeper = Keeper(self.log)
         self._switches = self._keeper.switches
         self._stager = Stager(self._keeper, self.publish, self._pause, self.log, clock)

@@ -148,10 +148,7 @@ class Stitcher(App):
     @handles(ofp_event.EventOFPStateChange, states=(MAIN_DISPATCHER, DEAD_DISPATCHER))
     def on_state(self, event: Any) -> None:
         """Keep the connections at hand, for probes."""
-        if event.state == MAIN_DISPATCHER:
-            self._prover.connected(event.datapath)
-        else:
-            self._prover.disconnected(event.datapath)
+        self._prover.follow(event)
         self._planner.switches_are(self._prover.ready_switches)
 
     @handles(SwitchReady)

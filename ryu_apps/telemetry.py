@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -24,6 +23,7 @@ from ryu_apps.polling import polls
 from ryu_apps.polling.counters import Tally
 from ryu_apps.polling.polled import Ask, Datapath, PolledSwitch, rates_of
 from ryu_apps.polling.polls import Question
+from ryu_apps.transactions import Asker, Transactions
 from stitching.bandwidth import BandwidthShares
 from stitching.kinds import senders
 from stitching.network import Network
@@ -39,7 +39,6 @@ GIVE_UP_PERIODS = 5
 SHORTEST_SHARE = 0.25
 """Readings closer together than this share of a period make no rate."""
 
-_XIDS = 0x54000000
 _NOBODY = frozenset[int]()
 
 
@@ -73,7 +72,7 @@ class Telemetry(App):
         self._period_s = period_s
         self._clock = clock
         self._wall_clock = wall_clock
-        self._xids = itertools.cycle(range(_XIDS, _XIDS + (1 << 24)))
+        self._xids = Transactions(Asker.TELEMETRY)
         self._switches: dict[int, PolledSwitch] = {}
         self._slots: list[dict[int, PolledSwitch]] = [{} for _ in range(POLL_SLOTS)]
         self._network = Network()
@@ -206,7 +205,7 @@ class Telemetry(App):
     def on_reply(self, event: Any) -> None:
         """Take in an answer, when it is one to a question of ours and complete."""
         message = event.msg
-        if message.xid & 0xFF000000 != _XIDS:
+        if not self._xids.owns(message.xid):
             return
         switch = self._switches.get(message.datapath.id)
         if switch is None or switch.datapath is not message.datapath:

@@ -11,6 +11,7 @@ from os_ken.topology import event
 from os_ken.topology.switches import Host, Link, Port, Switch
 
 from ryu_apps.app import App, handles
+from ryu_apps.connections import Connections
 from ryu_apps.events import NetworkChanged
 from ryu_apps.guests.hosting import Guest
 from stitching.network import Host as KnownHost
@@ -33,7 +34,7 @@ class TopologyBridge(App):
         super().__init__(*args, **kwargs)
         self.name = self.NAME
         self._guest_of = guest_of
-        self._datapaths: dict[int, Any] = {}
+        self._connections = Connections()
         self._network = Network()
         self._switches: dict[int, Any] = {}
         self._links: dict[LinkKey, Any] = {}
@@ -42,11 +43,7 @@ class TopologyBridge(App):
     @handles(ofp_event.EventOFPStateChange, states=(MAIN_DISPATCHER, DEAD_DISPATCHER))
     def on_state(self, occurred: Any) -> None:
         """Keep the connections at hand."""
-        datapath, dpid = occurred.datapath, occurred.datapath.id
-        if occurred.state == MAIN_DISPATCHER:
-            self._datapaths[dpid] = datapath
-        elif self._datapaths.get(dpid) is datapath:
-            del self._datapaths[dpid]
+        self._connections.follow(occurred)
         self._tell()
 
     @handles(NetworkChanged)
@@ -81,7 +78,7 @@ class TopologyBridge(App):
 
     def _tell(self) -> None:
         """Tell of what is not as it was told last: what goes in the order links, switches; what comes reversed."""
-        switches = {dpid: self._switch(dpid) for dpid in self._network.switches if dpid in self._datapaths}
+        switches = {dpid: self._switch(dpid) for dpid in self._network.switches if dpid in self._connections}
         links = {key: link for key in self._network.links if (link := self._link(key, switches)) is not None}
         hosts = {mac: host for mac, known in self._network.hosts.items() if (host := self._host(known, switches))}
         before, self._switches = self._switches, switches
@@ -114,7 +111,7 @@ class TopologyBridge(App):
                 self.publish(event.EventPortModify(new[number]))
 
     def _switch(self, dpid: int) -> Any:
-        datapath = self._datapaths[dpid]
+        datapath = self._connections[dpid]
         switch = Switch(datapath)
         for number in sorted(datapath.ports):
             switch.add_port(datapath.ports[number])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,11 +12,12 @@ from os_ken.controller.handler import DEAD_DISPATCHER, MAIN_DISPATCHER
 
 from ryu_apps import wire
 from ryu_apps.app import App, Request, Tick, handles
+from ryu_apps.connections import Connections
+from ryu_apps.transactions import Asker, Transactions
 
 ANSWER_S = 3.0
 """How long a switch may be silent while an answer or the confirmation of a change is due."""
 
-_XIDS = 0x52000000
 _REPLY_MORE = 1
 _MULTIPART_REPLY = 19
 
@@ -98,8 +98,8 @@ class Ofctl(App):
     def __init__(self, *args: Any, clock: Callable[[], float] = time.monotonic, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._clock = clock
-        self._xids = itertools.cycle(range(_XIDS, _XIDS + (1 << 24)))
-        self._datapaths: dict[int, Any] = {}
+        self._xids = Transactions(Asker.OFCTL)
+        self._connections = Connections()
         self._waiting: dict[int, _Waiting] = {}
 
     def start(self) -> None:
@@ -110,22 +110,16 @@ class Ofctl(App):
     @handles(ofp_event.EventOFPStateChange, states=(MAIN_DISPATCHER, DEAD_DISPATCHER))
     def on_state(self, event: Any) -> None:
         """Keep the connections at hand; nobody waits for a switch that went."""
-        datapath, dpid = event.datapath, event.datapath.id
-        if dpid is None:
-            return
-        if event.state == MAIN_DISPATCHER:
-            self._datapaths[dpid] = datapath
-        elif self._datapaths.get(dpid) is datapath:
-            del self._datapaths[dpid]
+        self._connections.follow(event)
         for waiting in self._all():
-            dpid = waiting.request.dpid
-            if self._datapaths.get(dpid) is not waiting.datapath:
+            if not self._connections.is_current(waiting.datapath):
+                dpid = waiting.request.dpid
                 self._fail(waiting, SwitchGone(f"switch {dpid:016x} disconnected before it answered"))
 
     @handles(ConnectedSwitches)
     def on_connected(self, request: ConnectedSwitches) -> None:
         """Answer which switches are there."""
-        self.serve(request, lambda: tuple(sorted(self._datapaths)))
+        self.serve(request, lambda: tuple(sorted(self._connections)))
 
     @handles(AskSwitch)
     def on_ask(self, request: AskSwitch) -> None:
@@ -140,7 +134,7 @@ class Ofctl(App):
         self._send(request, (xid, fence), _with_xid(request.message, xid) + wire.barrier(fence))
 
     def _send(self, request: AskSwitch | ChangeSwitch, xids: tuple[int, ...], data: bytes) -> None:
-        datapath = self._datapaths.get(request.dpid)
+        datapath = self._connections.get(request.dpid)
         if datapath is None:
             request.future.set_exception(UnknownSwitch(f"no switch {request.dpid} is connected"))
             return

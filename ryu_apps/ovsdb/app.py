@@ -13,6 +13,7 @@ from os_ken.controller.handler import DEAD_DISPATCHER, MAIN_DISPATCHER
 from os_ken.ofproto import ofproto_v1_3 as ofp
 
 from ryu_apps.app import App, Event, Tick, handles
+from ryu_apps.connections import Connections
 from ryu_apps.events import (
     LinkLiveness,
     NetworkChanged,
@@ -71,7 +72,7 @@ class Ovsdb(App):
         self._liveness = Liveness(clock)
         self._queues = PortQueuing(self._servers, self.log, clock)
         self._network = Network()
-        self._datapaths: dict[int, Any] = {}
+        self._connections = Connections()
         self._errors, self._last_error = 0, ""
 
     def start(self) -> None:
@@ -123,35 +124,29 @@ class Ovsdb(App):
             return
         self._keep()
         for dpid in self._queues.switches:
-            if dpid in self._datapaths:
-                self._datapaths[dpid].send(_QUEUES_QUESTION)
+            if dpid in self._connections:
+                self._connections[dpid].send(_QUEUES_QUESTION)
 
     # liveness
 
     @handles(ofp_event.EventOFPStateChange, states=(MAIN_DISPATCHER, DEAD_DISPATCHER))
     def _on_state(self, event: Any) -> None:
         datapath = event.datapath
-        if event.state == MAIN_DISPATCHER:
+        if self._connections.follow(event):
             self._liveness.gone(datapath.id)
-            self._datapaths[datapath.id] = datapath
+        if event.state == MAIN_DISPATCHER:
             for desc in list(dict(datapath.ports).values()):
                 self._port_says(datapath.id, desc)
-        elif self._is_current(datapath):
-            del self._datapaths[datapath.id]
-            self._liveness.gone(datapath.id)
 
     @handles(ofp_event.EventOFPPortStatus, states=(MAIN_DISPATCHER,))
     def _on_port_status(self, event: Any) -> None:
         message = event.msg
-        if not self._is_current(message.datapath):
+        if not self._connections.is_current(message.datapath):
             return
         if message.reason == ofp.OFPPR_DELETE:
             self._liveness.forget((message.datapath.id, message.desc.port_no))
         else:
             self._port_says(message.datapath.id, message.desc)
-
-    def _is_current(self, datapath: Any) -> bool:
-        return self._datapaths.get(datapath.id) is datapath
 
     def _port_says(self, dpid: int, desc: Any) -> None:
         if desc.port_no > ofp.OFPP_MAX:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from ryu_apps import wire
+from ryu_apps.connections import Connections
 from ryu_apps.stitches.probe import StitchProbe, StitchProber
 from ryu_apps.stitches.watch import Watch
 from stitching.kinds import probe_ways
@@ -25,27 +26,21 @@ class Prover:
     def __init__(self, key: bytes, monotonic: Callable[[], float]) -> None:
         self._prober = StitchProber(key)
         self._monotonic = monotonic
-        self._datapaths: dict[int, Any] = {}
+        self._connections = Connections()
         self._ready: set[int] = set()
         self.watches: dict[int, Watch] = {}
         self._spacing_s = {True: 0.0, False: 0.0}
 
     # -- switches -------------------------------------------------------------------------------------------
 
-    def connected(self, datapath: Any) -> None:
-        """A switch is there; its rules are not known yet."""
-        self._datapaths[datapath.id] = datapath
-        self._ready.discard(datapath.id)
-
-    def disconnected(self, datapath: Any) -> None:
-        """A connection ended, which may be an older one of a switch that is back already."""
-        if datapath.id in self._datapaths and self._datapaths[datapath.id] is datapath:
-            del self._datapaths[datapath.id]
-            self._ready.discard(datapath.id)
+    def follow(self, event: Any) -> None:
+        """A switch came, whose rules are not known yet, or it went."""
+        if self._connections.follow(event):
+            self._ready.discard(event.datapath.id)
 
     def ready(self, dpid: int) -> None:
         """A switch has its rules, unless it has gone again since."""
-        if dpid in self._datapaths:
+        if dpid in self._connections:
             self._ready.add(dpid)
 
     @property
@@ -96,7 +91,7 @@ class Prover:
             way = ways[direction]
             frame = self._prober.frame(probe, *way.pair, way.label)
             out = wire.packet_out(frame, in_port=PORT_CONTROLLER, out_ports=(_PORT_TABLE,))
-            self._datapaths[way.enters].send(out)
+            self._connections[way.enters].send(out)
         return True
 
     def read(self, message: Any) -> StitchProbe | None:
@@ -114,6 +109,6 @@ class Prover:
         way = ways[probe.direction]
         flight_s = message.received_s - probe.sent_s
         for end in (way.enters, way.leaves):
-            flight_s -= (self._datapaths[end].rtt_s or 0.0) / 2 if end in self._datapaths else 0.0
+            flight_s -= (self._connections[end].rtt_s or 0.0) / 2 if end in self._connections else 0.0
         watch.heard(probe.direction, max(0.0, flight_s) * 1e3, probe.sent_s)
         return watch

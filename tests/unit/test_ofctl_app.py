@@ -12,7 +12,6 @@ from os_ken.ofproto import ofproto_parser, ofproto_v1_3
 from os_ken.ofproto import ofproto_v1_3_parser as parser
 
 from ryu_apps.app import Tick
-from ryu_apps.ofctl import app as module
 from ryu_apps.ofctl.app import (
     ANSWER_S,
     AskSwitch,
@@ -25,6 +24,7 @@ from ryu_apps.ofctl.app import (
     UnknownSwitch,
 )
 from ryu_apps.ofctl.translator import StandIn, encoded
+from ryu_apps.transactions import Asker, Transactions
 
 ASK = bytes(encoded(parser.OFPDescStatsRequest(StandIn(1), 0)).buf)
 
@@ -107,8 +107,8 @@ def test_answers_of_many_switches_that_cross_find_their_questions(app: Ofctl) ->
 def test_its_transaction_ids_are_of_its_own_and_replies_to_others_are_left_alone(app: Ofctl) -> None:
     switch = enter(app, 1)
     request = asked(app, 1)
-    assert switch.xids[0] >> 24 == module._XIDS >> 24
-    app.on_reply(switch.part(0x49000001))
+    assert Transactions(Asker.OFCTL).owns(switch.xids[0])
+    app.on_reply(switch.part(next(Transactions(Asker.INSTALLER))))
     stranger = Connection(2)
     app.on_reply(stranger.part(switch.xids[0]))
     assert not request.future.done()

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ryu_apps.app import Event, handles
-from ryu_apps.demand_history import DemandHistory
 from ryu_apps.events import AlarmsRaised, Outlook, RatesMeasured
-from ryu_apps.forecast_worker import Worker
 from ryu_apps.mode import Mode
+from ryu_apps.predicting.demand_history import DemandHistory
+from ryu_apps.predicting.forecast_worker import Worker
+from ryu_apps.predicting.recall import Past
+from ryu_apps.predicting.scope import Scope
+from ryu_apps.predicting.step_means import Step, StepMeans
 from ryu_apps.predictor import PATIENT_NICE, Predictor
-from ryu_apps.recall import Past
-from ryu_apps.scope import Scope
-from ryu_apps.step_means import Step, StepMeans
 
 WAIT_S = 15.0
 """After the start nothing is read for so long: links are measured and switches compared, and tomorrow can wait."""

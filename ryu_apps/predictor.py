@@ -7,7 +7,6 @@ fits are made in two other processes; what those hold can be lost at any time an
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
@@ -17,10 +16,9 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from forecasting import MEMBERS, Calendar, Parameters
+from forecasting import MEMBERS, Calendar
 from forecasting.members import chosen
 from ryu_apps.app import App, Event, handles
-from ryu_apps.demand_history import DemandHistory
 from ryu_apps.events import (
     AlarmsRaised,
     ForecastStatusRequest,
@@ -34,23 +32,19 @@ from ryu_apps.events import (
     StitchesChanged,
     VnetsChanged,
 )
-from ryu_apps.feeding import Feeding
-from ryu_apps.forecast_worker import Foresight, Pool, Worker
-from ryu_apps.foresight import Question, constant, link_names, pair_names
 from ryu_apps.mode import Mode
-from ryu_apps.scope import Scope
-from ryu_apps.setbacks import Setbacks
-from ryu_apps.step_means import Step
-from ryu_apps.todays_routes import TodaysRoutes
-from ryu_apps.track_record import DEMANDS, LOADS, TrackRecord
+from ryu_apps.predicting.demand_history import DemandHistory
+from ryu_apps.predicting.feeding import Feeding
+from ryu_apps.predicting.fits import Fit, Fits
+from ryu_apps.predicting.forecast_worker import Foresight, Pool, Worker
+from ryu_apps.predicting.foresight import Question, constant, link_names, pair_names
+from ryu_apps.predicting.scope import Scope
+from ryu_apps.predicting.setbacks import Setbacks
+from ryu_apps.predicting.step_means import Step
+from ryu_apps.predicting.todays_routes import TodaysRoutes
+from ryu_apps.predicting.track_record import DEMANDS, LOADS, TrackRecord
 
 Floats = npt.NDArray[np.float64]
-
-FIRST_FIT = 40
-"""Samples before the first fit: with fewer there is nothing to fit."""
-
-REFIT_GROWTH = 1.5
-"""A fit is renewed when the history has grown by half, and at the latest when its scope says."""
 
 PATIENT_NICE = 10
 """A fit may take its time; packets and rules may not."""
@@ -60,7 +54,7 @@ PATIENT_NICE = 10
 class Fitted(Event):
     """A worker process is done with a fit, or failed."""
 
-    result: Future[list[Parameters]]
+    result: Fit
 
 
 @dataclass
@@ -99,10 +93,16 @@ class Predictor(App):
         self._asking_steps = 0
         self._waited = 0
         self._setbacks = Setbacks()
-        self._fit: Future[list[Parameters]] | None = None
-        self._fit_at = FIRST_FIT
-        self._fit_steps = 0
-        self._fit_setbacks = Setbacks()
+        self._fits = Fits(
+            self._fitter,
+            self._pool,
+            scope,
+            history,
+            self._feeding,
+            ended=lambda fit: self.post(Fitted(fit)),
+            failed=self._on_fit_failed,
+            log=self.log,
+        )
         self._record = TrackRecord()
 
     @staticmethod
@@ -146,7 +146,7 @@ class Predictor(App):
     @handles(ForecastStatusRequest)
     def on_status_request(self, request: ForecastStatusRequest) -> None:
         """Answer how the forecasts did."""
-        failures = self._setbacks.in_a_row, self._fit_setbacks.in_a_row
+        failures = self._setbacks.in_a_row, self._fits.failures
         self.serve(request, lambda: self._record.status(self._waited, *failures))
 
     @handles(RecentLoadsRequest)
@@ -198,7 +198,7 @@ class Predictor(App):
             self._say_what_is(self._asked, cold=False)
         else:
             self._next_forecast(self._asked)
-            self._next_fit()
+            self._fits.step_over()
 
     # -- forecasts, in another process ----------------------------------------------------------------------
 
@@ -248,9 +248,8 @@ class Predictor(App):
         why = self._worker.why(error)
         self._worker.end()
         self._asking = None
-        if self._fit is not None and self._fitter is self._worker:
-            self._fit_setbacks.add(why)
-            self._fit_again_soon()
+        if self._fitter is self._worker:
+            self._fits.worker_lost(why)
         self._record.workers_lost += 1
         if self._setbacks.add(why):
             tried = "at once" if self._setbacks.in_a_row == 1 else "ever more rarely, all is said to stay as it is"
@@ -304,56 +303,14 @@ class Predictor(App):
 
     # -- fits, in yet another process -----------------------------------------------------------------------
 
-    def _next_fit(self) -> None:
-        """A step is over: give a fit up that takes too long, or begin one when it is time for it."""
-        if self._fit is not None:
-            self._fit_steps += 1
-            if self._fit_steps > self._scope.late_fit_steps:
-                self._give_up_fit(TimeoutError(f"not done in {self._fit_steps * self._scope.step_s:g} s"))
-            return
-        samples = self._history.samples
-        is_due = self._history.length >= FIRST_FIT and samples >= self._fit_at
-        if not is_due or (panels := self._feeding.panels()) is None:
-            return
-        self._fit_steps = 0
-        self._fit_at = min(math.ceil(samples * REFIT_GROWTH), samples + self._scope.refit_most)
-        try:
-            self._fit = self._fitter.fit(self._pool, panels)
-        except BrokenProcessPool as error:
-            self._give_up_fit(error)
-            return
-        self._fit.add_done_callback(lambda result: self.post(Fitted(result)))
-
     @handles(Fitted)
     def on_fitted(self, event: Fitted) -> None:
         """Forecast with the new parameters from now on."""
-        if event.result is not self._fit:
-            return  # of a process that was given up since
-        self._fit = None
-        if event.result.cancelled():
-            return
-        error = event.result.exception()
-        if error is not None:
-            self._give_up_fit(error)
-            return
-        self._fit_setbacks.over()
-        demands, loads = event.result.result()
-        self.log.info(
-            "fit=done samples=%d series=%d", self._history.samples, len(demands.names) + len(loads.names)
-        )
-        self._feeding.fitted(demands, loads)
+        self._fits.take(event.result)
 
-    def _give_up_fit(self, error: BaseException) -> None:
-        """It may have died while it had nothing to do: another one is tried soon, not at once."""
-        why = self._fitter.why(error)
-        if self._fit_setbacks.add(why):
-            self.log.warning("fit=failed why=%s next=another process after %d samples", why, FIRST_FIT)
-        self._fit_again_soon()
+    def _on_fit_failed(self, error: BaseException) -> None:
         if self._fitter is not self._worker:
             self._fitter.end()
         elif isinstance(error, BrokenProcessPool | TimeoutError):
             # What forecast has died with it, or hangs.
             self._lose_worker(error)
-
-    def _fit_again_soon(self) -> None:
-        self._fit, self._fit_at = None, self._history.samples + FIRST_FIT

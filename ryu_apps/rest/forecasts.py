@@ -11,7 +11,9 @@ from fastapi import APIRouter, Query
 
 from forecasting import Forecast
 from ryu_apps.events import Alarm, ForecastStatusRequest, Outlook, OutlookRequest, RecentLoadsRequest
-from ryu_apps.outcomes import INTERVALS
+from ryu_apps.predicting.outcomes import INTERVALS
+from ryu_apps.predicting.scope import Ahead
+from ryu_apps.predicting.track_record import DEMANDS
 from ryu_apps.rest.access.roles import Need, Principal, Role, Who, needs
 from ryu_apps.rest.apps import DAY_PREDICTOR, PREDICTOR, AppsOf
 from ryu_apps.rest.fabric import Fabric, fabric_of
@@ -26,8 +28,6 @@ from ryu_apps.rest.views import (
     QuantileView,
     moment,
 )
-from ryu_apps.scope import Ahead
-from ryu_apps.track_record import DEMANDS
 from stitching.network import LinkKey, node_name
 
 _RECENT = {Ahead.PERIODS: 60, Ahead.DAY: 288}

@@ -14,7 +14,6 @@ from os_ken.ofproto import ofproto_protocol, ofproto_v1_3
 from ryu_apps.capability import Capability
 from ryu_apps.channel import Channel
 from ryu_apps.day_predictor import DayPredictor
-from ryu_apps.demand_history import DemandHistory, pairs_of
 from ryu_apps.discovery import Discovery
 from ryu_apps.feed import Feed
 from ryu_apps.forwarding import Forwarding
@@ -25,9 +24,10 @@ from ryu_apps.mode import Mode
 from ryu_apps.nameplate import Name, Names
 from ryu_apps.ofctl.app import Ofctl
 from ryu_apps.policing import Policing
+from ryu_apps.predicting.demand_history import DemandHistory, pairs_of
+from ryu_apps.predicting.scope import LEAST_STEP_S, LEAST_STEPS_A_DAY, Ahead, Scope, periods_ahead, unlearnt
 from ryu_apps.predictor import Predictor
 from ryu_apps.recorder import Recorder
-from ryu_apps.scope import LEAST_STEP_S, LEAST_STEPS_A_DAY, Ahead, Scope, periods_ahead, unlearnt
 from ryu_apps.starting.settings import Settings
 from ryu_apps.starting.state_dir import probe_key
 from ryu_apps.stitcher import Stitcher

@@ -9,9 +9,9 @@ from forecasting import MEMBERS, Calendar
 from ryu_apps.mode import Mode
 from ryu_apps.ovsdb.bfd import BFD_MS
 from ryu_apps.ovsdb.remotes import Certificates
+from ryu_apps.predicting.scope import Scope, day_ahead
 from ryu_apps.rest.access.access import AccessSettings
 from ryu_apps.rest.tls import TlsFiles
-from ryu_apps.scope import Scope, day_ahead
 
 
 class StartError(RuntimeError):

@@ -14,8 +14,8 @@ from ryu_apps.day_predictor import DayPredictor
 from ryu_apps.feed import Feed
 from ryu_apps.mode import Mode
 from ryu_apps.ovsdb.app import Ovsdb
+from ryu_apps.predicting.scope import Ahead
 from ryu_apps.predictor import Predictor
-from ryu_apps.scope import Ahead
 from ryu_apps.starting import apps
 from ryu_apps.starting.settings import Settings
 from ryu_apps.store import HistoryStore, StateStore

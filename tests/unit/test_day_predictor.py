@@ -12,8 +12,9 @@ import pytest
 from forecasting import Calendar
 from ryu_apps.day_predictor import DayPredictor, Recalled
 from ryu_apps.events import Outlook, OutlookReady, OutlookRequest, Rates, RatesMeasured
-from ryu_apps.predictor import FIRST_FIT, Fitted, Foreseen, Predictor
-from ryu_apps.scope import day_ahead
+from ryu_apps.predicting.fits import FIRST_FIT
+from ryu_apps.predicting.scope import day_ahead
+from ryu_apps.predictor import Fitted, Foreseen, Predictor
 from ryu_apps.store import HistoryStore
 from tests.unit.predictor_bench import FABRIC, A, B, OwnThread
 from tests.unit.test_predictor import kill, status_of
@@ -101,14 +102,14 @@ def test_a_process_that_dies_takes_its_fit_along_and_both_are_made_again(bench: 
     bench.measure(1, 5.0)
     bench.measure(2, 5.0)
     bench.answered(Foreseen)
-    bench._fit = Future()
+    bench._fits.running = Future()
     kill(bench._worker)
     bench.measure(3, 5.0)
     bench.measure(4, 5.0)
     while (outlook := bench.outlook()) is None or outlook.time_s != START_S + 120.0:
         bench.answered(Foreseen)
     assert bench._record.workers_lost == 1
-    assert bench._fit is None and bench._fit_at == bench._history.samples + FIRST_FIT
+    assert bench._fits.running is None and bench._fits.due_at == bench._history.samples + FIRST_FIT
 
 
 def test_after_a_restart_there_is_an_outlook_at_once_from_what_was_stored(stored: str) -> None:

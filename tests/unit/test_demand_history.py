@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ryu_apps.demand_history import CHOOSE_EVERY, DemandHistory, pairs_of
 from ryu_apps.events import Rates
+from ryu_apps.predicting.demand_history import CHOOSE_EVERY, DemandHistory, pairs_of
 from ryu_apps.store import HistoryStore, SeriesKind
 
 A, B, C = ("a", "b"), ("b", "a"), ("a", "c")

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from forecasting import Calendar
-from ryu_apps import forecast_worker
-from ryu_apps.demand_history import DemandHistory
-from ryu_apps.feeding import Feeding
-from ryu_apps.forecast_worker import Pool
-from ryu_apps.todays_routes import TodaysRoutes
+from ryu_apps.predicting import forecast_worker
+from ryu_apps.predicting.demand_history import DemandHistory
+from ryu_apps.predicting.feeding import Feeding
+from ryu_apps.predicting.forecast_worker import Pool
+from ryu_apps.predicting.todays_routes import TodaysRoutes
 from stitching.network import Host, Link, LinkKey, Network
 
 A, B, C = "02:00:00:00:00:0a", "02:00:00:00:00:0b", "02:00:00:00:00:0c"

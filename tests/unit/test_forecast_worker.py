@@ -14,10 +14,10 @@ import pytest
 from forecasting import Calendar, Forecast, Forecaster, Panel
 from forecasting.errors import UnknownSeries
 from forecasting.training import NeuralMissing
-from ryu_apps import forecast_worker
-from ryu_apps.forecast_worker import News, Pool, Worker
 from ryu_apps.forecasts.errors import BadSeries
-from ryu_apps.outcomes import Outcomes
+from ryu_apps.predicting import forecast_worker
+from ryu_apps.predicting.forecast_worker import News, Pool, Worker
+from ryu_apps.predicting.outcomes import Outcomes
 from tests.system.waiting import wait_until
 
 POOL = Pool(2, ("last",), Calendar(day_s=None))

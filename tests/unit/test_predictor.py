@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from forecasting import Calendar
-from ryu_apps.demand_history import DemandHistory
 from ryu_apps.events import (
     Alarm,
     ForecastStatus,
@@ -25,11 +24,13 @@ from ryu_apps.events import (
     RatesMeasured,
     RecentLoadsRequest,
 )
-from ryu_apps.forecast_worker import Surprise, Worker
 from ryu_apps.mode import Mode
-from ryu_apps.predictor import FIRST_FIT, PATIENT_NICE, Fitted, Foreseen, Predictor
-from ryu_apps.scope import HORIZON, periods_ahead
-from ryu_apps.track_record import DEMANDS, LOADS
+from ryu_apps.predicting.demand_history import DemandHistory
+from ryu_apps.predicting.fits import FIRST_FIT
+from ryu_apps.predicting.forecast_worker import Surprise, Worker
+from ryu_apps.predicting.scope import HORIZON, periods_ahead
+from ryu_apps.predicting.track_record import DEMANDS, LOADS
+from ryu_apps.predictor import PATIENT_NICE, Fitted, Foreseen, Predictor
 from tests.unit.predictor_bench import ANSWER_S, FABRIC, A, B, OwnThread
 
 SCOPE = periods_ahead(1.0)
@@ -261,7 +262,7 @@ def test_fits_grow_rare_as_samples_grow_many_also_after_a_restart(
     bench._history.remember(1000.0, ((A, B),), stored)
     for beat in range(1, 1200):
         bench.measure(beat)
-        bench._fit = None
+        bench._fits.running = None
     assert submitted == [40, 60, 90, 135, 203, 305, 458, 687, 1031]
 
 
@@ -275,7 +276,7 @@ def test_a_process_that_dies_over_a_fit_is_replaced(bench: Bench, monkeypatch: p
     bench._feeding.demands.parameters = None
     for beat in range(FIRST_FIT + 1, 4 * FIRST_FIT):
         bench.measure(beat)
-        if bench._fit is not None:
+        if bench._fits.running is not None:
             bench.answered(Fitted)
     assert bench._feeding.demands.parameters is not None
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ryu_apps import recall as module
 from ryu_apps.events import Rates
-from ryu_apps.recall import Past, recall
-from ryu_apps.scope import Scope, day_ahead
+from ryu_apps.predicting import recall as module
+from ryu_apps.predicting.recall import Past, recall
+from ryu_apps.predicting.scope import Scope, day_ahead
 from ryu_apps.store import HistoryStore
 
 A, B = ("a", "b"), ("b", "a")

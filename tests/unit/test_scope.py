@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from forecasting import Calendar, Event
-from ryu_apps.scope import Scope, day_ahead, periods_ahead, unlearnt
+from ryu_apps.predicting.scope import Scope, day_ahead, periods_ahead, unlearnt
 
 DAY_S = 86400.0
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ryu_apps.events import Rates
-from ryu_apps.step_means import Step, StepMeans
+from ryu_apps.predicting.step_means import Step, StepMeans
 
 A, B = ("a", "b"), ("b", "a")
 Measured = dict[int, dict[tuple[str, str], float]]

@@ -20,8 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from forecasting import Calendar, Forecast, Forecaster, Panel, Parameters, fit_parameters
-from ryu_apps.recall import Past, recall
-from ryu_apps.scope import Scope
+from ryu_apps.predicting.recall import Past, recall
+from ryu_apps.predicting.scope import Scope
 
 Floats = npt.NDArray[np.float64]
 
@@ -131,7 +131,7 @@ class Worker:
         return list(self._pool._processes or {})  # noqa: SLF001  # there is no other way to them
 
     def recall(self, url: str, scope: Scope, now_s: float) -> Future[Past | None]:
-        """Read demands back: see ryu_apps.recall. Raises BrokenProcessPool likewise."""
+        """Read demands back: see ryu_apps.predicting.recall. Raises BrokenProcessPool likewise."""
         return self._started().submit(recall, url, scope, now_s)
 
     def why(self, error: BaseException) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from ryu_apps.scope import Scope
+from ryu_apps.predicting.scope import Scope
 
 if TYPE_CHECKING:
     from stitching.routes import Pair
@@ -40,7 +40,7 @@ def recall(url: str, scope: Scope, now_s: float, clock: Callable[[], float] = ti
     Of too many demands those that have sent most lately are read. Raises StoreError.
     """
     # Here: a process that only forecasts does without SQLAlchemy.
-    from ryu_apps.demand_history import pairs_of
+    from ryu_apps.predicting.demand_history import pairs_of
     from ryu_apps.store import HistoryStore, SeriesKind
 
     until_s = clock() + BUDGET_S

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from forecasting import Panel, Parameters
-from ryu_apps.demand_history import DemandHistory
-from ryu_apps.forecast_worker import Feed, News
-from ryu_apps.foresight import link_names, pair_names
-from ryu_apps.todays_routes import TodaysRoutes
-from ryu_apps.track_record import DEMANDS, LOADS
+from ryu_apps.predicting.demand_history import DemandHistory
+from ryu_apps.predicting.forecast_worker import Feed, News
+from ryu_apps.predicting.foresight import link_names, pair_names
+from ryu_apps.predicting.todays_routes import TodaysRoutes
+from ryu_apps.predicting.track_record import DEMANDS, LOADS
 from stitching.network import LinkKey
 from stitching.routes import Pair
 

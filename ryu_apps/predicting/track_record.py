@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ryu_apps.events import Alarm, ForecastStatus, Outlook
-from ryu_apps.forecast_worker import Surprise
-from ryu_apps.outcomes import Outcomes
+from ryu_apps.predicting.forecast_worker import Surprise
+from ryu_apps.predicting.outcomes import Outcomes
 
 DEMANDS, LOADS = "demands", "loads"
 

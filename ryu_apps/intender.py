@@ -153,7 +153,7 @@ class Intender(App):
     def _put_off(self, error: Exception) -> None:
         if isinstance(error, KeyError | IndexError):
             raise error  # a fault of ours, and no app that is missing
-        self.log.warning("round=not done error=%s", error)
+        self.log.warning("round=not done error=%s", str(error) or type(error).__name__)
 
     def _soon(self) -> None:
         """Look again once all that has happened by now is known."""

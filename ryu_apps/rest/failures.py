@@ -50,7 +50,7 @@ def refusal(error: Exception) -> Problem:
                 Kind.NOT_POSSIBLE, str(error), field="bandwidth_mbps", remedy="ask for less bandwidth, or later"
             )
         case StoreError():
-            return Problem(Kind.UNSTORED, f"{error}; nothing was changed", remedy="free the disk, then try again")
+            return Problem(Kind.UNSTORED, f"{error}; nothing was changed", remedy="put that right, then try again")
     raise error
 
 

@@ -198,11 +198,13 @@ def _of_stores(unsaved: int, recorder: RecorderStatus) -> list[str]:
     """What the disk does not take. It is done all the same, and would be forgotten with the next start."""
     reasons = []
     if unsaved:
-        reasons.append(f"{unsaved} stitches could not be stored as they are; free the disk")
+        reasons.append(f"{unsaved} stitches could not be stored as they are; the log says why")
     if recorder.fabric_unsaved:
-        reasons.append("the fabric could not be stored; free the disk")
+        reasons.append("the fabric could not be stored; the log says why")
     if recorder.history_failing:
-        reasons.append(f"the history is not written, {recorder.history_dropped} periods are lost; free the disk")
+        reasons.append(
+            f"the history is not written, {recorder.history_dropped} periods are lost; the log says why"
+        )
     return reasons
 
 

@@ -11,6 +11,9 @@ from ryu_apps.store import StoreError
 from stitching.kinds import fixed_pairs
 from stitching.stitch import ENDED, State, Stitch, StitchRequest
 
+AGAIN_S = 0.5
+"""How often the store is offered what it does not take."""
+
 
 class StitchStore(Protocol):
     """Where stitches are kept (ryu_apps.store.StateStore). All calls raise StoreError."""
@@ -46,6 +49,7 @@ class StitchBook:
         self._anywhere: set[int] = set()
         self._unsaved: set[int] = set()
         self._failing = False
+        self._again_s = float("-inf")
         self._monotonic = monotonic
         self._since_s: dict[int, float] = {}
 
@@ -112,7 +116,7 @@ class StitchBook:
 
     def flush(self) -> None:
         """Store what has happened since; what the store does not take now it is offered again."""
-        if not self._unsaved:
+        if not self._unsaved or self._monotonic() < self._again_s:
             return
         try:
             self._store.save_stitches([self._stitches[number] for number in sorted(self._unsaved)])
@@ -120,6 +124,8 @@ class StitchBook:
             if not self._failing:
                 self._log.warning("stitches=%d unsaved error=%s", len(self._unsaved), error)
             self._failing = True
+            # Not at once: a store that is locked has the writer wait, who has stitches to look after.
+            self._again_s = self._monotonic() + AGAIN_S
             return
         if self._failing:
             self._log.info("stitches=%d saved after errors", len(self._unsaved))

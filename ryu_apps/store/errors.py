@@ -19,6 +19,11 @@ class StoreError(RuntimeError):
     """The store could not be read or written; the message names the file and what helps."""
 
 
+def is_locked(error: SQLAlchemyError) -> bool:
+    """Whether somebody else holds the database."""
+    return isinstance(error, DBAPIError) and "locked" in str(error.orig).lower()
+
+
 def store_error(doing: str, where: str, error: SQLAlchemyError) -> StoreError:
     """What to raise for a failure of the database while `doing` something with the file `where`."""
     # Only the cause: the text of SQLAlchemy's error has the statement and its values in it.

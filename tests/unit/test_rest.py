@@ -443,7 +443,7 @@ def test_health_says_what_the_disk_does_not_take(call: Caller, controller: FakeC
 def test_what_could_not_be_stored_is_a_problem_with_its_remedy(call: Caller, controller: FakeController) -> None:
     controller.broken["Stitcher"] = StoreError("cannot save a stitch: disk is full")
     said = problem(call("POST", "/v1/stitches", json=WANTED), 503)
-    assert "disk is full" in said["detail"] and "free the disk" in said["remedy"]
+    assert "disk is full" in said["detail"] and "put that right" in said["remedy"]
 
 
 def test_health_says_when_there_are_too_many_demands(call: Caller, controller: FakeController) -> None:

@@ -14,6 +14,7 @@ from pathing import Oversubscribed
 from ryu_apps.app import Event, Tick
 from ryu_apps.events import ApplyStages, NetworkChanged, StagesApplied, SwitchReady, VnetsChanged, WantRules
 from ryu_apps.stitcher import REMEMBER_S, Stitcher
+from ryu_apps.stitches.book import AGAIN_S
 from ryu_apps.stitches.idle import RETRY_S
 from ryu_apps.stitches.judging import AWAY_S
 from ryu_apps.stitches.resuming import take_up
@@ -666,8 +667,9 @@ def test_one_that_ended_while_the_disk_was_full_does_not_come_back(bench: Bench,
     bench.now_s += REMEMBER_S + 1
     bench.on_tick(Tick("retry"))
     store.full = False
-    bench.on_tick(Tick("retry"))
-    bench.on_tick(Tick("retry"))
+    for _ in range(2):
+        bench.now_s += AGAIN_S
+        bench.on_tick(Tick("retry"))
     assert not [stitch for stitch in restarted(store)._all() if stitch.state not in ENDED]
 
 

@@ -116,7 +116,7 @@ class Gate:
             raise Problem(
                 Kind.UNRECORDED,
                 f"{error}; nothing was changed",
-                remedy="free the disk, then try again: what cannot be put on record is not done",
+                remedy="put that right, then try again: what cannot be put on record is not done",
             ) from error
         except BaseException:
             self._settle(claimed, None, need)

@@ -68,6 +68,11 @@ class Resources(Generic[LinkKey]):
         held = sum(self._amounts[owner].get(item, 0) for owner in {*without} & self._amounts.keys())
         return max(0, self._capacity[item] - self._promised[item] + held) / UNITS[BANDWIDTH]
 
+    def promised_links(self) -> tuple[LinkKey, ...]:
+        """Every link on which anybody has a reservation."""
+        links = (item[1] for item, owners in self._owners.items() if item[0] == BANDWIDTH and owners)
+        return tuple(cast("LinkKey", key) for key in links)
+
     def owners(self, key: LinkKey) -> tuple[Hashable, ...]:
         """Who has a reservation on the link, oldest first."""
         return tuple(self._owners[self._link(key)])

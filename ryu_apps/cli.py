@@ -71,7 +71,6 @@ app = typer.Typer(
     name="lockstitch",
     cls=Commands,
     no_args_is_help=True,
-    add_completion=False,
     # Tracebacks with the values of variables in them could show the token.
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",

@@ -25,6 +25,7 @@ from ryu_apps.events import (
     OutlookReady,
     PolicyChanged,
     RatesMeasured,
+    ReservationsRequest,
     StagesApplied,
     StitchesChanged,
     StitchesRequest,
@@ -53,6 +54,7 @@ from ryu_apps.stitches.terms import Changer
 from ryu_apps.stitches.times import Times
 from stitching.expecting import Expecting
 from stitching.planner import Planner
+from stitching.promises import promises
 from stitching.stitch import State, Stitch
 from stitching.trigger import Trigger, TriggerPolicy
 
@@ -207,6 +209,11 @@ class Stitcher(App):
             )
             for stitch in self._book
         )
+
+    @handles(ReservationsRequest)
+    def on_reservations(self, request: ReservationsRequest) -> None:
+        """Answer what is promised on every link."""
+        self.serve(request, lambda: promises(self._planner.admission, self._planner.network))
 
     @handles(UnsavedRequest)
     def on_unsaved(self, request: UnsavedRequest) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ryu_apps.app import Event, Request
+from stitching.promises import LinkPromises
 from stitching.stitch import Placement, State, Stitch, StitchRequest
 
 
@@ -26,6 +27,11 @@ class StitchMoved(Event):
 @dataclass
 class StitchesRequest(Request[tuple[Stitch, ...]]):
     """All stitches, those that ended included while they are remembered."""
+
+
+@dataclass
+class ReservationsRequest(Request[tuple[LinkPromises, ...]]):
+    """What is promised on every link, and to whom?"""
 
 
 @dataclass

@@ -13,7 +13,8 @@ from rich.table import Table
 
 from ryu_apps.rest import sse
 from ryu_apps.rest.client import CallFailed, call, connected, content_of, items
-from ryu_apps.rest.commands import LOCAL, AsJson, State, Url, show
+from ryu_apps.rest.commands import LOCAL, AsJson, State, Url
+from ryu_apps.rest.output import show
 from ryu_apps.shown import UNKNOWN, table
 
 commands = typer.Typer()

@@ -9,7 +9,8 @@ import typer
 
 from ryu_apps.rest import tables
 from ryu_apps.rest.client import CallFailed, call
-from ryu_apps.rest.commands import LOCAL, AsJson, State, Url, show
+from ryu_apps.rest.commands import LOCAL, AsJson, State, Url
+from ryu_apps.rest.output import show
 from ryu_apps.rest.stitch_options import (
     WAIT_S,
     From,

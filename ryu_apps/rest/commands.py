@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Iterable
@@ -11,10 +10,10 @@ from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 import typer
-from rich.console import Console
 
 from ryu_apps.rest import tables
 from ryu_apps.rest.client import call, items
+from ryu_apps.rest.output import Watch, follow, show
 
 
 def default_state() -> Path:
@@ -48,10 +47,9 @@ LOCAL = "http://127.0.0.1:8080"
 
 
 @commands.command()
-def topology(state: State, url: Url = LOCAL, as_json: AsJson = False) -> None:
+def topology(state: State, url: Url = LOCAL, watch: Watch = False, as_json: AsJson = False) -> None:
     """Show switches, links and hosts."""
-    answer = call(url, state, "GET", "/topology")
-    show(answer, as_json, *tables.topology(answer))
+    follow(lambda: call(url, state, "GET", "/topology"), tables.topology, watch=watch, as_json=as_json)
 
 
 @commands.command()
@@ -59,25 +57,52 @@ def hosts(
     state: State,
     url: Url = LOCAL,
     vnet: Annotated[str | None, typer.Option("--vnet", help="Only those of this virtual network.")] = None,
+    label: Annotated[
+        list[str] | None, typer.Option("--label", help="Only those that have this label; may be repeated.")
+    ] = None,
+    watch: Watch = False,
     as_json: AsJson = False,
 ) -> None:
     """Show the hosts and where they are."""
-    answer = items(url, state, "/hosts", {"vnet": vnet} if vnet else None)
-    show(answer, as_json, tables.hosts(answer))
+    query: dict[str, Any] = {"vnet": vnet} if vnet else {}
+    if label:
+        query["label"] = label
+    follow(lambda: items(url, state, "/hosts", query), tables.hosts, watch=watch, as_json=as_json)
 
 
 @commands.command()
-def health(state: State, url: Url = LOCAL, as_json: AsJson = False) -> None:
+def health(state: State, url: Url = LOCAL, watch: Watch = False, as_json: AsJson = False) -> None:
     """Show how the controller is doing."""
-    answer = call(url, state, "GET", "/health")
-    show(answer, as_json, tables.health(answer))
+    follow(lambda: call(url, state, "GET", "/health"), tables.health, watch=watch, as_json=as_json)
+
+
+@commands.command()
+def reservations(
+    state: State,
+    url: Url = LOCAL,
+    link: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--link", metavar="DPID:PORT", help="Only the link that leaves by this port; may be repeated."
+        ),
+    ] = None,
+    vnet: Annotated[
+        list[str] | None, typer.Option("--vnet", help="Only what stitches of this virtual network hold.")
+    ] = None,
+    stitch: Annotated[list[int] | None, typer.Option("--stitch", help="Only what this stitch holds.")] = None,
+    watch: Watch = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show what is promised on each link, to which stitch, and what is left."""
+    given = {"link": [_port(text) for text in link or ()], "vnet": vnet, "stitch": stitch}
+    query: dict[str, Any] = {name: value for name, value in given.items() if value}
+    follow(lambda: items(url, state, "/reservations", query), tables.reservations, watch=watch, as_json=as_json)
 
 
 @links.command("list")
-def list_links(state: State, url: Url = LOCAL, as_json: AsJson = False) -> None:
+def list_links(state: State, url: Url = LOCAL, watch: Watch = False, as_json: AsJson = False) -> None:
     """Show the links: latency, capacity, load."""
-    answer = call(url, state, "GET", "/topology")["links"]
-    show(answer, as_json, tables.links(answer))
+    follow(lambda: call(url, state, "GET", "/topology")["links"], tables.links, watch=watch, as_json=as_json)
 
 
 @links.command("capacity")
@@ -145,16 +170,6 @@ def delete_vnet(name: str, state: State, url: Url = LOCAL) -> None:
     typer.echo(f"virtual network {name} is gone")
 
 
-def show(answer: Any, as_json: bool, *shown: Any) -> None:
-    """Print an answer as JSON, or as tables."""
-    if as_json:
-        typer.echo(json.dumps(answer, indent=2))
-        return
-    console = Console()
-    for table in shown:
-        console.print(table, soft_wrap=isinstance(table, str), markup=False, highlight=False)
-
-
 def _declare(hosts: list[dict[str, Any]], field: str, texts: Iterable[str]) -> None:
     """Add to the hosts what options say of them by name."""
     option = {"labels": "--label", "ips": "--ip", "port": "--at"}[field]
@@ -174,6 +189,15 @@ def _member(text: str) -> dict[str, Any]:
     if not separator:
         raise typer.BadParameter(f"{text!r} is not NAME=MAC, such as h1=02:00:00:00:00:01", param_hint="--host")
     return {"name": name, "mac": mac}
+
+
+def _port(text: str) -> str:
+    """DPID:PORT with all digits of the DPID. Raises BadParameter."""
+    dpid, _, port_no = text.partition(":")
+    try:
+        return f"{int(dpid, 16):016x}:{int(port_no)}"
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not DPID:PORT, such as 1:2", param_hint="--link") from None
 
 
 def _capacity(text: str) -> dict[str, object]:

@@ -53,6 +53,7 @@ class Fabric:
             dpid=node_name(host.dpid),
             port=host.port_no,
             vnet=self.directory.vnet_of(host),
+            labels=sorted(member.labels) if (member := self.directory.member(host.mac)) is not None else [],
         )
 
 

@@ -13,8 +13,8 @@ from rich.console import Console
 from ryu_apps.policy_text import BadText, read_text
 from ryu_apps.rest import intent_tables
 from ryu_apps.rest.client import CallFailed, call, connected, content_of
-from ryu_apps.rest.commands import LOCAL, AsJson, State, Url, show
-from ryu_apps.rest.stitch_commands import Watch, follow
+from ryu_apps.rest.commands import LOCAL, AsJson, State, Url
+from ryu_apps.rest.output import Watch, follow, show
 
 TIMEOUT_S = 30.0
 """How long an answer may take: a plan tries its stitches out."""

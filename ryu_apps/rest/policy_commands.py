@@ -10,7 +10,8 @@ import typer
 from ryu_apps.policy_text import BadText, read_text
 from ryu_apps.rest import policy_tables, tables
 from ryu_apps.rest.client import CallFailed, call
-from ryu_apps.rest.commands import LOCAL, AsJson, State, Url, show
+from ryu_apps.rest.commands import LOCAL, AsJson, State, Url
+from ryu_apps.rest.output import show
 
 commands = typer.Typer()
 policy = typer.Typer(no_args_is_help=True, help="Policy: show, check, apply, versions.")

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.live import Live
-from rich.table import Table
 
 from ryu_apps.rest import tables
 from ryu_apps.rest.change_command import change
 from ryu_apps.rest.client import call, items
-from ryu_apps.rest.commands import LOCAL, AsJson, State, Url, show
+from ryu_apps.rest.commands import LOCAL, AsJson, State, Url
 from ryu_apps.rest.kind_commands import bandwidth as bandwidth_command
 from ryu_apps.rest.kind_commands import create_and_show
 from ryu_apps.rest.kind_commands import segment as segment_command
+from ryu_apps.rest.output import Watch, follow, show
 from ryu_apps.rest.stitch_options import (
     Bandwidth,
     From,
@@ -36,9 +32,6 @@ from ryu_apps.rest.stitch_options import (
     times,
 )
 
-WATCH_S = 1.0
-"""How often --watch asks again."""
-
 commands = typer.Typer(
     no_args_is_help=True, help="Stitches of all kinds: make, check, list, show, change, delete."
 )
@@ -51,7 +44,6 @@ App = Annotated[
     typer.Option("--app", metavar="PROTO[/PORT][@DSCP]", help="Only this application, such as tcp/443 or udp@46."),
 ]
 End = Annotated[str, typer.Argument(help="Host name, IP address or MAC.")]
-Watch = Annotated[bool, typer.Option("--watch", help="Show it anew every second until Ctrl-C.")]
 
 _APPLICATION = re.compile(r"(?P<protocol>[a-z0-9]+)?(/(?P<port>\d+))?(@(?P<dscp>\d+))?")
 
@@ -187,23 +179,6 @@ def delete(stitch_id: int, state: State, url: Url = LOCAL, as_json: AsJson = Fal
         show(answer, as_json)
     else:
         typer.echo(f"stitch {stitch_id} is {answer['state']}")
-
-
-def follow(ask: Callable[[], Any], shown: Callable[[Any], Table], *, watch: bool, as_json: bool) -> None:
-    """Show an answer, and with watch the next one in its place each WATCH_S until Ctrl-C."""
-    answer = ask()
-    if not watch:
-        show(answer, as_json, shown(answer))
-    elif as_json:
-        while True:
-            show(answer, as_json)
-            time.sleep(WATCH_S)
-            answer = ask()
-    else:
-        with Live(shown(answer), console=Console(), auto_refresh=False) as live:
-            while True:
-                time.sleep(WATCH_S)
-                live.update(shown(ask()), refresh=True)
 
 
 def _application(text: str) -> dict[str, Any]:

@@ -36,6 +36,25 @@ def links(answer: Iterable[Json]) -> Table:
     ))  # fmt: skip
 
 
+def reservations(answer: Iterable[Json]) -> Table:
+    """What is promised on each link, and to which stitches."""
+    return table("Reservations", "from", "to", "capacity Mbit/s", "promised", "free", "stitches (Mbit/s)", rows=(
+        (
+            f"{one['link']['src_dpid']}:{one['link']['src_port']}",
+            f"{one['link']['dst_dpid']}:{one['link']['dst_port']}",
+            number(one["capacity_mbps"]),
+            number(one["promised_mbps"]),
+            number(one["free_mbps"]),
+            ", ".join(_held(held) for held in one["held"]),
+        )
+        for one in answer
+    ))  # fmt: skip
+
+
+def _held(held: Json) -> str:
+    return f"{held['stitch']} ({number(held['mbps'])}{', leaving' if held['leaving'] else ''})"
+
+
 def hosts(answer: Iterable[Json]) -> Table:
     """Hosts and where they are."""
     return table("Hosts", "name", "MAC", "addresses", "at", "virtual network", rows=(

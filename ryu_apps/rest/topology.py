@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Query
+from pydantic import Field
 
 from ryu_apps.events import NetworkRequest, SetCapacities
 from ryu_apps.rest.access.audit import ChangeOf
@@ -40,13 +41,20 @@ def get_hosts(
     vnet: Annotated[
         list[str] | None, Query(max_length=100, description="Only hosts of this virtual network; may be repeated.")
     ] = None,
+    label: Annotated[
+        list[Annotated[str, Field(max_length=63)]] | None,
+        Query(max_length=16, description="Only hosts that have this label; all of them must be there."),
+    ] = None,
 ) -> list[HostView]:
     """The hosts that were seen, by name."""
     fabric = fabric_of(apps)
     hosts = (
-        host for host in fabric.hosts()
-        if (who.scope is None or host.vnet in who.scope) and (vnet is None or host.vnet in vnet)
-    )  # fmt: skip
+        host
+        for host in fabric.hosts()
+        if (who.scope is None or host.vnet in who.scope)
+        and (vnet is None or host.vnet in vnet)
+        and set(label or ()) <= set(host.labels)
+    )
     return page.of(hosts, lambda host: (host.name, host.mac), str, str)
 
 

@@ -55,6 +55,7 @@ class HostView(BaseModel):
     dpid: str = Field(description=HEX_DPID)
     port: int
     vnet: str
+    labels: list[str] = Field(description="Those that its virtual network gives it.")
 
 
 class TopologyView(BaseModel):

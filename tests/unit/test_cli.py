@@ -89,7 +89,8 @@ def test_topology_and_hosts_are_tables(lockstitch: Lockstitch) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["topology", "hosts", "links list", "health", "forecast", "vnets list", "stitch list"]
+    "command",
+    ["topology", "hosts", "reservations", "links list", "health", "forecast", "vnets list", "stitch list"],
 )
 def test_json_is_the_raw_answer(lockstitch: Lockstitch, command: str) -> None:
     assert json.loads(lockstitch(*command.split(), "--json")) is not None
@@ -158,6 +159,14 @@ def test_a_stitch_takes_other_terms(lockstitch: Lockstitch) -> None:
         "stitch", "change", "1", "--cap", "1", code=1
     )
     assert "no stitch 9" in lockstitch("stitch", "change", "9", "--priority", "1", code=1)
+
+
+def test_reservations_are_a_table(lockstitch: Lockstitch) -> None:
+    lockstitch("stitch", "create", "h1", "h2", "--bandwidth", "4")
+    shown = lockstitch("reservations", "--stitch", "1", "--vnet", "red")
+    assert "Reservations" in shown
+    assert len(json.loads(lockstitch("reservations", "--link", "1:10", "--json"))) == 1
+    assert "is not DPID:PORT" in lockstitch("reservations", "--link", "1", code=2)
 
 
 def test_waiting_for_a_stitch_says_how_it_ended(lockstitch: Lockstitch) -> None:

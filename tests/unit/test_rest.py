@@ -87,7 +87,7 @@ def test_the_topology_is_there_without_telemetry(call: Caller, controller: FakeC
 def test_hosts_have_a_name_a_place_and_a_network(call: Caller) -> None:
     hosts = call("GET", "/v1/hosts").json()
     assert hosts[1] == {
-        "name": "h1", "mac": MACS[0], "ips": ["10.0.0.1"], "dpid": ONE, "port": 1, "vnet": "red",
+        "name": "h1", "mac": MACS[0], "ips": ["10.0.0.1"], "dpid": ONE, "port": 1, "vnet": "red", "labels": [],
     }  # fmt: skip
     assert hosts[0]["vnet"] == "blue"
 
@@ -479,6 +479,7 @@ def test_the_description_names_every_path_and_its_problems(call: Caller) -> None
         "/v1/stitches/{stitch_id}",
         "/v1/forecasts",
         "/v1/health",
+        "/v1/reservations",
         "/v1/events",
         "/v1/tokens",
         "/v1/tokens/{token_id}",

@@ -46,6 +46,7 @@ from ryu_apps.events import (
     Reconciled,
     RecorderStatus,
     RecorderStatusRequest,
+    ReservationsRequest,
     SetCapacities,
     StitchChanged,
     StitchesChanged,
@@ -59,6 +60,7 @@ from ryu_apps.policing import Policing
 from ryu_apps.rest.api import create_api
 from ryu_apps.rest.apps import DAY_PREDICTOR, ApiSettings
 from ryu_apps.store import StateStore
+from stitching.admission import Admission
 from stitching.changing import as_asked, refuse_change
 from stitching.difference import Difference
 from stitching.kinds import links_to_reserve, place, refuse, rivals
@@ -67,6 +69,7 @@ from stitching.network import Host, Link, LinkKey, Network, Port
 from stitching.plan import NotPossible, Situation
 from stitching.policy.document import NO_POLICY
 from stitching.policy.reading import read_policy
+from stitching.promises import LinkPromises, promises
 from stitching.routes import default_routes
 from stitching.rules import PORT_IN_PORT, Failover, FlowRule, Meter, Output, ToGroup
 from stitching.stitch import ENDED, BadTransition, State, Stitch, StitchRequest, VmRequest
@@ -153,6 +156,7 @@ class FakeController:
             RecentLoadsRequest: lambda request: np.full((len(request.links), request.samples), 2.5),
             StitchesRequest: lambda _: self._step(),
             UnsavedRequest: lambda _: self.unsaved,
+            ReservationsRequest: lambda _: self._reservations(),
             RecorderStatusRequest: lambda _: self.recorder,
             CreateStitch: lambda r: self._create(r.request),
             CreateStitches: lambda r: [self._try(request) for request in r.requests],
@@ -251,6 +255,11 @@ class FakeController:
         if keys := links_to_reserve(request, path):
             self._resources.reserve(stitch.id, keys, request.bandwidth_mbps)
         return self.add(stitch)
+
+    def _reservations(self) -> tuple[LinkPromises, ...]:
+        admission = Admission()
+        admission.resources = self._resources
+        return promises(admission, self.network)
 
     def _try(self, request: VmRequest) -> Stitch | Exception:
         try:

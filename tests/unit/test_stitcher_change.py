@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from ryu_apps.app import Tick
-from ryu_apps.events import ApplyStages, ChangeStitch, NetworkChanged, StitchChanged
+from ryu_apps.events import ApplyStages, ChangeStitch, NetworkChanged, ReservationsRequest, StitchChanged
 from ryu_apps.store import StoreError
 from stitching.application import Application
 from stitching.network import Network
@@ -138,3 +138,24 @@ def test_what_could_not_be_stored_is_not_promised(bench: Bench, store: MemorySto
     store.full = False
     assert bench.stitch().request == REQUEST
     assert change(bench, replace(REQUEST, bandwidth_mbps=9.0)).request.bandwidth_mbps == 9.0
+
+
+def test_what_is_left_behind_is_promised_until_nothing_is_on_it(bench: Bench) -> None:
+    up(bench)
+    bench.on_network(NetworkChanged(triangle(broken=True)))
+
+    def told() -> dict[tuple[int, int], list[tuple[float, bool]]]:
+        asked = ReservationsRequest()
+        bench.on_reservations(asked)
+        return {
+            (one.link[0], one.link[2]): [(held.mbps, held.leaving) for held in one.held]
+            for one in asked.future.result(0)
+            if one.held
+        }
+
+    way_round = {pair: [(4.0, False)] for pair in ((1, 3), (3, 1), (3, 2), (2, 3))}
+    assert told() == {**way_round, (1, 2): [(4.0, True)], (2, 1): [(4.0, True)]}
+    bench.confirm()
+    bench.probe_tick()
+    bench.all_probes_cross()
+    assert told() == way_round

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from benchmarks.circuits.at_once import at_once
 from benchmarks.circuits.broken_link import broken_link
 from benchmarks.circuits.moves import moves
+from benchmarks.circuits.restart import restart
 from benchmarks.circuits.silence import silence
 from benchmarks.support.areas import Measurement
 
@@ -15,4 +16,5 @@ MEASUREMENTS: Mapping[str, Measurement] = {
     "broken_link": broken_link,
     "silence": silence,
     "moves": moves,
+    "restart_10000_rules": restart,
 }

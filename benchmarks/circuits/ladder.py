@@ -21,6 +21,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from benchmarks.circuits.many_flows import Ends
 from benchmarks.support.controller_process import RunningController, controller, wait_until
 from benchmarks.support.figure import MeasurementFailed
 from mininet_topos.lab import HostHandle, Lab
@@ -33,6 +34,7 @@ MACS = 32
 
 WAYS = ("a", "b", "c")
 CAPACITY_MBPS = 1000.0
+OPTIONS = ("--rate-limit", "100000")
 _STITCH_MBPS = 0.1
 _WITHIN_S = 60.0
 _ARP = 0x0806
@@ -51,9 +53,14 @@ class Ladder:
         source, target = _mac(1, number % MACS), _mac(2, number // MACS % MACS)
         return {"source": source, "destination": target, "bandwidth_mbps": _STITCH_MBPS, **more}
 
-    def make(self, count: int, **more: Any) -> list[int]:
-        """Make so many stitches, all of which have to come up; their numbers."""
-        bodies = [self.body(number, **more) for number in range(count)]
+    def ends(self, number: int) -> Ends:
+        """The addresses of the pair of this number."""
+        source, target = number % MACS, number // MACS % MACS
+        return Ends(_mac(1, source), _ip(1, source), _mac(2, target), _ip(2, target))
+
+    def make(self, count: int, first: int = 0, **more: Any) -> list[int]:
+        """Make so many stitches, all of which have to come up; their numbers. `first` is that of the first pair."""
+        bodies = [self.body(number, **more) for number in range(first, first + count)]
         answer = self.running.post("/v1/stitches/batch", {"stitches": bodies}, wait="up", wait_s=30)
         for item in answer["items"]:
             if item["stitch"] is None or item["stitch"]["state"] != "up":
@@ -95,7 +102,7 @@ def ladder(*options: str) -> Iterator[Ladder]:
     with tempfile.TemporaryDirectory(prefix="lockstitch-bench-") as directory:
         state = Path(directory)
         with (
-            controller(state, trigger="off", options=("--rate-limit", "100000", *options)) as running,
+            controller(state, trigger="off", options=(*OPTIONS, *options)) as running,
             Lab(_topology(), controller=f"127.0.0.1:{running.of_port}") as lab,
         ):
             made = Ladder(running, lab, state)

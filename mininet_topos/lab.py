@@ -170,12 +170,17 @@ class Lab:
         Raises OvsError.
         """
         words: list[str] = []
+        patience: list[str] = []
         for bridge in self._wiring.bridges.values():
             words += ["--", "del-controller", bridge]
             if address is not None:
                 words += ["--", "set-controller", bridge, f"tcp:{_check_address(address)}"]
-                words += ["--", "set", "Controller", bridge, "connection_mode=out-of-band", "max_backoff=1000"]
+                words += ["--", "set", "Controller", bridge, "connection_mode=out-of-band"]
+                patience += ["--", "set", "Controller", bridge, "max_backoff=1000"]
         vsctl(*words)
+        if patience:
+            # Open vSwitch heeds this on a controller that it knows already, and not on one that is new.
+            vsctl(*patience)
         self._controller = address
 
     @property

@@ -16,6 +16,7 @@ from benchmarks.support import proc
 from benchmarks.support.controller_process import RunningController, controller, wait_until
 from benchmarks.support.figure import Better, Figure, MeasurementFailed, note
 from mininet_topos.ovs import run
+
 RULES = 10_000
 """Of stitches, on all switches together; those of default forwarding come on top."""
 

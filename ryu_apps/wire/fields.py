@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from os_ken.ofproto import ofproto_v1_3_parser
 
+from ryu_apps.wire.plain import plain_match
 from stitching.match import ETH_ARP, ETH_IPV4, ETH_IPV6, ICMP, ICMPV6, SCTP, TCP, UDP, L3Match, Match
 
 _BASIC = 0x8000
@@ -194,6 +195,12 @@ def _ip_bytes(text: str, width: int) -> tuple[bytes, bytes]:
 @lru_cache(maxsize=1 << 17)
 def read_match(data: bytes) -> Match | None:
     """The match of an ofp_match without its padding, None where a Match cannot say it, or nobody can read it."""
+    plain = plain_match(data)
+    return plain if plain is not None else decoded_match(data)
+
+
+def decoded_match(data: bytes) -> Match | None:
+    """The same by os-ken's decoder, whatever fields it has."""
     try:
         match = ofproto_v1_3_parser.OFPMatch.parser(data, 0)
     except Exception:  # noqa: BLE001  # os-ken's decoder raises anything on bytes it cannot read

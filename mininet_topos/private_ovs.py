@@ -82,7 +82,10 @@ def private_ovs(directory: Path | None = None, *, dummy: bool = True) -> Iterato
         directory.mkdir(parents=True)
     try:
         start_database(directory, directory / "conf.db", directory)
-        start_switch(directory, directory, *(("--enable-dummy=override",) if dummy else ()))
+        if dummy:
+            start_switch(directory, directory, "--enable-dummy=override", niceness=0)
+        else:
+            start_switch(directory, directory)
         yield PrivateOvs(directory, _pid(directory, "ovsdb-server"), _pid(directory, "ovs-vswitchd"))
     finally:
         for daemon in ("ovs-vswitchd", "ovsdb-server"):

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, Protocol, TypeVar, cast
 
 from os_ken.base import app_manager
@@ -43,9 +43,16 @@ class Request(Event, Generic[Answer]):
 
 @dataclass
 class Tick(Event):
-    """An app's own timer ran out."""
+    """An app's own timer ran out, late_s after its time, at posted_s by time.monotonic()."""
 
     name: str
+    late_s: float = 0.0
+    posted_s: float = field(default_factory=time.monotonic)
+
+    @property
+    def waited_s(self) -> float:
+        """For how long it has been in the queue: what came later waits there still."""
+        return max(0.0, time.monotonic() - self.posted_s)
 
 
 class _Queue(Protocol):
@@ -101,8 +108,9 @@ class App(app_manager.OSKenApp):  # type: ignore[misc]  # os-ken ships no types
         def run() -> None:
             next_s = time.monotonic() + period_s
             while not self._stopping.wait(max(0.0, next_s - time.monotonic())):
+                late_s = time.monotonic() - next_s
                 if self.events.qsize() < 1000:
-                    self.post(Tick(name))
+                    self.post(Tick(name, late_s))
                 next_s = max(next_s + period_s, time.monotonic())
 
         threading.Thread(target=run, name=f"{self.name}-{name}", daemon=True).start()

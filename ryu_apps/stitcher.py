@@ -179,7 +179,7 @@ class Stitcher(App):
     def on_tick(self, tick: Tick) -> None:
         """Send the probes that are due, or see to what has waited."""
         if tick.name == "probe":
-            self._judge.send_probes()
+            self._judge.send_probes(tick.late_s, tick.waited_s)
             self._life.changes.tidy(self._life.monotonic())
             self._tell()
         else:

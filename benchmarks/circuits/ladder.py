@@ -58,9 +58,9 @@ class Ladder:
         source, target = number % MACS, number // MACS % MACS
         return Ends(_mac(1, source), _ip(1, source), _mac(2, target), _ip(2, target))
 
-    def make(self, count: int, first: int = 0, **more: Any) -> list[int]:
-        """Make so many stitches, all of which have to come up; their numbers. `first` is that of the first pair."""
-        bodies = [self.body(number, **more) for number in range(first, first + count)]
+    def make(self, count: int, **more: Any) -> list[int]:
+        """Make so many stitches, all of which have to come up; their numbers."""
+        bodies = [self.body(number, **more) for number in range(count)]
         answer = self.running.post("/v1/stitches/batch", {"stitches": bodies}, wait="up", wait_s=30)
         for item in answer["items"]:
             if item["stitch"] is None or item["stitch"]["state"] != "up":

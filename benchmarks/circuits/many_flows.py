@@ -46,8 +46,8 @@ class ManyFlows:
         self._in.setblocking(False)
         self._ending, self._resting = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="flows", daemon=True)
+        self._sent_s: list[float] = []
         self._arrived: set[int] = set()
-        self.sent = 0
         self.largest_gap_ms = 0.0
 
     def __enter__(self) -> Self:
@@ -65,21 +65,26 @@ class ManyFlows:
         self._resting.set()
 
     @property
-    def lost(self) -> int:
-        """Packets that were sent and have not arrived."""
-        return self.sent - len(self._arrived)
+    def sent(self) -> int:
+        """Packets that were sent."""
+        return len(self._sent_s)
+
+    @property
+    def lost_s(self) -> list[float]:
+        """When those were sent that have not arrived (monotonic clock)."""
+        return [sent_s for number, sent_s in enumerate(self._sent_s) if number not in self._arrived]
 
     def _run(self) -> None:
         become_punctual()
         heads = itertools.cycle(self._heads)
-        next_s = sent_s = time.monotonic()
+        next_s = before_s = time.monotonic()
         while not self._ending.is_set():
             if not self._resting.is_set():
                 now_s = time.monotonic()
-                self.largest_gap_ms = max(self.largest_gap_ms, 1e3 * (now_s - sent_s))
-                sent_s = now_s
+                self.largest_gap_ms = max(self.largest_gap_ms, 1e3 * (now_s - before_s))
+                before_s = now_s
                 self._out.send(next(heads) + _NUMBER.pack(self.sent) + bytes(_PAYLOAD - _NUMBER.size))
-                self.sent += 1
+                self._sent_s.append(now_s)
             self._receive()
             next_s += STEP_S
             time.sleep(max(0.0, next_s - time.monotonic()))
@@ -110,7 +115,7 @@ def _head(ends: Ends) -> bytes:
 
 def _checksum(header: bytes) -> int:
     """The Internet checksum (RFC 1071) of a header with an even length."""
-    total = sum(word for (word,) in struct.iter_unpack("!H", header))
+    total = sum(int.from_bytes(header[place : place + 2], "big") for place in range(0, len(header), 2))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF

@@ -12,6 +12,9 @@ from ryu_apps.stitches.replacing import Replacer
 from ryu_apps.stitches.watch import PROVE_WITHIN_S, Watch
 from stitching.stitch import State, Stitch
 
+HELD_UP_S = 0.25
+"""A timer that is late by so much says that this process was held up."""
+
 AWAY_S = 30.0
 """How long a stitch on its way waits for a switch that went away before it was proven."""
 
@@ -24,6 +27,7 @@ class Judge:
         self._mover = mover
         self._mender = mender
         self._replacer = replacer
+        self._behind_s = 0.0
 
     def applied(self, event: StagesApplied) -> None:
         """Rules are in place, or gone, or a switch refused them."""
@@ -41,8 +45,15 @@ class Judge:
         else:
             self._mover.go_back(stitch, event.error, undone=True)
 
-    def send_probes(self) -> None:
-        """Send the probes that are due."""
+    def send_probes(self, late_s: float = 0.0, waited_s: float = 0.0) -> None:
+        """Send the probes that are due.
+
+        late_s is how much later than it should the timer for it ran out, waited_s how long that waited in the
+        app's queue. Neither is held against a stitch: its probes may have come out, and wait to be looked at.
+        """
+        self._behind_s = waited_s
+        if late_s > HELD_UP_S:
+            self._life.prover.pardon()
         self._life.prover.pace()
         for number, watch in list(self._life.prover.watches.items()):
             self._send_probe(self._life.book[number], watch)
@@ -60,7 +71,7 @@ class Judge:
 
     def _send_probe(self, stitch: Stitch, watch: Watch) -> None:
         now_s = self._life.monotonic()
-        if self._life.prover.send(stitch, watch):
+        if self._life.prover.send(stitch, watch, self._behind_s):
             self._judge(stitch, watch, now_s)
         elif stitch.state in MAKING and watch.away_for_s(now_s) > AWAY_S:
             self._life.remove(stitch, State.FAILED, "a switch at its end is away")
@@ -68,14 +79,15 @@ class Judge:
     def _judge(self, stitch: Stitch, watch: Watch, now_s: float) -> None:
         """Let the probes decide the state."""
         life = self._life
+        heard_s = now_s - self._behind_s
         if stitch.state in MAKING:
             if watch.proven:
                 self._carries(stitch, now_s)
-            elif watch.is_unproven(now_s):
+            elif watch.is_unproven(heard_s):
                 unproven = f"no probe came through within {PROVE_WITHIN_S:g} s"
                 self._mover.go_back(stitch, unproven, undone=False)
         elif stitch.state in CARRYING_ON:
-            if watch.lost or watch.is_unproven(now_s):
+            if watch.lost or watch.is_unproven(heard_s):
                 life.bring_down(stitch, "probes no longer come through")
             elif (reason := life.upkeep.shortcoming(stitch, watch)) is not None:
                 if stitch.state is State.UP:

@@ -72,8 +72,17 @@ class Prover:
         """Prove a stitch no longer."""
         self.watches.pop(stitch_id, None)
 
-    def send(self, stitch: Stitch, watch: Watch) -> bool:
-        """Send the probes that are due; answers whether the switches at both ends are there to take them."""
+    def pardon(self) -> None:
+        """The controller was held up: what has not come out may wait to be read."""
+        now_s = self._monotonic()
+        for watch in self.watches.values():
+            watch.pardon(now_s)
+
+    def send(self, stitch: Stitch, watch: Watch, behind_s: float = 0.0) -> bool:
+        """Send the probes that are due; answers whether the switches at both ends are there to take them.
+
+        What came in the last behind_s seconds has not been looked at.
+        """
         if stitch.path is None:
             # Nothing may be left to be proven here; one that is must not keep the others from their probes.
             self.forget(stitch.id)
@@ -86,7 +95,7 @@ class Prover:
         if not self.all_ready(end for way in ways for end in (way.enters, way.leaves)):
             watch.skip(now_s)
             return False
-        for direction in watch.due(now_s):
+        for direction in watch.due(now_s, now_s - behind_s):
             probe = StitchProbe(stitch.id, stitch.epoch, direction, now_s)
             way = ways[direction]
             frame = self._prober.frame(probe, *way.pair, way.label)

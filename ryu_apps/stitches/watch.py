@@ -111,8 +111,12 @@ class Watch:
         """For how long no probe could be sent; 0 when the last one could."""
         return 0.0 if self.away_since_s is None else now_s - self.away_since_s
 
-    def due(self, now_s: float) -> tuple[int, ...]:
-        """The directions to send a probe in now; counts those that went unanswered."""
+    def due(self, now_s: float, heard_s: float | None = None) -> tuple[int, ...]:
+        """The directions to send a probe in now; counts those that went unanswered.
+
+        heard_s: what came until then was looked at; all, without.
+        """
+        heard_s = now_s if heard_s is None else heard_s
         if now_s < self.next_s:
             return ()
         self.away_since_s = None
@@ -121,7 +125,7 @@ class Watch:
         self.next_s = now_s + max(often_s if self.proven else soon_s, self.spacing_s)
         self.tries += 1
         for direction in self.directions:
-            while direction.sent_s and now_s - direction.sent_s[0] > ANSWER_WITHIN_S:
+            while direction.sent_s and heard_s - direction.sent_s[0] > ANSWER_WITHIN_S:
                 direction.sent_s.popleft()
                 if self.proven:
                     direction.missed += 1
@@ -134,6 +138,10 @@ class Watch:
         self.next_s = now_s + PROVE_EVERY_S
         if self.away_since_s is None:
             self.away_since_s = now_s
+        self.pardon(now_s)
+
+    def pardon(self, now_s: float) -> None:
+        """What is on its way, and how long it has taken, says nothing: it begins anew."""
         if not self.proven:
             self.started_s = now_s
         for direction in self.directions:

@@ -83,3 +83,33 @@ def test_a_direction_that_is_not_watched_is_ignored() -> None:
     watch = Watch.over(1, 0.0, None)
     watch.heard(1, 1.0)
     assert not watch.proven
+
+
+def test_a_probe_that_may_wait_to_be_looked_at_is_not_missed() -> None:
+    watch = Watch.over(1, 0.0, None)
+    watch.heard(0, 1.0)
+    for second in range(20):
+        watch.due(float(second), second - 2.0 * WATCH_EVERY_S)
+        if second > 1:
+            watch.heard(0, 1.0, second - 2.0)
+        assert not watch.lost
+    for second in range(20, 24 + MISSES):
+        watch.due(float(second), second - 2.0 * WATCH_EVERY_S)
+    assert watch.lost
+
+
+def test_where_the_controller_was_held_up_proving_begins_anew() -> None:
+    watch = Watch.over(1, 0.0, None)
+    watch.due(0.0)
+    watch.pardon(PROVE_WITHIN_S + 1.0)
+    assert not watch.is_unproven(2 * PROVE_WITHIN_S)
+    assert watch.is_unproven(2 * PROVE_WITHIN_S + 1.1)
+
+
+def test_where_the_controller_was_held_up_no_probe_is_missed_for_it() -> None:
+    watch = Watch.over(1, 0.0, None)
+    watch.heard(0, 1.0)
+    for second in range(20):
+        watch.due(float(second))
+        watch.pardon(float(second))
+        assert not watch.lost

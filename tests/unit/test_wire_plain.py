@@ -15,6 +15,7 @@ plain_matches = st.builds(
     eth_dst=st.none() | macs,
     eth_type=st.none() | st.just(ETH_PROBE),
     vlan_vid=st.none() | st.integers(VLAN_PRESENT, VLAN_PRESENT | 0xFFF),
+    **dict.fromkeys(("eth_dst_mask", "vlan_mask", "l3"), st.none()),
 )
 
 

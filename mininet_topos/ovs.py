@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -202,3 +203,7 @@ def start_switch(run_directory: Path, log_directory: Path, *options: str, nicene
         ],
         {"OVS_RUNDIR": str(run_directory)},
     )
+    # Where the kernel shares processors out by session (sched(7)), niceness says nothing outside of its own.
+    with contextlib.suppress(OSError):
+        pid = (run_directory / "ovs-vswitchd.pid").read_text().strip()
+        Path(f"/proc/{pid}/autogroup").write_text(str(niceness))

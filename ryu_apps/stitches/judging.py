@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from ryu_apps.events import StagesApplied
@@ -15,6 +16,9 @@ from stitching.stitch import State, Stitch
 HELD_UP_S = 0.25
 """A timer that is late by so much says that this process was held up."""
 
+MOST_AT_ONCE = 100
+"""So many stitches are probed before others have their say again: 10 ms of work or so."""
+
 AWAY_S = 30.0
 """How long a stitch on its way waits for a switch that went away before it was proven."""
 
@@ -27,7 +31,7 @@ class Judge:
         self._mover = mover
         self._mender = mender
         self._replacer = replacer
-        self._behind_s = 0.0
+        self._heard_s = -math.inf
 
     def applied(self, event: StagesApplied) -> None:
         """Rules are in place, or gone, or a switch refused them."""
@@ -51,16 +55,30 @@ class Judge:
         late_s is how much later than it should the timer for it ran out, waited_s how long that waited in the
         app's queue. Neither is held against a stitch: its probes may have come out, and wait to be looked at.
         """
-        self._behind_s = waited_s
+        life, prover = self._life, self._life.prover
+        now_s = life.monotonic()
+        self._heard_s = max(self._heard_s, now_s - waited_s)
         if late_s > HELD_UP_S:
-            self._life.prover.pardon()
-        self._life.prover.pace()
-        for number, watch in list(self._life.prover.watches.items()):
-            self._send_probe(self._life.book[number], watch)
+            prover.pardon()
+        prover.pace()
+        sent = 0
+        for number, watch in list(prover.watches.items()):
+            if not watch.is_due(now_s):
+                continue
+            tries = watch.tries
+            self._send_probe(life.book[number], watch)
+            if watch.tries == tries:
+                continue
+            # To the end of the line: where there is more to send than time for it, all have their turn.
+            if prover.watches.get(number) is watch:
+                prover.watches[number] = prover.watches.pop(number)
+            if (sent := sent + 1) == MOST_AT_ONCE:
+                break
 
     def heard(self, message: Any) -> None:
         """A packet came in: it may be a probe, out at the far end of a stitch."""
         life = self._life
+        self._heard_s = max(self._heard_s, message.received_s)
         probe = life.prover.read(message)
         stitch = life.book.get(probe.stitch_id) if probe is not None else None
         if probe is None or stitch is None:
@@ -71,7 +89,7 @@ class Judge:
 
     def _send_probe(self, stitch: Stitch, watch: Watch) -> None:
         now_s = self._life.monotonic()
-        if self._life.prover.send(stitch, watch, self._behind_s):
+        if self._life.prover.send(stitch, watch, self._heard_s):
             self._judge(stitch, watch, now_s)
         elif stitch.state in MAKING and watch.away_for_s(now_s) > AWAY_S:
             self._life.remove(stitch, State.FAILED, "a switch at its end is away")
@@ -79,15 +97,14 @@ class Judge:
     def _judge(self, stitch: Stitch, watch: Watch, now_s: float) -> None:
         """Let the probes decide the state."""
         life = self._life
-        heard_s = now_s - self._behind_s
         if stitch.state in MAKING:
             if watch.proven:
                 self._carries(stitch, now_s)
-            elif watch.is_unproven(heard_s):
+            elif watch.is_unproven(self._heard_s):
                 unproven = f"no probe came through within {PROVE_WITHIN_S:g} s"
                 self._mover.go_back(stitch, unproven, undone=False)
         elif stitch.state in CARRYING_ON:
-            if watch.lost or watch.is_unproven(heard_s):
+            if watch.lost or watch.is_unproven(self._heard_s):
                 life.bring_down(stitch, "probes no longer come through")
             elif (reason := life.upkeep.shortcoming(stitch, watch)) is not None:
                 if stitch.state is State.UP:

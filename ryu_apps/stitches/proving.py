@@ -9,9 +9,9 @@ from ryu_apps import wire
 from ryu_apps.connections import Connections
 from ryu_apps.stitches.probe import StitchProbe, StitchProber
 from ryu_apps.stitches.watch import Watch
-from stitching.kinds import probe_ways
+from stitching.kinds import ProbeWay, probe_ways
 from stitching.rules import PORT_CONTROLLER
-from stitching.stitch import Stitch
+from stitching.stitch import Placement, Stitch
 
 _PORT_TABLE = 0xFFFFFFF9
 
@@ -29,6 +29,7 @@ class Prover:
         self._connections = Connections()
         self._ready: set[int] = set()
         self.watches: dict[int, Watch] = {}
+        self._ways: dict[int, tuple[Placement, tuple[ProbeWay, ...]]] = {}
         self._spacing_s = {True: 0.0, False: 0.0}
 
     # -- switches -------------------------------------------------------------------------------------------
@@ -56,7 +57,7 @@ class Prover:
 
     def watch(self, stitch: Stitch) -> None:
         """Prove a stitch from now on, anew if it was watched already."""
-        directions = len(probe_ways(stitch))
+        directions = len(self._ways_of(stitch))
         self.watches[stitch.id] = Watch.over(
             directions, self._monotonic(), stitch.request.max_latency_ms, stitch.request.max_loss
         )
@@ -71,6 +72,7 @@ class Prover:
     def forget(self, stitch_id: int) -> None:
         """Prove a stitch no longer."""
         self.watches.pop(stitch_id, None)
+        self._ways.pop(stitch_id, None)
 
     def pardon(self) -> None:
         """The controller was held up: what has not come out may wait to be read."""
@@ -78,30 +80,40 @@ class Prover:
         for watch in self.watches.values():
             watch.pardon(now_s)
 
-    def send(self, stitch: Stitch, watch: Watch, behind_s: float = 0.0) -> bool:
+    def send(self, stitch: Stitch, watch: Watch, heard_s: float) -> bool:
         """Send the probes that are due; answers whether the switches at both ends are there to take them.
 
-        What came in the last behind_s seconds has not been looked at.
+        What came in until heard_s was looked at.
         """
         if stitch.path is None:
             # Nothing may be left to be proven here; one that is must not keep the others from their probes.
             self.forget(stitch.id)
             return False
         now_s = self._monotonic()
-        if watch.proven and now_s < watch.next_s and watch.away_since_s is None:
+        if not watch.is_due(now_s):
             return True
         watch.spacing_s = self._spacing_s[watch.proven]
-        ways = probe_ways(stitch)
+        ways = self._ways_of(stitch)
         if not self.all_ready(end for way in ways for end in (way.enters, way.leaves)):
             watch.skip(now_s)
             return False
-        for direction in watch.due(now_s, now_s - behind_s):
+        for direction in watch.due(now_s, heard_s):
             probe = StitchProbe(stitch.id, stitch.epoch, direction, now_s)
             way = ways[direction]
             frame = self._prober.frame(probe, *way.pair, way.label)
             out = wire.packet_out(frame, in_port=PORT_CONTROLLER, out_ports=(_PORT_TABLE,))
             self._connections[way.enters].send(out)
         return True
+
+    def _ways_of(self, stitch: Stitch) -> tuple[ProbeWay, ...]:
+        """Its probes, worked out once for where it lies."""
+        known = self._ways.get(stitch.id)
+        if known is not None and known[0] is stitch.path:
+            return known[1]
+        ways = probe_ways(stitch)
+        if stitch.path is not None:
+            self._ways[stitch.id] = stitch.path, ways
+        return ways
 
     def read(self, message: Any) -> StitchProbe | None:
         """The probe of ours in a packet-in, None where it is none."""
@@ -112,7 +124,7 @@ class Prover:
         watch = self.watches.get(stitch.id)
         if watch is None or stitch.path is None or stitch.epoch != probe.epoch:
             return None
-        ways = probe_ways(stitch)
+        ways = self._ways_of(stitch)
         if probe.direction >= len(ways) or message.datapath.id != ways[probe.direction].leaves:
             return None
         way = ways[probe.direction]

@@ -60,10 +60,9 @@ class Watch:
         """A new watch over so many directions."""
         return cls(now_s, tuple(_Direction() for _ in range(directions)), max_latency_ms, max_loss)
 
-    @property
-    def proven(self) -> bool:
+    def __post_init__(self) -> None:
+        self.proven = not self.directions
         """Whether a probe has come through in every direction."""
-        return all(direction.latency_ms is not None for direction in self.directions)
 
     @property
     def lost(self) -> bool:
@@ -110,6 +109,10 @@ class Watch:
     def away_for_s(self, now_s: float) -> float:
         """For how long no probe could be sent; 0 when the last one could."""
         return 0.0 if self.away_since_s is None else now_s - self.away_since_s
+
+    def is_due(self, now_s: float) -> bool:
+        """Whether it is time for probes, or to see whether its switches are there and whether it is proven."""
+        return now_s >= self.next_s or not self.proven or self.away_since_s is not None
 
     def due(self, now_s: float, heard_s: float | None = None) -> tuple[int, ...]:
         """The directions to send a probe in now; counts those that went unanswered.
@@ -162,5 +165,6 @@ class Watch:
             if earlier and known is not None:
                 direction.answered.append(False)
         direction.answered.append(True)
+        self.proven = self.proven or all(other.latency_ms is not None for other in self.directions)
         if self.max_latency_ms is not None:
             direction.slow = direction.slow + 1 if latency_ms > self.max_latency_ms else 0

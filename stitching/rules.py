@@ -112,6 +112,48 @@ class Failover:
         return "group", self.group_id
 
 
+FIRST_BYPASS = 0xFF << 24
+"""Groups from here on go round a port: no port of a switch has a number that a failover would put them there by."""
+
+
+class First(IntEnum):
+    """What a group that goes round a port does while that port is alive."""
+
+    OUT = 0
+    BACK = 1
+    NOTHING = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Bypass:
+    """A fast-failover group: out of port_no while that is alive, else round it by another port, labelled vlan_vid.
+
+    The label takes the place of the one on the packet; via is PORT_IN_PORT where the way round begins by the port
+    that packets come in by. BACK is for those that come in by port_no, NOTHING for a way round beside another one.
+    A bucket is an action set, which sends one packet: several ways round are several groups. Of the ways that
+    begin at a switch each has a label of its own, which makes the number.
+    """
+
+    port_no: int
+    vlan_vid: int
+    via: int
+    first: First = First.OUT
+
+    @property
+    def group_id(self) -> int:
+        """The label in the bits from 14 on, then whether the way round goes back, and what is done first."""
+        label = (self.vlan_vid & 0xFFF) - _LEAST_BYPASS_LABEL
+        return FIRST_BYPASS | label << 14 | (self.via == PORT_IN_PORT) << 2 | self.first
+
+    @property
+    def key(self) -> GroupKey:
+        """The entry of the switch this group is."""
+        return "group", self.group_id
+
+
+_LEAST_BYPASS_LABEL = 3072
+
+
 @dataclass(frozen=True, slots=True)
 class Meter:
     """Drops what goes over a rate. burst_kb is how many kilobits may pass at once after a silence."""
@@ -126,7 +168,9 @@ class Meter:
         return "meter", self.meter_id
 
 
-Entry = FlowRule | Failover | Meter
+Group = Failover | Bypass
+
+Entry = FlowRule | Group | Meter
 
 RuleSet = Mapping[EntryKey, Entry]
 """What one switch holds, or should hold."""

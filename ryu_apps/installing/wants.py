@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from ryu_apps import wire
-from stitching.rules import PORT_IN_PORT, Entry, EntryKey, Failover, RuleSet
+from stitching.rules import PORT_IN_PORT, Bypass, Entry, EntryKey, Failover, RuleSet
 
 NOTHING: RuleSet = MappingProxyType({})
+_GROUPS = (Failover, Bypass)
 
 
 def watches_alive(entry: Entry) -> bool:
     """Whether this group needs the one that is always alive."""
-    return isinstance(entry, Failover) and PORT_IN_PORT in entry.ports
+    return isinstance(entry, Bypass) or (isinstance(entry, Failover) and PORT_IN_PORT in entry.ports)
 
 
 class Wants:
@@ -72,7 +73,7 @@ class Wants:
             merged.update(new)
             touched.update(new)
             for entry in new.values():
-                if type(entry) is Failover and watches_alive(entry):
+                if type(entry) in _GROUPS and watches_alive(entry):
                     self._add(dpid, wire.ALIVE.key, wire.ALIVE, touched)
             return touched
         for key, entry in new.items():

@@ -11,8 +11,10 @@ from stitching.rules import (
     PORT_CONTROLLER,
     PORT_IN_PORT,
     Action,
+    Bypass,
     Entry,
     Failover,
+    First,
     FlowRule,
     Output,
     PopLabel,
@@ -48,8 +50,15 @@ def entry_view(entry: Entry) -> EntryView:
     if isinstance(entry, Failover):
         ports = " else ".join(_port(port_no) for port_no in entry.ports)
         return EntryView(kind="group", where=str(entry.group_id), match="", does=ports, cookie=None)
+    if isinstance(entry, Bypass):
+        return EntryView(kind="group", where=str(entry.group_id), match="", does=_goes_round(entry), cookie=None)
     does = f"{entry.rate_kbps} kbit/s, burst {entry.burst_kb} kbit"
     return EntryView(kind="meter", where=str(entry.meter_id), match="", does=does, cookie=None)
+
+
+def _goes_round(group: Bypass) -> str:
+    first = {First.OUT: str(group.port_no), First.BACK: "in_port", First.NOTHING: "nothing"}[group.first]
+    return f"{first} while {group.port_no} is alive else push_vlan:{group.vlan_vid & 0xFFF} {_port(group.via)}"
 
 
 def _match(match: Match) -> str:

@@ -17,4 +17,4 @@ def change(entry: Entry, xid: int, *, remove: bool = False, replace: bool = Fals
         return flow_mod(entry, xid, remove=remove)
     if isinstance(entry, Meter):
         return meter_mod(entry, xid, remove=remove, replace=replace)
-    return group_mod(entry, xid, remove=remove)
+    return group_mod(entry, xid, remove=remove, replace=replace)

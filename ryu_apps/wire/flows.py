@@ -114,9 +114,14 @@ def _do(actions: tuple[Action, ...], goto: int | None, meter: int | None) -> byt
     if meter is not None:
         encoded += _NUMBER.pack(_METER, 8, meter)
     if actions:
-        listed = b"".join(_encode_action(action) for action in actions)
+        listed = encode_actions(actions)
         encoded += struct.pack("!HHxxxx", _APPLY, 8 + len(listed)) + listed
     return encoded + _go_on(goto)
+
+
+def encode_actions(actions: tuple[Action, ...]) -> bytes:
+    """A list of actions, in this order."""
+    return b"".join(_encode_action(action) for action in actions)
 
 
 def _encode_action(action: Action) -> bytes:
@@ -179,14 +184,14 @@ def _read_instructions(data: bytes) -> _Does:
         elif instruction.type == _METER:
             meter = instruction.meter_id
         elif instruction.type == _APPLY:
-            actions += _read_actions(instruction.actions)
+            actions += read_actions(instruction.actions)
         else:
             plain = False
     said = tuple(action for action in actions if action is not None)
     return _Does(said, goto, meter, plain and len(said) == len(actions))
 
 
-def _read_actions(listed: Sequence[Any]) -> Iterator[Action | None]:
+def read_actions(listed: Sequence[Any]) -> Iterator[Action | None]:
     """The actions of a list; None for what ours cannot say."""
     actions = iter(listed)
     for action in actions:

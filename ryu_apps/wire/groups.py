@@ -6,17 +6,27 @@ import struct
 from dataclasses import dataclass
 from typing import Any
 
-from stitching.rules import PORT_IN_PORT, Failover
+from ryu_apps.wire.flows import encode_actions, read_actions
+from stitching.rules import (
+    FIRST_BYPASS,
+    PORT_IN_PORT,
+    Action,
+    Bypass,
+    Failover,
+    First,
+    Group,
+    Output,
+    PopLabel,
+    PushLabel,
+)
 
 _VERSION, _GROUP_MOD = 4, 15
-_ADD, _DELETE = 0, 2
+_ADD, _MODIFY, _DELETE = 0, 1, 2
 _ALL, _FAST_FAILOVER = 0, 3
 _ANY = 0xFFFFFFFF
-_OUTPUT = 0
 
 _HEAD = struct.Struct("!BBHIHBxI")
 _BUCKET = struct.Struct("!HHIIxxxx")
-_OUT = struct.Struct("!HHIHxxxxxx")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,45 +49,70 @@ class Alive(Failover):
 ALIVE = Alive()
 
 
-def group_mod(group: Failover, xid: int, *, remove: bool = False) -> bytes:
-    """The message that adds a group, or removes it; none of ours ever changes: its number says what it is."""
-    buckets = b"" if remove else _buckets(group)
+def group_mod(group: Group, xid: int, *, remove: bool = False, replace: bool = False) -> bytes:
+    """The message that adds a group, changes the one of its number, or removes it."""
+    buckets = b"" if remove else b"".join(_bucket(watch, does) for watch, does in _buckets(group))
     kind = _ALL if isinstance(group, Alive) else _FAST_FAILOVER
-    command = _DELETE if remove else _ADD
+    command = _DELETE if remove else _MODIFY if replace else _ADD
     return _HEAD.pack(_VERSION, _GROUP_MOD, 16 + len(buckets), xid, command, kind, group.group_id) + buckets
 
 
-def _buckets(group: Failover) -> bytes:
+Watch = tuple[int, int]
+"""The port and the group that a bucket watches."""
+
+_WATCH_NOTHING, _WATCH_ALIVE = (_ANY, _ANY), (_ANY, ALIVE.group_id)
+
+
+def _buckets(group: Group) -> tuple[tuple[Watch, tuple[Action, ...]], ...]:
+    """What each bucket of a group watches and does."""
     if isinstance(group, Alive):
-        return _BUCKET.pack(16, 0, _ANY, _ANY)
-    return b"".join(_bucket(port_no) for port_no in group.ports)
-
-
-def _bucket(port_no: int) -> bytes:
-    watch = (_ANY, ALIVE.group_id) if port_no == PORT_IN_PORT else (port_no, _ANY)
-    return _BUCKET.pack(32, 0, *watch) + _OUT.pack(_OUTPUT, 16, port_no, 0)
-
-
-def read_group(stats: Any) -> Failover | None:
-    """A group that a switch reported (os-ken's OFPGroupDescStats), None where it is none of ours."""
-    if stats.group_id == ALIVE.group_id:
-        return ALIVE if stats.type == _ALL and _seen(stats) == ((_ANY, _ANY, ()),) else None
-    second = stats.group_id & 0xFFFF
-    group = Failover((stats.group_id >> 16, PORT_IN_PORT if second == PORT_IN_PORT & 0xFFFF else second))
-    wanted = tuple(
-        (_ANY, ALIVE.group_id, (port_no,)) if port_no == PORT_IN_PORT else (port_no, _ANY, (port_no,))
-        for port_no in group.ports
-    )
-    return group if stats.type == _FAST_FAILOVER and _seen(stats) == wanted else None
-
-
-def _seen(stats: Any) -> tuple[tuple[int, int, tuple[int | None, ...]], ...]:
-    """What each bucket watches and the ports it sends to, None for anything else it does."""
-    return tuple(
-        (
-            bucket.watch_port,
-            bucket.watch_group,
-            tuple(action.port if action.type == _OUTPUT else None for action in bucket.actions),
+        return ((_WATCH_NOTHING, ()),)
+    if isinstance(group, Failover):
+        return tuple(
+            (_WATCH_ALIVE if port_no == PORT_IN_PORT else (port_no, _ANY), (Output(port_no),))
+            for port_no in group.ports
         )
-        for bucket in stats.buckets
+    first: dict[First, tuple[Action, ...]] = {
+        First.OUT: (Output(group.port_no),),
+        First.BACK: (Output(PORT_IN_PORT),),
+        First.NOTHING: (),
+    }
+    round_it = (PopLabel(), PushLabel(group.vlan_vid), Output(group.via))
+    return ((group.port_no, _ANY), first[group.first]), (_WATCH_ALIVE, round_it)
+
+
+def _bucket(watch: Watch, does: tuple[Action, ...]) -> bytes:
+    actions = encode_actions(does)
+    return _BUCKET.pack(16 + len(actions), 0, *watch) + actions
+
+
+def read_group(stats: Any) -> Group | None:
+    """A group that a switch reported (os-ken's OFPGroupDescStats), None where it is none of ours."""
+    group: Group | None
+    if stats.group_id == ALIVE.group_id:
+        group = ALIVE
+    elif stats.group_id >= FIRST_BYPASS:
+        group = _read_bypass(stats)
+    else:
+        second = stats.group_id & 0xFFFF
+        group = Failover((stats.group_id >> 16, PORT_IN_PORT if second == PORT_IN_PORT & 0xFFFF else second))
+    kind = _ALL if isinstance(group, Alive) else _FAST_FAILOVER
+    if group is None or stats.type != kind or stats.group_id != group.group_id:
+        return None
+    return group if _seen(stats) == _buckets(group) else None
+
+
+def _read_bypass(stats: Any) -> Bypass | None:
+    """What a group of such a number would be, to be held against what it is."""
+    match _seen(stats):
+        case ((port_no, _), first), (_, (PopLabel(), PushLabel(vid), Output(via))):
+            does = First.NOTHING if not first else First.BACK if first == (Output(PORT_IN_PORT),) else First.OUT
+            return Bypass(port_no, vid, via, does)
+    return None
+
+
+def _seen(stats: Any) -> tuple[tuple[Watch, tuple[Action | None, ...]], ...]:
+    """What each bucket watches and does, None for what ours never do."""
+    return tuple(
+        ((bucket.watch_port, bucket.watch_group), tuple(read_actions(bucket.actions))) for bucket in stats.buckets
     )

@@ -28,7 +28,9 @@ from stitching.rules import (
     PORT_CONTROLLER,
     PORT_IN_PORT,
     Action,
+    Bypass,
     Failover,
+    First,
     FlowRule,
     Meter,
     Output,
@@ -153,6 +155,14 @@ cookies = st.builds(
     cookie.pack, st.sampled_from(Kind), epoch=st.integers(0, 0xFFFF), stitch=st.integers(0, 0xFFFFFFFF)
 )
 failovers = st.builds(Failover, st.tuples(ports, ports | st.just(PORT_IN_PORT)))
+bypasses = st.builds(
+    Bypass,
+    ports,
+    st.integers(3072, 4093).map(lambda vid: vid | VLAN_PRESENT),
+    ports | st.just(PORT_IN_PORT),
+    st.sampled_from(First),
+)
+groups = failovers | bypasses
 meters = st.builds(
     Meter, st.integers(LEAST_METER, LEAST_METER + 0xFFFF), st.integers(1, 1 << 24), st.integers(1, 1 << 20)
 )

@@ -9,7 +9,18 @@ from typing import Any
 from os_ken.ofproto import ofproto_parser, ofproto_v1_3, ofproto_v1_3_parser
 
 from ryu_apps import wire
-from stitching.rules import Entry, EntryKey, Failover, FlowRule, Meter
+from stitching.rules import (
+    FIRST_BYPASS,
+    PORT_IN_PORT,
+    Bypass,
+    Entry,
+    EntryKey,
+    Failover,
+    First,
+    FlowRule,
+    Group,
+    Meter,
+)
 from tests.unit.decode import decode, reported
 
 _EXPERIMENTER, _PACKET_OUT, _FLOW_MOD, _GROUP_MOD, _MULTIPART, _BARRIER, _METER_MOD = 4, 13, 14, 15, 18, 20, 29
@@ -109,7 +120,7 @@ class FakeSwitch:
             self.table.pop(entry.key, None)
 
     def _numbers(self) -> set[tuple[int, int]]:
-        groups = {(_GROUP_MOD, e.group_id) for e in self.table.values() if isinstance(e, Failover)}
+        groups = {(_GROUP_MOD, e.group_id) for e in self.table.values() if isinstance(e, Group)}
         return groups | {(_METER_MOD, e.meter_id) for e in self.table.values() if isinstance(e, Meter)}
 
     def undo(self, xid: int) -> None:
@@ -151,7 +162,7 @@ class FakeSwitch:
 
     def groups(self) -> Any:
         """The event that answers the newest request for groups."""
-        groups = [_as_stats(entry) for entry in self.table.values() if isinstance(entry, Failover)]
+        groups = [_as_stats(entry) for entry in self.table.values() if isinstance(entry, Group)]
         return self._reply(ofproto_v1_3.OFPMP_GROUP_DESC, groups)
 
     def meters(self) -> Any:
@@ -185,4 +196,12 @@ def _read_mod(mod: Any, put: bool) -> Entry | None:
         return wire.read_group(mod)
     if mod.group_id == wire.ALIVE.group_id:
         return wire.ALIVE
+    if mod.group_id >= FIRST_BYPASS:
+        return _bypass_of(mod.group_id)
     return Failover((mod.group_id >> 16, mod.group_id & 0xFFFF))
+
+
+def _bypass_of(number: int) -> Bypass:
+    """A group of this number, whatever else it does."""
+    vid = 0x1000 | 3072 + (number >> 14 & 0x3FF)
+    return Bypass(1, vid, PORT_IN_PORT if number & 4 else 2, First(number & 3))

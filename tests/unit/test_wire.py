@@ -10,24 +10,28 @@ from os_ken.ofproto import ofproto_parser, ofproto_v1_3, ofproto_v1_3_parser
 
 from ryu_apps import wire
 from stitching import cookie
-from stitching.cookie import Kind
+from stitching.cookie import FIRST_GROUP, Kind
 from stitching.match import ETH_ARP, ETH_IPV4, ETH_IPV6, ICMP, TCP, L3Match, Match
 from stitching.rules import (
+    FIRST_BYPASS,
     LEAST_METER,
     PORT_CONTROLLER,
     PORT_IN_PORT,
+    Bypass,
     Entry,
     Failover,
+    First,
     FlowRule,
+    Group,
     Meter,
     Output,
     PushLabel,
 )
 from tests.unit.decode import SWITCH, decode, reported
-from tests.unit.entries import failovers, meters, ports, rules
+from tests.unit.entries import bypasses, failovers, groups, meters, ports, rules
 
 any_rule = rules(groups=(Failover((1, 2)).group_id,), meters=(LEAST_METER, LEAST_METER + 1))
-entries: st.SearchStrategy[Entry] = any_rule | failovers | meters | st.just(wire.ALIVE)
+entries: st.SearchStrategy[Entry] = any_rule | groups | meters | st.just(wire.ALIVE)
 
 
 def read(data: bytes) -> Entry | None:
@@ -89,8 +93,32 @@ def test_every_bucket_of_a_group_watches_something(group: Failover) -> None:
             assert (bucket.watch_port, bucket.watch_group) == (port_no, ofproto_v1_3.OFPG_ANY)
 
 
-@given(failovers | meters)
-def test_a_group_or_meter_is_removed_by_its_number(entry: Failover | Meter) -> None:
+@given(bypasses)
+def test_a_way_round_a_port_is_taken_when_the_port_is_dead_whatever_else_is(group: Bypass) -> None:
+    first, second = decode(wire.group_mod(group, 1)).buckets
+    assert (first.watch_port, first.watch_group) == (group.port_no, ofproto_v1_3.OFPG_ANY)
+    outputs = {First.OUT: [group.port_no], First.BACK: [PORT_IN_PORT], First.NOTHING: []}
+    assert [action.port for action in first.actions] == outputs[group.first]
+    assert second.watch_group == wire.ALIVE.group_id
+    _, _, label, output = second.actions
+    assert (label.value, output.port) == (group.vlan_vid, group.via)
+
+
+@given(st.lists(groups, min_size=2, max_size=2, unique_by=lambda group: group.group_id))
+def test_groups_are_told_apart_by_their_numbers(two: list[Group]) -> None:
+    assert two[0] != two[1]
+    assert all(FIRST_GROUP <= group.group_id < ofproto_v1_3.OFPG_MAX for group in two)
+    assert [isinstance(group, Bypass) for group in two] == [group.group_id >= FIRST_BYPASS for group in two]
+
+
+def test_a_group_that_is_there_is_changed() -> None:
+    group = Bypass(1, 0x1C00, 2)
+    message = decode(wire.change(group, 1, replace=True))
+    assert (message.command, len(message.buckets)) == (ofproto_v1_3.OFPGC_MODIFY, 2)
+
+
+@given(groups | meters)
+def test_a_group_or_meter_is_removed_by_its_number(entry: Group | Meter) -> None:
     message = decode(wire.change(entry, 1, remove=True))
     if isinstance(entry, Meter):
         assert (message.command, message.meter_id) == (ofproto_v1_3.OFPMC_DELETE, entry.meter_id)

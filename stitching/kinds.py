@@ -8,14 +8,16 @@ from dataclasses import dataclass, replace
 from stitching.bandwidth_plan import bandwidth_damage, missing_hosts, plan_bandwidth
 from stitching.bandwidth_rules import bandwidth_rules
 from stitching.damage import Damage, path_damage
-from stitching.labels import free_label, free_meter, paths_of, segment_label
+from stitching.labels import free_label, free_meter, paths_of, segment_labels
 from stitching.members import members_now, missing_side
-from stitching.network import LinkKey, Network, reverse
+from stitching.network import LinkKey, Network
 from stitching.path_rules import path_rules
 from stitching.plan import NotPossible, Situation, path_links, plan_path
 from stitching.policy.ruling import Ruling
 from stitching.rivalry import collide
 from stitching.segment import can_follow
+from stitching.segment_detours import booked
+from stitching.segment_failover import protected_rules
 from stitching.segment_plan import plan_segment
 from stitching.segment_policy import allowed_links, forbids_segment
 from stitching.segment_rules import segment_rules
@@ -99,7 +101,7 @@ def rules(stitch: Stitch) -> Fleet:
         case VmRequest() as request, StitchPath() as path:
             return path_rules(stitch, request, path)
         case SegmentRequest(), SegmentTree() as tree:
-            return segment_rules(stitch.id, tree)
+            return (protected_rules if tree.detours else segment_rules)(stitch.id, tree)
         case BandwidthRequest(), BandwidthShares() as placed:
             return bandwidth_rules(stitch.id, placed)
     return NOTHING
@@ -111,7 +113,7 @@ def links_to_reserve(request: StitchRequest, placement: Placement | None) -> tup
         case VmRequest(), StitchPath():
             return path_links(request, placement)
         case SegmentRequest(), SegmentTree():
-            return (*placement.links, *(reverse(key) for key in placement.links))
+            return booked(placement)
         case BandwidthRequest(), BandwidthShares():
             return placement.links if request.bandwidth_mbps else ()
     return ()
@@ -218,9 +220,10 @@ def same_place(one: Placement, other: Placement) -> bool:
             spares = (path.backup.links if path.backup is not None else () for path in (one, other))
             return one.links == other.links and len(set(spares)) == 1
         case SegmentTree(), SegmentTree():
-            return replace(one, latency_ms=None, label=0, since=0) == replace(
-                other, latency_ms=None, label=0, since=0
+            one, other = (
+                replace(tree, latency_ms=None, label=0, since=0, detour_labels=()) for tree in (one, other)
             )
+            return one == other
         case BandwidthShares(), BandwidthShares():
             return replace(one, shares=(), meter=0) == replace(other, shares=(), meter=0)
     return False
@@ -237,8 +240,14 @@ def labelled(stitch: Stitch, placement: Placement, stitches: Iterable[Stitch], *
         case SegmentRequest(), SegmentTree():
             before = stitch.path
             if settled and isinstance(before, SegmentTree) and before.label and can_follow(before, placement):
-                return replace(placement, label=before.label, since=before.since)
-            return replace(placement, label=segment_label(stitch.epoch, stitches), since=stitch.epoch)
+                return replace(
+                    placement, label=before.label, detour_labels=before.detour_labels, since=before.since
+                )
+            count = 1 + max((detour.colour + 1 for detour in placement.detours), default=0)
+            label, *others = segment_labels(
+                stitch.epoch, count, stitches, before if isinstance(before, SegmentTree) else None
+            )
+            return replace(placement, label=label, detour_labels=tuple(others), since=stitch.epoch)
         case BandwidthRequest(), BandwidthShares() if placement.shares and not placement.meter:
             return replace(placement, meter=free_meter(stitches))
     return placement

@@ -33,14 +33,26 @@ def free_label(request: VmRequest, epoch: int, paths: Iterable[tuple[VmRequest, 
     )
 
 
-def segment_label(epoch: int, stitches: Iterable[Stitch]) -> int:
-    """The first of two labels that no tree has, beginning at the epoch. Raises NotPossible."""
-    taken = {stitch.path.label for stitch in stitches if isinstance(stitch.path, SegmentTree)}
-    for step in range(SEGMENT_LABELS):
-        label = LEAST_SEGMENT_LABEL + 2 * ((epoch + step) % SEGMENT_LABELS)
-        if label not in taken:
-            return label
-    raise NotPossible("destination", f"there are {SEGMENT_LABELS} segments already", "delete some")
+def segment_labels(epoch: int, count: int, stitches: Iterable[Stitch], before: SegmentTree | None) -> list[int]:
+    """The first of each two labels that no tree has: one two for a tree, and one for each colour of its detours.
+
+    They begin behind those of the tree before, or at the epoch: what was in use just now is not the next one
+    again. Raises NotPossible.
+    """
+    taken = {label for stitch in stitches if isinstance(stitch.path, SegmentTree) for label in stitch.path.labels}
+    last = max(before.labels, default=None) if before is not None else None
+    first = epoch if last is None else (last - LEAST_SEGMENT_LABEL) // 2 + 1
+    places = (LEAST_SEGMENT_LABEL + 2 * ((first + step) % SEGMENT_LABELS) for step in range(SEGMENT_LABELS))
+    free = list(itertools.islice((label for label in places if label not in taken), count))
+    if len(free) == count:
+        return free
+    if count == 1:
+        raise NotPossible("destination", f"all {SEGMENT_LABELS} labels of segments are taken", "delete some")
+    raise NotPossible(
+        "protection",
+        f"its detours need {count - 1} of the {SEGMENT_LABELS} labels of segments, and {len(free)} are free",
+        "ask for less protection or fewer hosts, or delete segments",
+    )
 
 
 def free_meter(stitches: Iterable[Stitch]) -> int:

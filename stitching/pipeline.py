@@ -118,6 +118,8 @@ def _base_rules() -> Iterator[FlowRule]:
     yield FlowRule(Table.STITCH, 0, Match(), goto=Table.FORWARD, cookie=base)
     # Its path is gone: on the shortest way it would reach the host with its label on.
     yield FlowRule(Table.STITCH, 100, LABELLED, cookie=base)
+    # Segments give out by rules of their own (300) what has come to its switch; nothing else is labelled here.
+    yield FlowRule(Table.FORWARD, 250, LABELLED, cookie=base)
     # A probe proves the rules of its stitch: it must not reach the far end on the shortest way instead.
     yield FlowRule(Table.FORWARD, 200, Match(eth_type=ETH_PROBE), cookie=base)
     yield FlowRule(Table.FORWARD, 0, Match(), cookie=base)

@@ -113,7 +113,7 @@ class Failover:
 
 
 FIRST_BYPASS = 0xFF << 24
-"""Groups from here on go round a port: no port of a switch has a number that a failover would put them there by."""
+"""Groups from here on go round a port: no port has a number that would put a failover there."""
 
 
 class First(IntEnum):
@@ -126,7 +126,7 @@ class First(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Bypass:
-    """A fast-failover group: out of port_no while that is alive, else round it by another port, labelled vlan_vid.
+    """A fast-failover group: out of port_no while that is alive, else round it by port `via`, labelled vlan_vid.
 
     The label takes the place of the one on the packet; via is PORT_IN_PORT where the way round begins by the port
     that packets come in by. BACK is for those that come in by port_no, NOTHING for a way round beside another one.

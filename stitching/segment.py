@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from stitching.network import Host, LinkKey, PortId
+from stitching.network import Host, LinkKey, PortId, reverse
 from stitching.terms import Terms
 from stitching.vnet import Directory
 
@@ -81,12 +81,33 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
+class Detour:
+    """A way round a link of a tree, or round the switch behind that as well, for packets that would take the link.
+
+    It begins where the link does, and ends at the switch behind it or at one behind that. In its last switch a
+    packet goes on as if it had come by the tree; with only_here it goes to the members there and no further, as
+    others lead to what lies behind. Detours of one colour have a label in common: no packet meets rules of two.
+    """
+
+    around: LinkKey
+    links: tuple[LinkKey, ...]
+    only_here: bool = False
+    colour: int = 0
+
+    @property
+    def end(self) -> int:
+        """The switch it leads to."""
+        return self.links[-1][2]
+
+
+@dataclass(frozen=True, slots=True)
 class SegmentTree:
     """A tree of links that joins the switches of all members; each link is there once, and crossed both ways.
 
     What sources send carries `label` on the way, what targets send the one after it. since is the epoch in which
     it took them. left_out says which hosts are not members although they should be, and why. latency_ms is that of
-    the two members of different sides that are farthest apart.
+    the two members of different sides that are farthest apart. Where it is protected there are detours; those of a
+    colour carry the label of that place in detour_labels, and the one after it, likewise.
     """
 
     KIND: ClassVar = "tree"
@@ -98,11 +119,17 @@ class SegmentTree:
     label: int = 0
     since: int = 0
     left_out: tuple[str, ...] = ()
+    detours: tuple[Detour, ...] = ()
+    detour_labels: tuple[int, ...] = ()
 
     @property
     def all_links(self) -> tuple[LinkKey, ...]:
-        """The links that packets may be on."""
-        return self.links
+        """The links that packets may be on, each once and in one direction: those of the tree first."""
+        there = dict.fromkeys(self.links)
+        for key in (key for detour in self.detours for key in detour.links):
+            if reverse(key) not in there:
+                there.setdefault(key)
+        return tuple(there)
 
     @property
     def members(self) -> tuple[Member, ...]:
@@ -113,8 +140,13 @@ class SegmentTree:
     def dpids(self) -> frozenset[int]:
         """The switches it needs."""
         return frozenset(member.dpid for member in self.members) | {
-            d for key in self.links for d in (key[0], key[2])
+            d for key in self.all_links for d in (key[0], key[2])
         }
+
+    @property
+    def labels(self) -> tuple[int, ...]:
+        """The first of each two labels that it has, where it has them."""
+        return (self.label, *self.detour_labels) if self.label else ()
 
     @property
     def ways(self) -> tuple[tuple[tuple[Member, ...], tuple[Member, ...], int], ...]:
@@ -181,9 +213,8 @@ def can_follow(before: SegmentTree, after: SegmentTree) -> bool:
     """Whether rules of one may meet packets of the other: both trees together are none with a circle in it.
 
     Then every two hosts that stay are joined by the same links in both, and what a switch sends elsewhere by one
-    of them cannot come back: the label may stay.
+    of them cannot come back: the label may stay. With detours, which lead anywhere, it may where no link changes.
     """
-    wires = frozenset(frozenset({key[:2], key[2:]}) for key in (*before.links, *after.links))
     places = {member.mac: member.port for member in before.members}
     sides = {member.mac for member in before.sources}
     stay = all(
@@ -191,4 +222,7 @@ def can_follow(before: SegmentTree, after: SegmentTree) -> bool:
         and (member.mac not in places or (member.mac in sides) == (member in after.sources))
         for member in after.members
     )
+    if before.detours or after.detours:
+        return stay and (before.links, before.detours) == (after.links, after.detours)
+    wires = frozenset(frozenset({key[:2], key[2:]}) for key in (*before.links, *after.links))
     return stay and is_forest(wires)

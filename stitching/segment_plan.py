@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
-from pathing import CostWeights, PathTree, link_cost, shortest_paths_from
+from pathing import shortest_paths_from
 from stitching.members import Members, members_now, missing_side
-from stitching.network import LinkKey, Network, PortId, node_name, reverse
+from stitching.network import LinkKey, Network, node_name, reverse
 from stitching.plan import NotPossible, Situation
 from stitching.segment import NO_ROOM, Member, SegmentRequest, SegmentTree, links_towards, ports_of, way_to
-from stitching.terms import Protection
-
-Floats = npt.NDArray[np.float64]
-
-STAY = 0.05
-"""What a link of the tree before costs as a share: a tree that grows keeps its label, and disturbs nobody."""
+from stitching.segment_detours import plan_detours
+from stitching.segment_growing import Growing
 
 MOST_ROOTS = 32
 """How many trees of fastest ways are tried where the cheapest one is too slow."""
@@ -29,20 +24,14 @@ def plan_segment(request: SegmentRequest, situation: Situation, before: SegmentT
 
     The tree is grown from one switch to the next nearest one (Takahashi and Matsuyama, An approximate solution for
     the Steiner problem in graphs, 1980). Raises NotPossible where no two hosts of different sides can be joined,
-    or not fast enough.
+    or not fast enough, or where it is to be protected and a link or switch of it has no way round.
     """
-    if request.protection is not Protection.NONE:
-        raise NotPossible(
-            "protection",
-            "the tree of a segment has no detours in the data plane",
-            "ask for protection 'none': when a link of it dies, the controller grows the tree anew",
-        )
     members = members_now(request, situation.network, situation.directory, situation.contested, before)
     if (missing := missing_side(request, members)) is not None:
         if members.left_out:
             raise NotPossible("destination", "; ".join(members.left_out), "give each host an address of its own")
         raise NotPossible("destination", missing, "let a host of it send a packet")
-    growing = _Growing(request, situation, before)
+    growing = Growing(request, situation, before)
     joined, members = _joinable(growing, members)
     links = _grow(growing, joined)
     latency_ms = tree_latency(links, members, situation.network)
@@ -50,64 +39,11 @@ def plan_segment(request: SegmentRequest, situation: Situation, before: SegmentT
     if most_ms is not None and (latency_ms is None or latency_ms > most_ms):
         links, latency_ms = _fastest(growing, joined, members, most_ms)
     ordered = tuple(sorted(min(key, reverse(key)) for key in links))
-    return SegmentTree(ordered, members.sources, members.targets, latency_ms, left_out=members.left_out)
+    tree = SegmentTree(ordered, members.sources, members.targets, latency_ms, left_out=members.left_out)
+    return replace(tree, detours=plan_detours(request, tree, growing, before))
 
 
-class _Growing:
-    """The fabric as far as it has room in both directions."""
-
-    def __init__(self, request: SegmentRequest, situation: Situation, before: SegmentTree | None) -> None:
-        self.network = situation.network
-        self.topology = self.network.both_ways
-        order = self.network.link_order
-        load = np.array([situation.load_mbps.get(key, 0.0) for key in order])
-        room = {key: _free(key, situation) for key in order}
-        back = {key: row for row, key in enumerate(order)}
-        usable = [min(room[key], room.get(reverse(key), 0.0)) >= request.bandwidth_mbps for key in order]
-        cost = link_cost(self.topology, load_mbps=load + request.bandwidth_mbps, weights=CostWeights())
-        both = [max(cost[row], cost[back.get(reverse(key), row)]) for row, key in enumerate(order)]
-        # Links that cost nothing would make ways through the tree and ways beside it look the same.
-        self.cost: Floats = np.where(usable, np.maximum(both, 1e-6), np.inf)
-        self.latency: Floats = np.where(
-            usable, np.nan_to_num(self.topology.array("latency_ms"), nan=np.inf), np.inf
-        )
-        self._row: dict[frozenset[PortId], list[int]] = defaultdict(list)
-        for row, key in enumerate(order):
-            self._row[frozenset({key[:2], key[2:]})].append(row)
-        for key in before.links if before is not None else ():
-            self.cost[self.rows(key)] *= STAY
-
-    def rows(self, key: LinkKey) -> list[int]:
-        """Both directions of a link in the arrays; none where it is gone."""
-        return self._row.get(frozenset({key[:2], key[2:]}), [])
-
-    def index(self, dpid: int) -> int:
-        """Where a switch stands in the arrays of a tree."""
-        return self.topology.node_index(node_name(dpid))
-
-    def way(self, tree: PathTree, dpid: int, inside: Collection[int]) -> set[LinkKey]:
-        """The links from a part of a tree that is there already to a switch."""
-        found = set()
-        while dpid not in inside:
-            key = self.network.link_order[int(tree.link[self.index(dpid)])]
-            found.add(key)
-            dpid = key[0]
-        return found
-
-    def nearest(self, root: int, links: Collection[LinkKey]) -> PathTree:
-        """The cheapest ways from a tree on; within it they cost nothing."""
-        weight = self.cost.copy()
-        for key in links:
-            weight[self.rows(key)] = 0.0
-        return shortest_paths_from(self.topology, node_name(root), weight)
-
-
-def _free(key: LinkKey, situation: Situation) -> float:
-    link = situation.network.links[key]
-    return 0.0 if link.capacity_mbps is None else situation.resources.free(key)
-
-
-def _joinable(growing: _Growing, members: Members) -> tuple[list[int], Members]:
+def _joinable(growing: Growing, members: Members) -> tuple[list[int], Members]:
     """The switches that can be joined, with as many pairs of hosts as possible, and who is left out."""
     dpids = sorted({member.dpid for member in (*members.sources, *members.targets)})
     best: tuple[int, list[int]] = (0, [])
@@ -138,7 +74,7 @@ def _count(members: Iterable[Member], dpids: Collection[int]) -> int:
     return sum(member.dpid in dpids for member in members)
 
 
-def _grow(growing: _Growing, dpids: list[int]) -> set[LinkKey]:
+def _grow(growing: Growing, dpids: list[int]) -> set[LinkKey]:
     """Links that join these switches, all of which can be reached."""
     root, *rest = dpids
     inside, links, waiting = {root}, set[LinkKey](), set(rest)
@@ -152,7 +88,7 @@ def _grow(growing: _Growing, dpids: list[int]) -> set[LinkKey]:
 
 
 def _fastest(
-    growing: _Growing, dpids: list[int], members: Members, most_ms: float
+    growing: Growing, dpids: list[int], members: Members, most_ms: float
 ) -> tuple[set[LinkKey], float | None]:
     """A tree of fastest ways from one of the switches that is fast enough. Raises NotPossible naming the best."""
     least_ms = np.inf

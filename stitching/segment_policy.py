@@ -41,7 +41,7 @@ def forbids_segment(tree: SegmentTree, network: Network, ruling: Ruling) -> str 
     denied = [reason for pair in pairs if (reason := ruling.denies(*pair)) is not None]
     if pairs and len(denied) == len(pairs):
         return denied[0]
-    links = (*tree.links, *(reverse(key) for key in tree.links))
+    links = (*tree.all_links, *(reverse(key) for key in tree.all_links))
     for pair in pairs:
         for pattern in ruling.between(*pair):
             if (

@@ -20,10 +20,13 @@ from stitching.network import LinkKey, Network, PortId, reverse
 from stitching.rules import (
     PORT_CONTROLLER,
     PORT_IN_PORT,
+    Bypass,
     Entry,
     EntryKey,
     Failover,
+    First,
     FlowRule,
+    Group,
     Meter,
     Output,
     PopLabel,
@@ -94,7 +97,7 @@ class ModelSwitch:
     def __init__(self) -> None:
         # Rules of one shape (the same bits of the same fields) are found by one look-up, and never overlap.
         self._tables: dict[int, dict[int, dict[tuple[tuple[str, int], ...], dict[tuple[int, ...], FlowRule]]]] = {}
-        self._others: dict[EntryKey, Failover | Meter] = {}
+        self._others: dict[EntryKey, Group | Meter] = {}
         self.metered: list[int] = []
         """The meter that each packet met, one after the other."""
 
@@ -161,10 +164,8 @@ class ModelSwitch:
                 case Output():
                     outputs.append((action, packet))
                 case ToGroup(number):
-                    group = self._others["group", number]
-                    assert isinstance(group, Failover)
-                    live = (port for port in group.ports if port == PORT_IN_PORT or alive(port))
-                    outputs += [(Output(port), packet) for port in live][:1]
+                    # What a group does to a packet is not seen by the actions after it.
+                    outputs += _of_group(self._others["group", number], packet, alive)
                 case PushLabel(vid):
                     packet = replace(packet, labels=(vid, *packet.labels))
                 case PopLabel():
@@ -328,6 +329,17 @@ class Flight:
             self._crossed.append(wire)
             self._on_the_way.append((wire[2], wire[3], hops + 1, packet))
         return True
+
+
+def _of_group(group: Entry, packet: Packet, alive: Alive) -> list[tuple[Output, Packet]]:
+    if isinstance(group, Failover):
+        live = (port for port in group.ports if port == PORT_IN_PORT or alive(port))
+        return [(Output(port), packet) for port in live][:1]
+    assert isinstance(group, Bypass)
+    if not alive(group.port_no):
+        return [(Output(group.via), replace(packet, labels=(group.vlan_vid, *packet.labels[1:])))]
+    first = {First.OUT: [group.port_no], First.BACK: [PORT_IN_PORT], First.NOTHING: []}
+    return [(Output(port), packet) for port in first[group.first]]
 
 
 def _is_rule(entry: Entry) -> bool:

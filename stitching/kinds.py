@@ -9,7 +9,7 @@ from stitching.bandwidth_plan import bandwidth_damage, missing_hosts, plan_bandw
 from stitching.bandwidth_rules import bandwidth_rules
 from stitching.damage import Damage, path_damage
 from stitching.labels import free_label, free_meter, paths_of, segment_labels
-from stitching.members import members_now, missing_side
+from stitching.members import members_now, missing_side, names
 from stitching.network import LinkKey, Network
 from stitching.path_rules import path_rules
 from stitching.plan import NotPossible, Situation, path_links, plan_path
@@ -21,7 +21,7 @@ from stitching.segment_failover import protected_rules
 from stitching.segment_plan import plan_segment
 from stitching.segment_policy import allowed_links, forbids_segment
 from stitching.segment_rules import segment_rules
-from stitching.segment_watch import probed_pairs, segment_damage, segment_routes
+from stitching.segment_watch import Flood, floods, probed_pairs, segment_damage, segment_routes
 from stitching.stages import NOTHING, Fleet
 from stitching.stitch import (
     BandwidthRequest,
@@ -29,6 +29,7 @@ from stitching.stitch import (
     Placement,
     SegmentRequest,
     SegmentTree,
+    State,
     Stitch,
     StitchPath,
     StitchRequest,
@@ -49,6 +50,16 @@ class ProbeWay:
     enters: int
     leaves: int
     label: int | None = None
+
+    @property
+    def comes_out(self) -> frozenset[int]:
+        """The switches that it has to come out at."""
+        return frozenset({self.leaves})
+
+    @property
+    def ends(self) -> frozenset[int]:
+        """The switches that it enters and leaves by."""
+        return frozenset({self.enters, self.leaves})
 
 
 def place(request: StitchRequest, situation: Situation, before: Placement | None = None) -> Placement:
@@ -174,6 +185,35 @@ def probe_ways(stitch: Stitch) -> tuple[ProbeWay, ...]:
         case SegmentRequest(), SegmentTree() as tree:
             return tuple(ProbeWay((one.mac, other.mac), one.dpid, other.dpid) for one, other in probed_pairs(tree))
     return ()
+
+
+def broadcast_probes(stitch: Stitch) -> tuple[Flood, ...]:
+    """The broadcast probes that prove it beside those, each of which has to come out at all its switches."""
+    return floods(stitch.path) if isinstance(stitch.path, SegmentTree) else ()
+
+
+def silent_words(stitch: Stitch, numbers: Iterable[int]) -> str:
+    """Of which hosts nothing comes through, by the numbers of probes."""
+    probes: tuple[ProbeWay | Flood, ...] = (*probe_ways(stitch), *broadcast_probes(stitch))
+    said = [
+        f"from broadcast of host {probe.pair[0]}"
+        if isinstance(probe, Flood)
+        else "from host {} to {}".format(*probe.pair)
+        for probe in (probes[number] for number in numbers if number < len(probes))
+    ]
+    return names(said, most=4)
+
+
+def has_branches(request: StitchRequest) -> bool:
+    """Whether a part of it may be dead while another one carries."""
+    return isinstance(request, SegmentRequest)
+
+
+def near(stitch: Stitch) -> Placement | None:
+    """What a better place for a stitch is looked for near to; one that is up may lie anywhere."""
+    if stitch.state is State.UP and isinstance(stitch.path, SegmentTree):
+        return replace(stitch.path, links=(), detours=())
+    return stitch.path
 
 
 def fixed_pairs(request: StitchRequest) -> tuple[Pair, ...] | None:

@@ -104,9 +104,9 @@ class Judge:
                 unproven = f"no probe came through within {PROVE_WITHIN_S:g} s"
                 self._mover.go_back(stitch, unproven, undone=False)
         elif stitch.state in CARRYING_ON:
-            if watch.lost or watch.is_unproven(self._heard_s):
+            if watch.is_dead(self._heard_s):
                 life.bring_down(stitch, "probes no longer come through")
-            elif (reason := life.upkeep.shortcoming(stitch, watch)) is not None:
+            elif (reason := life.upkeep.shortcoming(stitch, watch, self._heard_s)) is not None:
                 if stitch.state is State.UP:
                     life.degrade(stitch, reason)
             elif stitch.state is State.DEGRADED:

@@ -9,7 +9,7 @@ from ryu_apps.stitches.life import CARRYING_ON, REFUSALS, Life
 from ryu_apps.stitches.moving import Move, Mover
 from ryu_apps.stitches.together import Together
 from stitching.bandwidth import BandwidthShares
-from stitching.kinds import damage, same_place
+from stitching.kinds import damage, near, same_place
 from stitching.network import Network, node_name
 from stitching.plan import NotPossible
 from stitching.routes import CARRYING, Pair, Route
@@ -121,7 +121,7 @@ class Mender:
         for number in life.upkeep.due(life.monotonic(), life.book.active):
             stitch = life.book[number]
             try:
-                path = life.planner.path(stitch.request, (stitch,), stitch.path)
+                path = life.planner.path(stitch.request, (stitch,), near(stitch))
             except NotPossible:
                 continue
             if life.upkeep.is_better(stitch, path) and life.planner.all_ready(path.dpids):

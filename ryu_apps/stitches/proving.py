@@ -9,8 +9,9 @@ from ryu_apps import wire
 from ryu_apps.connections import Connections
 from ryu_apps.stitches.probe import StitchProbe, StitchProber
 from ryu_apps.stitches.watch import Watch
-from stitching.kinds import ProbeWay, probe_ways
+from stitching.kinds import ProbeWay, broadcast_probes, has_branches, probe_ways
 from stitching.rules import PORT_CONTROLLER
+from stitching.segment_watch import Flood
 from stitching.stitch import Placement, Stitch
 
 _PORT_TABLE = 0xFFFFFFF9
@@ -29,7 +30,7 @@ class Prover:
         self._connections = Connections()
         self._ready: set[int] = set()
         self.watches: dict[int, Watch] = {}
-        self._ways: dict[int, tuple[Placement, tuple[ProbeWay, ...]]] = {}
+        self._ways: dict[int, tuple[Placement, tuple[ProbeWay | Flood, ...]]] = {}
         self._spacing_s = {True: 0.0, False: 0.0}
 
     # -- switches -------------------------------------------------------------------------------------------
@@ -57,16 +58,22 @@ class Prover:
 
     def watch(self, stitch: Stitch) -> None:
         """Prove a stitch from now on, anew if it was watched already."""
-        directions = len(self._ways_of(stitch))
+        ways = self._ways_of(stitch)
+        floods = [(way.way, way.leaves) for way in ways if isinstance(way, Flood)]
         self.watches[stitch.id] = Watch.over(
-            directions, self._monotonic(), stitch.request.max_latency_ms, stitch.request.max_loss
+            len(ways) - len(floods),
+            self._monotonic(),
+            stitch.request.max_latency_ms,
+            stitch.request.max_loss,
+            floods=floods,
+            branches=has_branches(stitch.request),
         )
 
     def pace(self) -> None:
         """Spread the probes: however many stitches there are, the controller has other things to do."""
         ways = {True: 0, False: 0}
         for watch in self.watches.values():
-            ways[watch.proven] += len(watch.directions)
+            ways[watch.proven] += watch.weight
         self._spacing_s = {True: ways[True] / WATCHING_PER_S, False: ways[False] / PROVING_PER_S}
 
     def forget(self, stitch_id: int) -> None:
@@ -94,10 +101,12 @@ class Prover:
             return True
         watch.spacing_s = self._spacing_s[watch.proven]
         ways = self._ways_of(stitch)
-        if not self.all_ready(end for way in ways for end in (way.enters, way.leaves)):
+        away = [number for number, way in enumerate(ways) if not self.all_ready(way.ends)]
+        # Parts of what carries may be away; before it is proven all of it has to be there.
+        if away and not (watch.branches and watch.proven and len(away) < len(ways)):
             watch.skip(now_s)
             return False
-        for direction in watch.due(now_s, heard_s):
+        for direction in watch.due(now_s, heard_s, away):
             probe = StitchProbe(stitch.id, stitch.epoch, direction, now_s)
             way = ways[direction]
             frame = self._prober.frame(probe, *way.pair, way.label)
@@ -105,12 +114,12 @@ class Prover:
             self._connections[way.enters].send(out)
         return True
 
-    def _ways_of(self, stitch: Stitch) -> tuple[ProbeWay, ...]:
-        """Its probes, worked out once for where it lies."""
+    def _ways_of(self, stitch: Stitch) -> tuple[ProbeWay | Flood, ...]:
+        """Its probes, those between two hosts first, worked out once for where it lies."""
         known = self._ways.get(stitch.id)
         if known is not None and known[0] is stitch.path:
             return known[1]
-        ways = probe_ways(stitch)
+        ways = (*probe_ways(stitch), *broadcast_probes(stitch))
         if stitch.path is not None:
             self._ways[stitch.id] = stitch.path, ways
         return ways
@@ -124,12 +133,11 @@ class Prover:
         watch = self.watches.get(stitch.id)
         if watch is None or stitch.path is None or stitch.epoch != probe.epoch:
             return None
-        ways = self._ways_of(stitch)
-        if probe.direction >= len(ways) or message.datapath.id != ways[probe.direction].leaves:
+        ways, here = self._ways_of(stitch), message.datapath.id
+        if probe.direction >= len(ways) or here not in ways[probe.direction].comes_out:
             return None
-        way = ways[probe.direction]
         flight_s = message.received_s - probe.sent_s
-        for end in (way.enters, way.leaves):
+        for end in (ways[probe.direction].enters, here):
             flight_s -= (self._connections[end].rtt_s or 0.0) / 2 if end in self._connections else 0.0
-        watch.heard(probe.direction, max(0.0, flight_s) * 1e3, probe.sent_s)
+        watch.heard(probe.direction, max(0.0, flight_s) * 1e3, probe.sent_s, here)
         return watch

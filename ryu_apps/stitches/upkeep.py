@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ryu_apps.stitches.watch import Watch
-from stitching.kinds import same_place
+from stitching.kinds import same_place, silent_words
 from stitching.stitch import Placement, State, Stitch
 
 HOLD_DOWN_S = 10.0
@@ -64,10 +64,12 @@ class Upkeep:
         self._next_s.pop(stitch_id, None)
         self._pause_s.pop(stitch_id, None)
 
-    def shortcoming(self, stitch: Stitch, watch: Watch) -> str | None:
+    def shortcoming(self, stitch: Stitch, watch: Watch, now_s: float) -> str | None:
         """What a stitch lacks of what was asked for; None where it is all there."""
         if (hurt := self._damage.get(stitch.id)) is not None:
             return hurt
+        if watch.branches and (silent := watch.silent(now_s)):
+            return f"no probe comes through {silent_words(stitch, silent)}"
         if watch.slow:
             return f"latency {watch.latency_ms:.3g} ms is above {stitch.request.max_latency_ms:g} ms"
         if watch.lossy and watch.loss is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 PROVE_EVERY_S = 0.05
@@ -21,8 +22,15 @@ _ROUNDING_S = 1e-6
 
 @dataclass
 class _Direction:
-    """sent_s: probes without an answer so far; answered: the outcomes of the last COUNTED, oldest first."""
+    """sent_s: probes without an answer so far; answered: the outcomes of the last COUNTED, oldest first.
 
+    ends are the switches that a broadcast probe comes out at, none for one between two hosts; awaited is where the
+    one that was sent at a time has not come out yet. turn is the number of those of which one is sent at a time.
+    """
+
+    ends: frozenset[int] = frozenset()
+    turn: int | None = None
+    awaited: tuple[float, frozenset[int]] = (0.0, frozenset())
     sent_s: deque[float] = field(default_factory=deque)
     answered: deque[bool] = field(default_factory=lambda: deque(maxlen=COUNTED))
     missed: int = 0
@@ -52,22 +60,59 @@ class Watch:
     spacing_s: float = 0.0
     tries: int = 0
     away_since_s: float | None = None
+    branches: bool = False
+    rounds: int = 0
 
     @classmethod
     def over(
-        cls, directions: int, now_s: float, max_latency_ms: float | None, max_loss: float | None = None
+        cls,
+        directions: int,
+        now_s: float,
+        max_latency_ms: float | None,
+        max_loss: float | None = None,
+        *,
+        floods: Sequence[tuple[int, frozenset[int]]] = (),
+        branches: bool = False,
     ) -> Watch:
-        """A new watch over so many directions."""
-        return cls(now_s, tuple(_Direction() for _ in range(directions)), max_latency_ms, max_loss)
+        """A new watch over so many directions, and behind those over broadcast: its turn, and where it comes out.
+
+        branches: a part may be dead while the rest carries; directions are then those of pairs, two by two.
+        """
+        pairs = tuple(_Direction() for _ in range(directions))
+        broadcast = tuple(_Direction(ends=ends, turn=turn) for turn, ends in floods)
+        return cls(now_s, (*pairs, *broadcast), max_latency_ms, max_loss, branches=branches)
 
     def __post_init__(self) -> None:
         self.proven = not self.directions
         """Whether a probe has come through in every direction."""
+        self._turns: dict[int, list[int]] = {}
+        for number, direction in enumerate(self.directions):
+            if direction.turn is not None:
+                self._turns.setdefault(direction.turn, []).append(number)
+        self._pairs = len(self.directions) - sum(map(len, self._turns.values()))
 
     @property
     def lost(self) -> bool:
-        """Whether a direction has swallowed MISSES probes in a row."""
-        return any(direction.missed >= MISSES for direction in self.directions)
+        """Whether a direction has swallowed MISSES probes in a row; with branches, one of each pair."""
+        if not self.branches:
+            return any(direction.missed >= MISSES for direction in self.directions)
+        pairs = self.directions[: self._pairs]
+        both = zip(pairs[::2], pairs[1::2], strict=True)
+        return all(one.missed >= MISSES or other.missed >= MISSES for one, other in both)
+
+    def silent(self, now_s: float) -> tuple[int, ...]:
+        """The directions that nothing comes through, though it once did or has had the time to."""
+        late = self.is_unproven(now_s)
+        return tuple(
+            number
+            for number, direction in enumerate(self.directions)
+            if direction.missed >= MISSES or (late and direction.latency_ms is None)
+        )
+
+    @property
+    def weight(self) -> int:
+        """How many probes it sends at a time."""
+        return self._pairs + len(self._turns) if self.proven else len(self.directions)
 
     @property
     def slow(self) -> bool:
@@ -106,6 +151,13 @@ class Watch:
         """Whether probes have not come through for so long that none will."""
         return self.unproven_for_s(now_s) > PROVE_WITHIN_S + 4 * self.spacing_s
 
+    def is_dead(self, now_s: float) -> bool:
+        """Whether nothing carries any more."""
+        if not self.branches or not self.is_unproven(now_s):
+            return self.lost or self.is_unproven(now_s)
+        silent = self.silent(now_s)
+        return all(number in silent or number + 1 in silent for number in range(0, self._pairs, 2))
+
     def away_for_s(self, now_s: float) -> float:
         """For how long no probe could be sent; 0 when the last one could."""
         return 0.0 if self.away_since_s is None else now_s - self.away_since_s
@@ -114,10 +166,11 @@ class Watch:
         """Whether it is time for probes, or to see whether its switches are there and whether it is proven."""
         return now_s >= self.next_s or not self.proven or self.away_since_s is not None
 
-    def due(self, now_s: float, heard_s: float | None = None) -> tuple[int, ...]:
+    def due(self, now_s: float, heard_s: float | None = None, away: Collection[int] = ()) -> tuple[int, ...]:
         """The directions to send a probe in now; counts those that went unanswered.
 
-        heard_s: what came until then was looked at; all, without.
+        heard_s: what came until then was looked at; all, without. In those that are away none can be sent: what is
+        open there proves nothing.
         """
         heard_s = now_s if heard_s is None else heard_s
         if now_s < self.next_s:
@@ -127,14 +180,27 @@ class Watch:
         soon_s = PROVE_EVERY_S * 2 ** min(self.tries, _DOUBLINGS)
         self.next_s = now_s + max(often_s if self.proven else soon_s, self.spacing_s)
         self.tries += 1
-        for direction in self.directions:
+        chosen = tuple(number for number in self._chosen() if number not in away)
+        for number in away:
+            self.directions[number].sent_s.clear()
+        for direction in (self.directions[number] for number in chosen):
             while direction.sent_s and heard_s - direction.sent_s[0] > ANSWER_WITHIN_S:
                 direction.sent_s.popleft()
-                if self.proven:
+                if self.proven or (self.branches and direction.latency_ms is not None):
                     direction.missed += 1
                     direction.answered.append(False)
             direction.sent_s.append(now_s)
-        return tuple(range(len(self.directions)))
+        return chosen
+
+    def _chosen(self) -> tuple[int, ...]:
+        """All directions, but of those that take turns only the next one once all are proven."""
+        if not self.proven or not self._turns:
+            return tuple(range(len(self.directions)))
+        self.rounds += 1
+        return (
+            *range(self._pairs),
+            *(numbers[self.rounds % len(numbers)] for numbers in self._turns.values()),
+        )
 
     def skip(self, now_s: float) -> None:
         """Probes could not be sent (a switch is away from the controller): what is open proves nothing."""
@@ -150,9 +216,12 @@ class Watch:
         for direction in self.directions:
             direction.sent_s.clear()
 
-    def heard(self, number: int, latency_ms: float, sent_s: float | None = None) -> None:
-        """A probe of this direction came through; those that were sent before it (sent_s) and did not are lost."""
-        if number >= len(self.directions):
+    def heard(self, number: int, latency_ms: float, sent_s: float | None = None, end: int | None = None) -> None:
+        """A probe of this direction came through; those that were sent before it (sent_s) and did not are lost.
+
+        One of broadcast has come through when it has come out at every one of its ends, the last of which counts.
+        """
+        if number >= len(self.directions) or not self._is_whole(self.directions[number], sent_s, end):
             return
         direction = self.directions[number]
         known = direction.latency_ms
@@ -168,3 +237,15 @@ class Watch:
         self.proven = self.proven or all(other.latency_ms is not None for other in self.directions)
         if self.max_latency_ms is not None:
             direction.slow = direction.slow + 1 if latency_ms > self.max_latency_ms else 0
+
+    @staticmethod
+    def _is_whole(direction: _Direction, sent_s: float | None, end: int | None) -> bool:
+        """Whether nothing of a probe is awaited any more, now that it came out at this end."""
+        if not direction.ends or sent_s is None or end is None:
+            return True
+        last_s, awaited = direction.awaited
+        if sent_s < last_s:
+            return False
+        left = (awaited if sent_s == last_s else direction.ends) - {end}
+        direction.awaited = sent_s, left
+        return not left and not (sent_s == last_s and not awaited)

@@ -358,7 +358,8 @@ def test_the_controller_has_sensible_defaults(
         "ovsdb": (),
         "ovsdb_ssl": None,
         "bfd_ms": 20,
-        "apps": (), "take_over": False,
+        "apps": (),
+        "take_over": False,
     }
 
 

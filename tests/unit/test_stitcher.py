@@ -127,7 +127,8 @@ class Bench(Stitcher):
             packets, switch.packets = switch.packets, []
             for packet in packets:
                 for far in self.switches.values():
-                    message = SimpleNamespace(data=packet[40:], datapath=far, received_s=self.now_s + 0.002)
+                    frame = unlabelled(packet[40:])
+                    message = SimpleNamespace(data=frame, datapath=far, received_s=self.now_s + 0.002)
                     self.on_packet(SimpleNamespace(msg=message))
 
     def probe_tick(self, seconds: float = 0.0) -> None:
@@ -136,6 +137,10 @@ class Bench(Stitcher):
 
     def stitch(self, number: int = 1) -> Stitch:
         return next(stitch for stitch in self._all() if stitch.id == number)
+
+
+def unlabelled(frame: bytes) -> bytes:
+    return frame[:12] + frame[16:] if frame[12:14] == b"\x81\x00" else frame
 
 
 @pytest.fixture

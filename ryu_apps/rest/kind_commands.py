@@ -18,6 +18,7 @@ from ryu_apps.rest.stitch_options import (
     Labels,
     MaxLatency,
     Priority,
+    Protect,
     Until,
     Wait,
     Weekly,
@@ -43,6 +44,7 @@ def segment(
     other_host: Hosts = None,
     other_subnet: Subnets = None,
     max_latency: MaxLatency = None,
+    protect: Protect = "none",
     label: Labels = None,
     priority: Priority = 3,
     valid_from: From = None,
@@ -58,6 +60,7 @@ def segment(
         "source": {"vnet": network, "hosts": host or [], "subnets": subnet or []},
         "destination": {"vnet": other, "hosts": other_host or [], "subnets": other_subnet or []},
         "bandwidth_mbps": above_zero(bandwidth, "--bandwidth"),
+        "protection": protect,
         **_terms(label, priority, valid_from, until, weekly),
     }
     if max_latency is not None:

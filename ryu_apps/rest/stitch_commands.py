@@ -23,6 +23,7 @@ from ryu_apps.rest.stitch_options import (
     MaxLatency,
     MaxLoss,
     Priority,
+    Protect,
     Until,
     Wait,
     Weekly,
@@ -36,9 +37,6 @@ commands = typer.Typer(
     no_args_is_help=True, help="Stitches of all kinds: make, check, list, show, change, delete."
 )
 
-Protect = Annotated[
-    str, typer.Option("--protect", help="What may die without a gap: none, link, or node (link or switch).")
-]
 App = Annotated[
     str | None,
     typer.Option("--app", metavar="PROTO[/PORT][@DSCP]", help="Only this application, such as tcp/443 or udp@46."),

@@ -13,6 +13,9 @@ WAIT_S = 30.0
 Bandwidth = Annotated[float, typer.Option("--bandwidth", help="Mbit/s each way.")]
 MaxLatency = Annotated[float | None, typer.Option("--max-latency", help="Milliseconds one way.")]
 MaxLoss = Annotated[float | None, typer.Option("--max-loss", help="Per cent of packets that may be lost.")]
+Protect = Annotated[
+    str, typer.Option("--protect", help="What may die without a gap: none, link, or node (link or switch).")
+]
 Labels = Annotated[
     list[str] | None, typer.Option("--label", metavar="NAME=VALUE", help="What it is for; may be repeated.")
 ]

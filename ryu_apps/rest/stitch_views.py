@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 
 from ryu_apps.rest.fabric import Fabric, link_ref_view, path_view
-from ryu_apps.rest.views import HEX_DPID, CheckView, HopView, LinkRefView, MemberView, moment
+from ryu_apps.rest.views import HEX_DPID, CheckView, DetourView, HopView, LinkRefView, MemberView, moment
 from stitching.application import PROTOCOLS, Application
 from stitching.network import node_name
 from stitching.segment import Member, SegmentRequest, SegmentTree, Side
@@ -102,6 +102,7 @@ class SegmentView(CarryingView):
     source: SideView
     destination: SideView
     links: list[LinkRefView] | None = Field(description="The tree that joins the switches of its members.")
+    detours: list[DetourView] = Field(description="What switches turn to by themselves when a part of it dies.")
     left_out: list[str] = Field(description="Hosts that should be members and are not, and why.")
 
 
@@ -159,6 +160,7 @@ def stitch_view(stitch: Stitch, fabric: Fabric) -> VmView | SegmentView | Bandwi
                 source=_side_view(request.source, tree.sources if tree else (), fabric),
                 destination=_side_view(request.target, tree.targets if tree else (), fabric),
                 links=[link_ref_view(key) for key in tree.links] if tree else None,
+                detours=_detour_views(tree) if tree else [],
                 left_out=list(tree.left_out) if tree else [],
             )
         case BandwidthRequest() as request:
@@ -175,9 +177,17 @@ def check_view(placement: Placement) -> CheckView:
             )
         case SegmentTree():
             links = [link_ref_view(key) for key in placement.links]
-            return CheckView(possible=True, links=links, latency_ms=placement.latency_ms)
+            detours = _detour_views(placement)
+            return CheckView(possible=True, links=links, detours=detours, latency_ms=placement.latency_ms)
         case BandwidthShares():
             return CheckView(possible=True, links=[link_ref_view(key) for key in placement.links])
+
+
+def _detour_views(tree: SegmentTree) -> list[DetourView]:
+    return [
+        DetourView(around=link_ref_view(detour.around), links=[link_ref_view(key) for key in detour.links])
+        for detour in tree.detours
+    ]
 
 
 def _bandwidth_view(stitch: Stitch, request: BandwidthRequest, fabric: Fabric) -> BandwidthView:

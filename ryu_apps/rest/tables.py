@@ -140,7 +140,13 @@ def _segment(answer: Json) -> Rows:
         members = ", ".join(member["name"] for member in answer[name]["members"])
         rows.append((name, f"{end(answer[name])}: {members or 'nobody yet'}"))
     left_out = "; ".join(answer["left_out"])
-    return [*rows, *_carrying(answer), ("links", _links(answer)), ("left out", left_out)]
+    return [
+        *rows,
+        *_carrying(answer),
+        ("links", _links(answer)),
+        ("detours", str(len(answer["detours"]))),
+        ("left out", left_out),
+    ]
 
 
 def _bandwidth(answer: Json) -> Rows:

@@ -114,6 +114,13 @@ class LinkRefView(BaseModel):
     dst_port: int
 
 
+class DetourView(BaseModel):
+    """The way that packets take round a link, or round the switch behind it as well, when that is dead."""
+
+    around: LinkRefView
+    links: list[LinkRefView]
+
+
 class CheckView(BaseModel):
     """Whether a stitch could be had now: with its path (or links), or with what stands in the way."""
 
@@ -121,6 +128,7 @@ class CheckView(BaseModel):
     path: list[HopView] | None = None
     backup: list[HopView] | None = None
     links: list[LinkRefView] | None = Field(default=None, description="Those of other kinds than vm.")
+    detours: list[DetourView] | None = Field(default=None, description="Of a segment that is to be protected.")
     latency_ms: float | None = None
     reason: str | None = None
     field: str | None = None

@@ -119,7 +119,7 @@ class Prover:
         known = self._ways.get(stitch.id)
         if known is not None and known[0] is stitch.path:
             return known[1]
-        ways = (*probe_ways(stitch), *broadcast_probes(stitch))
+        ways: tuple[ProbeWay | Flood, ...] = (*probe_ways(stitch), *broadcast_probes(stitch))
         if stitch.path is not None:
             self._ways[stitch.id] = stitch.path, ways
         return ways

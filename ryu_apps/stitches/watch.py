@@ -30,7 +30,7 @@ class _Direction:
 
     ends: frozenset[int] = frozenset()
     turn: int | None = None
-    awaited: tuple[float, frozenset[int]] = (0.0, frozenset())
+    awaited: tuple[float, frozenset[int]] = (float("-inf"), frozenset())
     sent_s: deque[float] = field(default_factory=deque)
     answered: deque[bool] = field(default_factory=lambda: deque(maxlen=COUNTED))
     missed: int = 0

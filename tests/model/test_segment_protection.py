@@ -9,14 +9,24 @@ from dataclasses import replace
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from stitching.kinds import rules
+from stitching.kinds import probe_ways, rules
+from stitching.match import ETH_PROBE
 from stitching.network import Host, LinkKey, reverse
-from stitching.rules import Bypass
+from stitching.rules import PORT_CONTROLLER, Bypass
 from stitching.segment import Member, can_follow
 from stitching.stages import NOTHING, stages
 from stitching.stitch import Protection, State, Stitch
 from tests.model.fabric import Fabric, Lab
-from tests.model.test_segments import ALL, Case, assert_joined, audience, outside_view, placed, tree_of
+from tests.model.test_segments import (
+    ALL,
+    Case,
+    assert_floods_arrive,
+    assert_joined,
+    audience,
+    outside_view,
+    placed,
+    tree_of,
+)
 from tests.model.test_stitches import HOPS_OF_A_LIFE, one_by_one
 from tests.model_switch import BROADCAST, ModelNetwork, Packet
 
@@ -120,6 +130,21 @@ def test_with_nothing_dead_it_is_a_segment_like_any_other(case: Case) -> None:
     outside_view(model, case.lab)
     assert_joined(model, case.lab, case.tree)
     assert case.tree.detours
+    assert_floods_arrive(model, case.stitch)
+    for way in probe_ways(case.stitch):
+        fate = model.inject(way.enters, PORT_CONTROLLER, Packet(*way.pair, ETH_PROBE))
+        assert (fate.punted, fate.delivered, fate.looped) == ((way.leaves,), (), False)
+
+
+@on_any_ring
+@given(protected(), st.data())
+def test_probes_come_through_when_a_link_is_dead(case: Case, data: st.DataObject) -> None:
+    model = made(case)
+    die(model, data.draw(st.sampled_from([key for key in case.lab.network.links if key < reverse(key)])))
+    assert_floods_arrive(model, case.stitch)
+    for way in probe_ways(case.stitch):
+        fate = model.inject(way.enters, PORT_CONTROLLER, Packet(*way.pair, ETH_PROBE))
+        assert (fate.punted, fate.delivered, fate.looped) == ((way.leaves,), (), False)
 
 
 @on_any_ring

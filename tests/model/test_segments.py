@@ -6,13 +6,15 @@ from dataclasses import dataclass, replace
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from stitching.kinds import labelled, place, probe_ways, routes, rules
-from stitching.match import ETH_PROBE
+from stitching.difference import Change
+from stitching.kinds import broadcast_probes, labelled, place, probe_ways, routes, rules
+from stitching.match import ETH_PROBE, MULTICAST, VLAN_PRESENT, Match
 from stitching.network import Host, Network
 from stitching.pipeline import default_rules
 from stitching.plan import NotPossible, Situation
-from stitching.rules import PORT_CONTROLLER
+from stitching.rules import PORT_CONTROLLER, FlowRule
 from stitching.segment import SegmentRequest, SegmentTree, Side
+from stitching.segment_watch import Flood
 from stitching.stages import NOTHING, stages
 from stitching.stitch import State, Stitch
 from tests.model.fabric import CAPACITY_MBPS, Lab, labs
@@ -243,6 +245,49 @@ def test_each_probe_comes_out_at_the_far_switch_and_every_switch_with_members_is
         assert (fate.punted, fate.delivered, fate.looped) == ((way.leaves,), (), False)
     ends = [{way.enters for way in ways}, {way.leaves for way in ways}]
     assert ends == [{member.dpid for member in case.tree.members}] * 2
+
+
+@on_any_fabric
+@given(cases())
+def test_broadcast_probes_come_out_at_every_other_switch_with_receivers_and_at_no_host(case: Case) -> None:
+    model = case.model()
+    model.apply_stages(stages(NOTHING, rules(case.stitch)))
+    assert_floods_arrive(model, case.stitch)
+    there = {(sender.dpid, receiver.dpid) for sender, receiver in case.tree.pairs()}
+    proven = {(flood.enters, end) for flood in broadcast_probes(case.stitch) for end in flood.leaves}
+    assert proven == {(one, other) for one, other in there if one != other}
+
+
+def assert_floods_arrive(model: ModelNetwork, stitch: Stitch) -> None:
+    for flood in broadcast_probes(stitch):
+        fate = model.inject(flood.enters, PORT_CONTROLLER, probe_of(flood))
+        assert (fate.punted, fate.delivered, fate.looped) == (tuple(sorted(flood.leaves)), (), False)
+
+
+def probe_of(flood: Flood) -> Packet:
+    return Packet(*flood.pair, ETH_PROBE, labels=(flood.label | VLAN_PRESENT,))
+
+
+@on_any_fabric
+@given(cases(), st.data())
+def test_no_broadcast_probe_is_whole_while_a_rule_that_passes_broadcast_on_is_missing(
+    case: Case, data: st.DataObject
+) -> None:
+    assume(broadcast_probes(case.stitch))
+    flood = data.draw(st.sampled_from(broadcast_probes(case.stitch)))
+    model = case.model()
+    model.apply_stages(stages(NOTHING, rules(case.stitch)))
+    crossed = model.inject(flood.enters, PORT_CONTROLLER, probe_of(flood)).crossed
+    passing = [key[0] for key in crossed if key[0] != flood.enters]
+    assume(passing)
+    dpid = data.draw(st.sampled_from(passing))
+    own = Match(eth_dst=MULTICAST, eth_dst_mask=MULTICAST, vlan_vid=flood.label | VLAN_PRESENT)
+    (rule,) = (
+        e for e in rules(case.stitch)[dpid].values() if isinstance(e, FlowRule) and e.match == own and e.table == 3
+    )
+    model.apply([Change(dpid, rule, remove=True)])
+    fate = model.inject(flood.enters, PORT_CONTROLLER, probe_of(flood))
+    assert set(fate.punted) < flood.leaves and fate.delivered == ()
 
 
 @on_any_fabric

@@ -131,6 +131,9 @@ def test_a_stitch_is_checked_created_listed_shown_and_deleted(lockstitch: Lockst
 def test_stitches_of_other_kinds_are_made_and_shown(lockstitch: Lockstitch) -> None:
     for number, name in enumerate(("red", "blue")):
         lockstitch("vnets", "put", name, "--host", f"{name}1={MACS[number]}")
+    wanted = ("stitch", "segment", "red", "blue", "--bandwidth", "2", "--protect")
+    assert "is all that joins" in lockstitch(*wanted, "link", code=1)
+    assert "protection" in lockstitch(*wanted, "all", code=1)
     made = lockstitch("stitch", "segment", "red", "blue", "--bandwidth", "2", "--other-host", "blue1")
     assert "red1" in made and "blue (blue1): blue1" in made
     office = "mon,tue 08:00-18:00 Europe/Vienna"

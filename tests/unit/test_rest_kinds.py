@@ -40,9 +40,17 @@ def test_a_segment_is_made_and_says_who_is_in_it(call: Caller) -> None:
     assert (stitch["kind"], stitch["protection"], stitch["left_out"]) == ("segment", "none", [])
     blue = {"name": "b1", "mac": MACS[1]}
     assert stitch["destination"] == {"vnet": "blue", "hosts": [blue], "subnets": [], "members": [blue]}
-    assert len(stitch["links"]) == 2
+    assert len(stitch["links"]) == 2 and stitch["detours"] == []
     assert call("GET", "/v1/stitches?kind=segment").json() == [call("GET", "/v1/stitches/1").json()]
     assert call("GET", "/v1/stitches?kind=vm").json() == []
+
+
+def test_a_segment_that_nothing_can_protect_is_refused_with_the_link_that_stands_alone(call: Caller) -> None:
+    wanted = {**SEGMENT, "protection": "link"}
+    answer = call("POST", "/v1/stitches", json=wanted)
+    assert answer.status_code == 409 and "is all that joins its two sides" in answer.text, answer.text
+    assert "is all that joins" in call("POST", "/v1/stitches/check", json=wanted).json()["reason"]
+    assert call("POST", "/v1/stitches/check", json=SEGMENT).json()["detours"] == []
 
 
 def test_a_cap_is_made_and_says_how_it_is_split(call: Caller) -> None:

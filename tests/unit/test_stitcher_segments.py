@@ -14,7 +14,7 @@ from stitching.network import Host, Network
 from stitching.plan import NotPossible
 from stitching.planner import Duplicate
 from stitching.segment import SegmentRequest, SegmentTree, Side
-from stitching.stitch import Protection, State, Stitch
+from stitching.stitch import State, Stitch
 from stitching.vnet import Member, VNet
 from tests.unit.test_stitcher import A, B, Bench, C, D, MemoryStore, triangle
 
@@ -158,11 +158,6 @@ def test_two_segments_share_no_host(bench: Bench) -> None:
     up(bench)
     with pytest.raises(Duplicate):
         bench._desk.create(SegmentRequest(Side("blue"), Side("green"), 1.0))
-
-
-def test_no_protection_is_promised_that_is_not_built(bench: Bench) -> None:
-    with pytest.raises(NotPossible, match="protection"):
-        bench._desk.create(replace(SEGMENT, protection=Protection.LINK))
 
 
 def test_after_a_restart_it_carries_on_where_it_was(bench: Bench, store: MemoryStore) -> None:

@@ -113,3 +113,70 @@ def test_where_the_controller_was_held_up_no_probe_is_missed_for_it() -> None:
         watch.due(float(second))
         watch.pardon(float(second))
         assert not watch.lost
+
+
+def branching() -> Watch:
+    """Two pairs of switches, and broadcast from each of two switches, which take turns."""
+    return Watch.over(4, 0.0, None, floods=[(0, frozenset({2, 3})), (0, frozenset({1, 3}))], branches=True)
+
+
+def proven() -> Watch:
+    watch = branching()
+    for number in range(6):
+        watch.heard(number, 1.0)
+    return watch
+
+
+def test_broadcast_is_proven_when_it_has_come_out_at_every_switch() -> None:
+    watch = branching()
+    for number in range(4):
+        watch.heard(number, 1.0)
+    watch.heard(4, 1.0, 0.0, 2)
+    watch.heard(5, 1.0, 0.0, 1)
+    watch.heard(5, 1.0, 0.0, 3)
+    watch.heard(4, 1.0, 0.5, 3)
+    assert not watch.proven, "not of one and the same probe"
+    watch.heard(4, 2.0, 0.5, 2)
+    assert watch.proven and watch.latency_ms == 2.0
+
+
+def test_switches_take_turns_with_broadcast_once_all_is_proven() -> None:
+    assert branching().due(0.0) == (0, 1, 2, 3, 4, 5)
+    watch = proven()
+    sent = [watch.due(float(second)) for second in range(4)]
+    assert [numbers[:4] for numbers in sent] == [(0, 1, 2, 3)] * 4
+    assert sorted(numbers[4] for numbers in sent) == [4, 4, 5, 5]
+    assert (branching().weight, watch.weight) == (6, 5)
+
+
+def test_with_branches_it_is_dead_when_no_pair_of_switches_hears_each_other() -> None:
+    watch = proven()
+    for second in range(6):
+        watch.due(float(second))
+        watch.heard(2, 1.0)
+        watch.heard(3, 1.0)
+    assert {0, 1} <= set(watch.silent(5.0)) and not {2, 3} & set(watch.silent(5.0))
+    assert not watch.is_dead(5.0)
+    for second in range(6, 12):
+        watch.due(float(second))
+        watch.heard(3, 1.0)
+    assert watch.is_dead(11.0)
+
+
+def test_a_part_that_is_away_from_the_controller_proves_nothing() -> None:
+    watch = proven()
+    for second in range(12):
+        assert not {0, 1, 4, 5} & set(watch.due(float(second), away=(0, 1, 4, 5)))
+        watch.heard(2, 1.0)
+        watch.heard(3, 1.0)
+    assert not watch.silent(12.0) and not watch.is_dead(12.0)
+
+
+def test_what_was_never_proven_after_a_restart_is_silent_and_the_rest_is_left_alone() -> None:
+    watch = branching()
+    for number in (2, 3):
+        watch.heard(number, 1.0)
+    assert not watch.silent(PROVE_WITHIN_S)
+    assert watch.silent(PROVE_WITHIN_S + 0.1) == (0, 1, 4, 5)
+    assert not watch.is_dead(PROVE_WITHIN_S + 0.1)
+    assert branching().is_dead(PROVE_WITHIN_S + 0.1)

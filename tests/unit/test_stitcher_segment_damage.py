@@ -1,0 +1,187 @@
+"""What becomes of a segment when a part of the fabric dies: what can be joined stays joined."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from ryu_apps.app import Tick
+from ryu_apps.events import NetworkChanged, VnetsChanged
+from ryu_apps.stitches.upkeep import FIRST_PAUSE_S, HOLD_DOWN_S
+from stitching.kinds import rules
+from stitching.network import Host, Network, reverse
+from stitching.rules import Bypass
+from stitching.stitch import Protection, State, Stitch
+from tests.unit.test_stitcher import Bench, MemoryStore, triangle, unlabelled
+from tests.unit.test_stitcher_segments import HOST_A, HOST_B, HOST_C, SEGMENT, VNETS, members, prove, tree, up
+
+DIRECT, OTHER_WAY = (1, 2, 2, 1), ((1, 3, 3, 1), (2, 3, 3, 2))
+PROTECTED = replace(SEGMENT, protection=Protection.LINK)
+BY_NODE = replace(SEGMENT, protection=Protection.NODE)
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore()
+
+
+@pytest.fixture
+def bench(store: MemoryStore) -> Bench:
+    bench = Bench(store)
+    bench.on_vnets(VnetsChanged(VNETS))
+    see(bench, HOST_A, HOST_B)
+    bench.connect()
+    return bench
+
+
+def see(bench: Bench, *hosts: Host, without: Collection[tuple[int, int, int, int]] = ()) -> None:
+    """The triangle with these hosts, and without these links."""
+    whole = triangle()
+    gone = {*without, *map(reverse, without)}
+    links = {key: link for key, link in whole.links.items() if key not in gone}
+    bench.on_network(NetworkChanged(Network(whole.switches, links, {host.mac: host for host in hosts})))
+
+
+def cross(bench: Bench, dpids: Collection[int], *, broadcast: bool = True) -> None:
+    """Probes come through between these switches only."""
+    for dpid, switch in bench.switches.items():
+        packets, switch.packets = switch.packets, []
+        for frame in (packet[40:] for packet in packets if dpid in dpids):
+            if broadcast or not frame.startswith(b"\xff"):
+                for far in dpids:
+                    message = SimpleNamespace(
+                        data=unlabelled(frame), datapath=bench.switches[far], received_s=bench.now_s + 0.002
+                    )
+                    bench.on_packet(SimpleNamespace(msg=message))
+
+
+def seconds(bench: Bench, count: int, dpids: Collection[int], *, broadcast: bool = True) -> None:
+    for _ in range(count):
+        bench.probe_tick(1.0)
+        cross(bench, dpids, broadcast=broadcast)
+
+
+def protected(stitch: Stitch) -> bool:
+    groups = [entry for held in rules(stitch).values() for entry in held.values() if isinstance(entry, Bypass)]
+    return bool(groups) and bool(tree(stitch).detours)
+
+
+def test_a_protected_segment_holds_its_bandwidth_on_its_detours_too(bench: Bench) -> None:
+    stitch = up(bench, PROTECTED)
+    assert protected(stitch) and tree(stitch).links == (DIRECT,)
+    for key in (DIRECT, *OTHER_WAY):
+        for way in (key, reverse(key)):
+            assert bench._life.planner.admission.resources.reserved(way) == 2.0
+    bench._desk.delete(1)
+    bench.confirm()
+    assert bench._life.planner.admission.resources.owners((1, 3, 3, 1)) == ()
+
+
+def test_a_link_that_dies_leaves_it_unprotected_on_what_is_left_and_protected_again_when_it_is_back(
+    bench: Bench,
+) -> None:
+    up(bench, PROTECTED)
+    see(bench, HOST_A, HOST_B, without=[DIRECT])
+    assert bench.stitch().state is State.ADJUSTING
+    bare = prove(bench)
+    assert bare.state is State.DEGRADED and "it is not protected" in (bare.reason or "")
+    assert "is all that joins" in (bare.reason or "") and not protected(bare)
+    see(bench, HOST_A, HOST_B)
+    bench.now_s += FIRST_PAUSE_S + 1.0
+    for _ in range(2):
+        bench.on_tick(Tick("retry"))
+        bench.now_s += FIRST_PAUSE_S + 1.0
+    whole = prove(bench)
+    assert whole.state is State.UP and protected(whole)
+
+
+def test_it_goes_home_when_the_links_have_been_the_same_for_the_hold_down(bench: Bench) -> None:
+    up(bench)
+    see(bench, HOST_A, HOST_B, without=[DIRECT])
+    assert len(tree(prove(bench)).links) == 2
+    see(bench, HOST_A, HOST_B)
+    seconds(bench, int(HOLD_DOWN_S) - 1, (1, 2, 3))
+    bench.on_tick(Tick("retry"))
+    assert len(tree(bench.stitch()).links) == 2
+    seconds(bench, 2, (1, 2, 3))
+    bench.on_tick(Tick("retry"))
+    home = prove(bench)
+    assert (home.state, tree(home).links) == (State.UP, (DIRECT,))
+
+
+def test_a_link_of_a_detour_that_dies_hurts_the_protection_and_not_the_segment(bench: Bench) -> None:
+    before = up(bench, PROTECTED)
+    see(bench, HOST_A, HOST_B, without=[OTHER_WAY[0]])
+    hurt = bench.stitch()
+    assert (hurt.state, tree(hurt)) == (State.DEGRADED, tree(before))
+    assert "of a detour: it is not protected" in (hurt.reason or "")
+
+
+def test_a_switch_that_is_cut_off_leaves_the_others_joined_and_its_hosts_named(bench: Bench) -> None:
+    see(bench, HOST_A, HOST_B, HOST_C)
+    up(bench)
+    see(bench, HOST_A, HOST_B, HOST_C, without=OTHER_WAY)
+    left = prove(bench)
+    assert left.state is State.DEGRADED and members(left) == {HOST_A.mac, HOST_B.mac}
+    assert HOST_C.mac in (left.reason or "")
+    see(bench, HOST_A, HOST_B, HOST_C)
+    bench.now_s += FIRST_PAUSE_S + 1.0
+    for _ in range(2):
+        bench.on_tick(Tick("retry"))
+        bench.now_s += FIRST_PAUSE_S + 1.0
+    assert members(prove(bench)) == {HOST_A.mac, HOST_B.mac, HOST_C.mac}
+
+
+def test_where_no_other_tree_is_fast_enough_what_still_hears_each_other_is_left_alone(bench: Bench) -> None:
+    see(bench, HOST_A, HOST_B, HOST_C)
+    before = up(bench, replace(SEGMENT, max_latency_ms=1.5))
+    dead = next(key for key in tree(before).links if 1 in (key[0], key[2]))
+    see(bench, HOST_A, HOST_B, HOST_C, without=[dead])
+    hurt = bench.stitch()
+    assert (hurt.state, tree(hurt)) == (State.DEGRADED, tree(before))
+    assert f"hosts {HOST_A.mac} are cut off" in (hurt.reason or "")
+
+
+def test_a_branch_that_goes_silent_is_named_and_the_others_go_on(bench: Bench) -> None:
+    see(bench, HOST_A, HOST_B, HOST_C)
+    up(bench)
+    seconds(bench, 6, (1, 2))
+    silent = bench.stitch()
+    assert silent.state is State.DEGRADED and HOST_C.mac in (silent.reason or "")
+    seconds(bench, 3, (1, 2, 3))
+    seconds(bench, 3, (1, 2, 3))
+    assert bench.stitch().state is State.UP
+    seconds(bench, 6, ())
+    assert bench.stitch().state in (State.DOWN, State.FAILED)
+
+
+def test_it_is_not_up_before_broadcast_comes_through_and_not_when_that_has_stopped(bench: Bench) -> None:
+    bench._desk.create(SEGMENT)
+    bench.confirm()
+    cross(bench, (1, 2), broadcast=False)
+    assert bench.stitch().state is State.ESTABLISHING
+    bench.probe_tick(0.1)
+    cross(bench, (1, 2))
+    assert bench.stitch().state is State.UP
+    seconds(bench, 6, (1, 2), broadcast=False)
+    assert bench.stitch().state is State.DEGRADED
+    assert "from broadcast of host" in (bench.stitch().reason or "")
+
+
+def test_a_host_where_nothing_can_be_protected_is_kept_out_while_the_others_stay_protected(bench: Bench) -> None:
+    see(bench, HOST_A, HOST_B)
+    before = up(bench, BY_NODE)
+    assert protected(before)
+    see(bench, HOST_A, HOST_B, HOST_C, without=[OTHER_WAY[0]])
+    assert bench.stitch().state is State.DEGRADED
+    assert members(bench.stitch()) == {HOST_A.mac, HOST_B.mac}
+    see(bench, HOST_A, HOST_B, HOST_C)
+    bench.now_s += FIRST_PAUSE_S + 1.0
+    for _ in range(2):
+        bench.on_tick(Tick("retry"))
+        bench.now_s += FIRST_PAUSE_S + 1.0
+    joined = prove(bench)
+    assert members(joined) == {HOST_A.mac, HOST_B.mac, HOST_C.mac} and protected(joined)

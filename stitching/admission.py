@@ -69,9 +69,10 @@ class Admission:
 
     def book_again(self, stitch: Stitch, path: Placement) -> None:
         """Promise what a stitch was promised before a restart, also on links that were not found again yet."""
-        for key in set(links_to_reserve(stitch.request, path)) - set(self._links):
-            # The link will say what it carries when it is found.
-            self.resources.set_capacity(key, self._promised(key) + stitch.request.bandwidth_mbps)
+        for key, times in Counter(links_to_reserve(stitch.request, path)).items():
+            if key not in self._links:
+                # The link will say what it carries when it is found.
+                self.resources.set_capacity(key, self._promised(key) + times * stitch.request.bandwidth_mbps)
         self.book(stitch, path)
 
     def move(self, before: Stitch, after: Stitch) -> None:

@@ -70,7 +70,10 @@ class Mender:
             return ()
         hurt = damage(stitch, life.planner.whole) if stitch.state in CARRYING else None
         # What is known already is tried again by and by (see improve): a link that flaps moves nobody twice.
-        known = life.upkeep.damaged(stitch.id, hurt.reason if hurt is not None else None)
+        # What happens to a stitch on its way is news when it has arrived.
+        known = stitch.state in CARRYING_ON and life.upkeep.damaged(
+            stitch.id, hurt.reason if hurt is not None else None
+        )
         if hurt is None or life.changes.removing(stitch.id):
             return ()
         why = hurt.reason
@@ -120,8 +123,13 @@ class Mender:
         life = self._life
         for number in life.upkeep.due(life.monotonic(), life.book.active):
             stitch = life.book[number]
+            hurt = damage(stitch, life.planner.whole)
             try:
-                path = life.planner.path(stitch.request, (stitch,), near(stitch))
+                path = (
+                    life.planner.path(stitch.request, (stitch,), near(stitch))
+                    if hurt is None
+                    else life.planner.whole_path(stitch, hurt)
+                )
             except NotPossible:
                 continue
             if life.upkeep.is_better(stitch, path) and life.planner.all_ready(path.dpids):

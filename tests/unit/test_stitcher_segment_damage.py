@@ -10,6 +10,7 @@ import pytest
 
 from ryu_apps.app import Tick
 from ryu_apps.events import NetworkChanged, VnetsChanged
+from ryu_apps.stitches.resuming import take_up
 from ryu_apps.stitches.upkeep import FIRST_PAUSE_S, HOLD_DOWN_S
 from stitching.kinds import rules
 from stitching.network import Host, Network, reverse
@@ -80,6 +81,20 @@ def test_a_protected_segment_holds_its_bandwidth_on_its_detours_too(bench: Bench
     assert bench._life.planner.admission.resources.owners((1, 3, 3, 1)) == ()
 
 
+def test_after_a_restart_a_protected_segment_carries_on_where_it_was(bench: Bench, store: MemoryStore) -> None:
+    """Its bandwidth is on some links more than once, of which nothing is known yet."""
+    see(bench, HOST_A, HOST_B, HOST_C)
+    before = up(bench, BY_NODE)
+    again = Bench(store)
+    take_up(again._life)
+    again.on_vnets(VnetsChanged(VNETS))
+    see(again, HOST_A, HOST_B, HOST_C)
+    again.connect()
+    again.probe_tick()
+    again.all_probes_cross()
+    assert (again.stitch().state, again.stitch().path) == (State.UP, before.path)
+
+
 def test_a_link_that_dies_leaves_it_unprotected_on_what_is_left_and_protected_again_when_it_is_back(
     bench: Bench,
 ) -> None:
@@ -110,6 +125,16 @@ def test_it_goes_home_when_the_links_have_been_the_same_for_the_hold_down(bench:
     bench.on_tick(Tick("retry"))
     home = prove(bench)
     assert (home.state, tree(home).links) == (State.UP, (DIRECT,))
+
+
+def test_what_dies_while_it_is_proven_is_mended_as_soon_as_it_is_up(bench: Bench) -> None:
+    bench._desk.create(PROTECTED)
+    bench.confirm()
+    see(bench, HOST_A, HOST_B, without=[DIRECT])
+    assert bench.stitch().state is State.ESTABLISHING
+    bench.all_probes_cross()
+    assert bench.stitch().state is State.ADJUSTING
+    assert DIRECT not in tree(prove(bench)).links
 
 
 def test_a_link_of_a_detour_that_dies_hurts_the_protection_and_not_the_segment(bench: Bench) -> None:

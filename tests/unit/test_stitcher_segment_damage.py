@@ -75,10 +75,10 @@ def test_a_protected_segment_holds_its_bandwidth_on_its_detours_too(bench: Bench
     assert protected(stitch) and tree(stitch).links == (DIRECT,)
     for key in (DIRECT, *OTHER_WAY):
         for way in (key, reverse(key)):
-            assert bench._life.planner.admission.resources.reserved(way) == 2.0
+            assert bench._planner.admission.resources.reserved(way) == 2.0
     bench._desk.delete(1)
     bench.confirm()
-    assert bench._life.planner.admission.resources.owners((1, 3, 3, 1)) == ()
+    assert bench._planner.admission.resources.owners((1, 3, 3, 1)) == ()
 
 
 def test_after_a_restart_a_protected_segment_carries_on_where_it_was(bench: Bench, store: MemoryStore) -> None:
@@ -111,6 +111,17 @@ def test_a_link_that_dies_leaves_it_unprotected_on_what_is_left_and_protected_ag
         bench.now_s += FIRST_PAUSE_S + 1.0
     whole = prove(bench)
     assert whole.state is State.UP and protected(whole)
+
+
+def test_protection_is_asked_for_and_given_up_while_it_carries(bench: Bench) -> None:
+    up(bench)
+    bench._changer.change(1, PROTECTED)
+    assert protected(prove(bench)) and bench.stitch().state is State.UP
+    bench._changer.change(1, replace(PROTECTED, bandwidth_mbps=3.0))
+    assert bench._planner.admission.resources.reserved(OTHER_WAY[0]) == 3.0
+    bench.probe_tick(1.0)
+    bench._changer.change(1, SEGMENT)
+    assert not protected(prove(bench)) and bench.stitch().state is State.UP
 
 
 def test_it_goes_home_when_the_links_have_been_the_same_for_the_hold_down(bench: Bench) -> None:

@@ -207,8 +207,6 @@ def test_other_terms_are_had_without_a_gap_or_leave_it_as_it_was(bench: Bench) -
     assert bench._planner.admission.resources.reserved((1, 2, 2, 1)) == 9.0
     with pytest.raises(NotPossible, match="bandwidth"):
         bench._changer.change(1, replace(SEGMENT, bandwidth_mbps=11.0))
-    with pytest.raises(NotPossible, match="no detours"):
-        bench._changer.change(1, replace(SEGMENT, protection=Protection.LINK))
     assert bench.stitch().request == more.request
 
 

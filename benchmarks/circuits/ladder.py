@@ -9,7 +9,6 @@ There is one network card at each end, on which many MACs live: to the switches 
 
 from __future__ import annotations
 
-import contextlib
 import re
 import socket
 import tempfile
@@ -21,12 +20,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from benchmarks.circuits import sessions
 from benchmarks.circuits.many_flows import Ends
 from benchmarks.support.controller_process import RunningController, controller, wait_until
 from benchmarks.support.figure import MeasurementFailed
 from mininet_topos.lab import HostHandle, Lab
 from mininet_topos.namespaces import network_of
-from mininet_topos.ovs import database, run, vsctl
+from mininet_topos.ovs import database, run
 from mininet_topos.topology import LabHost, LabLink, LabTopology, Node
 
 MACS = 32
@@ -35,6 +35,7 @@ MACS = 32
 WAYS = ("a", "b", "c")
 CAPACITY_MBPS = 1000.0
 OPTIONS = ("--rate-limit", "100000")
+BFD_MS = 20
 _STITCH_MBPS = 0.1
 _WITHIN_S = 60.0
 _ARP = 0x0806
@@ -117,8 +118,8 @@ def ladder(*options: str) -> Iterator[Ladder]:
 @contextmanager
 def ladder_with_bfd() -> Iterator[Ladder]:
     """The same with BFD on every link, all of whose sessions are up."""
-    with ladder("--ovsdb", database()) as made:
-        wait_until(lambda: _bfd_is_up(made), _WITHIN_S, "BFD did not come up on every link")
+    with ladder("--ovsdb", database(), "--bfd-ms", str(BFD_MS)) as made:
+        wait_until(lambda: sessions.all_up(made.lab, BFD_MS), _WITHIN_S, "BFD did not come up on every link")
         yield made
 
 
@@ -126,19 +127,6 @@ def moved_after_ms(log: str, since_s: float, state: str = "up") -> list[float]:
     """When stitches came to a state, by the log, in ms after a moment of the wall clock."""
     found = re.findall(rf"^(\S+ \S+) \S+ \S+ stitch=\d+ state={state} ", log, flags=re.MULTILINE)
     return [1e3 * (datetime.strptime(at, "%Y-%m-%d %H:%M:%S,%f").timestamp() - since_s) for at in found]
-
-
-def _bfd_is_up(made: Ladder) -> bool:
-    devices = [port for name in made.lab.topology.node_names for port in _ports(made.lab.bridge(name))]
-    up = 0
-    for device in devices:
-        with contextlib.suppress(Exception):
-            up += vsctl("get", "interface", device, "bfd_status:state").strip() == "up"
-    return up == 2 * len(made.lab.topology.links)
-
-
-def _ports(bridge: str) -> list[str]:
-    return vsctl("list-ports", bridge).split()
 
 
 def _all_seen(running: RunningController, lab: Lab) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import itertools
 import socket
@@ -44,7 +45,7 @@ class Stream:
         self._resting = threading.Event()
         self._thread = threading.Thread(target=self._run, name="stream", daemon=True)
         self._arrived_s: list[float] = []
-        self.sent = 0
+        self._sent_s: list[float] = []
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -67,8 +68,16 @@ class Stream:
 
     def silence_ms(self, since_s: float, until_s: float) -> float:
         """The longest time between two arrivals in that stretch (monotonic clock), its borders among them."""
-        inside = [since_s, *(at for at in list(self._arrived_s) if since_s < at < until_s), until_s]
-        return 1e3 * max(after - before for before, after in itertools.pairwise(inside))
+        return _longest_ms(self._arrived_s, since_s, until_s)
+
+    def sender_silence_ms(self, since_s: float, until_s: float) -> float:
+        """The longest time between two packets that were sent: so much of a silence may be the sender's own."""
+        return _longest_ms(self._sent_s, since_s, until_s)
+
+    @property
+    def sent(self) -> int:
+        """Packets sent so far."""
+        return len(self._sent_s)
 
     def _run(self) -> None:
         become_punctual()
@@ -85,6 +94,12 @@ class Stream:
                 continue
 
     def _send(self) -> None:
-        self.sent += 1
+        self._sent_s.append(time.monotonic())
         with contextlib.suppress(OSError):  # a full queue is a lost packet, which is what is measured
             self._out.send(_PAYLOAD)
+
+
+def _longest_ms(times_s: list[float], since_s: float, until_s: float) -> float:
+    first, after = (bisect.bisect(times_s, at) for at in (since_s, until_s))
+    inside = [since_s, *times_s[first:after], until_s]
+    return 1e3 * max(later - earlier for earlier, later in itertools.pairwise(inside))

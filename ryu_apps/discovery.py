@@ -36,7 +36,7 @@ from ryu_apps.events import (
     SwitchReady,
     VnetsChanged,
 )
-from stitching.network import LinkKey, Network, PortId
+from stitching.network import LinkKey, Network, PortId, port_name
 from stitching.vnet import Directory
 
 TICK_S = 0.02
@@ -248,9 +248,9 @@ class Discovery(App):
         self._teller.publish_if_due()
 
     def _set_capacities(self, capacities: Mapping[PortId, float]) -> int:
-        for (dpid, port_no), capacity_mbps in capacities.items():
+        for port_id, capacity_mbps in capacities.items():
             if not (math.isfinite(capacity_mbps) and capacity_mbps > 0):
-                raise ValueError(f"capacity {capacity_mbps} of {dpid:016x}:{port_no} must be above zero Mbit/s")
+                raise ValueError(f"capacity {capacity_mbps} of {port_name(port_id)} must be above zero Mbit/s")
         self._keep(capacities)
         applied = sum([self._table.set_capacity(*item) for item in capacities.items()])
         if applied:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from stitching.bandwidth import BandwidthRequest, BandwidthShares, Place, Share
 from stitching.damage import Damage
-from stitching.network import Host, LinkKey
+from stitching.network import Host, LinkKey, link_name
 from stitching.plan import NotPossible, Situation
 
 Pair = tuple[str, str]
@@ -38,7 +38,7 @@ def plan_bandwidth(
         if free < request.bandwidth_mbps:
             raise NotPossible(
                 "guarantee_mbps",
-                f"link {key[0]:016x}:{key[1]} to {key[2]:016x}:{key[3]}, which their packets cross, has "
+                f"link {link_name(key)}, which their packets cross, has "
                 f"{free:.4g} Mbit/s free of {request.bandwidth_mbps:g}",
                 "ask for less, or free capacity",
             )

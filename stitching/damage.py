@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stitching.network import LinkKey, Network, reverse
+from stitching.network import LinkKey, Network, link_name, port_name, reverse
 from stitching.stitch import Protection, StitchPath, VmRequest
 
 
@@ -54,7 +54,7 @@ def first_gone(links: tuple[LinkKey, ...], network: Network, *, both_ways: bool)
 
 def gone_words(key: LinkKey) -> str:
     """That a link is gone, for people."""
-    return f"link {key[0]:016x}:{key[1]} to {key[2]:016x}:{key[3]} is gone"
+    return f"link {link_name(key)} is gone"
 
 
 def _moved(request: VmRequest, path: StitchPath, network: Network) -> str | None:
@@ -66,5 +66,5 @@ def _moved(request: VmRequest, path: StitchPath, network: Network) -> str | None
     for mac, port in ends:
         host = network.hosts.get(mac)
         if host is not None and host.port != port:
-            return f"host {mac} moved to {host.dpid:016x}:{host.port_no}"
+            return f"host {mac} moved to {port_name(host.port)}"
     return None

@@ -145,6 +145,16 @@ def node_name(dpid: int) -> str:
     return f"{dpid:016x}"
 
 
+def port_name(port: PortId) -> str:
+    """A port for people: the dpid as 16 hex digits, and the number; also a link, by its source."""
+    return f"{node_name(port[0])}:{port[1]}"
+
+
+def link_name(key: LinkKey) -> str:
+    """A link in words, for a sentence."""
+    return f"{port_name(key[:2])} to {port_name(key[2:])}"
+
+
 def reverse(key: LinkKey) -> LinkKey:
     """The same wire the other way."""
     return key[2], key[3], key[0], key[1]

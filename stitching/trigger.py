@@ -103,6 +103,23 @@ class NoRelief:
 Decision = Resize | Establish | Reroute | Release | NoRelief
 
 
+@dataclass(frozen=True)
+class Prospect:
+    """What decisions are made on; names are in the order of `links` and `pairs`.
+
+    The forecasts are of the links as traffic is routed now and of every demand, in Mbit/s. routes are the shortest
+    ways, without stitches.
+    """
+
+    links: tuple[LinkKey, ...]
+    link_forecast: Forecast
+    pairs: tuple[Pair, ...]
+    demand_forecast: Forecast
+    routes: Mapping[Pair, Route]
+    stitches: tuple[Stitch, ...]
+    situation: Situation
+
+
 @dataclass
 class Trigger:
     """Remembers since when each stitch could be let go; everything else comes in with each call."""
@@ -110,23 +127,9 @@ class Trigger:
     policy: TriggerPolicy
     _calm_since_s: dict[int, float] = field(default_factory=dict)
 
-    def decide(
-        self,
-        now_s: float,
-        *,
-        links: tuple[LinkKey, ...],
-        link_forecast: Forecast,
-        pairs: tuple[Pair, ...],
-        demand_forecast: Forecast,
-        routes: Mapping[Pair, Route],
-        stitches: tuple[Stitch, ...],
-        situation: Situation,
-    ) -> list[Decision]:
-        """What to do now. `routes` are the shortest ways, without stitches; names are in the order given.
-
-        The forecasts are of the links as traffic is routed now and of every demand, in Mbit/s.
-        """
-        plan = _Plan(self.policy, links, link_forecast, pairs, demand_forecast, routes, stitches, situation)
+    def decide(self, now_s: float, prospect: Prospect) -> list[Decision]:
+        """What to do now."""
+        plan = _Plan(self.policy, prospect)
         decisions: list[Decision] = [*plan.resize(), *plan.relieve()]
         decisions.extend(self._release(now_s, plan))
         return decisions
@@ -157,17 +160,10 @@ class _Move:
 class _Plan:
     """One round: the expected load of every link, kept in step with the decisions of the round."""
 
-    def __init__(
-        self,
-        policy: TriggerPolicy,
-        links: tuple[LinkKey, ...],
-        link_forecast: Forecast,
-        pairs: tuple[Pair, ...],
-        demand_forecast: Forecast,
-        routes: Mapping[Pair, Route],
-        stitches: tuple[Stitch, ...],
-        situation: Situation,
-    ) -> None:
+    def __init__(self, policy: TriggerPolicy, prospect: Prospect) -> None:
+        links, link_forecast = prospect.links, prospect.link_forecast
+        pairs, demand_forecast = prospect.pairs, prospect.demand_forecast
+        routes, stitches, situation = prospect.routes, prospect.stitches, prospect.situation
         self.policy = policy
         self.stitches = stitches
         self.situation = situation

@@ -12,7 +12,7 @@ from ryu_apps.discovering.ports import Ports
 from ryu_apps.discovering.probes import CLOCK_TOLERANCE_S, Probe, ProbeSigner
 from ryu_apps.discovering.sighting import Sightings
 from ryu_apps.discovering.telling import Teller
-from stitching.network import LinkKey, PortId
+from stitching.network import LinkKey, PortId, port_name
 
 LATENCY_WAIT_S = 0.2
 """New latencies come one link at a time, one probing period long; nobody needs to hear of each alone."""
@@ -98,11 +98,11 @@ class Linker:
         rtts = (self._ports.switches[dpid].datapath.rtt_s for dpid in (key[0], key[2]))
         if self._table.measured(key, received_s - probe.sent_s, *rtts):
             latency_ms = self._table.links[key].latency_ms
-            self._lines.tell(logging.INFO, "link_latency", "link=%s latency_ms=%.3f", link_name(key), latency_ms)
+            self._lines.tell(logging.INFO, "link_latency", "link=%s latency_ms=%.3f", _shown(key), latency_ms)
             self._teller.changed(LATENCY_WAIT_S)
 
     def _added(self, key: LinkKey) -> None:
-        self._lines.tell(logging.INFO, "link_up", "link=%s", link_name(key))
+        self._lines.tell(logging.INFO, "link_up", "link=%s", _shown(key))
         for port_id in (key[:2], key[2:]):
             self._sightings.forget(port_id, "fabric_port")
         # The way back is all but certain and need not wait for its turn.
@@ -112,7 +112,7 @@ class Linker:
 
     def _gone(self, keys: Iterable[LinkKey], reason: str) -> None:
         for key in keys:
-            self._lines.tell(logging.WARNING, "link_down", "link=%s reason=%s", link_name(key), reason)
+            self._lines.tell(logging.WARNING, "link_down", "link=%s reason=%s", _shown(key), reason)
             self._ports.probe_again(key[:2])
             self._ports.keep_quiet(key[:2], key[2:])
             self._teller.changed(at_once=True)
@@ -124,6 +124,6 @@ class Linker:
         self._ports.keep_quiet(source, target)
 
 
-def link_name(key: LinkKey) -> str:
-    """A link for people: source dpid and port, destination dpid and port."""
-    return f"{key[0]:016x}:{key[1]}->{key[2]:016x}:{key[3]}"
+def _shown(key: LinkKey) -> str:
+    """A link in a log line: source dpid and port, destination dpid and port."""
+    return f"{port_name(key[:2])}->{port_name(key[2:])}"

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from ryu_apps.discovering.hosts import HostTable, Sender
-from stitching.network import Host, Network, PortId
+from stitching.network import Host, Network, PortId, port_name
 from stitching.spoofing import NOBODY, whose
 from stitching.vnet import Directory, SpoofGuard
 
@@ -76,7 +76,7 @@ class SourceGuard:
         member, known = self.directory.member(who.mac), self._hosts.get(who.mac)
         guard = self.directory.guard_of(known or Host(who.mac, *port))
         if member is not None and member.port not in (None, port) and guard is not SpoofGuard.OFF:
-            where = f"{member.port[0]:016x}:{member.port[1]}" if member.port is not None else ""
+            where = port_name(member.port) if member.port is not None else ""
             self._tell(Spoof(who.mac, who.ip, port, f"it is declared to be on {where}"), now_s)
             return None
         if known is not None and known.port == port:
@@ -120,7 +120,7 @@ class SourceGuard:
 
     def _forged(self, who: Sender, port: PortId, now_s: float, known: Host) -> None:
         _keep(self._refused, (who.mac, port), now_s + REFUSED_S)
-        reason = f"the host is on {known.dpid:016x}:{known.port_no}"
+        reason = f"the host is on {port_name(known.port)}"
         self._tell(Spoof(who.mac, who.ip, port, reason), now_s)
 
     def _tell(self, spoof: Spoof, now_s: float) -> None:

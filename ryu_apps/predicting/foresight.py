@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from forecasting import DEFAULT_LEVELS, Forecast
 from ryu_apps.events import Outlook
-from stitching.network import LinkKey
+from stitching.network import LinkKey, port_name
 from stitching.routes import Pair
 
 Floats = npt.NDArray[np.float64]
@@ -48,4 +48,4 @@ def pair_names(pairs: tuple[Pair, ...]) -> tuple[str, ...]:
 
 def link_names(links: tuple[LinkKey, ...]) -> tuple[str, ...]:
     """The names of links as series."""
-    return tuple(f"{a:016x}:{a_port}>{b:016x}:{b_port}" for a, a_port, b, b_port in links)
+    return tuple(f"{port_name(key[:2])}>{port_name(key[2:])}" for key in links)

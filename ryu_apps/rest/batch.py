@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from ryu_apps.events import CreateStitches
@@ -20,7 +20,8 @@ from ryu_apps.rest.scoping import fabric_within
 from ryu_apps.rest.stitch_bodies import StitchBody
 from ryu_apps.rest.stitch_requests import request_of
 from ryu_apps.rest.stitch_views import StitchView, stitch_view
-from ryu_apps.rest.stitches import CHANGES, WAIT_S, all_stitches
+from ryu_apps.rest.stitches import CHANGES, all_stitches
+from ryu_apps.rest.wait_query import WaitOf
 from stitching.stitch import Stitch, StitchRequest
 
 router = APIRouter(prefix="/stitches", tags=["stitches"])
@@ -53,10 +54,7 @@ async def post_stitches(
     apps: AppsOf,
     who: Who,
     body: BatchBody,
-    wait: Annotated[Literal["up"] | None, Query(description="Answer when the data plane carries them.")] = None,
-    wait_s: Annotated[
-        float | None, Query(ge=0, le=30, allow_inf_nan=False, description="Answer after so many seconds at most.")
-    ] = None,
+    wait: WaitOf,
 ) -> BatchView:
     """Make many stitches at once. They are stored together, which is much faster than one by one.
 
@@ -72,10 +70,8 @@ async def post_stitches(
         return [item if isinstance(item, Problem) else next(made) for item in wanted], fabric
 
     made, fabric = await apps.ask_apart(create)
-    default_s = 0.0 if wait is None else WAIT_S
-    within_s = default_s if wait_s is None else wait_s
     ask = partial(all_stitches, apps)
-    waits = (apps.waiting.settled(ask, stitch, within_s) for stitch in made if isinstance(stitch, Stitch))
+    waits = (apps.waiting.settled(ask, stitch, wait.within_s) for stitch in made if isinstance(stitch, Stitch))
     settled = iter(await asyncio.gather(*waits))
     return BatchView(
         items=[

@@ -7,12 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from ryu_apps.rest import tables
-from ryu_apps.rest.client import CallFailed, call
 from ryu_apps.rest.commands import LOCAL, AsJson, State, Url
-from ryu_apps.rest.output import show
+from ryu_apps.rest.stitch_calls import change_and_show
 from ryu_apps.rest.stitch_options import (
-    WAIT_S,
     From,
     Labels,
     MaxLatency,
@@ -104,9 +101,4 @@ def change(
         body[name] = {} if term is Term.LABELS else None
     if not body:
         raise typer.BadParameter("name at least one term that is to be another, such as --bandwidth 5")
-    query: dict[str, str | float] | None = {"wait": "up", "wait_s": WAIT_S} if wait else None
-    path = f"/stitches/{stitch_id}"
-    answer = call(url, state, "PATCH", path, body=body, query=query, timeout_s=WAIT_S + 10.0)
-    show(answer, as_json, tables.stitch(answer))
-    if wait and answer["state"] != "up":
-        raise CallFailed(f"stitch {stitch_id} is {answer['state']}: {answer['reason'] or 'no reason was given'}")
+    change_and_show(url, state, stitch_id, body, wait=wait, as_json=as_json)

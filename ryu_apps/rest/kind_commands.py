@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from ryu_apps.rest import tables
-from ryu_apps.rest.client import CallFailed, call
 from ryu_apps.rest.commands import LOCAL, AsJson, State, Url
-from ryu_apps.rest.output import show
+from ryu_apps.rest.stitch_calls import create_and_show
 from ryu_apps.rest.stitch_options import (
-    WAIT_S,
     Bandwidth,
     From,
     Labels,
@@ -108,14 +104,3 @@ def _terms(
 ) -> dict[str, Any]:
     labels = dict(label_of(text) for text in label or ())
     return {"labels": labels, "priority": priority, **times(valid_from, until, weekly)}
-
-
-def create_and_show(url: str, state: Path, body: dict[str, Any], *, wait: bool, as_json: bool) -> None:
-    """Make a stitch of any kind and show it. Raises CallFailed where it was to be waited for and is not up."""
-    query: dict[str, str | float] | None = {"wait": "up", "wait_s": WAIT_S} if wait else None
-    answer = call(url, state, "POST", "/stitches", body=body, query=query, timeout_s=WAIT_S + 10.0)
-    show(answer, as_json, tables.stitch(answer))
-    if wait and answer["state"] != "up":
-        raise CallFailed(
-            f"stitch {answer['id']} is {answer['state']}: {answer['reason'] or 'no reason was given'}"
-        )

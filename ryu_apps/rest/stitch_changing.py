@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Response
 
 from ryu_apps.events import ChangeStitch, StitchChanged
 from ryu_apps.rest.access.audit import Change, ChangeOf
@@ -19,13 +18,13 @@ from ryu_apps.rest.stitch_views import StitchView, stitch_view
 from ryu_apps.rest.stitches import (
     CHANGES,
     MEASURED,
-    WAIT_S,
     StitchId,
     all_stitches,
     not_up,
     one_stitch,
     unknown_stitch,
 )
+from ryu_apps.rest.wait_query import WaitOf
 from ryu_apps.rest.waiting import CONFIRMED, ON_THE_WAY
 from stitching.changing import as_asked
 from stitching.intents.wanted import key_of
@@ -56,10 +55,7 @@ async def patch_stitch(
     conditions: ConditionsOf,
     change: ChangeOf,
     response: Response,
-    wait: Annotated[Literal["up"] | None, Query(description="Answer when the data plane carries it.")] = None,
-    wait_s: Annotated[
-        float | None, Query(ge=0, le=30, allow_inf_nan=False, description="Answer after so many seconds at most.")
-    ] = None,
+    wait: WaitOf,
 ) -> StitchView:
     """Give a stitch other terms; what is refused leaves it as it was.
 
@@ -70,12 +66,9 @@ async def patch_stitch(
     """
     changing = partial(_change, apps, who, stitch_id, body, conditions, change)
     stitch, fabric, wanted = await apps.ask_apart(changing)
-    default_s = 0.0 if wait is None else WAIT_S
-    stitch = await apps.waiting.settled(
-        partial(all_stitches, apps), stitch, default_s if wait_s is None else wait_s
-    )
+    stitch = await apps.waiting.settled(partial(all_stitches, apps), stitch, wait.within_s)
     change.after = stitch_view(stitch, fabric)
-    if wait is not None:
+    if wait.up:
         if as_asked(stitch.request) != wanted:
             raise _went_back(stitch)
         if stitch.state in ON_THE_WAY:

@@ -13,9 +13,9 @@ from ryu_apps.rest.change_command import change
 from ryu_apps.rest.client import call, items
 from ryu_apps.rest.commands import LOCAL, AsJson, State, Url
 from ryu_apps.rest.kind_commands import bandwidth as bandwidth_command
-from ryu_apps.rest.kind_commands import create_and_show
 from ryu_apps.rest.kind_commands import segment as segment_command
 from ryu_apps.rest.output import Watch, follow, show
+from ryu_apps.rest.stitch_calls import create_and_show
 from ryu_apps.rest.stitch_options import (
     Bandwidth,
     From,

@@ -7,9 +7,6 @@ from typing import Annotated, Any
 
 import typer
 
-WAIT_S = 30.0
-"""How long --wait waits; the most that the API allows."""
-
 Bandwidth = Annotated[float, typer.Option("--bandwidth", help="Mbit/s each way.")]
 MaxLatency = Annotated[float | None, typer.Option("--max-latency", help="Milliseconds one way.")]
 MaxLoss = Annotated[float | None, typer.Option("--max-loss", help="Per cent of packets that may be lost.")]

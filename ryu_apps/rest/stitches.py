@@ -22,6 +22,7 @@ from ryu_apps.rest.stitch_bodies import KINDS, StitchBody
 from ryu_apps.rest.stitch_requests import request_of
 from ryu_apps.rest.stitch_views import StitchView, check_view, stitch_view
 from ryu_apps.rest.views import CheckView
+from ryu_apps.rest.wait_query import WaitOf
 from ryu_apps.rest.waiting import CONFIRMED, ON_THE_WAY
 from stitching.plan import NotPossible
 from stitching.stitch import ENDED, State, Stitch
@@ -32,9 +33,6 @@ StitchId = Annotated[int, Path(ge=1, le=0xFFFFFFFF)]
 
 READS = needs(Role.VIEWER, scoped=True)
 CHANGES = needs(Role.OPERATOR, scoped=True)
-
-WAIT_S = 30.0
-"""How long `wait=up` waits."""
 
 MEASURED = ("load_mbps", "probe_ms", "probe_loss")
 """What changes although nobody changed the stitch."""
@@ -121,10 +119,7 @@ async def post_stitch(
     body: StitchBody,
     change: ChangeOf,
     response: Response,
-    wait: Annotated[Literal["up"] | None, Query(description="Answer when the data plane carries it.")] = None,
-    wait_s: Annotated[
-        float | None, Query(ge=0, le=30, allow_inf_nan=False, description="Answer after so many seconds at most.")
-    ] = None,
+    wait: WaitOf,
 ) -> StitchView:
     """Make a stitch. Answers once it is admitted.
 
@@ -140,11 +135,8 @@ async def post_stitch(
 
     stitch, fabric = await apps.ask_apart(create)
     response.headers["Location"] = f"/v1/stitches/{stitch.id}"
-    default_s = 0.0 if wait is None else WAIT_S
-    stitch = await apps.waiting.settled(
-        partial(all_stitches, apps), stitch, default_s if wait_s is None else wait_s
-    )
-    if wait is None:
+    stitch = await apps.waiting.settled(partial(all_stitches, apps), stitch, wait.within_s)
+    if not wait.up:
         return stitch_view(stitch, fabric)
     if stitch.state in ON_THE_WAY:
         response.status_code = 202

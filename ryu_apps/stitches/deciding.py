@@ -12,7 +12,7 @@ from stitching.network import LinkKey
 from stitching.plan import NotPossible
 from stitching.routes import CARRYING, default_routes
 from stitching.stitch import DEADLINES_S, Placement, Stitch, StitchPath, VmRequest
-from stitching.trigger import ORIGIN, Decision, Establish, Release, Reroute, Resize, Trigger
+from stitching.trigger import ORIGIN, Decision, Establish, Prospect, Release, Reroute, Resize, Trigger
 
 
 class Decider:
@@ -32,8 +32,7 @@ class Decider:
         settled = not any(s.state in DEADLINES_S for s in active if s.request.origin == ORIGIN)
         if self._trigger is None or not settled or outlook.stitches != carrying:
             return
-        decisions = self._trigger.decide(
-            self._life.monotonic(),
+        prospect = Prospect(
             links=outlook.link_keys,
             link_forecast=outlook.links,
             pairs=outlook.pairs,
@@ -42,7 +41,7 @@ class Decider:
             stitches=active,
             situation=planner.situation,
         )
-        for decision in decisions:
+        for decision in self._trigger.decide(self._life.monotonic(), prospect):
             self._log.info("decision=%s", decision)
             try:
                 self._carry_out(decision)

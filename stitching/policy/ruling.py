@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from stitching.application import Application
-from stitching.network import Host, LinkKey, Network, reverse
+from stitching.network import Host, LinkKey, Network, port_name, reverse
 from stitching.policy import ports
 from stitching.policy.decision import Flow, Party, Verdict, means, party_of
 from stitching.policy.document import (
@@ -153,7 +153,7 @@ class Ruling:
         if demands.encrypted:
             plain = next((key for key in links if key[:2] not in self.policy.encrypted), None)
             if plain is not None:
-                return f"link {plain[0]:016x}:{plain[1]} is not declared to be encrypted"
+                return f"link {port_name(plain[:2])} is not declared to be encrypted"
         return None
 
     def allowed_part(self, network: Network, request: VmRequest, *, both_ways: bool) -> Network:

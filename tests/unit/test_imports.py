@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -72,3 +73,29 @@ def test_a_package_without_io_imports_nothing_to_do_it_with(package: str) -> Non
         if (top := module.split(".")[0]) in IO and (where.split(":")[0], top) not in EXCEPTED
     ]
     assert not wrong
+
+
+def at_import(nodes: list[ast.stmt]) -> Iterator[ast.ImportFrom]:
+    """The imports of names that are carried out when a module is imported."""
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom):
+            yield node
+        elif isinstance(node, ast.If | ast.Try) and "TYPE_CHECKING" not in ast.dump(node):
+            yield from at_import([*node.body, *node.orelse])
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    paths = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*.py")
+    }
+    imported: dict[str, set[str]] = {}
+    for module, path in paths.items():
+        named = {
+            f"{node.module}.{alias.name}" if f"{node.module}.{alias.name}" in paths else str(node.module)
+            for node in at_import(ast.parse(path.read_text(), str(path)).body)
+            for alias in node.names
+        }
+        imported[module] = named & paths.keys()
+    tuple(TopologicalSorter(imported).static_order())  # raises CycleError, which names them

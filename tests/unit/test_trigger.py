@@ -24,6 +24,7 @@ from stitching.trigger import (
     Decision,
     Establish,
     NoRelief,
+    Prospect,
     Release,
     Reroute,
     Resize,
@@ -81,8 +82,7 @@ class World:
 
     def decide(self, now_s: float, demands: Mapping[Pair, float]) -> list[Decision]:
         pairs, of_links, of_demands = self.forecasts(demands)
-        return self.trigger.decide(
-            now_s,
+        prospect = Prospect(
             links=self.links,
             link_forecast=of_links,
             pairs=pairs,
@@ -91,6 +91,7 @@ class World:
             stitches=tuple(self.stitches.values()),
             situation=Situation(self.network, self.directory, self.resources, {}),
         )
+        return self.trigger.decide(now_s, prospect)
 
     def round(self, now_s: float, demands: Mapping[Pair, float]) -> list[Decision]:
         """Decide, and carry it out."""

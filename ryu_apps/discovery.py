@@ -10,7 +10,7 @@ import logging
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -32,6 +32,7 @@ from ryu_apps.events import (
     NetworkChanged,
     NetworkRequest,
     SetCapacities,
+    SetEncrypted,
     SpoofSeen,
     SwitchReady,
     VnetsChanged,
@@ -49,7 +50,8 @@ class Discovery(App):
 
     key signs the probes (16 bytes at least; keep it across restarts only if you like, no probe outlives one).
     remembered is the network of before a restart: believed at once, then confirmed or dropped. capacities, in
-    Mbit/s by source port, go before what the ports say of themselves. Raises ValueError for a short key.
+    Mbit/s by source port, go before what the ports say of themselves. encrypted are the source ports of links that
+    are. Raises ValueError for a short key.
     """
 
     _EVENTS: ClassVar[list[type]] = [NetworkChanged, SpoofSeen]
@@ -61,6 +63,8 @@ class Discovery(App):
         remembered: Network | None = None,
         capacities: Mapping[PortId, float] = MappingProxyType({}),
         keep: Callable[[Mapping[PortId, float]], None] = lambda _: None,
+        encrypted: Collection[PortId] = (),
+        keep_encrypted: Callable[[Mapping[PortId, bool]], None] = lambda _: None,
         probe_interval_s: float = 1.0,
         settle_s: float = 0.5,
         clock: Callable[[], float] = time.monotonic,
@@ -71,9 +75,11 @@ class Discovery(App):
         """Since the start: probes_sent, _arrived and _refused, loops, hosts_refused, log lines left out."""
         self._clock = clock
         self._keep = keep
+        self._keep_encrypted = keep_encrypted
         signer = ProbeSigner(key)
         self._lines = lines = LogLines(self.log, self.counts, clock)
         self._table = table = LinkTable(probe_interval_s, capacities)
+        table.set_encrypted(dict.fromkeys(encrypted, True))
         hosts = HostTable()
         self._ports = ports = Ports(signer, table, probe_interval_s, self.counts, clock)
         self._teller = teller = Teller(
@@ -246,6 +252,17 @@ class Discovery(App):
     def _on_set_capacities(self, request: SetCapacities) -> None:
         self.serve(request, lambda: self._set_capacities(request.capacity_mbps))
         self._teller.publish_if_due()
+
+    @handles(SetEncrypted)
+    def _on_set_encrypted(self, request: SetEncrypted) -> None:
+        self.serve(request, lambda: self._set_encrypted(request.encrypted))
+        self._teller.publish_if_due()
+
+    def _set_encrypted(self, marks: Mapping[PortId, bool]) -> int:
+        self._keep_encrypted(marks)
+        if self._table.set_encrypted(marks):
+            self._teller.changed(at_once=True)
+        return sum(port in self._table.leaving for port in marks)
 
     def _set_capacities(self, capacities: Mapping[PortId, float]) -> int:
         for port_id, capacity_mbps in capacities.items():

@@ -94,6 +94,9 @@ class Forwarding(App):
     def on_network(self, event: NetworkChanged) -> None:
         """The fabric changed: work the rules out at once, or soon if that was done just now."""
         self._network = event.network
+        if event.network.encrypted_ports != self._ruling.marked:
+            self._rule_anew()
+            return
         self._dirty = True
         self._settle()
 
@@ -159,7 +162,7 @@ class Forwarding(App):
 
     def _rule_anew(self) -> None:
         policy, time_s = self._policy
-        self._ruling = Ruling(policy, self._directory, time_s)
+        self._ruling = Ruling(policy, self._directory, time_s, self._network.encrypted_ports)
         self._dirty = True
         self._computed_s = float("-inf")
         self._settle()

@@ -174,7 +174,8 @@ class Policing(App):
         faults += [result.fault for result in results if not result.passed]
         if faults:
             raise PolicyError(faults)
-        before, after = (Ruling(one, self._directory, now_s) for one in (self._policy, policy))
+        marked = self._network.encrypted_ports
+        before, after = (Ruling(one, self._directory, now_s, marked) for one in (self._policy, policy))
         has, wants = self._rules(before), self._rules(after)
         excess = too_many(rule_counts(has), rule_counts(wants), self._most_rules)
         if excess is not None:
@@ -204,7 +205,7 @@ class Policing(App):
         if ends[0] is None or ends[1] is None:
             raise KeyError(request.source_mac if ends[0] is None else request.target_mac)
         at_s = self._judged_s if request.at_s is None else request.at_s
-        ruling = Ruling(self._policy, self._directory, at_s)
+        ruling = Ruling(self._policy, self._directory, at_s, self._network.encrypted_ports)
         return explain(ruling, (ends[0], ends[1]), request.flow, self._way, self._stitches)
 
     def _way(self, source: Host, target: Host) -> tuple[LinkKey, ...] | None:

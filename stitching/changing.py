@@ -62,6 +62,8 @@ def may_stay(stitch: Stitch, request: StitchRequest) -> bool:
         and (before.guarantee_mbps is None) == (request.guarantee_mbps is None)
     ):
         same |= {"guarantee_mbps": request.guarantee_mbps, "follow_forecast": request.follow_forecast}
+    if not request.encrypted:
+        same["encrypted"] = False
     return replace(before, **same) == request
 
 

@@ -12,7 +12,7 @@ from stitching.labels import free_label, free_meter, paths_of, segment_labels
 from stitching.members import members_now, missing_side, names
 from stitching.network import LinkKey, Network
 from stitching.path_rules import path_rules
-from stitching.plan import NotPossible, Situation, path_links, plan_path
+from stitching.plan import NotPossible, Situation, over_plain_links, path_links, plan_path
 from stitching.policy.ruling import Ruling
 from stitching.rivalry import collide
 from stitching.segment import can_follow
@@ -76,11 +76,13 @@ def place(request: StitchRequest, situation: Situation, before: Placement | None
 def _plan_segment(request: SegmentRequest, situation: Situation, before: SegmentTree | None) -> SegmentTree:
     members = members_now(request, situation.network, situation.directory, situation.contested, before)
     sides = [member.mac for member in members.sources], [member.mac for member in members.targets]
-    allowed = allowed_links(sides, situation.network, situation.rulings)
+    allowed = allowed_links(sides, situation.network, situation.rulings, encrypted=request.encrypted)
     remedy = "change what the policy says of these hosts"
     try:
         tree = plan_segment(request, replace(situation, network=allowed), before)
     except NotPossible as error:
+        if request.encrypted:
+            raise over_plain_links(NotPossible("encrypted", error.reason, error.remedy)) from error
         if allowed is situation.network:
             raise
         reason = f"{error.reason}, on the links that the policy leaves to it"
@@ -92,11 +94,11 @@ def _plan_segment(request: SegmentRequest, situation: Situation, before: Segment
 
 def refuse(request: StitchRequest) -> None:
     """Raise NotPossible for what nobody can give to this kind, or to any."""
-    if request.encrypted:
+    if request.encrypted and isinstance(request, BandwidthRequest):
         raise NotPossible(
             "encrypted",
-            "encrypted links are demanded by rules of the policy, not by a stitch",
-            "let a rule of the policy say it of these hosts, or leave encrypted out",
+            "a stitch of kind bandwidth leads no packet anywhere: it cannot keep them on encrypted links",
+            "let a rule of the policy demand encryption between these networks, or leave encrypted out",
         )
     if request.expects is not None and not isinstance(request, VmRequest):
         raise NotPossible(
@@ -132,6 +134,22 @@ def links_to_reserve(request: StitchRequest, placement: Placement | None) -> tup
 
 def damage(stitch: Stitch, now: Situation) -> Damage | None:
     """What is wrong with where it lies, None where nothing is or it lies nowhere."""
+    hurt = _damage(stitch, now)
+    return hurt if hurt is not None and hurt.lost else _in_the_open(stitch, now) or hurt
+
+
+def _in_the_open(stitch: Stitch, now: Situation) -> Damage | None:
+    """It has to be on encrypted links, and one of them is encrypted no more."""
+    if stitch.path is None or not (stitch.request.encrypted or now.rulings.demands_encryption):
+        return None
+    reason = None
+    if stitch.request.encrypted:
+        reason = now.rulings.plain(links_to_reserve(stitch.request, stitch.path))
+    reason = reason or parted(stitch, now.network, now.rulings)
+    return Damage(reason, path_gone=True, lost=True) if reason is not None else None
+
+
+def _damage(stitch: Stitch, now: Situation) -> Damage | None:
     network = now.network
     match stitch.request, stitch.path:
         case VmRequest() as request, StitchPath() as path:

@@ -75,12 +75,14 @@ class Network:
     """Switches, links and hosts at one moment.
 
     switches maps a dpid to its ports; only connected switches are in it. links may name switches that are
-    away (remembered from before a restart, or cut off from the controller but still forwarding).
+    away (remembered from before a restart, or cut off from the controller but still forwarding). encrypted_ports
+    are the source ports of links that are marked as encrypted, whether there is a link on them now or not.
     """
 
     switches: Mapping[int, Mapping[int, Port]] = field(default_factory=lambda: MappingProxyType({}))
     links: Mapping[LinkKey, Link] = field(default_factory=lambda: MappingProxyType({}))
     hosts: Mapping[str, Host] = field(default_factory=lambda: MappingProxyType({}))
+    encrypted_ports: frozenset[PortId] = frozenset()
 
     @cached_property
     def dpids(self) -> tuple[int, ...]:

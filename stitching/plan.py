@@ -79,7 +79,7 @@ class Situation:
     @property
     def rulings(self) -> Ruling:
         """What the policy says; without one, hosts of one virtual network may talk."""
-        return self.ruling or Ruling(directory=self.directory)
+        return self.ruling or Ruling(directory=self.directory, marked=self.network.encrypted_ports)
 
 
 def plan_path(request: VmRequest, situation: Situation) -> StitchPath:
@@ -96,12 +96,23 @@ def plan_path(request: VmRequest, situation: Situation) -> StitchPath:
     try:
         path = _plan_path(request, situation, source, target)
     except NotPossible as error:
+        if request.encrypted:
+            raise over_plain_links(error) from error
         if narrowed:
             raise _by_policy(error, error.reason) from error
         raise
     if (reason := situation.rulings.forbids(request, path, situation.network)) is not None:
         raise _by_policy(NotPossible("destination", reason, "ask for another pair of hosts"), reason)
     return path
+
+
+def over_plain_links(error: NotPossible) -> NotPossible:
+    """The same where only encrypted links may be used."""
+    field = "encrypted" if error.field == "destination" else error.field
+    remedy = "or mark links as encrypted (PUT /v1/links/encryption), or leave encrypted out"
+    return NotPossible(
+        field, f"{error.reason}, over links that are marked as encrypted", f"{error.remedy}, {remedy}"
+    )
 
 
 def _by_policy(error: NotPossible, reason: str) -> NotPossible:

@@ -43,6 +43,8 @@ class Planner:
         """The fabric is this now."""
         self.addresses.follow(self.network.hosts, network.hosts)
         self.network, self._seen = network, True
+        if network.encrypted_ports != self.ruling.marked:
+            self.ruling = replace(self.ruling, marked=network.encrypted_ports)
         self.admission.follow(network)
         self._usable = None
 

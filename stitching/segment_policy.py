@@ -16,9 +16,11 @@ from stitching.segment import SegmentTree
 Pair = tuple[Host, Host]
 
 
-def allowed_links(sides: tuple[Collection[str], Collection[str]], network: Network, ruling: Ruling) -> Network:
+def allowed_links(
+    sides: tuple[Collection[str], Collection[str]], network: Network, ruling: Ruling, *, encrypted: bool = False
+) -> Network:
     """The fabric with only the links that a segment of these hosts (MACs) may use; its hosts are there."""
-    demands = Demands()
+    demands = Demands(encrypted)
     for pair in _pairs(sides, network, ruling):
         demands = demands.and_also(ruling.demands(*pair))
     if not demands:

@@ -53,6 +53,7 @@ class LinkTable:
         self._interval_s = interval_s
         self._capacities = dict(capacities)
         self._speeds: dict[PortId, float | None] = {}
+        self.encrypted: frozenset[PortId] = frozenset()
 
     def restore(self, link: Link) -> bool:
         """Believe a link that was known before a restart, unless it contradicts one that is there."""
@@ -162,6 +163,13 @@ class LinkTable:
         self._capacities[port] = capacity_mbps
         self._refresh_capacity(port)
         return port in self.leaving
+
+    def set_encrypted(self, marks: Mapping[PortId, bool]) -> bool:
+        """Mark links as encrypted, or no longer, by source port. Returns whether any mark is another now."""
+        before = self.encrypted
+        on = {port for port, encrypted in marks.items() if encrypted}
+        self.encrypted = frozenset((before - marks.keys()) | on)
+        return self.encrypted != before
 
     def _refresh_capacity(self, port: PortId, keep: float | None = None) -> bool:
         key = self.leaving.get(port)

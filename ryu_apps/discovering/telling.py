@@ -79,4 +79,5 @@ class Teller:
             switches=MappingProxyType({dpid: switch.ports for dpid, switch in self._ports.switches.items()}),
             links=MappingProxyType(links),
             hosts=self._hosts_view[1],
+            encrypted_ports=self._table.encrypted,
         )

@@ -1,7 +1,7 @@
 """Everything the apps tell or ask each other, one file for each that speaks; whoever hears imports from here."""
 
 from ryu_apps.events.capabilities import Capabilities, CapabilitiesRequest, DatapathFacts
-from ryu_apps.events.fabric import NetworkChanged, NetworkRequest, SetCapacities, SpoofSeen
+from ryu_apps.events.fabric import NetworkChanged, NetworkRequest, SetCapacities, SetEncrypted, SpoofSeen
 from ryu_apps.events.forecasts import (
     Alarm,
     AlarmsRaised,
@@ -128,6 +128,7 @@ __all__ = [
     "RecorderStatusRequest",
     "ReservationsRequest",
     "SetCapacities",
+    "SetEncrypted",
     "SetOvsdb",
     "SpoofSeen",
     "StagesApplied",

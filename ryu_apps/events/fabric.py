@@ -33,6 +33,16 @@ class SetCapacities(Request[int]):
 
 
 @dataclass
+class SetEncrypted(Request[int]):
+    """Which links are encrypted, by source port; answers how many links of the fabric are at the ports named.
+
+    A port that has no link yet keeps its mark for when it has one; ports that are not named keep what they have.
+    """
+
+    encrypted: Mapping[PortId, bool]
+
+
+@dataclass
 class SpoofSeen(Event):
     """A packet was not believed, as its sender is not who it says; told once a minute for each forgery."""
 

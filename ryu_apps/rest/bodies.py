@@ -105,6 +105,14 @@ class CapacityBody(Body):
     capacity_mbps: Mbps
 
 
+class EncryptionBody(Body):
+    """Whether the link that leaves by this port is encrypted."""
+
+    dpid: Dpid
+    port: PortNo
+    encrypted: bool
+
+
 class HostBody(Body):
     """A host that belongs to a virtual network, what it is called, and what it may use.
 
@@ -155,9 +163,9 @@ class VnetBody(VnetFields):
     name: VnetName | None = None
 
 
-def repeated_port(capacities: Iterable[CapacityBody]) -> tuple[str, int] | None:
+def repeated_port(items: Iterable[CapacityBody | EncryptionBody]) -> tuple[str, int] | None:
     """The first port that is named twice, if any."""
-    return _first_repeated((item.dpid, item.port) for item in capacities)
+    return _first_repeated((item.dpid, item.port) for item in items)
 
 
 def _first_repeated(items: Iterator[Item]) -> Item | None:

@@ -24,7 +24,7 @@ def default_state() -> Path:
 
 commands = typer.Typer()
 vnets = typer.Typer(no_args_is_help=True, help="Virtual networks: list, put, delete.")
-links = typer.Typer(no_args_is_help=True, help="Links: list, capacity.")
+links = typer.Typer(no_args_is_help=True, help="Links: list, capacity, encryption.")
 commands.add_typer(links, name="links")
 commands.add_typer(vnets, name="vnets")
 
@@ -128,6 +128,36 @@ def set_capacities(
         )
 
 
+@links.command("encryption")
+def set_encryption(
+    link: Annotated[
+        list[str], typer.Argument(metavar="DPID:PORT...", help="A link by a port at one of its ends.")
+    ],
+    state: State,
+    off: Annotated[bool, typer.Option("--off", help="They are not encrypted any more.")] = False,
+    one_way: Annotated[bool, typer.Option("--one-way", help="Only the way that leaves by this port.")] = False,
+    url: Url = LOCAL,
+    as_json: AsJson = False,
+) -> None:
+    """Mark links as encrypted, both ways: stitches and policies that demand encryption use these and no others."""
+    ports = dict.fromkeys(_port(text) for text in link)
+    if not one_way:
+        for one in call(url, state, "GET", "/topology")["links"]:
+            if f"{one['src_dpid']}:{one['src_port']}" in ports:
+                ports[f"{one['dst_dpid']}:{one['dst_port']}"] = None
+    named = (port.split(":") for port in ports)
+    body = [{"dpid": dpid, "port": int(number), "encrypted": not off} for dpid, number in named]
+    answer = call(url, state, "PUT", "/links/encryption", body=body)
+    if as_json:
+        show(answer, as_json)
+    else:
+        waiting = answer["ports"] - answer["links"]
+        typer.echo(
+            f"{'unmarked' if off else 'marked as encrypted'}: {answer['links']}"
+            + (f"; ports that have no link yet: {waiting}" if waiting else "")
+        )
+
+
 @vnets.command("list")
 def list_vnets(state: State, url: Url = LOCAL, as_json: AsJson = False) -> None:
     """Show the virtual networks."""
@@ -197,7 +227,7 @@ def _port(text: str) -> str:
     try:
         return f"{int(dpid, 16):016x}:{int(port_no)}"
     except ValueError:
-        raise typer.BadParameter(f"{text!r} is not DPID:PORT, such as 1:2", param_hint="--link") from None
+        raise typer.BadParameter(f"{text!r} is not DPID:PORT, such as 1:2", param_hint="DPID:PORT") from None
 
 
 def _capacity(text: str) -> dict[str, object]:

@@ -10,6 +10,7 @@ from ryu_apps.rest.commands import LOCAL, AsJson, State, Url
 from ryu_apps.rest.stitch_calls import create_and_show
 from ryu_apps.rest.stitch_options import (
     Bandwidth,
+    Encrypted,
     From,
     Labels,
     MaxLatency,
@@ -46,6 +47,7 @@ def segment(
     valid_from: From = None,
     until: Until = None,
     weekly: Weekly = None,
+    encrypted: Encrypted = False,
     wait: Wait = False,
     url: Url = LOCAL,
     as_json: AsJson = False,
@@ -57,6 +59,7 @@ def segment(
         "destination": {"vnet": other, "hosts": other_host or [], "subnets": other_subnet or []},
         "bandwidth_mbps": above_zero(bandwidth, "--bandwidth"),
         "protection": protect,
+        "encrypted": encrypted,
         **_terms(label, priority, valid_from, until, weekly),
     }
     if max_latency is not None:

@@ -18,6 +18,7 @@ from ryu_apps.rest.output import Watch, follow, show
 from ryu_apps.rest.stitch_calls import create_and_show
 from ryu_apps.rest.stitch_options import (
     Bandwidth,
+    Encrypted,
     From,
     Labels,
     MaxLatency,
@@ -59,6 +60,7 @@ class Wanted:
     priority: int = 3
     valid: tuple[str | None, str | None, str | None] = (None, None, None)
     predictive: float | None = None
+    encrypted: bool = False
 
     def body(self, source: str, destination: str) -> dict[str, Any]:
         """The same as the API takes it. Raises BadParameter naming the option."""
@@ -68,6 +70,7 @@ class Wanted:
             "bandwidth_mbps": above_zero(self.bandwidth, "--bandwidth"),
             "protection": self.protect,
             "priority": self.priority,
+            "encrypted": self.encrypted,
             **times(*self.valid),
         }
         if self.predictive is not None:
@@ -102,13 +105,16 @@ def create(
         float | None,
         typer.Option("--predictive", metavar="MBPS", help="Make it only while more than that is forecast."),
     ] = None,
+    encrypted: Encrypted = False,
     wait: Wait = False,
     url: Url = LOCAL,
     as_json: AsJson = False,
 ) -> None:
     """Join two hosts by a path of their own. With --wait, exit code 1 where it did not come up."""
     valid = (valid_from, until, weekly)
-    wanted = Wanted(bandwidth, max_latency, max_loss, protect, app, label or [], priority, valid, predictive)
+    wanted = Wanted(
+        bandwidth, max_latency, max_loss, protect, app, label or [], priority, valid, predictive, encrypted
+    )
     create_and_show(url, state, wanted.body(source, destination), wait=wait, as_json=as_json)
 
 
@@ -122,11 +128,12 @@ def check(
     max_loss: MaxLoss = None,
     protect: Protect = "none",
     app: App = None,
+    encrypted: Encrypted = False,
     url: Url = LOCAL,
     as_json: AsJson = False,
 ) -> None:
     """Say whether a stitch could be had, and on which path; exit code 1 where it could not."""
-    wanted = Wanted(bandwidth, max_latency, max_loss, protect, app, [])
+    wanted = Wanted(bandwidth, max_latency, max_loss, protect, app, [], encrypted=encrypted)
     answer = call(url, state, "POST", "/stitches/check", body=wanted.body(source, destination))
     if as_json:
         show(answer, as_json)

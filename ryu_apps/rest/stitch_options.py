@@ -17,6 +17,7 @@ Labels = Annotated[
     list[str] | None, typer.Option("--label", metavar="NAME=VALUE", help="What it is for; may be repeated.")
 ]
 Priority = Annotated[int, typer.Option("--priority", help="0 to 7: the least give way first.", min=0, max=7)]
+Encrypted = Annotated[bool, typer.Option("--encrypted", help="Only over links that are marked as encrypted.")]
 From = Annotated[
     str | None, typer.Option("--from", metavar="TIME", help="Not before, such as 2026-03-01T08:00 (local time).")
 ]

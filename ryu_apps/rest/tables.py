@@ -23,7 +23,7 @@ def topology(answer: Json) -> list[Table]:
 
 def links(answer: Iterable[Json]) -> Table:
     """Links, each way on a line of its own."""
-    return table("Links", "from", "to", "latency ms", "capacity Mbit/s", "load Mbit/s", "used", rows=(
+    return table("Links", "from", "to", "latency ms", "capacity Mbit/s", "load Mbit/s", "used", "encrypted", rows=(
         (
             f"{link['src_dpid']}:{link['src_port']}",
             f"{link['dst_dpid']}:{link['dst_port']}",
@@ -31,6 +31,7 @@ def links(answer: Iterable[Json]) -> Table:
             number(link["capacity_mbps"]),
             number(link["load_mbps"]),
             share(link["utilisation"]),
+            "yes" if link["encrypted"] else "",
         )
         for link in answer
     ))  # fmt: skip

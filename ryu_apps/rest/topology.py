@@ -103,4 +103,5 @@ def _link(fabric: Fabric, link: Link) -> LinkView:
         capacity_mbps=link.capacity_mbps,
         load_mbps=load_mbps,
         utilisation=load_mbps / link.capacity_mbps if load_mbps is not None and link.capacity_mbps else None,
+        encrypted=link.source in fabric.network.encrypted_ports,
     )

@@ -44,6 +44,7 @@ class LinkView(BaseModel):
     capacity_mbps: float | None
     load_mbps: float | None
     utilisation: float | None = Field(description="load_mbps as a share of capacity_mbps.")
+    encrypted: bool = Field(description="It is marked as encrypted.")
 
 
 class HostView(BaseModel):

@@ -83,7 +83,8 @@ def start_apps(
         (Telemetry, {"period_s": settings.period_s}),
         (Capability, {}),
         (Discovery, {"key": key, "remembered": remembered, "capacities": state.capacities(),
-                     "keep": state.save_capacities}),
+                     "keep": state.save_capacities, "encrypted": state.encrypted_ports(),
+                     "keep_encrypted": state.save_encrypted}),
         (Ofctl, {}),
     ]  # fmt: skip
     if settings.day is not None:

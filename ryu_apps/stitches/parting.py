@@ -30,7 +30,7 @@ class Parter:
     def policy_is(self, policy: Policy, time_s: float) -> None:
         """Go by this policy, and by this time, which says what of it is in force."""
         planner = self._life.planner
-        planner.ruling = Ruling(policy, planner.directory, time_s)
+        planner.ruling = Ruling(policy, planner.directory, time_s, planner.network.encrypted_ports)
         self.part()
         # Paths between two hosts are hurt by the fabric alone.
         self._mender.look_after_all(s for s in self._life.book.active if fixed_pairs(s.request) is None)

@@ -24,8 +24,11 @@ from sqlalchemy import (
 from ryu_apps.store.engine import Database
 from ryu_apps.store.errors import StoreError
 
-SCHEMA_VERSION = 3
-"""2 added the policy, who may call the API, and what they changed and were answered. 3 added intents."""
+SCHEMA_VERSION = 4
+"""2 added the policy, who may call the API, and what they changed and were answered. 3 added intents.
+
+4 added which links are encrypted.
+"""
 
 metadata = MetaData()
 
@@ -46,6 +49,13 @@ capacities = Table(
     Column("dpid", String(16), primary_key=True),
     Column("port_no", BigInteger, primary_key=True, autoincrement=False),
     Column("capacity_mbps", Double, nullable=False),
+)
+
+encrypted_ports = Table(
+    "encrypted_ports",
+    metadata,
+    Column("dpid", String(16), primary_key=True),
+    Column("port_no", BigInteger, primary_key=True, autoincrement=False),
 )
 
 links = Table(
@@ -190,7 +200,12 @@ minutes = Table(
 )
 
 _ADDED_IN_3 = frozenset({intent_versions.name, transfers.name})
-_ADDED_AFTER = {1: _ADDED_IN_3 | {policies.name, tokens.name, audit.name, answers.name}, 2: _ADDED_IN_3}
+_ADDED_IN_4 = frozenset({encrypted_ports.name})
+_ADDED_AFTER = {
+    1: _ADDED_IN_4 | _ADDED_IN_3 | {policies.name, tokens.name, audit.name, answers.name},
+    2: _ADDED_IN_4 | _ADDED_IN_3,
+    3: _ADDED_IN_4,
+}
 """The tables that a file of an older version need not have."""
 
 

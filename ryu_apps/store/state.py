@@ -112,6 +112,22 @@ class StateStore:
         with self._lock, self._database.writing("save capacities") as connection:
             _replace(connection, schema.capacities, rows)
 
+    def encrypted_ports(self) -> frozenset[PortId]:
+        """The source ports of links that are marked as encrypted."""
+        table = schema.encrypted_ports
+        with self._database.reading("read which links are encrypted") as connection:
+            rows = connection.execute(select(table.c.dpid, table.c.port_no)).all()
+        return frozenset((int(dpid, 16), port_no) for dpid, port_no in rows)
+
+    def save_encrypted(self, marks: Mapping[PortId, bool]) -> None:
+        """Keep these marks, or take them out; ports that are not named keep what they have."""
+        table = schema.encrypted_ports
+        rows = {port: {"dpid": node_name(port[0]), "port_no": port[1]} for port in marks}
+        with self._lock, self._database.writing("save which links are encrypted") as connection:
+            _remove(connection, table, list(rows.values()))
+            if marked := [rows[port] for port, encrypted in marks.items() if encrypted]:
+                connection.execute(insert(table), marked)
+
     # -- the fabric -----------------------------------------------------------------------------------------
 
     def network(self) -> Network | None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from stitching.application import Application
-from stitching.network import Host, LinkKey, Network, port_name, reverse
+from stitching.network import Host, LinkKey, Network, PortId, port_name, reverse
 from stitching.policy import ports
 from stitching.policy.decision import Flow, Party, Verdict, means, party_of
 from stitching.policy.document import (
@@ -76,11 +76,15 @@ class Pattern:
 
 @dataclass(frozen=True)
 class Ruling:
-    """What a policy says at time_s, in seconds since the epoch."""
+    """What a policy says at time_s, in seconds since the epoch.
+
+    marked are the source ports of links that are encrypted, beside those of which the policy itself says so.
+    """
 
     policy: Policy = NO_POLICY
     directory: Directory = field(default_factory=lambda: Directory.of(()))
     time_s: float = 0.0
+    marked: frozenset[PortId] = frozenset()
 
     @cached_property
     def rules(self) -> tuple[Rule, ...]:
@@ -151,15 +155,25 @@ class Ruling:
             if outside is not None:
                 return f"switch {outside:016x} is outside the allowed zones ({zones})"
         if demands.encrypted:
-            plain = next((key for key in links if key[:2] not in self.policy.encrypted), None)
-            if plain is not None:
-                return f"link {port_name(plain[:2])} is not declared to be encrypted"
+            return self.plain(links)
         return None
+
+    def plain(self, links: Iterable[LinkKey]) -> str | None:
+        """That one of these links is not encrypted, in words; None where all are."""
+        for key in links:
+            if key[:2] not in self.policy.encrypted and key[:2] not in self.marked:
+                return f"link {port_name(key[:2])} is not marked as encrypted"
+        return None
+
+    @cached_property
+    def demands_encryption(self) -> bool:
+        """Whether any rule that holds now does."""
+        return any(rule.demands.encrypted for rule in self.rules)
 
     def allowed_part(self, network: Network, request: VmRequest, *, both_ways: bool) -> Network:
         """The fabric with only the links that the path of a stitch may use; its hosts are there."""
         source, target = network.hosts[request.source_mac], network.hosts[request.target_mac]
-        demands = self.demands(source, target, request.application)
+        demands = self.demands(source, target, request.application).and_also(Demands(request.encrypted))
         if both_ways:
             back = request.application.back if request.application is not None else None
             demands = demands.and_also(self.demands(target, source, back))

@@ -202,3 +202,38 @@ def test_another_cap_lets_through_what_it_says(fabric: Fabric) -> None:
     assert sum(one["mbps"] for one in patch(fabric, stitch, cap_mbps=6.0)["shares"]) == pytest.approx(6.0)
     assert patch(fabric, stitch, cap_mbps=None, guarantee_mbps=3.0)["shares"] == []
     assert bridges_of_stitch(fabric.bridges(), stitch["id"]) == set()
+
+
+def test_what_has_to_be_encrypted_leaves_a_link_that_is_so_no_more(fabric: Fabric) -> None:
+    ends = {"source": "hs1_1", "destination": "hs2_2", "bandwidth_mbps": 1.0, "encrypted": True}
+    refused = fabric.controller.api.post("/v1/stitches", json=ends)
+    assert (refused.status_code, refused.json()["field"]) == (409, "encrypted")
+    links = fabric.controller.get("/topology")["links"]
+    mark(fabric, links, encrypted=True)
+    try:
+        stitch = make(fabric, ends)
+        hops = [(hop["dpid"], hop["out_port"]) for hop in stitch["path"][:-1]]
+        with Stream(fabric.lab.host("hs1_1"), fabric.lab.host("hs2_2"), packets_per_s=200) as stream:
+            wait_until(lambda: stream.sent > 20, 3.0, "packets sent")
+            mark(fabric, [one for one in links if (one["src_dpid"], one["src_port"]) == hops[0]], encrypted=False)
+
+            def elsewhere() -> bool:
+                now = fabric.controller.stitch(stitch["id"])
+                way = [(hop["dpid"], hop["out_port"]) for hop in now["path"] or ()]
+                return now["state"] == "up" and hops[0] not in way
+
+            wait_until(elsewhere, 5.0, lambda: str(fabric.controller.stitch(stitch["id"])))
+            account = stream.end()
+        assert (account.lost, account.doubled) == ((), 0)
+        mark(fabric, links, encrypted=False)
+        wait_until(
+            lambda: "marked as encrypted" in (fabric.controller.stitch(stitch["id"])["reason"] or ""), 5.0, "down"
+        )
+        wait_until(lambda: bridges_of_stitch(fabric.bridges(), stitch["id"]) == set(), 5.0, "its rules are gone")
+    finally:
+        mark(fabric, links, encrypted=False)
+
+
+def mark(fabric: Fabric, links: Iterable[dict[str, Any]], *, encrypted: bool) -> None:
+    marks = [{"dpid": one["src_dpid"], "port": one["src_port"], "encrypted": encrypted} for one in links]
+    assert fabric.controller.api.put("/v1/links/encryption", json=marks).status_code == 200

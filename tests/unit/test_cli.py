@@ -164,6 +164,14 @@ def test_a_stitch_takes_other_terms(lockstitch: Lockstitch) -> None:
     assert "no stitch 9" in lockstitch("stitch", "change", "9", "--priority", "1", code=1)
 
 
+def test_links_are_marked_as_encrypted_both_ways(lockstitch: Lockstitch) -> None:
+    assert "marked as encrypted: 2" in lockstitch("links", "encryption", "1:10")
+    assert [one["encrypted"] for one in json.loads(lockstitch("links", "list", "--json"))].count(True) == 2
+    assert "unmarked: 1" in lockstitch("links", "encryption", "1:10", "--off", "--one-way")
+    assert [one["encrypted"] for one in json.loads(lockstitch("links", "list", "--json"))].count(True) == 1
+    assert "is not DPID:PORT" in lockstitch("links", "encryption", "one", code=2)
+
+
 def test_reservations_are_a_table(lockstitch: Lockstitch) -> None:
     lockstitch("stitch", "create", "h1", "h2", "--bandwidth", "4")
     shown = lockstitch("reservations", "--stitch", "1", "--vnet", "red")

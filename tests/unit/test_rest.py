@@ -66,6 +66,7 @@ def test_topology_shows_switches_links_and_hosts(call: Caller) -> None:
         "latency_spread_ms": 0.1,
         "path_latency_ms": 1.5,
         "capacity_mbps": 10.0,
+        "encrypted": False,
         "load_mbps": 2.5,
         "utilisation": 0.25,
     }
@@ -480,6 +481,7 @@ def test_the_description_names_every_path_and_its_problems(call: Caller) -> None
         "/v1/forecasts",
         "/v1/health",
         "/v1/reservations",
+        "/v1/links/encryption",
         "/v1/events",
         "/v1/tokens",
         "/v1/tokens/{token_id}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -48,6 +48,7 @@ from ryu_apps.events import (
     RecorderStatusRequest,
     ReservationsRequest,
     SetCapacities,
+    SetEncrypted,
     StitchChanged,
     StitchesChanged,
     StitchesRequest,
@@ -65,7 +66,7 @@ from stitching.changing import as_asked, refuse_change
 from stitching.difference import Difference
 from stitching.kinds import links_to_reserve, place, refuse, rivals
 from stitching.match import L3Match, Match
-from stitching.network import Host, Link, LinkKey, Network, Port
+from stitching.network import Host, Link, LinkKey, Network, Port, PortId
 from stitching.plan import NotPossible, Situation
 from stitching.policy.document import NO_POLICY
 from stitching.policy.reading import read_policy
@@ -147,6 +148,7 @@ class FakeController:
         self._answers: dict[type, Callable[[Any], Any]] = {
             NetworkRequest: lambda _: self.network,
             SetCapacities: lambda r: sum(link.source in r.capacity_mbps for link in self.network.links.values()),
+            SetEncrypted: lambda r: self._mark(r.encrypted),
             VnetsRequest: lambda _: tuple(self.vnets.values()),
             PutVnet: lambda r: self._put(r.vnet),
             DeleteVnet: lambda r: self.vnets.pop(r.name, None) is not None,
@@ -260,6 +262,11 @@ class FakeController:
         admission = Admission()
         admission.resources = self._resources
         return promises(admission, self.network)
+
+    def _mark(self, marks: Mapping[PortId, bool]) -> int:
+        on = {port for port, encrypted in marks.items() if encrypted}
+        self.network = replace(self.network, encrypted_ports=(self.network.encrypted_ports - marks.keys()) | on)
+        return sum(link.source in marks for link in self.network.links.values())
 
     def _try(self, request: VmRequest) -> Stitch | Exception:
         try:

@@ -25,7 +25,7 @@ from os_ken.ofproto import ofproto_common, ofproto_parser, ofproto_protocol, ofp
 
 from ryu_apps import wire
 from ryu_apps.doorkeeper import Doorkeeper
-from ryu_apps.events import SwitchTaken
+from ryu_apps.events import ProbeArrived, SwitchTaken
 from ryu_apps.nameplate import Claim, Names
 from ryu_apps.packet_in_limit import RATE_PER_S, PacketInLimit
 
@@ -171,7 +171,7 @@ class Channel(OFPHandler):  # type: ignore[misc]  # os-ken ships no types
     """The OpenFlow server as an os-ken app: the source of every OpenFlow event."""
 
     OFP_VERSIONS: ClassVar[list[int]] = [ofproto_v1_3.OFP_VERSION]
-    _EVENTS: ClassVar[list[type]] = [SwitchTaken]
+    _EVENTS: ClassVar[list[type]] = [ProbeArrived, SwitchTaken]
 
     def __init__(
         self, *args: Any, host: str = "127.0.0.1", port: int = 6653, names: Names | None = None, **kwargs: Any
@@ -279,6 +279,10 @@ class Channel(OFPHandler):  # type: ignore[misc]  # os-ken ships no types
     def dispatch(self, switch: Switch, header: tuple[int, int, int, int], data: bytearray) -> None:
         """Decode one message, hand it to the apps that want it, then to the handshake."""
         if not self._limit.passes(switch.id, data, switch.last_heard_s):
+            return
+        if (frame := wire.probe_in(data)) is not None and switch.id is not None:
+            # Of probes there may be thousands a second: one app hears of them.
+            self.send_event_to_observers(ProbeArrived(switch.id, frame, switch.last_heard_s))
             return
         message = wire.message(switch, header, data)
         if message is None or self.door.takes(switch, message):

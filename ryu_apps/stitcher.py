@@ -24,6 +24,7 @@ from ryu_apps.events import (
     NetworkChanged,
     OutlookReady,
     PolicyChanged,
+    ProbeArrived,
     RatesMeasured,
     ReservationsRequest,
     StagesApplied,
@@ -61,8 +62,8 @@ from stitching.trigger import Trigger, TriggerPolicy
 REMEMBER_S = 3600.0
 """How long a stitch that ended is still shown."""
 
-AT_ONCE = 20
-"""How many changes of state other apps hear of as they happen; of the others they hear at the next tick."""
+AT_ONCE = 2000
+"""So many stitches are told between two ticks, all of them each time, as states change; the rest at the tick."""
 
 
 class Stitcher(App):
@@ -170,10 +171,10 @@ class Stitcher(App):
         """Rules are in place, or gone, or a switch refused them."""
         self._judge.applied(event)
 
-    @handles(ofp_event.EventOFPPacketIn, states=(MAIN_DISPATCHER,))
-    def on_packet(self, event: Any) -> None:
-        """A probe may have come out at the far end of a stitch."""
-        self._judge.heard(event.msg)
+    @handles(ProbeArrived)
+    def on_probe(self, event: ProbeArrived) -> None:
+        """A probe has come out at the far end of a stitch."""
+        self._judge.heard(event)
 
     @handles(Tick)
     def on_tick(self, tick: Tick) -> None:
@@ -196,10 +197,10 @@ class Stitcher(App):
 
     @handles(StitchesRequest)
     def on_list(self, request: StitchesRequest) -> None:
-        """Answer all stitches, oldest first."""
-        self.serve(request, self._all)
+        """Answer stitches, oldest first."""
+        self.serve(request, lambda: self._listed(request))
 
-    def _all(self) -> tuple[Stitch, ...]:
+    def _listed(self, request: StitchesRequest) -> tuple[Stitch, ...]:
         watches = self._prover.watches
         return tuple(
             self._sizer.as_judged(
@@ -207,7 +208,8 @@ class Stitcher(App):
                 if (watch := watches.get(stitch.id)) is not None
                 else stitch
             )
-            for stitch in self._book
+            for stitch in self._book.some(request.numbers)
+            if stitch.state not in request.but
         )
 
     @handles(ReservationsRequest)
@@ -252,8 +254,7 @@ class Stitcher(App):
             self.publish(StitchMoved(stitch, was))
             if self._told_at_once < AT_ONCE:
                 # Whoever is answered that it is up may ask another app about it, or a host may ask for an address.
-                self._told_at_once += 1
-                self._announce()
+                self._told_at_once += len(self._announce())
         self._untold = True
 
     def _tell(self) -> None:
@@ -264,6 +265,8 @@ class Stitcher(App):
             self._untold = False
             self._announce()
 
-    def _announce(self) -> None:
-        self._planner.stitches_are(self._book.active)
-        self.publish(StitchesChanged(self._book.active))
+    def _announce(self) -> tuple[Stitch, ...]:
+        active = self._book.active
+        self._planner.stitches_are(active)
+        self.publish(StitchesChanged(active))
+        return active

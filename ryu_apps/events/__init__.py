@@ -1,6 +1,7 @@
 """Everything the apps tell or ask each other, one file for each that speaks; whoever hears imports from here."""
 
 from ryu_apps.events.capabilities import Capabilities, CapabilitiesRequest, DatapathFacts
+from ryu_apps.events.channel import ProbeArrived
 from ryu_apps.events.fabric import NetworkChanged, NetworkRequest, SetCapacities, SetEncrypted, SpoofSeen
 from ryu_apps.events.forecasts import (
     Alarm,
@@ -114,6 +115,7 @@ __all__ = [
     "PolicyOutcome",
     "PolicyRequest",
     "PolicyVersionsRequest",
+    "ProbeArrived",
     "PutPolicy",
     "PutVnet",
     "QueueFactsRequest",

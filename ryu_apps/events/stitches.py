@@ -26,7 +26,13 @@ class StitchMoved(Event):
 
 @dataclass
 class StitchesRequest(Request[tuple[Stitch, ...]]):
-    """All stitches, those that ended included while they are remembered."""
+    """All stitches, those that ended included while they are remembered.
+
+    Where numbers are given, those of them that there are; none that is in one of the states of `but`.
+    """
+
+    numbers: frozenset[int] | None = None
+    but: frozenset[State] = frozenset()
 
 
 @dataclass

@@ -20,7 +20,7 @@ from ryu_apps.rest.scoping import fabric_within
 from ryu_apps.rest.stitch_bodies import StitchBody
 from ryu_apps.rest.stitch_requests import request_of
 from ryu_apps.rest.stitch_views import StitchView, stitch_view
-from ryu_apps.rest.stitches import CHANGES, all_stitches
+from ryu_apps.rest.stitches import CHANGES, some_stitches
 from ryu_apps.rest.wait_query import WaitOf
 from stitching.stitch import Stitch, StitchRequest
 
@@ -70,7 +70,7 @@ async def post_stitches(
         return [item if isinstance(item, Problem) else next(made) for item in wanted], fabric
 
     made, fabric = await apps.ask_apart(create)
-    ask = partial(all_stitches, apps)
+    ask = partial(some_stitches, apps)
     waits = (apps.waiting.settled(ask, stitch, wait.within_s) for stitch in made if isinstance(stitch, Stitch))
     settled = iter(await asyncio.gather(*waits))
     return BatchView(

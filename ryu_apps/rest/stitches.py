@@ -135,7 +135,7 @@ async def post_stitch(
 
     stitch, fabric = await apps.ask_apart(create)
     response.headers["Location"] = f"/v1/stitches/{stitch.id}"
-    stitch = await apps.waiting.settled(partial(all_stitches, apps), stitch, wait.within_s)
+    stitch = await apps.waiting.settled(partial(some_stitches, apps), stitch, wait.within_s)
     if not wait.up:
         return stitch_view(stitch, fabric)
     if stitch.state in ON_THE_WAY:
@@ -191,9 +191,14 @@ def all_stitches(apps: Apps) -> tuple[Stitch, ...]:
     return apps.ask(STITCHER, StitchesRequest())
 
 
+def some_stitches(apps: Apps, numbers: frozenset[int], but: frozenset[State]) -> tuple[Stitch, ...]:
+    """Those of these numbers, except those in such states."""
+    return apps.ask(STITCHER, StitchesRequest(numbers, but))
+
+
 def one_stitch(apps: Apps, who: Principal, stitch_id: int) -> tuple[Stitch, Fabric]:
     """A stitch that the caller sees, and the fabric it is in. Raises a 404 problem where there is none."""
-    stitches = all_stitches(apps)
+    stitches = some_stitches(apps, frozenset({stitch_id}), frozenset())
     fabric = fabric_of(apps)
     for stitch in stitches:
         if stitch.id == stitch_id and sees_stitch(who, fabric, stitch):

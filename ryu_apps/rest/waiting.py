@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,11 @@ CONFIRMED = frozenset({State.UP, State.DEGRADED})
 
 _FIRST_POLL_S = 0.005
 _LAST_POLL_S = 0.02
+_LOOK_AT_ALL = 10
+"""Each so many times those on the way are asked for too: who gives up waiting is told how far it got."""
+
+Ask = Callable[[frozenset[int], frozenset[State]], Iterable[Stitch]]
+"""Gives the stitches of these numbers that are in none of these states."""
 
 
 class Waiting:
@@ -29,10 +35,10 @@ class Waiting:
         self._thread = ThreadPoolExecutor(1, "rest-waiting")
         self._polling: asyncio.Task[None] | None = None
 
-    async def settled(self, ask: Callable[[], Iterable[Stitch]], stitch: Stitch, wait_s: float) -> Stitch:
+    async def settled(self, ask: Ask, stitch: Stitch, wait_s: float) -> Stitch:
         """The stitch once it is on the way no more, or as it was last seen when the time is over.
 
-        ask gives all stitches; it is called in a thread of its own.
+        ask is called in a thread of its own.
         """
         if wait_s <= 0 or stitch.state not in ON_THE_WAY:
             return stitch
@@ -60,13 +66,16 @@ class Waiting:
             self._waiters.pop(number, None)
             self._seen.pop(number, None)
 
-    async def _poll(self, ask: Callable[[], Iterable[Stitch]]) -> None:
+    async def _poll(self, ask: Ask) -> None:
         loop = asyncio.get_running_loop()
-        while self._waiters:
+        for number in itertools.count(1):
             await asyncio.sleep(self._poll_s)
+            if not self._waiters:
+                return
             self._poll_s = min(2 * self._poll_s, _LAST_POLL_S)
+            but = ON_THE_WAY if number % _LOOK_AT_ALL else frozenset()
             try:
-                stitches = await loop.run_in_executor(self._thread, ask)
+                stitches = await loop.run_in_executor(self._thread, ask, frozenset(self._waiters), but)
             except Exception as error:  # noqa: BLE001  # it may be over the next time
                 # The stitches exist: who waits is told so, as far as they got, and not that something was late.
                 log.info("waiting=not_answered error=%s", type(error).__name__)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from logging import Logger
 from typing import Protocol
 
@@ -78,6 +78,12 @@ class StitchBook:
     def __iter__(self) -> Iterator[Stitch]:
         """All that are remembered, oldest first, as they are when this begins: the book may change meanwhile."""
         return iter([self._stitches[number] for number in sorted(self._stitches)])
+
+    def some(self, numbers: Collection[int] | None) -> Iterator[Stitch]:
+        """Those of these numbers that there are, or all: oldest first."""
+        return (
+            iter(self) if numbers is None else (self._stitches[n] for n in sorted(numbers) if n in self._stitches)
+        )
 
     @property
     def active(self) -> tuple[Stitch, ...]:

@@ -25,7 +25,7 @@ class BadRecord(ValueError):
 
 def dump(value: Any) -> str:
     """A dataclass of scalars, enums, tuples and other such dataclasses as JSON. Raises ValueError for NaN."""
-    return json.dumps(_plain(value), allow_nan=False, separators=(",", ":"))
+    return _ENCODER.encode(value)
 
 
 def load(cls: type[Value], text: str) -> Value:
@@ -43,14 +43,23 @@ def load(cls: type[Value], text: str) -> Value:
 
 
 def _plain(value: Any) -> Any:
-    if is_dataclass(value) and not isinstance(value, type):
-        tag = {_TAG: value.KIND} if hasattr(value, "KIND") else {}
-        return tag | {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    """What json.dumps cannot say by itself, one level of it."""
     if isinstance(value, Enum):
         return value.value
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    return value
+    cls: Any = type(value)
+    tag, names = _shape(cls)
+    return tag | {name: getattr(value, name) for name in names}
+
+
+@cache
+def _shape(cls: Any) -> tuple[dict[str, str], tuple[str, ...]]:
+    """What tells a class from others that may stand in its place, and its fields."""
+    if not is_dataclass(cls):
+        raise ValueError(f"a {cls.__name__} cannot be stored")
+    return {_TAG: cls.KIND} if hasattr(cls, "KIND") else {}, tuple(field.name for field in fields(cls))
+
+
+_ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"), default=_plain)
 
 
 def _typed(kind: Any, data: Any, where: str) -> Any:

@@ -10,6 +10,7 @@ from ryu_apps.wire.fields import read_match
 from ryu_apps.wire.flows import flow_mod, read_flow
 from ryu_apps.wire.groups import ALIVE, group_mod, read_group
 from ryu_apps.wire.meters import meter_mod, read_meter
+from ryu_apps.wire.packets import probe_in
 from ryu_apps.wire.requests import barrier, groups, meters, our_flows, packet_out, rule_count
 from ryu_apps.wire.stats import FlowStats, OFPFlowStatsReply, flow_stats, is_flow_stats, message
 
@@ -33,6 +34,7 @@ __all__ = [
     "meters",
     "our_flows",
     "packet_out",
+    "probe_in",
     "read_flow",
     "read_group",
     "read_match",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -116,20 +115,15 @@ class Bench(Stitcher):
         for dpid, far in ends.items():
             packets, self.switches[dpid].packets = self.switches[dpid].packets, []
             for packet in packets:
-                message = SimpleNamespace(
-                    data=packet[40:], datapath=self.switches[far], received_s=self.now_s + took_s
-                )
-                self.on_packet(SimpleNamespace(msg=message))
+                self.on_probe(ProbeArrived(far, packet[40:], self.now_s + took_s))
 
     def all_probes_cross(self) -> None:
         """Carry every probe to the far end of its stitch, whichever that is."""
         for switch in self.switches.values():
             packets, switch.packets = switch.packets, []
             for packet in packets:
-                for far in self.switches.values():
-                    frame = unlabelled(packet[40:])
-                    message = SimpleNamespace(data=frame, datapath=far, received_s=self.now_s + 0.002)
-                    self.on_packet(SimpleNamespace(msg=message))
+                for far in self.switches:
+                    self.on_probe(ProbeArrived(far, unlabelled(packet[40:]), self.now_s + 0.002))
 
     def probe_tick(self, seconds: float = 0.0) -> None:
         self.now_s += seconds

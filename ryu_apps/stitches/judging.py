@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
-from ryu_apps.events import StagesApplied
+from ryu_apps.events import ProbeArrived, StagesApplied
 from ryu_apps.stitches.life import CARRYING_ON, MAKING, Life
 from ryu_apps.stitches.mending import Mender
 from ryu_apps.stitches.moving import Mover
@@ -75,15 +74,15 @@ class Judge:
             if (sent := sent + 1) == MOST_AT_ONCE:
                 break
 
-    def heard(self, message: Any) -> None:
-        """A packet came in: it may be a probe, out at the far end of a stitch."""
+    def heard(self, arrived: ProbeArrived) -> None:
+        """A probe came out at the far end of a stitch."""
         life = self._life
-        self._heard_s = max(self._heard_s, message.received_s)
-        probe = life.prover.read(message)
+        self._heard_s = max(self._heard_s, arrived.received_s)
+        probe = life.prover.read(arrived)
         stitch = life.book.get(probe.stitch_id) if probe is not None else None
         if probe is None or stitch is None:
             return
-        watch = life.prover.take(probe, message, stitch)
+        watch = life.prover.take(probe, arrived, stitch)
         if watch is not None:
             self._judge(stitch, watch, life.monotonic())
 

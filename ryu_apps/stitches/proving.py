@@ -7,6 +7,7 @@ from typing import Any
 
 from ryu_apps import wire
 from ryu_apps.connections import Connections
+from ryu_apps.events import ProbeArrived
 from ryu_apps.stitches.probe import StitchProbe, StitchProber
 from ryu_apps.stitches.watch import Watch
 from stitching.kinds import ProbeWay, broadcast_probes, has_branches, probe_ways
@@ -124,19 +125,19 @@ class Prover:
             self._ways[stitch.id] = stitch.path, ways
         return ways
 
-    def read(self, message: Any) -> StitchProbe | None:
-        """The probe of ours in a packet-in, None where it is none."""
-        return self._prober.read(bytes(message.data))
+    def read(self, arrived: ProbeArrived) -> StitchProbe | None:
+        """The probe of ours that came in, None where it is none."""
+        return self._prober.read(arrived.frame)
 
-    def take(self, probe: StitchProbe, message: Any, stitch: Stitch) -> Watch | None:
+    def take(self, probe: StitchProbe, arrived: ProbeArrived, stitch: Stitch) -> Watch | None:
         """Take in a probe that came out; its watch, or None where it says nothing of the stitch as it is now."""
         watch = self.watches.get(stitch.id)
         if watch is None or stitch.path is None or stitch.epoch != probe.epoch:
             return None
-        ways, here = self._ways_of(stitch), message.datapath.id
+        ways, here = self._ways_of(stitch), arrived.dpid
         if probe.direction >= len(ways) or here not in ways[probe.direction].comes_out:
             return None
-        flight_s = message.received_s - probe.sent_s
+        flight_s = arrived.received_s - probe.sent_s
         for end in (ways[probe.direction].enters, here):
             flight_s -= (self._connections[end].rtt_s or 0.0) / 2 if end in self._connections else 0.0
         watch.heard(probe.direction, max(0.0, flight_s) * 1e3, probe.sent_s, here)

@@ -11,7 +11,16 @@ from os_ken.controller.handler import DEAD_DISPATCHER, MAIN_DISPATCHER
 
 from pathing import Oversubscribed
 from ryu_apps.app import Event, Tick
-from ryu_apps.events import ApplyStages, NetworkChanged, StagesApplied, SwitchReady, VnetsChanged, WantRules
+from ryu_apps.events import (
+    ApplyStages,
+    NetworkChanged,
+    ProbeArrived,
+    StagesApplied,
+    StitchesRequest,
+    SwitchReady,
+    VnetsChanged,
+    WantRules,
+)
 from ryu_apps.stitcher import REMEMBER_S, Stitcher
 from ryu_apps.stitches.book import AGAIN_S
 from ryu_apps.stitches.idle import RETRY_S
@@ -130,7 +139,10 @@ class Bench(Stitcher):
         self.on_tick(Tick("probe"))
 
     def stitch(self, number: int = 1) -> Stitch:
-        return next(stitch for stitch in self._all() if stitch.id == number)
+        return next(stitch for stitch in self.listed() if stitch.id == number)
+
+    def listed(self) -> tuple[Stitch, ...]:
+        return self._listed(StitchesRequest())
 
 
 def unlabelled(frame: bytes) -> bytes:
@@ -587,7 +599,7 @@ def test_nothing_is_made_that_could_not_be_stored(bench: Bench, store: MemorySto
     store.full = True
     with pytest.raises(StoreError):
         create(bench)
-    assert not bench._all()
+    assert not bench.listed()
     assert not any(isinstance(event, ApplyStages) for event in bench.told)
     assert bench._planner.admission.resources.free((1, 2, 2, 1)) == 10.0
 
@@ -669,7 +681,7 @@ def test_one_that_ended_while_the_disk_was_full_does_not_come_back(bench: Bench,
     for _ in range(2):
         bench.now_s += AGAIN_S
         bench.on_tick(Tick("retry"))
-    assert not [stitch for stitch in restarted(store)._all() if stitch.state not in ENDED]
+    assert not [stitch for stitch in restarted(store).listed() if stitch.state not in ENDED]
 
 
 def test_both_of_the_triggers_give_way_to_one_that_is_asked_for(bench: Bench) -> None:

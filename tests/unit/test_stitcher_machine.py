@@ -296,7 +296,7 @@ class Life(RuleBasedStateMachine):
             self.probes(0.3, arrive=True)
             self.time_passes()
             self.bench.all_probes_cross()
-        stitches = self.bench._all()
+        stitches = self.bench.listed()
         assert {stitch.id: stitch.state for stitch in stitches if not self.settled(stitch)} == {}
         assert {stitch.id: self.store.kept[stitch.id].state for stitch in stitches} == {
             stitch.id: stitch.state for stitch in stitches

@@ -325,3 +325,27 @@ def encoded(message: Any, xid: int) -> bytes:
     message.set_xid(xid)
     message.serialize()
     return bytes(message.buf)
+
+
+@given(st.sampled_from([*Kind]), st.booleans(), st.integers(1, 40), st.binary(max_size=80))
+def test_a_packet_of_a_rule_for_probes_is_told_from_all_others(
+    kind: Kind, ours: bool, in_port: int, frame: bytes
+) -> None:
+    message = ofproto_v1_3_parser.OFPPacketIn(SWITCH)
+    its_cookie = cookie.pack(kind, epoch=3, stitch=7) ^ (0 if ours else 1 << 63)
+    match = ofproto_v1_3_parser.OFPMatch(in_port=in_port)
+    head = struct.pack("!IHBBQ", 0xFFFFFFFF, len(frame), 1, 3, its_cookie)
+    oxm = bytearray()
+    match.serialize(oxm, 0)
+    body = head + bytes(oxm) + bytes(2) + frame
+    data = struct.pack("!BBHI", 4, message.cls_msg_type, 8 + len(body), 1) + body
+    assert decode(data).data == frame
+    assert wire.probe_in(data) == (frame if ours and kind is Kind.PROBE else None)
+    assert wire.probe_in(data[:20]) is None
+
+
+@given(any_rule, st.integers(0, 255))
+def test_no_other_message_is_taken_for_a_probe(rule: FlowRule, kind: int) -> None:
+    data = bytearray(wire.flow_mod(rule, 1))
+    data[1] = kind if kind != ofproto_v1_3.OFPT_PACKET_IN else 0
+    assert wire.probe_in(data) is None

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 
 from ryu_apps.app import Tick
-from ryu_apps.events import NetworkChanged, VnetsChanged
+from ryu_apps.events import NetworkChanged, ProbeArrived, VnetsChanged
 from ryu_apps.stitches.resuming import take_up
 from ryu_apps.stitches.upkeep import FIRST_PAUSE_S, HOLD_DOWN_S
 from stitching.kinds import rules
@@ -53,10 +52,7 @@ def cross(bench: Bench, dpids: Collection[int], *, broadcast: bool = True) -> No
         for frame in (packet[40:] for packet in packets if dpid in dpids):
             if broadcast or not frame.startswith(b"\xff"):
                 for far in dpids:
-                    message = SimpleNamespace(
-                        data=unlabelled(frame), datapath=bench.switches[far], received_s=bench.now_s + 0.002
-                    )
-                    bench.on_packet(SimpleNamespace(msg=message))
+                    bench.on_probe(ProbeArrived(far, unlabelled(frame), bench.now_s + 0.002))
 
 
 def seconds(bench: Bench, count: int, dpids: Collection[int], *, broadcast: bool = True) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -71,11 +72,20 @@ def exchange(fabric: Fabric, heard: dict[str, Ear]) -> dict[tuple[str, str], int
         send(fabric.lab.host(source), frame(fabric.lab.host(source).mac, fabric.lab.host(target).mac))
     for source in MEMBERS:
         send(fabric.lab.host(source), frame(fabric.lab.host(source).mac, BROADCAST))
+    # A busy machine may take its time: what is awaited is given some, then what should not come is.
+    give_up_s = time.monotonic() + 0.5
+    while came(fabric, heard) != wanted() and time.monotonic() < give_up_s:
+        time.sleep(0.01)
     settle(heard)
+    return came(fabric, heard)
+
+
+def came(fabric: Fabric, heard: dict[str, Ear]) -> dict[tuple[str, str], int]:
+    """What the ears have heard of it so far."""
     names = {fabric.lab.host(name).mac: name for name in MEMBERS}
     found: dict[tuple[str, str], int] = {}
     for name, ear in heard.items():
-        for data in ear.heard:
+        for data in ear.listen():
             source = names[data[6:12].hex(":")]
             cast = "all" if data[:6] == b"\xff" * 6 else "one"
             # Its own network hears it too, by a tree that is not the segment's.

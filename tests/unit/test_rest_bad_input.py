@@ -82,7 +82,7 @@ def test_an_unknown_path_is_a_problem(call: Caller, path: str) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
-        ("PATCH", "/v1/stitches/1", "DELETE, GET"),
+        ("PUT", "/v1/stitches/1", "DELETE, GET, PATCH"),
         ("PUT", "/v1/stitches", "GET, POST"),
         ("POST", "/v1/vnets/red", "DELETE, GET, PUT"),
         ("GET", "/v1/stitches/check/x", None),

@@ -21,6 +21,7 @@ from ryu_apps.events import (
     CreateStitch,
     CreateStitches,
     DeleteStitch,
+    GuaranteesJudged,
     NetworkChanged,
     OutlookReady,
     PolicyChanged,
@@ -147,6 +148,11 @@ class Stitcher(App):
         self._expecting.hear(outlook.pairs, outlook.demands)
         self._sizer.expect(outlook, active)
         self._decider.expect(outlook, active)
+
+    @handles(GuaranteesJudged)
+    def on_guarantees(self, event: GuaranteesJudged) -> None:
+        """Remember what enforces the promises."""
+        self._sizer.guarantees_are(event.verdicts)
 
     @handles(ofp_event.EventOFPStateChange, states=(MAIN_DISPATCHER, DEAD_DISPATCHER))
     def on_state(self, event: Any) -> None:

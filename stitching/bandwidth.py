@@ -53,7 +53,8 @@ class Place:
 class BandwidthShares:
     """The directed links on which a guarantee is kept, the hosts, and the shares of a cap.
 
-    meter is the number of its meter at each of these switches. Where there is no cap there are no shares.
+    meter is the number of its meter at each of these switches. Where there is no cap there are no shares. mark is
+    the priority (PCP) that its packets carry where they have no path of their own, told from others on its links.
     """
 
     KIND: ClassVar = "shares"
@@ -63,6 +64,7 @@ class BandwidthShares:
     receivers: tuple[Place, ...]
     shares: tuple[Share, ...] = ()
     meter: int = 0
+    mark: int = 0
     latency_ms: None = None
     label: int = 0
 
@@ -74,7 +76,8 @@ class BandwidthShares:
     @property
     def dpids(self) -> frozenset[int]:
         """The switches it needs."""
-        return frozenset(share.dpid for share in self.shares)
+        marking = (sender.dpid for sender in self.senders if self.mark)
+        return frozenset(share.dpid for share in self.shares).union(marking)
 
     def pairs(self) -> Iterator[tuple[Place, Place]]:
         """Every sender with every receiver."""

@@ -42,7 +42,8 @@ def plan_bandwidth(
                 f"{free:.4g} Mbit/s free of {request.bandwidth_mbps:g}",
                 "ask for less, or free capacity",
             )
-    placed = BandwidthShares(links, senders, receivers)
+    mark = before.mark if before is not None and links else 0
+    placed = BandwidthShares(links, senders, receivers, mark=mark)
     if request.cap_mbps is None:
         return placed
     demand = demand_by_switch(placed, situation.demand_mbps)

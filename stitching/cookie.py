@@ -45,6 +45,7 @@ class Kind(IntEnum):
     SPOOF = 9
     METER = 10
     NAMEPLATE = 11
+    MARK = 12
 
 
 def pack(kind: Kind, *, epoch: int = 0, stitch: int = 0) -> int:

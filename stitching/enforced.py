@@ -1,4 +1,4 @@
-"""Whether a meter does what it is there for, by what it counts."""
+"""Whether a meter does what it is there for, by what it counts; and what is said of a stitch with two promises."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ SENDS_MBPS = 0.05
 
 STILL = 3
 """A meter that counts nothing in so many periods in which its hosts send enforces nothing."""
+
+Verdict = tuple[str, str]
+"""By what a promise is enforced (`meter`, `queue` or `none`), and why that is said."""
 
 MeterId = tuple[int, int]
 """A meter: (dpid, number)."""
@@ -42,7 +45,7 @@ class MeterWatch:
             self._still.pop(gone, None)
             self._seen.discard(gone)
 
-    def verdict(self, meters: tuple[MeterId, ...]) -> tuple[str, str]:
+    def verdict(self, meters: tuple[MeterId, ...]) -> Verdict:
         """What enforces a cap, `meter` or `none`, and why that is said."""
         for meter in meters:
             if self._still.get(meter, 0) >= STILL:
@@ -51,3 +54,11 @@ class MeterWatch:
         if not seen:
             return "meter", "no packet has met a meter of it yet"
         return "meter", f"meters count what is sent, at {seen} of {len(meters)} switches so far"
+
+
+def together(cap: Verdict | None, guarantee: Verdict | None) -> Verdict:
+    """What is said of a stitch with a cap, a guarantee, both or neither: the queue where there is one."""
+    if cap is None or guarantee is None:
+        return cap or guarantee or ("none", "no bandwidth is promised to it")
+    by = guarantee[0] if guarantee[0] != "none" else cap[0]
+    return by, f"guarantee ({guarantee[0]}): {guarantee[1]}; cap ({cap[0]}): {cap[1]}"

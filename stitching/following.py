@@ -86,16 +86,13 @@ class Following:
         return changed
 
     def verdict(self, stitch: Stitch) -> tuple[str, str]:
-        """By what a stitch is enforced, and why that is said."""
+        """By what its cap is enforced, and why that is said."""
         match stitch.request, stitch.path:
-            case BandwidthRequest() as request, BandwidthShares() as placed if placed.shares:
+            case BandwidthRequest(), BandwidthShares() as placed if placed.shares:
                 if stitch.state not in CARRYING:
                     return "none", "it is not in place"
-                by, why = self._meters.verdict(tuple((share.dpid, placed.meter) for share in placed.shares))
-                if request.guarantee_mbps is not None:
-                    why += "; the guarantee is kept by admission alone"
-                return by, why
-        return "none", "it is kept by admission alone"
+                return self._meters.verdict(tuple((share.dpid, placed.meter) for share in placed.shares))
+        return "none", "it has no cap"
 
     def _should_follow(self, stitch: Stitch, now_mbps: float, target: float, now_s: float) -> bool:
         if target > now_mbps * GROW:

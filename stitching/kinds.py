@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from stitching.bandwidth_plan import bandwidth_damage, missing_hosts, plan_bandwidth
 from stitching.bandwidth_rules import bandwidth_rules
 from stitching.damage import Damage, path_damage
-from stitching.labels import free_label, free_meter, paths_of, segment_labels
+from stitching.labels import free_label, free_mark, free_meter, paths_of, segment_labels
 from stitching.members import members_now, missing_side, names
 from stitching.network import LinkKey, Network
 from stitching.path_rules import path_rules
@@ -283,7 +283,7 @@ def same_place(one: Placement, other: Placement) -> bool:
             )
             return one == other
         case BandwidthShares(), BandwidthShares():
-            return replace(one, shares=(), meter=0) == replace(other, shares=(), meter=0)
+            return replace(one, shares=(), meter=0, mark=0) == replace(other, shares=(), meter=0, mark=0)
     return False
 
 
@@ -306,8 +306,10 @@ def labelled(stitch: Stitch, placement: Placement, stitches: Iterable[Stitch], *
                 stitch.epoch, count, stitches, before if isinstance(before, SegmentTree) else None
             )
             return replace(placement, label=label, detour_labels=tuple(others), since=stitch.epoch)
-        case BandwidthRequest(), BandwidthShares() if placement.shares and not placement.meter:
-            return replace(placement, meter=free_meter(stitches))
+        case BandwidthRequest(), BandwidthShares():
+            meter = placement.meter or (free_meter(stitches) if placement.shares else 0)
+            mark = free_mark(placement, (other for other in stitches if other.id != stitch.id))
+            return replace(placement, meter=meter, mark=mark)
     return placement
 
 

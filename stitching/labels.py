@@ -15,6 +15,9 @@ LEAST_PATH_LABEL, MOST_PATH_LABEL = 2048, 3071
 LEAST_SEGMENT_LABEL, SEGMENT_LABELS = 3072, 511
 """Labels of segments come in pairs, one for each direction; no two trees have the same."""
 
+MARKS = 7
+"""Guarantees that can be told on one link, of packets without a path of their own: priorities of a tag but 0."""
+
 
 def free_label(request: VmRequest, epoch: int, paths: Iterable[tuple[VmRequest, StitchPath]]) -> int:
     """A label that no path has which carries packets between the same hosts; paths are all that there are.
@@ -59,6 +62,20 @@ def free_meter(stitches: Iterable[Stitch]) -> int:
     """The number of a meter that no stitch has at any switch."""
     taken = {stitch.path.meter for stitch in stitches if isinstance(stitch.path, BandwidthShares)}
     return next(number for number in itertools.count(LEAST_METER) if number not in taken)
+
+
+def free_mark(placed: BandwidthShares, others: Iterable[Stitch]) -> int:
+    """A mark that no other stitch has on these links: its own where it is free, 0 where none is free or due."""
+    if not placed.links:
+        return 0
+    links = set(placed.links)
+    taken = {
+        other.path.mark
+        for other in others
+        if isinstance(other.path, BandwidthShares) and not links.isdisjoint(other.path.links)
+    }
+    wanted = (placed.mark, *range(1, MARKS + 1))
+    return next((mark for mark in wanted if mark and mark not in taken), 0)
 
 
 def paths_of(stitches: Iterable[Stitch]) -> Iterator[tuple[VmRequest, StitchPath]]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import cache, lru_cache
 from itertools import chain
 
@@ -25,7 +26,7 @@ from stitching.match import ETH_ARP, ETH_IPV6, ETH_LLDP, ETH_PROBE, ICMPV6, MULT
 from stitching.network import Host, LinkKey, Network, PortId, node_name, reverse
 from stitching.policy.compiling import segment_rules, way_rules
 from stitching.policy.ruling import Ruling
-from stitching.rules import PORT_CONTROLLER, Entry, EntryKey, FlowRule, Output, Table, rule_set
+from stitching.rules import PORT_CONTROLLER, Entry, EntryKey, FlowRule, Output, PopLabel, Table, rule_set
 from stitching.spoofing import edge_rules
 from stitching.vnet import Directory
 
@@ -41,6 +42,14 @@ LEAST_LABEL = 2048
 LABELLED = Match(vlan_vid=VLAN_PRESENT | LEAST_LABEL, vlan_mask=VLAN_PRESENT | LEAST_LABEL)
 """Every packet that carries a label."""
 
+
+CLASS_LABEL = 4094
+"""The VLAN id of packets that take the shortest way and carry the mark of a guarantee: the priority of the tag.
+
+They go where packets without it go, and lose it where they leave. The DSCP of hosts is neither used nor changed.
+"""
+
+_MARKED = Match(vlan_vid=VLAN_PRESENT | CLASS_LABEL)
 
 ANSWERED = 40_000
 """The priority in table 1 of what the controller answers: whatever a policy says, hosts may ask for addresses."""
@@ -118,11 +127,19 @@ def _base_rules() -> Iterator[FlowRule]:
     yield FlowRule(Table.STITCH, 0, Match(), goto=Table.FORWARD, cookie=base)
     # Its path is gone: on the shortest way it would reach the host with its label on.
     yield FlowRule(Table.STITCH, 100, LABELLED, cookie=base)
+    yield FlowRule(Table.STITCH, 120, _MARKED, goto=Table.FORWARD, cookie=base)
     # Segments give out by rules of their own (300) what has come to its switch; nothing else is labelled here.
-    yield FlowRule(Table.FORWARD, 250, LABELLED, cookie=base)
+    for match in _labels_but_marks():
+        yield FlowRule(Table.FORWARD, 250, match, cookie=base)
     # A probe proves the rules of its stitch: it must not reach the far end on the shortest way instead.
     yield FlowRule(Table.FORWARD, 200, Match(eth_type=ETH_PROBE), cookie=base)
     yield FlowRule(Table.FORWARD, 0, Match(), cookie=base)
+
+
+def _labels_but_marks() -> Iterator[Match]:
+    """Every label but CLASS_LABEL, the only one in use of whose bits 1 to 10 none is 0."""
+    for bit in range(1, LEAST_LABEL.bit_length() - 1):
+        yield LABELLED._replace(vlan_mask=VLAN_PRESENT | LEAST_LABEL | 1 << bit)
 
 
 def _undecided_rules(table: int) -> Iterator[FlowRule]:
@@ -158,6 +175,8 @@ def _forward_rules(
         for dpid, port_no in ports:
             match = Match(eth_dst=host.mac)
             yield dpid, FlowRule(Table.FORWARD, 100, match, (Output(port_no),), cookie=forward)
+        marked = replace(_MARKED, eth_dst=host.mac)
+        yield host.dpid, FlowRule(Table.FORWARD, 110, marked, (PopLabel(), Output(host.port_no)), cookie=forward)
 
 
 def walk(source: int, target: int, next_link: Mapping[int, LinkKey]) -> tuple[LinkKey, ...] | None:

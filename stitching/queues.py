@@ -35,11 +35,21 @@ _DSCPS = 64
 
 
 @dataclass(frozen=True, slots=True)
+class Labelled:
+    """Packets by the label (VLAN tag) they carry in the fabric: its id and, where given, priority and ends."""
+
+    vlan_id: int
+    pcp: int | None = None
+    source_mac: str | None = None
+    target_mac: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Queue:
     """One queue of a port: it gets min_mbps whatever the others do, and never more than max_mbps (None: the port).
 
-    Where the datapath ignores set_queue, packets with `dscp` go to it; None means that only set_queue leads there.
-    stitch_ids are those whose traffic it carries: while they flow its counters have to grow.
+    Where the datapath ignores set_queue, packets with `dscp` and those of `flows` go to it; without them, only
+    set_queue leads there. While the traffic of stitch_ids flows, its counters have to grow.
     """
 
     number: int
@@ -47,6 +57,12 @@ class Queue:
     max_mbps: float | None = None
     dscp: int | None = None
     stitch_ids: tuple[int, ...] = ()
+    flows: tuple[Labelled, ...] = ()
+
+    @property
+    def is_sorted(self) -> bool:
+        """Whether filters can lead packets to it."""
+        return self.dscp is not None or bool(self.flows)
 
     def __post_init__(self) -> None:
         """Raise ValueError for figures that are no queue."""
@@ -83,6 +99,9 @@ class PortQueues:
         dscps = [queue.dscp for queue in self.queues if queue.dscp is not None]
         if len(set(dscps)) != len(dscps):
             raise ValueError("two queues of a port have the same dscp")
+        flows = [flow for queue in self.queues for flow in queue.flows]
+        if len(set(flows)) != len(flows):
+            raise ValueError("the same packets belong to two queues of a port")
         promised = sum(queue.min_mbps for queue in self.queues)
         # A kilobit of rounding is nobody's promise.
         if promised > self.rate_mbps + 1e-3:
@@ -141,9 +160,23 @@ class DscpClass:
     minor: int
 
 
-def dscp_classes(queues: Iterable[Queue]) -> tuple[DscpClass, ...]:
-    """Which DSCP goes to which class that Open vSwitch made: queue n is the class 1:(n+1)."""
-    return tuple(DscpClass(queue.dscp, class_minor(queue.number)) for queue in queues if queue.dscp is not None)
+@dataclass(frozen=True)
+class LabelClass:
+    """Packets with this label belong in the HTB class 1:minor."""
+
+    flow: Labelled
+    minor: int
+
+
+def queue_classes(queues: Iterable[Queue]) -> tuple[DscpClass | LabelClass, ...]:
+    """Which packets go to which class that Open vSwitch made: queue n is the class 1:(n+1)."""
+    classes: list[DscpClass | LabelClass] = []
+    for queue in queues:
+        minor = class_minor(queue.number)
+        if queue.dscp is not None:
+            classes.append(DscpClass(queue.dscp, minor))
+        classes += [LabelClass(flow, minor) for flow in queue.flows]
+    return tuple(classes)
 
 
 def class_minor(number: int) -> int:

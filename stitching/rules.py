@@ -40,9 +40,10 @@ class ToGroup:
 
 @dataclass(frozen=True, slots=True)
 class PushLabel:
-    """Put a VLAN tag with this vlan_vid (VLAN_PRESENT included) around the packet."""
+    """Put a VLAN tag with this vlan_vid (VLAN_PRESENT included) and priority (PCP) around the packet."""
 
     vlan_vid: int
+    pcp: int = 0
 
 
 @dataclass(frozen=True, slots=True)

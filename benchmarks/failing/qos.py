@@ -14,7 +14,7 @@ from mininet_topos.ovs import which
 from mininet_topos.twin_bridges import HOST_PORT, TwinBridges, twin_bridges
 from ryu_apps.ovsdb import classes
 from stitching.enforcement import burst_kbit
-from stitching.queues import PortQueues, Queue, class_minor, dscp_classes, rows
+from stitching.queues import PortQueues, Queue, class_minor, queue_classes, rows
 
 AREA = "failover"
 _LINK = 2
@@ -71,7 +71,7 @@ def _set_queues(tw: TwinBridges, wanted: PortQueues) -> None:
     tw.ovs.vsctl(*words)
     minors = [class_minor(number) for number in made.queues]
     namespace = classes.namespace_of(str(tw.ovs.directory / "db.sock"))
-    classes.set_filters(namespace, device, dscp_classes(wanted.queues), minors)
+    classes.set_filters(namespace, device, queue_classes(wanted.queues), minors)
 
 
 def _iperf(tw: TwinBridges, *flows: tuple[str, ...]) -> list[float]:

@@ -26,7 +26,9 @@ from ryu_apps.events.intents import (
     PlanIntents,
 )
 from ryu_apps.events.ovsdb import (
+    GuaranteesJudged,
     LinkLiveness,
+    OvsdbChanged,
     OvsdbStatus,
     OvsdbStatusRequest,
     QueueFactsRequest,
@@ -89,6 +91,7 @@ __all__ = [
     "ExplainRequest",
     "ForecastStatus",
     "ForecastStatusRequest",
+    "GuaranteesJudged",
     "InstallerStatus",
     "InstallerStatusRequest",
     "IntentChange",
@@ -106,6 +109,7 @@ __all__ = [
     "Outlook",
     "OutlookReady",
     "OutlookRequest",
+    "OvsdbChanged",
     "OvsdbStatus",
     "OvsdbStatusRequest",
     "Pair",

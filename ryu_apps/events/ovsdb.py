@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ryu_apps.app import Event, Request
+from stitching.enforced import Verdict
 from stitching.enforcement import Choice, QueueFacts
 from stitching.network import PortId
 from stitching.queues import PortQueues
@@ -35,6 +36,21 @@ class QueuesChanged(Event):
     """What enforces the queues of each wanted port is not what it was; by port and queue number."""
 
     enforced: Mapping[tuple[PortId, int], Choice]
+
+
+@dataclass
+class OvsdbChanged(Event):
+    """Which OVSDB servers are given now, and the connected switches that those which answer know."""
+
+    servers: frozenset[str]
+    switches: frozenset[int]
+
+
+@dataclass
+class GuaranteesJudged(Event):
+    """By what the promise of each stitch is enforced, and why that is said; all stitches that carry are in it."""
+
+    verdicts: Mapping[int, Verdict]
 
 
 @dataclass

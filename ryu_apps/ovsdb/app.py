@@ -17,6 +17,7 @@ from ryu_apps.connections import Connections
 from ryu_apps.events import (
     LinkLiveness,
     NetworkChanged,
+    OvsdbChanged,
     OvsdbStatus,
     OvsdbStatusRequest,
     QueueFactsRequest,
@@ -53,7 +54,7 @@ class Ovsdb(App):
     Raises ValueError (BadRemote for a bad address).
     """
 
-    _EVENTS: ClassVar[list[type]] = [LinkLiveness, QueuesChanged]
+    _EVENTS: ClassVar[list[type]] = [LinkLiveness, OvsdbChanged, QueuesChanged]
 
     def __init__(
         self,
@@ -74,11 +75,13 @@ class Ovsdb(App):
         self._network = Network()
         self._connections = Connections()
         self._errors, self._last_error = 0, ""
+        self._told: OvsdbChanged | None = None
 
     def start(self) -> None:
         """Connect, and look after everything each second and whenever something is new."""
         super().start()
         self._servers.use(self._remotes)
+        self._tell_servers()
         self.every(TICK_S, "keep")
         self.every(AGAIN_S, "dress")
 
@@ -105,6 +108,7 @@ class Ovsdb(App):
             up = heard.view is not None
             bridges = len(heard.view.bridges) if heard.view is not None else 0
             self.log.info("event=ovsdb_%s server=%s bridges=%d", "up" if up else "away", heard.remote, bridges)
+        self._tell_servers()
         self._watch_sessions()
         self._keep()
 
@@ -112,6 +116,7 @@ class Ovsdb(App):
     def _on_network(self, event: NetworkChanged) -> None:
         self._network = event.network
         self._servers.connected(event.network.switches)
+        self._tell_servers()
         self._watch_sessions()
         self._keep_bfd()
 
@@ -126,6 +131,12 @@ class Ovsdb(App):
         for dpid in self._queues.switches:
             if dpid in self._connections:
                 self._connections[dpid].send(_QUEUES_QUESTION)
+
+    def _tell_servers(self) -> None:
+        now = OvsdbChanged(frozenset(remote for remote, _ in self._servers.answering()), self._servers.switches)
+        if now != self._told:
+            self._told = now
+            self.publish(now)
 
     # liveness
 

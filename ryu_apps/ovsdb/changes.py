@@ -85,7 +85,8 @@ def _set_qos(wanted: QosRows | None, port: Any, transaction: Any) -> None:
         if queue is None:
             queue = transaction.insert(transaction.idl.tables["Queue"])
             queue.external_ids = {MARK: "queue"}
-        if old is None or dict(queue.other_config) != dict(settings):
+            queue.other_config = dict(settings)
+        elif dict(queue.other_config) != dict(settings):
             queue.other_config = dict(settings)
         queues[number] = queue
     qos.queues = queues

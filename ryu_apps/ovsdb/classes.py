@@ -1,8 +1,8 @@
 """Which packets go to which HTB class of a port's device.
 
 The userspace datapath ignores set_queue, but what it sends passes the device's own queueing discipline. A filter
-on the DSCP there puts packets into the classes that Open vSwitch made. It is set with tc, in the namespace where
-the switch daemon of a local server lives; what is set there cannot be set from another host.
+there, on the label or the DSCP of a packet, puts it into one of the classes that Open vSwitch made. It is set with
+tc, in the namespace where the switch daemon of a local server lives; it cannot be set from another host.
 
 The classes get short queues with it. The daemon sends everything by one socket, whose buffer holds about 90
 packets: with HTB's own queues of 1,000 a flood of best effort fills that buffer, and what was guaranteed is
@@ -16,15 +16,18 @@ import shutil
 import socket
 import struct
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from pathlib import Path
 
+from ryu_apps.ovsdb.label_filters import bytecode
 from stitching.match import ETH_LLDP, ETH_PROBE
-from stitching.queues import CONTROL, DscpClass, class_minor
+from stitching.queues import CONTROL, DscpClass, LabelClass, class_minor
 
 _PROBES = (f"{ETH_LLDP:#06x}", f"{ETH_PROBE:#06x}")
-_PRIORITY = {"ip": 0x4C53, "ipv6": 0x4C54, _PROBES[0]: 0x4C55, _PROBES[1]: 0x4C56}
-"""Of our filters, by protocol: everything else on the device is somebody else's."""
+_TAGGED = "802.1Q"
+_CONTROL_AT = {"ip": 0x4C53, _PROBES[0]: 0x4C55, _PROBES[1]: 0x4C56}
+_CLASSES_AT = {"ip": 0x4C58, "ipv6": 0x4C54, _TAGGED: 0x4C57}
+"""The priorities of our filters, by protocol: everything else on the device is somebody else's."""
 
 _BFD_TO, _BFD_PORT = "169.254.1.0", 3784
 
@@ -54,59 +57,76 @@ def namespace_of(path: str) -> Path:
     return Path(f"/proc/{pid}/ns/net")
 
 
-def set_filters(namespace: Path, device: str, classes: Iterable[DscpClass], minors: Sequence[int] = ()) -> None:
-    """Put packets into classes by DSCP, IPv4 and IPv6 alike, in place of what was set before; raises NoClasses.
+def set_filters(
+    namespace: Path, device: str, classes: Iterable[DscpClass | LabelClass], minors: Sequence[int] = ()
+) -> None:
+    """Put packets into classes by label, and by DSCP in IPv4 and IPv6 alike, in place of what was set before.
+
+    Raises NoClasses.
 
     minors are all classes of the device, which get short queues; without them the filters are only taken off.
+    What keeps links alive is never without its filters, and nothing is touched before all classes are there.
     """
-    _tc(namespace, ["-force", "-batch", "-"], "".join(f"{line}\n" for line in _removals(device)), check=False)
     if minors:
-        lines = [*_control(device), *_additions(device, tuple(classes)), *_short_queues(device, minors)]
-        _tc(namespace, ["-batch", "-"], "".join(f"{line}\n" for line in lines))
+        _batch(namespace, _short_queues(device, minors))
+    has_control = bool(minors) and _count(namespace, device, set(_CONTROL_AT.values())) == len(_CONTROL_AT)
+    going = [*_CLASSES_AT.items(), *(() if has_control else _CONTROL_AT.items())]
+    deletions = (f"filter del dev {device} parent 1: protocol {name} prio {priority}" for name, priority in going)
+    _batch(namespace, deletions, force=True)
+    if minors:
+        _batch(namespace, [*(() if has_control else _control(device)), *_additions(device, tuple(classes))])
 
 
 def has_filters(namespace: Path, device: str) -> int:
     """How many filters of ours a device has: they go when Open vSwitch makes its classes anew."""
-    found = 0
-    for protocol, priority in _PRIORITY.items():
-        words = ["filter", "show", "dev", device, "parent", "1:", "protocol", protocol, "prio", str(priority)]
-        found += _tc(namespace, words, check=False).count("flowid ")
-    return found
+    return _count(namespace, device, {*_CONTROL_AT.values(), *_CLASSES_AT.values()})
 
 
-def filters_of(classes: Sequence[DscpClass]) -> int:
+def _count(namespace: Path, device: str, priorities: Set[int]) -> int:
+    shown = _tc(namespace, ["filter", "show", "dev", device, "parent", "1:"], check=False)
+    ours = {str(priority) for priority in priorities}
+    # filter protocol ip pref 19539 u32 chain 0 fh 800::800 order 2048 key ht 800 bkt 0 *flowid 1:2 ...
+    lines = (line.split() for line in shown.splitlines() if "flowid " in line)
+    return sum("pref" in words and words[words.index("pref") + 1] in ours for words in lines)
+
+
+def filters_of(classes: Sequence[DscpClass | LabelClass]) -> int:
     """How many filters a device has that set_filters was called for."""
     return len(tuple(_control(""))) + len(tuple(_additions("", classes)))
-
-
-def _removals(device: str) -> Iterable[str]:
-    for protocol, priority in _PRIORITY.items():
-        yield f"filter del dev {device} parent 1: protocol {protocol} prio {priority}"
 
 
 def _control(device: str) -> Iterable[str]:
     """BFD as Open vSwitch sends it, and probes of links and stitches."""
     start, to = f"filter add dev {device} parent 1: protocol", f"flowid 1:{class_minor(CONTROL):x}"
     bfd = f"match ip dst {_BFD_TO}/32 match ip protocol 17 0xff match ip dport {_BFD_PORT} 0xffff"
-    yield f"{start} ip prio {_PRIORITY['ip']} u32 {bfd} {to}"
+    yield f"{start} ip prio {_CONTROL_AT['ip']} u32 {bfd} {to}"
     for protocol in _PROBES:
-        yield f"{start} {protocol} prio {_PRIORITY[protocol]} u32 match u32 0 0 {to}"
+        yield f"{start} {protocol} prio {_CONTROL_AT[protocol]} u32 match u32 0 0 {to}"
 
 
-def _additions(device: str, classes: Sequence[DscpClass]) -> Iterable[str]:
+def _additions(device: str, classes: Sequence[DscpClass | LabelClass]) -> Iterable[str]:
     for one in classes:
         start = f"filter add dev {device} parent 1: protocol"
         to = f"flowid 1:{one.minor:x}"
+        if isinstance(one, LabelClass):
+            yield f'{start} {_TAGGED} prio {_CLASSES_AT[_TAGGED]} bpf bytecode "{bytecode(one.flow)}" {to}'
+            continue
         tos = one.dscp << 2
-        yield f"{start} ip prio {_PRIORITY['ip']} u32 match u8 {tos:#04x} 0xfc at 1 {to}"
+        yield f"{start} ip prio {_CLASSES_AT['ip']} u32 match u8 {tos:#04x} 0xfc at 1 {to}"
         # The traffic class of IPv6 lies across the first two bytes.
-        yield f"{start} ipv6 prio {_PRIORITY['ipv6']} u32 match u16 {tos << 4:#06x} 0x0fc0 at 0 {to}"
+        yield f"{start} ipv6 prio {_CLASSES_AT['ipv6']} u32 match u16 {tos << 4:#06x} 0x0fc0 at 0 {to}"
 
 
 def _short_queues(device: str, minors: Sequence[int]) -> Iterable[str]:
     places = max(_LEAST_PLACES, _PLACES // max(1, len(minors)))
     for minor in minors:
         yield f"qdisc replace dev {device} parent 1:{minor:x} pfifo limit {places}"
+
+
+def _batch(namespace: Path, lines: Iterable[str], *, force: bool = False) -> None:
+    """Run many commands as one; with force also those behind one that fails, and nobody is told."""
+    words = ["-force", "-batch", "-"] if force else ["-batch", "-"]
+    _tc(namespace, words, "".join(f"{line}\n" for line in lines), check=not force)
 
 
 def _tc(namespace: Path, words: Sequence[str], stdin: str | None = None, *, check: bool = True) -> str:

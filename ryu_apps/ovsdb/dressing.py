@@ -13,7 +13,7 @@ from ryu_apps.ovsdb.classes import NoClasses
 from ryu_apps.ovsdb.remotes import socket_path
 from ryu_apps.ovsdb.view import PortView
 from stitching.network import PortId
-from stitching.queues import DscpClass, PortQueues, class_minor, dscp_classes, rows
+from stitching.queues import DscpClass, LabelClass, PortQueues, class_minor, queue_classes, rows
 
 CHECK_S = 5.0
 AGAIN_S = 0.02
@@ -22,7 +22,7 @@ AGAIN_S = 0.02
 @dataclass(slots=True)
 class _Dressed:
     qos: str
-    classes: tuple[DscpClass, ...]
+    classes: tuple[DscpClass | LabelClass, ...]
     minors: tuple[int, ...]
     checked_s: float
 
@@ -58,7 +58,7 @@ class Dresser:
         has = self._dressed.get(port_id)
         if has is None or wanted is None:
             return
-        stay = tuple(one for one in has.classes if one in dscp_classes(wanted.queues))
+        stay = tuple(one for one in has.classes if one in queue_classes(wanted.queues))
         if stay == has.classes:
             return
         self._dressed.pop(port_id)
@@ -73,7 +73,7 @@ class Dresser:
         if port.qos is None or {class_minor(number) for number in port.qos.rows.queues} != set(minors):
             return False
         now_s = self._clock()
-        shall = dscp_classes(wanted.queues)
+        shall = queue_classes(wanted.queues)
         has = self._dressed.get(port_id)
         if has is not None and (has.qos, has.classes, has.minors) == (port.qos.uuid, shall, minors):
             if now_s - has.checked_s < CHECK_S or self._is_as_left(has, remote, port, now_s):

@@ -13,10 +13,13 @@ from ryu_apps.ovsdb.queueing import QueueKeeper, queue_facts
 from ryu_apps.ovsdb.servers import Servers
 from stitching.enforcement import Choice, Facts, Promise, QueueFacts, choose
 from stitching.network import PortId
-from stitching.queues import PortQueues, rows
+from stitching.queues import PortQueues, Queue, rows
 
 _HURRY_S = 1.0
 """How long after a change the classes are looked for often: until filters are set the port is not as wanted."""
+
+
+_NOT_BY_LABEL = "queues by label are filled for the userspace datapath only, and this switch has another"
 
 
 class PortQueuing:
@@ -84,8 +87,14 @@ class PortQueuing:
     def _change(self) -> bool:
         """One round; returns whether filters were set, after which the rows may be what they shall be."""
         ports = self._servers.ports
-        undressed = frozenset(port for port, _ in self._filtered() if not self._dresser.is_dressed(port))
-        step = self._keeper.step(ports, undressed)
+        filtered = frozenset(port for port, _ in self._filtered())
+        undressed = frozenset(port for port in filtered if not self._dresser.is_dressed(port))
+        by_label_alone = (
+            port
+            for port, queues in self._keeper.wanted.items()
+            if all(queue.flows and queue.dscp is None for queue in queues.queues)
+        )
+        step = self._keeper.step(ports, undressed, frozenset(by_label_alone) - filtered)
         self.left_alone = step.left_alone
         for port_id, change in step.changes.items():
             known = self._servers.bridge(port_id[0])
@@ -122,7 +131,7 @@ class PortQueuing:
     def judge(self) -> bool:
         """Find out what enforces each queue; returns whether that is not what it was."""
         enforced = {
-            (port_id, queue.number): self._judge(port_id, queue.number, has_dscp=queue.dscp is not None)
+            (port_id, queue.number): self._judge(port_id, queue)
             for port_id, wanted in self._keeper.wanted.items()
             for queue in wanted.queues
         }
@@ -131,14 +140,18 @@ class PortQueuing:
         self.enforced = MappingProxyType(enforced)
         return changed
 
-    def _judge(self, port_id: PortId, number: int, *, has_dscp: bool) -> Choice:
-        facts = self.facts(port_id, has_dscp=has_dscp)
+    def _judge(self, port_id: PortId, queue: Queue) -> Choice:
+        facts = self.facts(port_id, has_dscp=queue.is_sorted)
         port = self._servers.ports.get(port_id)
-        if facts.settable and port is not None:
+        if facts.settable and facts.obeyed and queue.flows:
+            facts = QueueFacts(facts.obeyed, False, reason=_NOT_BY_LABEL)
+        elif facts.settable and port is not None:
             wanted = rows(self._keeper.wanted[port_id])
             if port.qos is None or port.qos.rows != wanted:
-                why = self._dresser.failures.get(port_id, "") if has_dscp else ""
+                why = self._dresser.failures.get(port_id, "") if queue.is_sorted else ""
                 facts = QueueFacts(facts.obeyed, False, reason=why or "the queue is being set")
             elif not facts.obeyed and facts.filterable and not self._dresser.is_dressed(port_id):
                 facts = QueueFacts(facts.obeyed, True, False, "the filter is being set")
-        return choose(Promise.GUARANTEE, Facts(queues=facts, counted=self._counts.verdict((port_id, number))))
+        return choose(
+            Promise.GUARANTEE, Facts(queues=facts, counted=self._counts.verdict((port_id, queue.number)))
+        )

@@ -42,18 +42,23 @@ class QueueKeeper:
             merged.update(self._by_owner[name])
         self.wanted = MappingProxyType(merged)
 
-    def step(self, ports: Mapping[PortId, PortView], undressed: Container[PortId] = ()) -> QueueStep:
+    def step(
+        self,
+        ports: Mapping[PortId, PortView],
+        undressed: Container[PortId] = (),
+        useless: Container[PortId] = (),
+    ) -> QueueStep:
         """What to change. Before anybody has wanted anything, what is there from before a restart stays.
 
         `undressed` are ports whose filters are still to be set: their queues hold nothing back yet, or BFD would
-        be lost among everything else meanwhile.
+        be lost among everything else meanwhile. `useless` are ports where nothing would ever lead to a queue.
         """
         if not self._by_owner:
             return QueueStep()
         changes, left_alone = {}, set()
         for port_id, port in ports.items():
             wanted = self.wanted.get(port_id)
-            if wanted is None:
+            if wanted is None or port_id in useless:
                 if port.qos is not None and port.qos.ours:
                     changes[port_id] = SetQos(port.uuid, None)
             elif port.qos is not None and not port.qos.ours:

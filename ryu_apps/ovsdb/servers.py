@@ -84,6 +84,11 @@ class Servers:
         """The server that knows a switch, and what it says of it."""
         return self._bridges.get(dpid)
 
+    @property
+    def switches(self) -> frozenset[int]:
+        """The connected switches that a server which answers knows."""
+        return frozenset(self._bridges)
+
     def answering(self) -> Iterator[tuple[str, bool]]:
         """Each server, and whether it answers."""
         for remote in self._connections:

@@ -87,8 +87,8 @@ def _action(action: Action) -> str:
             return f"output:{_port(port_no)}"
         case ToGroup(group_id):
             return f"group:{group_id}"
-        case PushLabel(vlan_vid):
-            return f"push_vlan:{vlan_vid & 0xFFF}"
+        case PushLabel(vlan_vid, pcp):
+            return f"push_vlan:{vlan_vid & 0xFFF}" + (f" pcp:{pcp}" if pcp else "")
         case PopLabel():
             return "pop_vlan"
         case SetQueue(queue_id):

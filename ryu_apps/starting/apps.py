@@ -17,6 +17,7 @@ from ryu_apps.day_predictor import DayPredictor
 from ryu_apps.discovery import Discovery
 from ryu_apps.feed import Feed
 from ryu_apps.forwarding import Forwarding
+from ryu_apps.guarantor import Guarantor
 from ryu_apps.herald import Herald
 from ryu_apps.installer import Installer
 from ryu_apps.intender import Intender
@@ -86,6 +87,7 @@ def start_apps(
                      "keep": state.save_capacities, "encrypted": state.encrypted_ports(),
                      "keep_encrypted": state.save_encrypted}),
         (Ofctl, {}),
+        (Guarantor, {}),
     ]  # fmt: skip
     if settings.day is not None:
         stored = settings.store_url if _is_known(newest_s, settings.day) else None

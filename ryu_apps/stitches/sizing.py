@@ -1,16 +1,22 @@
-"""Lets guarantees and caps of bandwidth stitches follow the traffic that there is, and that is expected."""
+"""Lets guarantees and caps of bandwidth stitches follow the traffic, and says what enforces those of any kind."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from logging import Logger
+from types import MappingProxyType
 
 from ryu_apps.events import Outlook, Rates
 from ryu_apps.stitches.life import REFUSALS, Life
 from ryu_apps.stitches.moving import Mover
 from stitching.bandwidth import BandwidthShares
+from stitching.enforced import Verdict, together
 from stitching.following import Following
 from stitching.stitch import Stitch
+
+_WHY = "the guarantee is kept by admission alone: no OVSDB server is given; see lockstitch switch ovsdb --help"
+_ADMISSION_ALONE = ("none", _WHY)
 
 
 class Sizer:
@@ -21,6 +27,7 @@ class Sizer:
         self._mover = mover
         self._log = log
         self._following = Following()
+        self._guarantees: Mapping[int, Verdict] = MappingProxyType({})
 
     def measured(self, rates: Rates) -> None:
         """Let caps follow who sends."""
@@ -43,9 +50,18 @@ class Sizer:
             except REFUSALS as error:
                 self._log.info("stitch=%d not_resized mbps=%g error=%s", stitch.id, mbps, error)
 
+    def guarantees_are(self, verdicts: Mapping[int, Verdict]) -> None:
+        """By what the promise of each stitch is enforced now."""
+        self._guarantees = verdicts
+
     def as_judged(self, stitch: Stitch) -> Stitch:
-        """A stitch with what is known of how its cap is enforced."""
-        if not isinstance(stitch.path, BandwidthShares):
+        """A stitch with what is known of how its cap and its guarantee are enforced."""
+        if stitch.path is None:
             return stitch
-        by, why = self._following.verdict(stitch)
+        cap = guarantee = None
+        if isinstance(stitch.path, BandwidthShares) and stitch.path.shares:
+            cap = self._following.verdict(stitch)
+        if stitch.request.bandwidth_mbps:
+            guarantee = self._guarantees.get(stitch.id, _ADMISSION_ALONE)
+        by, why = together(cap, guarantee)
         return replace(stitch, enforced=by, enforced_why=why)

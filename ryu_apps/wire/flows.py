@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections import deque
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -30,7 +31,7 @@ _DELETE_STRICT = 4
 _NO_BUFFER = _ANY = 0xFFFFFFFF
 _GOTO, _APPLY, _METER = 1, 4, 6
 _OUTPUT, _PUSH_VLAN, _POP_VLAN, _SET_QUEUE, _GROUP, _SET_FIELD = 0, 17, 18, 21, 22, 25
-_OXM_VLAN_VID, _OXM_IP_DSCP = 0x80000C02, 0x80001001
+_OXM_VLAN_VID, _OXM_VLAN_PCP, _OXM_IP_DSCP = 0x80000C02, 0x80000E01, 0x80001001
 
 _HEAD = struct.Struct("!IIQQII")
 # Buffer, out port and out group of a FlowMod: none; its flags and padding.
@@ -130,8 +131,9 @@ def _encode_action(action: Action) -> bytes:
             return output(port_no, max_len)
         case ToGroup(group_id):
             return _NUMBER.pack(_GROUP, 8, group_id)
-        case PushLabel(vlan_vid):
-            return _PUSH.pack(_PUSH_VLAN, 8, ETH_VLAN) + _SET_VLAN.pack(_SET_FIELD, 16, _OXM_VLAN_VID, vlan_vid)
+        case PushLabel(vlan_vid, pcp):
+            label = _PUSH.pack(_PUSH_VLAN, 8, ETH_VLAN) + _SET_VLAN.pack(_SET_FIELD, 16, _OXM_VLAN_VID, vlan_vid)
+            return label + _SET_ONE_BYTE.pack(_SET_FIELD, 16, _OXM_VLAN_PCP, pcp) if pcp else label
         case PopLabel():
             return _BARE.pack(_POP_VLAN, 8)
         case SetQueue(queue_id):
@@ -193,17 +195,26 @@ def _read_instructions(data: bytes) -> _Does:
 
 def read_actions(listed: Sequence[Any]) -> Iterator[Action | None]:
     """The actions of a list; None for what ours cannot say."""
-    actions = iter(listed)
-    for action in actions:
+    actions = deque(listed)
+    while actions:
+        action = actions.popleft()
         if action.type == _PUSH_VLAN and action.ethertype == ETH_VLAN:
-            yield _read_label(next(actions, None))
+            yield _read_label(actions)
         else:
             yield _read_action(action)
 
 
-def _read_label(action: Any) -> Action | None:
-    named = action is not None and action.type == _SET_FIELD and action.key == "vlan_vid"
-    return PushLabel(action.value) if named else None
+def _read_label(actions: deque[Any]) -> Action | None:
+    """What is set of the tag that was just pushed, taken off the actions that are left."""
+    if not actions or not _sets(actions[0], "vlan_vid"):
+        return None
+    vlan_vid = actions.popleft().value
+    pcp = actions.popleft().value if actions and _sets(actions[0], "vlan_pcp") else 0
+    return PushLabel(vlan_vid, pcp)
+
+
+def _sets(action: Any, name: str) -> bool:
+    return bool(action.type == _SET_FIELD and action.key == name)
 
 
 def _read_action(action: Any) -> Action | None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import socket
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +13,7 @@ from mininet_topos.lab import Lab
 from mininet_topos.namespaces import network_of
 from mininet_topos.ovs import database, run
 from mininet_topos.topology import ring
-from mininet_topos.twin_bridges import HOST_PORT, TwinBridges, TwinHost, twin_bridges
+from mininet_topos.twin_bridges import HOST_PORT, TwinBridges, twin_bridges
 from ryu_apps.app import ask
 from ryu_apps.controller import started
 from ryu_apps.events import (
@@ -33,14 +31,13 @@ from stitching.enforcement import Enforced
 from stitching.network import Network
 from stitching.queues import PortQueues, Queue
 from tests.system.controller import running_fabric
+from tests.system.flood import Flood
 from tests.system.waiting import wait_until
 
 FIRST, SECOND = 2, 3
 """The ports of the links of the twin bridges."""
 
 DSCP = 46
-_SIZE = 1200
-_HEADERS = 42
 
 
 @contextlib.contextmanager
@@ -134,55 +131,6 @@ def _live_bfd(lab: Lab) -> int:
     ports = [device for device in devices.names() if device.startswith(lab.prefix)]
     shown = [run(["ovs-appctl", "bfd/show", device], check=False) for device in ports]
     return sum(f"RX Interval: Approx {BFD_MS}ms" in one and "Local Session State: up" in one for one in shown)
-
-
-class Flood:
-    """UDP at a steady rate into one port of a host, with a DSCP; counts the bytes on the wire that arrive."""
-
-    def __init__(self, source: TwinHost, target: TwinHost, mbps: float, dscp: int, number: int) -> None:
-        with network_of(source.pid):
-            self._out = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        with network_of(target.pid):
-            self._in = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._out.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, dscp << 2)
-        self._in.bind(("", 9100 + number))
-        self._in.settimeout(0.1)
-        self._out.connect((target.ip, 9100 + number))
-        self._gap_s = (_SIZE + _HEADERS) * 8 / (mbps * 1e6)
-        self._ending = threading.Event()
-        self._threads = [threading.Thread(target=work, daemon=True) for work in (self._send, self._receive)]
-        self.received = 0
-
-    def __enter__(self) -> Flood:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ending.set()
-        for thread in self._threads:
-            thread.join()
-        self._out.close()
-        self._in.close()
-
-    def mbps(self, during_s: float) -> float:
-        """What arrives in that time."""
-        before, since_s = self.received, time.monotonic()
-        self._ending.wait(during_s)
-        return (self.received - before) * (_SIZE + _HEADERS) * 8 / (time.monotonic() - since_s) / 1e6
-
-    def _send(self) -> None:
-        next_s = time.monotonic()
-        while not self._ending.wait(max(0.0, next_s - time.monotonic())):
-            with contextlib.suppress(OSError):
-                self._out.send(bytes(_SIZE))
-            next_s += self._gap_s
-
-    def _receive(self) -> None:
-        while not self._ending.is_set():
-            with contextlib.suppress(TimeoutError):
-                self._in.recv(2048)
-                self.received += 1
 
 
 def test_a_guarantee_holds_on_a_full_port_and_its_counters_prove_it(tmp_path: Path) -> None:

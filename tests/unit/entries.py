@@ -121,7 +121,7 @@ def matches(draw: st.DrawFn) -> Match:
 outputs: st.SearchStrategy[Action] = st.builds(Output, ports | st.just(PORT_IN_PORT)) | st.just(
     Output(PORT_CONTROLLER, 0xFFFF)
 )
-labels = st.integers(1, 0xFFF).map(lambda vid: PushLabel(vid | VLAN_PRESENT))
+labels = st.builds(PushLabel, st.integers(1, 0xFFF).map(lambda vid: vid | VLAN_PRESENT), st.integers(0, 7))
 
 
 @st.composite

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stitching.queues import BEST_EFFORT, CONTROL, PortQueues, Queue, dscp_classes, rows
+from stitching.queues import BEST_EFFORT, CONTROL, DscpClass, PortQueues, Queue, queue_classes, rows
 
 
 @st.composite
@@ -52,8 +52,8 @@ def test_a_queue_never_has_more_than_its_cap() -> None:
 
 
 def test_a_dscp_leads_to_the_class_of_its_queue() -> None:
-    (one,) = dscp_classes((Queue(1, dscp=46), Queue(2)))
-    assert (one.dscp, one.minor) == (46, 2)
+    (one,) = queue_classes((Queue(1, dscp=46), Queue(2)))
+    assert one == DscpClass(46, 2)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from stitching.following import PAUSE_S
 from stitching.network import Host, Network
 from stitching.plan import NotPossible
 from stitching.planner import Duplicate
-from stitching.rules import LEAST_METER
+from stitching.rules import LEAST_METER, FlowRule, PushLabel, Table
 from stitching.stitch import State, Stitch
 from stitching.vnet import Member, VNet
 from tests.unit.test_stitcher import A, B, Bench, C, MemoryStore, triangle
@@ -63,7 +63,11 @@ def test_a_guarantee_is_kept_on_the_links_that_traffic_takes_and_no_path_is_touc
     up(bench, replace(REQUEST, cap_mbps=None))
     resources = bench._planner.admission.resources
     assert (resources.reserved((1, 2, 2, 1)), resources.reserved((1, 3, 3, 1))) == (2.0, 0.0)
-    assert bench.batch().rules == {}
+    rules = [rule for rules in bench.batch().rules.values() for rule in rules.values()]
+    assert {(rule.table, rule.goto) for rule in rules if isinstance(rule, FlowRule)} == {
+        (Table.STITCH, Table.FORWARD)
+    }
+    assert {rule.actions for rule in rules if isinstance(rule, FlowRule)} == {(PushLabel(0x1FFE, 1),)}
 
 
 def test_it_follows_when_traffic_takes_other_links(bench: Bench) -> None:

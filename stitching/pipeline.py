@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from functools import cache, lru_cache
 from itertools import chain
 
@@ -175,7 +174,7 @@ def _forward_rules(
         for dpid, port_no in ports:
             match = Match(eth_dst=host.mac)
             yield dpid, FlowRule(Table.FORWARD, 100, match, (Output(port_no),), cookie=forward)
-        marked = replace(_MARKED, eth_dst=host.mac)
+        marked = _MARKED._replace(eth_dst=host.mac)
         yield host.dpid, FlowRule(Table.FORWARD, 110, marked, (PopLabel(), Output(host.port_no)), cookie=forward)
 
 

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from mininet_topos.topology import grid
+from stitching import cookie
 from tests.system.controller import Fabric, running_fabric
-from tests.system.flows import bridges_of_stitch
+from tests.system.flows import bridges_of_stitch, stitch_flows
 from tests.system.frames import ARP, BROADCAST, arp_request, ears, frame, send, settle
 from tests.system.streams import Stream
 from tests.system.test_controller_forwarding import allowed, pairs, put_vnet
@@ -201,7 +202,8 @@ def test_another_cap_lets_through_what_it_says(fabric: Fabric) -> None:
     stitch = make(fabric, {"kind": "bandwidth", "source": "red", "destination": "red", "cap_mbps": 2.0})
     assert sum(one["mbps"] for one in patch(fabric, stitch, cap_mbps=6.0)["shares"]) == pytest.approx(6.0)
     assert patch(fabric, stitch, cap_mbps=None, guarantee_mbps=3.0)["shares"] == []
-    assert bridges_of_stitch(fabric.bridges(), stitch["id"]) == set()
+    left = [flow for bridge in fabric.bridges().values() for flow in stitch_flows(bridge, stitch["id"])]
+    assert {cookie.kind_of(flow.key[-1]) for flow in left} == {cookie.Kind.MARK}, "marks alone: no meter is left"
 
 
 def test_what_has_to_be_encrypted_leaves_a_link_that_is_so_no_more(fabric: Fabric) -> None:

@@ -15,7 +15,14 @@ from ryu_apps.forecasts.commands import BacktestFailed
 from ryu_apps.paths import commands as paths
 from ryu_apps.paths.commands import PathCommandFailed
 from ryu_apps.plugins import Plugins
-from ryu_apps.rest import access_commands, client, intent_commands, policy_commands, stitch_commands
+from ryu_apps.rest import (
+    access_commands,
+    client,
+    intent_commands,
+    ovsdb_commands,
+    policy_commands,
+    stitch_commands,
+)
 from ryu_apps.rest import commands as asking
 from ryu_apps.rest import reconcile_command as reconciling
 from ryu_apps.rest.client import CallFailed
@@ -81,6 +88,7 @@ app.add_typer(policy_commands.commands)
 app.add_typer(access_commands.commands)
 app.add_typer(stitch_commands.commands, name="stitch")
 app.add_typer(reconciling.commands)
+app.add_typer(ovsdb_commands.commands, name="switch")
 app.add_typer(intent_commands.commands, name="intent")
 app.add_typer(paths.commands)
 app.add_typer(forecasts.commands)

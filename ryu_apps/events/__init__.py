@@ -34,6 +34,7 @@ from ryu_apps.events.ovsdb import (
     QueueFactsRequest,
     QueuesChanged,
     SetOvsdb,
+    SetSwitchOvsdb,
     WantQueues,
 )
 from ryu_apps.events.policy import (
@@ -136,6 +137,7 @@ __all__ = [
     "SetCapacities",
     "SetEncrypted",
     "SetOvsdb",
+    "SetSwitchOvsdb",
     "SpoofSeen",
     "StagesApplied",
     "StitchChanged",

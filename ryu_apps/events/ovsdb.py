@@ -1,4 +1,4 @@
-"""What comes from the databases of the switches, and goes there; only with --ovsdb."""
+"""What comes from the databases of the switches, and goes there; where one is given."""
 
 from __future__ import annotations
 
@@ -63,16 +63,28 @@ class QueueFactsRequest(Request[QueueFacts]):
 
 @dataclass
 class SetOvsdb(Request[int]):
-    """Use these OVSDB servers from now on; answers how many are new. Raises ValueError for a bad address."""
+    """Use these OVSDB servers, beside those of single switches; answers how many are new. Raises ValueError."""
 
     remotes: tuple[str, ...]
 
 
+@dataclass
+class SetSwitchOvsdb(Request[str | None]):
+    """The OVSDB server of this switch is there (None: is not used any more); answers where it was.
+
+    Kept over a restart. Raises ValueError for a bad address, StoreError where it cannot be kept.
+    """
+
+    dpid: int
+    remote: str | None
+
+
 @dataclass(frozen=True)
 class OvsdbStatus:
-    """How it goes. servers: whether each answers. up, coming_up: BFD sessions by port; dead are those that failed.
+    """How it goes. servers: whether each answers. up: BFD sessions by port; dead are those that failed.
 
-    unprotected: fabric ports without BFD, and why. left_alone: ports with somebody else's QoS.
+    unprotected: fabric ports without BFD, and why. left_alone: ports with somebody else's QoS. switches: the
+    server that answers for each connected one. named: those that were named for single switches.
     """
 
     servers: Mapping[str, bool]
@@ -81,6 +93,8 @@ class OvsdbStatus:
     unprotected: Mapping[PortId, str]
     left_alone: frozenset[PortId]
     enforced: Mapping[tuple[PortId, int], Choice]
+    switches: Mapping[int, str]
+    named: Mapping[int, str]
     errors: int
     last_error: str
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from os_ken.controller import ofp_event
 from os_ken.controller.handler import DEAD_DISPATCHER, MAIN_DISPATCHER
@@ -24,16 +25,19 @@ from ryu_apps.events import (
     QueuesChanged,
     RatesMeasured,
     SetOvsdb,
+    SetSwitchOvsdb,
     WantQueues,
 )
 from ryu_apps.ovsdb.bfd import BFD_MS, BfdKeeper, session_of
-from ryu_apps.ovsdb.connection import Heard
 from ryu_apps.ovsdb.dressing import AGAIN_S
 from ryu_apps.ovsdb.liveness import Liveness
 from ryu_apps.ovsdb.port_queuing import PortQueuing
 from ryu_apps.ovsdb.remotes import Certificates
 from ryu_apps.ovsdb.servers import Servers
 from stitching.network import Network, PortId
+
+if TYPE_CHECKING:
+    from ryu_apps.ovsdb.connection import Heard
 
 TICK_S = 1.0
 _XID = 0x7B000000
@@ -50,8 +54,8 @@ class _HeardOf(Event):
 class Ovsdb(App):
     """Sets BFD on fabric links and HTB queues on ports, and says which links are dead and which queues are obeyed.
 
-    remotes are OVSDB servers. BFD and queues stay as they are when the controller ends: protection outlives it.
-    Raises ValueError (BadRemote for a bad address).
+    remotes are OVSDB servers, named those of single switches, which `keep` stores. BFD and queues stay as they are
+    when the controller ends: protection outlives it. Raises ValueError (BadRemote for a bad address).
     """
 
     _EVENTS: ClassVar[list[type]] = [LinkLiveness, OvsdbChanged, QueuesChanged]
@@ -62,12 +66,17 @@ class Ovsdb(App):
         remotes: tuple[str, ...],
         bfd_ms: int = BFD_MS,
         ssl: Certificates | None = None,
+        named: Mapping[int, str] = MappingProxyType({}),
+        keep: Callable[[int, str | None], None] = lambda _dpid, _remote: None,
         clock: Callable[[], float] = time.monotonic,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self._clock = clock
         self._remotes = remotes
+        self._named = dict(named)
+        self._keep_named = keep
+        self._ticking = False
         self._servers = Servers(lambda heard: self.post(_HeardOf(heard)), ssl)
         self._bfd = BfdKeeper(bfd_ms)
         self._liveness = Liveness(clock)
@@ -80,10 +89,17 @@ class Ovsdb(App):
     def start(self) -> None:
         """Connect, and look after everything each second and whenever something is new."""
         super().start()
-        self._servers.use(self._remotes)
+        self._use(self._remotes, self._named)
+
+    def _use(self, remotes: tuple[str, ...], named: Mapping[int, str]) -> int:
+        new = self._servers.use((*remotes, *named.values()))
+        self._remotes, self._named = remotes, dict(named)
         self._tell_servers()
-        self.every(TICK_S, "keep")
-        self.every(AGAIN_S, "dress")
+        if (remotes or named) and not self._ticking:
+            self._ticking = True
+            self.every(TICK_S, "keep")
+            self.every(AGAIN_S, "dress")
+        return new
 
     def stop(self) -> None:
         """Disconnect; what is in the databases stays."""
@@ -94,7 +110,20 @@ class Ovsdb(App):
 
     @handles(SetOvsdb)
     def _on_set(self, request: SetOvsdb) -> None:
-        self.serve(request, lambda: self._servers.use(request.remotes))
+        self.serve(request, lambda: self._use(request.remotes, self._named))
+
+    @handles(SetSwitchOvsdb)
+    def _on_set_switch(self, request: SetSwitchOvsdb) -> None:
+        self.serve(request, lambda: self._set_switch(request.dpid, request.remote))
+
+    def _set_switch(self, dpid: int, remote: str | None) -> str | None:
+        before = self._named.get(dpid)
+        named = {other: where for other, where in self._named.items() if other != dpid}
+        if remote is not None:
+            named[dpid] = self._servers.check(remote)
+        self._keep_named(dpid, named.get(dpid))
+        self._use(self._remotes, named)
+        return before
 
     @handles(_HeardOf)
     def _on_heard(self, event: _HeardOf) -> None:
@@ -244,6 +273,8 @@ class Ovsdb(App):
             },
             left_alone=self._queues.left_alone,
             enforced=self._queues.enforced,
+            switches=self._servers.by_switch,
+            named=dict(self._named),
             errors=self._errors,
             last_error=self._last_error,
         )

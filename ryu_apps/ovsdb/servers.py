@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from ryu_apps.ovsdb.changes import Change
-from ryu_apps.ovsdb.connection import Connection, Heard
 from ryu_apps.ovsdb.remotes import BadRemote, Certificates, check_remote
 from ryu_apps.ovsdb.view import BridgeView, PortView, View
 from stitching.network import Port, PortId
+
+if TYPE_CHECKING:
+    from ryu_apps.ovsdb.connection import Connection, Heard
 
 _NAME_MAX = 15
 """Bytes of a port's name in OpenFlow."""
@@ -29,18 +32,23 @@ class Servers:
         self.ports: Mapping[PortId, PortView] = MappingProxyType({})
         """Every port of a connected switch whose server answers."""
 
+    def check(self, remote: str) -> str:
+        """The remote as it is used. Raises BadRemote, also where we have no certificate for it."""
+        remote = check_remote(remote)
+        if remote.startswith("ssl:") and self._ssl is None:
+            raise BadRemote(f"{remote} needs our key and certificate: --ovsdb-key, --ovsdb-cert and --ovsdb-ca")
+        return remote
+
     def use(self, remotes: Iterable[str]) -> int:
         """Connect to these and let all others go. Returns how many are new."""
-        wanted = dict.fromkeys(check_remote(remote) for remote in remotes)
-        for remote in wanted:
-            if remote.startswith("ssl:") and self._ssl is None:
-                raise BadRemote(
-                    f"{remote} needs our key and certificate: --ovsdb-key, --ovsdb-cert and --ovsdb-ca"
-                )
+        wanted = dict.fromkeys(self.check(remote) for remote in remotes)
         for remote in self._connections.keys() - wanted.keys():
             self._connections.pop(remote).stop()
             self._views.pop(remote, None)
         new = [remote for remote in wanted if remote not in self._connections]
+        if new:
+            # Only here: the library takes its time, and nobody needs it who gives no server.
+            from ryu_apps.ovsdb.connection import Connection
         for remote in new:
             self._connections[remote] = Connection(remote, self._tell, self._ssl)
             self._connections[remote].start()
@@ -88,6 +96,11 @@ class Servers:
     def switches(self) -> frozenset[int]:
         """The connected switches that a server which answers knows."""
         return frozenset(self._bridges)
+
+    @property
+    def by_switch(self) -> Mapping[int, str]:
+        """The server that answers for each connected switch."""
+        return {dpid: remote for dpid, (remote, _) in self._bridges.items()}
 
     def answering(self) -> Iterator[tuple[str, bool]]:
         """Each server, and whether it answers."""

@@ -27,6 +27,7 @@ STITCHER = "Stitcher"
 INSTALLER = "Installer"
 INTENDER = "Intender"
 RECORDER = "Recorder"
+OVSDB = "Ovsdb"
 
 
 class Ask(Protocol):

@@ -21,6 +21,7 @@ from ryu_apps.events import (
     NetworkRequest,
     Outlook,
     OutlookRequest,
+    OvsdbStatusRequest,
     Rates,
     RatesRequest,
     RecorderStatus,
@@ -30,11 +31,13 @@ from ryu_apps.events import (
     VnetsRequest,
 )
 from ryu_apps.rest.access.roles import Role, needs
+from ryu_apps.rest.advice import advice
 from ryu_apps.rest.apps import (
     DAY_PREDICTOR,
     DISCOVERY,
     FORWARDING,
     INSTALLER,
+    OVSDB,
     PREDICTOR,
     RECORDER,
     STITCHER,
@@ -94,12 +97,13 @@ async def get_health(apps: AppsOf) -> HealthView:
         probe.ask(STITCHER, StitchesRequest()),
         probe.ask(INSTALLER, InstallerStatusRequest()),
     )
-    unsaved, recorder, forecasts, day_outlook, day = await asyncio.gather(
+    unsaved, recorder, forecasts, day_outlook, day, ovsdb = await asyncio.gather(
         probe.ask(STITCHER, UnsavedRequest()),
         probe.ask(RECORDER, RecorderStatusRequest()),
         probe.ask(PREDICTOR, ForecastStatusRequest()),
         probe.of_day(OutlookRequest()),
         probe.of_day(ForecastStatusRequest()),
+        probe.ask(OVSDB, OvsdbStatusRequest()),
     )
     now_s = apps.settings.clock()
     uptime_s = max(0.0, now_s - apps.started_s)
@@ -119,6 +123,7 @@ async def get_health(apps: AppsOf) -> HealthView:
     return HealthView(
         status="degraded" if reasons else "ok",
         reasons=reasons,
+        advice=advice(stitches or (), ovsdb) if ovsdb is not None else [],
         version=version(),
         uptime_s=uptime_s,
         switches_connected=len(network.switches) if network is not None else None,

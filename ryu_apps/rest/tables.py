@@ -231,6 +231,7 @@ def health(answer: Json) -> Table:
     rows = [
         ("status", answer["status"]),
         *(("reason", reason) for reason in answer["reasons"]),
+        *(("advice", advice) for advice in answer["advice"]),
         ("version", answer["version"]),
         ("up for s", f"{answer['uptime_s']:.0f}"),
         ("switches connected", _whole(answer["switches_connected"])),

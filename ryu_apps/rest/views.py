@@ -235,6 +235,7 @@ class HealthView(BaseModel):
 
     status: Literal["ok", "degraded"]
     reasons: list[str]
+    advice: list[str] = Field(description="What works less well than it could, and what would help.")
     version: str
     uptime_s: float
     switches_connected: int | None

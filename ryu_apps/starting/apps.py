@@ -24,6 +24,7 @@ from ryu_apps.intender import Intender
 from ryu_apps.mode import Mode
 from ryu_apps.nameplate import Name, Names
 from ryu_apps.ofctl.app import Ofctl
+from ryu_apps.ovsdb.app import Ovsdb
 from ryu_apps.policing import Policing
 from ryu_apps.predicting.demand_history import DemandHistory, pairs_of
 from ryu_apps.predicting.scope import LEAST_STEP_S, LEAST_STEPS_A_DAY, Ahead, Scope, periods_ahead, unlearnt
@@ -88,15 +89,12 @@ def start_apps(
                      "keep_encrypted": state.save_encrypted}),
         (Ofctl, {}),
         (Guarantor, {}),
+        (Ovsdb, {"remotes": settings.ovsdb, "bfd_ms": settings.bfd_ms, "ssl": settings.ovsdb_ssl,
+                 "named": state.ovsdb(), "keep": state.save_ovsdb}),
     ]  # fmt: skip
     if settings.day is not None:
         stored = settings.store_url if _is_known(newest_s, settings.day) else None
         apps.append((DayPredictor, {"scope": settings.day, "stored": stored, **foreseeing}))
-    if settings.ovsdb:
-        # Only here: the library brings in another event loop, which nobody needs who has no --ovsdb.
-        from ryu_apps.ovsdb.app import Ovsdb
-
-        apps.append((Ovsdb, {"remotes": settings.ovsdb, "bfd_ms": settings.bfd_ms, "ssl": settings.ovsdb_ssl}))
     manager = AppManager.get_instance()
     running = []
     for app_class, arguments in apps:

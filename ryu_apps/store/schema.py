@@ -24,10 +24,10 @@ from sqlalchemy import (
 from ryu_apps.store.engine import Database
 from ryu_apps.store.errors import StoreError
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """2 added the policy, who may call the API, and what they changed and were answered. 3 added intents.
 
-4 added which links are encrypted.
+4 added which links are encrypted. 5 added the OVSDB server of a switch.
 """
 
 metadata = MetaData()
@@ -57,6 +57,11 @@ encrypted_ports = Table(
     Column("dpid", String(16), primary_key=True),
     Column("port_no", BigInteger, primary_key=True, autoincrement=False),
 )
+
+ovsdb = Table(
+    "ovsdb", metadata, Column("dpid", String(16), primary_key=True), Column("remote", Text, nullable=False)
+)
+"""The OVSDB servers of switches, as they were told over REST."""
 
 links = Table(
     "links",
@@ -201,10 +206,14 @@ minutes = Table(
 
 _ADDED_IN_3 = frozenset({intent_versions.name, transfers.name})
 _ADDED_IN_4 = frozenset({encrypted_ports.name})
+_ADDED_IN_5 = frozenset({ovsdb.name})
+_SINCE_3 = _ADDED_IN_4 | _ADDED_IN_5
+_SINCE_2 = _ADDED_IN_3 | _SINCE_3
 _ADDED_AFTER = {
-    1: _ADDED_IN_4 | _ADDED_IN_3 | {policies.name, tokens.name, audit.name, answers.name},
-    2: _ADDED_IN_4 | _ADDED_IN_3,
-    3: _ADDED_IN_4,
+    1: _SINCE_2 | {policies.name, tokens.name, audit.name, answers.name},
+    2: _SINCE_2,
+    3: _SINCE_3,
+    4: _ADDED_IN_5,
 }
 """The tables that a file of an older version need not have."""
 

@@ -128,6 +128,24 @@ class StateStore:
             if marked := [rows[port] for port, encrypted in marks.items() if encrypted]:
                 connection.execute(insert(table), marked)
 
+    # -- OVSDB servers --------------------------------------------------------------------------------------
+
+    def ovsdb(self) -> dict[int, str]:
+        """The OVSDB server of each switch that somebody named one for."""
+        table = schema.ovsdb
+        with self._database.reading("read the OVSDB servers") as connection:
+            rows = connection.execute(select(table.c.dpid, table.c.remote)).all()
+        return {int(dpid, 16): remote for dpid, remote in rows}
+
+    def save_ovsdb(self, dpid: int, remote: str | None) -> None:
+        """Keep the server of this switch, or forget it."""
+        row = {"dpid": node_name(dpid), "remote": remote or ""}
+        with self._lock, self._database.writing("save an OVSDB server") as connection:
+            if remote is None:
+                _remove(connection, schema.ovsdb, [row])
+            else:
+                _replace(connection, schema.ovsdb, [row])
+
     # -- the fabric -----------------------------------------------------------------------------------------
 
     def network(self) -> Network | None:

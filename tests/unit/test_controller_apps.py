@@ -53,7 +53,7 @@ def test_both_outlooks_have_the_members_and_the_calendar_of_the_settings(
 def test_the_databases_of_switches_are_touched_only_where_they_are_given(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert Ovsdb not in started(Settings(tmp_path, trigger=Mode.OFF), monkeypatch)
+    assert started(Settings(tmp_path, trigger=Mode.OFF), monkeypatch)[Ovsdb]["remotes"] == ()
     given = Settings(tmp_path, trigger=Mode.OFF, ovsdb=("tcp:10.0.0.1:6640",), bfd_ms=50)
     made = started(given, monkeypatch)[Ovsdb]
     assert (made["remotes"], made["bfd_ms"], made["ssl"]) == (given.ovsdb, 50, None)

@@ -476,6 +476,7 @@ def test_the_description_names_every_path_and_its_problems(call: Caller) -> None
         "/v1/stitches",
         "/v1/stitches/batch",
         "/v1/stitches/check",
+        "/v1/switches/{dpid}/ovsdb",
         "/v1/switches/{dpid}/reconcile",
         "/v1/stitches/{stitch_id}",
         "/v1/forecasts",

@@ -35,6 +35,8 @@ from ryu_apps.events import (
     NotReconciled,
     Outlook,
     OutlookRequest,
+    OvsdbStatus,
+    OvsdbStatusRequest,
     PolicyRequest,
     PolicyVersionsRequest,
     PutPolicy,
@@ -49,6 +51,7 @@ from ryu_apps.events import (
     ReservationsRequest,
     SetCapacities,
     SetEncrypted,
+    SetSwitchOvsdb,
     StitchChanged,
     StitchesChanged,
     StitchesRequest,
@@ -57,6 +60,7 @@ from ryu_apps.events import (
     VnetsRequest,
 )
 from ryu_apps.ofctl.app import AskSwitch, ChangeSwitch, ConnectedSwitches
+from ryu_apps.ovsdb.remotes import check_remote
 from ryu_apps.policing import Policing
 from ryu_apps.rest.api import create_api
 from ryu_apps.rest.apps import DAY_PREDICTOR, ApiSettings
@@ -140,6 +144,7 @@ class FakeController:
     after_create: list[State] = field(default_factory=list)
     asked: list[Request[Any]] = field(default_factory=list)
     switches: Switches = field(default_factory=Switches)
+    ovsdb: dict[int, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.intender = HandIntender(lambda name, request: self.ask(name, request, 1.0), NOW_S)
@@ -170,7 +175,19 @@ class FakeController:
             **dict.fromkeys((PolicyRequest, PolicyVersionsRequest, PutPolicy, ExplainRequest), self._police),
             **dict.fromkeys((ConnectedSwitches, AskSwitch, ChangeSwitch), self.switches),
             Reconcile: self._reconcile,
+            OvsdbStatusRequest: lambda _: self._ovsdb_status(),
+            SetSwitchOvsdb: self._set_ovsdb,
         }
+
+    def _ovsdb_status(self) -> OvsdbStatus:
+        nothing: frozenset[Any] = frozenset()
+        return OvsdbStatus({}, nothing, nothing, {}, nothing, {}, dict(self.ovsdb), dict(self.ovsdb), 0, "")
+
+    def _set_ovsdb(self, request: SetSwitchOvsdb) -> str | None:
+        before = self.ovsdb.pop(request.dpid, None)
+        if request.remote is not None:
+            self.ovsdb[request.dpid] = check_remote(request.remote)
+        return before
 
     def _intend(self, request: Any) -> Any:
         """The app itself answers, told what it would have heard of the others."""

@@ -21,7 +21,7 @@ from mininet_topos.demo import RUNS, DemoError, Plan, Report, RunResult, as_json
 from mininet_topos.emulator import RelayFailed
 from mininet_topos.generator import generate
 from mininet_topos.lab import Lab, LabError
-from mininet_topos.ovs import LabUnavailable, OvsError, require_lab
+from mininet_topos.ovs import LabUnavailable, OvsError, database, require_lab
 from mininet_topos.topology import BadTopology, LabTopology, from_dataset
 from mininet_topos.worker import WorkerFailed
 from pathing import BadFile, read_repetita, read_sndlib
@@ -101,7 +101,8 @@ def lab(
         typer.Option(
             "--state",
             envvar="LOCKSTITCH_STATE",
-            help="The controller's state directory: with it the lab tells the controller what its links carry.",
+            help="The controller's state directory: with it the lab tells the controller what its links carry, "
+            "and where the database of its switches is.",
             show_default=False,
         ),
     ] = None,
@@ -114,7 +115,20 @@ def lab(
         if state is not None:
             told = call(url, state, "PUT", "/links/capacities", body=capacities(running))
             typer.echo(f"told the controller what {told['ports']} ports carry")
+            tell_ovsdb(url, state, running)
         running.cli()
+
+
+def tell_ovsdb(url: str, state: Path, running: Lab) -> None:
+    """Say where the database of the lab's switches is: one server knows them all."""
+    dpid = f"{running.topology.nodes[0].dpid:016x}"
+    try:
+        call(url, state, "PUT", f"/switches/{dpid}/ovsdb", body={"remote": database()})
+    except CallFailed as error:
+        # A token that may say what links carry need not be an administrator's.
+        typer.echo(f"no BFD and no queues: the controller was not told of the database ({error})", err=True)
+        return
+    typer.echo("told the controller where the switches' database is: links get BFD, stitches get queues")
 
 
 @contextmanager

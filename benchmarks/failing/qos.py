@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import subprocess
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+from benchmarks.support.controller_process import RunningController, controller
 from benchmarks.support.figure import Better, Figure, MeasurementFailed
-from mininet_topos.ovs import which
+from mininet_topos.namespaces import network_of
+from mininet_topos.ovs import run, which
 from mininet_topos.twin_bridges import HOST_PORT, TwinBridges, twin_bridges
-from ryu_apps.ovsdb import classes
 from stitching.enforcement import burst_kbit
-from stitching.queues import PortQueues, Queue, class_minor, queue_classes, rows
 
 AREA = "failover"
 _LINK = 2
 _CAP_MBPS = 10
 _SECONDS = 8
 _DSCP = 46
+_PROMISED_MBPS, _LINK_MBPS = 5.0, 10.0
+_BFD_MS = 100
+_PATIENCE_S = 20.0
 _FRAME, _PAYLOAD = 1242, 1200
 
 
@@ -38,17 +45,58 @@ def meter_cap() -> Iterator[Figure]:
 
 
 def queue_guarantee() -> Iterator[Figure]:
-    """Mbit/s received of 5 that are guaranteed on a port of 10 that is flooded with 20 of best effort."""
-    wanted = PortQueues(10.0, (Queue(1, 5.0, dscp=_DSCP),))
-    with twin_bridges(links=1) as tw:
-        _wire(tw)
-        _set_queues(tw, wanted)
+    """Mbit/s received of 5 that a stitch is promised on a link of 10 that is flooded with 20 of best effort."""
+    with _guarded() as (tw, running):
+        stitch = running.post("/v1/stitches", _promise(tw), wait="up")
+        _wait(lambda: _enforced(running, stitch["id"]) == "queue", "the stitch has no queue")
         _, received = _iperf(
             tw,
             ("-u", "-b", "20M", "-l", str(_PAYLOAD)),
             ("-u", "-b", "6M", "-l", str(_PAYLOAD), "-S", str(_DSCP << 2)),
         )
+        _wait(lambda: _enforced(running, stitch["id"]) == "queue", "its queue counts nothing")
     yield Figure("queue_guarantee", AREA, received * _FRAME / _PAYLOAD, "Mbit/s", Better.MORE, 4.75)
+
+
+def _promise(tw: TwinBridges) -> dict[str, Any]:
+    """What is asked of the controller: a path with a rate for one application of the first host."""
+    source, target = (host.ip for host in tw.hosts)
+    return {"source": source, "destination": target, "bandwidth_mbps": _PROMISED_MBPS,
+            "application": {"dscp": _DSCP}}  # fmt: skip
+
+
+def _enforced(running: RunningController, stitch_id: int) -> str:
+    return str(running.get(f"/v1/stitches/{stitch_id}")["enforced"])
+
+
+@contextmanager
+def _guarded() -> Iterator[tuple[TwinBridges, RunningController]]:
+    """Two switches, whose controller has their database and knows both hosts and what the link carries."""
+    with contextlib.ExitStack() as stack:
+        tw = stack.enter_context(twin_bridges(links=1))
+        state = stack.enter_context(tempfile.TemporaryDirectory(prefix="lockstitch-guarantee-"))
+        # Their namespace has a loopback of its own: the controller has to be in it, and whoever asks it.
+        stack.enter_context(network_of(tw.pid))
+        options = ("--ovsdb", tw.ovs.database, "--bfd-ms", str(_BFD_MS))
+        running = stack.enter_context(controller(Path(state), trigger="off", options=options))
+        for dpid in (1, 2):
+            tw.ovs.vsctl("set-controller", tw.bridge(dpid), f"tcp:127.0.0.1:{running.of_port}")
+        _wait(lambda: len(running.get("/v1/topology")["links"]) == 2, "the link was not found")
+        for host in tw.hosts:
+            # A host is known from its first packet on.
+            run(["mnexec", "-a", str(host.pid), "ping", "-c1", "-W1", "10.77.0.9"], check=False)
+        _wait(lambda: len(running.get("/v1/hosts")) == 2, "the hosts were not seen")
+        ports = [{"dpid": f"{dpid:016x}", "port": _LINK, "capacity_mbps": _LINK_MBPS} for dpid in (1, 2)]
+        running.put("/v1/links/capacities", ports)
+        yield tw, running
+
+
+def _wait(condition: Callable[[], bool], otherwise: str) -> None:
+    deadline_s = time.monotonic() + _PATIENCE_S
+    while not condition():
+        if time.monotonic() > deadline_s:
+            raise MeasurementFailed(f"{otherwise} within {_PATIENCE_S:g} s")
+        time.sleep(0.05)
 
 
 def _wire(tw: TwinBridges, first: str = "") -> None:
@@ -57,21 +105,6 @@ def _wire(tw: TwinBridges, first: str = "") -> None:
         there = f"in_port={HOST_PORT},actions={before}output:{_LINK}"
         tw.ovs.ofctl("add-flow", tw.bridge(dpid), there)
         tw.ovs.ofctl("add-flow", tw.bridge(dpid), f"in_port={_LINK},actions=output:{HOST_PORT}")
-
-
-def _set_queues(tw: TwinBridges, wanted: PortQueues) -> None:
-    made = rows(wanted)
-    device = tw.device(1, _LINK)
-    words = ["--", "set", "Port", device, "qos=@qos", "--", "--id=@qos", "create", "QoS", f"type={made.kind}"]
-    words += [f"other-config:{key}={value}" for key, value in made.other_config.items()]
-    words += [f"queues:{number}=@q{number}" for number in made.queues]
-    for number, settings in made.queues.items():
-        words += ["--", f"--id=@q{number}", "create", "Queue"]
-        words += [f"other-config:{key}={value}" for key, value in settings.items()]
-    tw.ovs.vsctl(*words)
-    minors = [class_minor(number) for number in made.queues]
-    namespace = classes.namespace_of(str(tw.ovs.directory / "db.sock"))
-    classes.set_filters(namespace, device, queue_classes(wanted.queues), minors)
 
 
 def _iperf(tw: TwinBridges, *flows: tuple[str, ...]) -> list[float]:

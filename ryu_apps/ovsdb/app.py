@@ -137,6 +137,7 @@ class Ovsdb(App):
             up = heard.view is not None
             bridges = len(heard.view.bridges) if heard.view is not None else 0
             self.log.info("event=ovsdb_%s server=%s bridges=%d", "up" if up else "away", heard.remote, bridges)
+        self._servers.sweep(heard.remote)
         self._tell_servers()
         self._watch_sessions()
         self._keep()

@@ -34,7 +34,14 @@ class SetQos:
     rows: QosRows | None
 
 
-Change = SetBfd | SetQos
+@dataclass(frozen=True)
+class DropQos:
+    """Delete a QoS of ours with its queues, if still no port has it."""
+
+    qos_uuid: str
+
+
+Change = SetBfd | SetQos | DropQos
 
 
 def carry_out(change: Change, idl: Any, transaction: Any) -> None:
@@ -43,6 +50,12 @@ def carry_out(change: Change, idl: Any, transaction: Any) -> None:
         row = idl.tables["Interface"].rows.get(UUID(change.interface_uuid))
         if row is not None:
             _set_bfd(change, row)
+        return
+    if isinstance(change, DropQos):
+        qos = idl.tables["QoS"].rows.get(UUID(change.qos_uuid))
+        used = any(qos in port.qos for port in idl.tables["Port"].rows.values())
+        if qos is not None and MARK in qos.external_ids and not used:
+            _drop(qos)
         return
     row = idl.tables["Port"].rows.get(UUID(change.port_uuid))
     if row is not None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from ryu_apps.ovsdb.changes import Change
+from ryu_apps.ovsdb.changes import Change, DropQos
 from ryu_apps.ovsdb.remotes import BadRemote, Certificates, check_remote
 from ryu_apps.ovsdb.view import BridgeView, PortView, View
 from stitching.network import Port, PortId
@@ -87,6 +87,12 @@ class Servers:
                 by_remote[self._bridges[dpid][0]].append(change)
         for remote, of_remote in by_remote.items():
             self._connections[remote].submit(of_remote)
+
+    def sweep(self, remote: str) -> None:
+        """Delete what deleted ports have left in the database of a server."""
+        view = self._views.get(remote)
+        if view is not None and view.stray:
+            self._connections[remote].submit([DropQos(uuid) for uuid in view.stray])
 
     def bridge(self, dpid: int) -> tuple[str, BridgeView] | None:
         """The server that knows a switch, and what it says of it."""

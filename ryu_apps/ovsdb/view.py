@@ -53,6 +53,8 @@ class View:
     """All bridges of a server. Two may have the same dpid: nothing keeps them from it."""
 
     bridges: tuple[BridgeView, ...] = ()
+    stray: tuple[str, ...] = ()
+    """QoS rows of ours that no port has any more: its port was deleted, and nothing else collects them."""
 
 
 def snapshot(tables: Mapping[str, Any]) -> View:
@@ -62,7 +64,9 @@ def snapshot(tables: Mapping[str, Any]) -> View:
         dpid = _dpid(row)
         if dpid is not None:
             bridges.append(BridgeView(dpid, row.name, row.datapath_type or "system", _ports(row)))
-    return View(tuple(bridges))
+    used = {qos.uuid for port in list(tables["Port"].rows.values()) for qos in port.qos}
+    stray = (row.uuid for row in list(tables["QoS"].rows.values()) if MARK in row.external_ids)
+    return View(tuple(bridges), tuple(str(uuid) for uuid in stray if uuid not in used))
 
 
 def _dpid(row: Any) -> int | None:

@@ -86,4 +86,4 @@ def test_what_was_done_by_hand_is_put_right_without_asking(bridge: Bridge) -> No
     before = bridge.rules()
     bridge.spoil()
     wait_until(lambda: before.keys() <= bridge.rules().keys(), 20.0, lambda: f"put right: {bridge.rules()}")
-    assert "missing=2 wrong=1 excess=1" in bridge.controller.log()
+    assert "missing=3 wrong=1 excess=1" in bridge.controller.log()

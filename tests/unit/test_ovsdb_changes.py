@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ryu_apps.ovsdb.changes import BFD_MARK, SetBfd, SetQos, bfd_settings, carry_out
+from ryu_apps.ovsdb.changes import BFD_MARK, Change, DropQos, SetBfd, SetQos, bfd_settings, carry_out
 from ryu_apps.ovsdb.remotes import BadRemote, check_remote, socket_path
 from ryu_apps.ovsdb.view import SCHEMA, snapshot
 from stitching.queues import BEST_EFFORT, CONTROL, MARK, PortQueues, Queue, rows
@@ -56,7 +56,7 @@ class Database:
     def insert(self, table: Any) -> Row:
         return self.add(table.name, other_config={}, external_ids={}, queues={}, type="")
 
-    def obey(self, *changes: SetBfd | SetQos) -> None:
+    def obey(self, *changes: Change) -> None:
         for change in changes:
             carry_out(change, self, self)
 
@@ -122,6 +122,27 @@ def test_somebody_elses_qos_is_neither_changed_nor_removed() -> None:
     where = port(database, qos)
     database.obey(SetQos(str(where.uuid), rows(WANTED)), SetQos(str(where.uuid), None))
     assert where.qos == [qos] and not qos.deleted and not database.left("Queue")
+
+
+def test_a_queue_that_comes_later_is_made_with_its_settings() -> None:
+    database = Database()
+    where = port(database)
+    database.obey(SetQos(str(where.uuid), rows(PortQueues(10.0, ()))))
+    database.obey(SetQos(str(where.uuid), rows(WANTED)))
+    (qos,) = database.left("QoS")
+    assert qos.queues[1].other_config["min-rate"] == "5000000" and len(database.left("Queue")) == 4
+
+
+def test_what_a_deleted_port_leaves_is_swept_away_and_what_is_used_or_of_others_stays() -> None:
+    database = Database()
+    gone, there = port(database), port(database)
+    database.obey(SetQos(str(gone.uuid), rows(WANTED)), SetQos(str(there.uuid), rows(WANTED)))
+    foreign = database.add("QoS", type="linux-htb", other_config={}, external_ids={}, queues={})
+    (left,) = gone.qos
+    del database.tables["Port"].rows[gone.uuid]
+    assert snapshot(database.tables).stray == (str(left.uuid),)
+    database.obey(*(DropQos(str(qos.uuid)) for qos in (left, *there.qos, foreign)))
+    assert database.left("QoS") == [*there.qos, foreign] and len(database.left("Queue")) == 4
 
 
 def test_a_view_has_the_ports_of_bridges_that_have_numbers() -> None:

@@ -85,7 +85,8 @@ class App(app_manager.OSKenApp):  # type: ignore[misc]  # os-ken ships no types
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.events = queue.Queue()
+        # The one of the interpreter itself: each event that is told goes through several of them.
+        self.events = queue.SimpleQueue()
         self._events_sem = _NoLimit()
         self._stopping = threading.Event()
         self.log = logging.getLogger(f"lockstitch.{self.name}")

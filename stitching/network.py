@@ -64,6 +64,10 @@ class Host:
     port_no: int
     ips: frozenset[str] = frozenset()
 
+    def __hash__(self) -> int:
+        # What tells hosts apart nearly always; hosts are looked up for each pair that may talk.
+        return hash(self.mac)
+
     @property
     def port(self) -> PortId:
         """The edge port it is on."""

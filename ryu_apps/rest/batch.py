@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from functools import partial
 from typing import Annotated
 
@@ -70,9 +69,8 @@ async def post_stitches(
         return [item if isinstance(item, Problem) else next(made) for item in wanted], fabric
 
     made, fabric = await apps.ask_apart(create)
-    ask = partial(some_stitches, apps)
-    waits = (apps.waiting.settled(ask, stitch, wait.within_s) for stitch in made if isinstance(stitch, Stitch))
-    settled = iter(await asyncio.gather(*waits))
+    begun = [stitch for stitch in made if isinstance(stitch, Stitch)]
+    settled = iter(await apps.waiting.settled(partial(some_stitches, apps), begun, wait.within_s))
     return BatchView(
         items=[
             BatchItemView(problem=refusal(item).view)

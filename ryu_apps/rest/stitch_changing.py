@@ -66,7 +66,7 @@ async def patch_stitch(
     """
     changing = partial(_change, apps, who, stitch_id, body, conditions, change)
     stitch, fabric, wanted = await apps.ask_apart(changing)
-    stitch = await apps.waiting.settled(partial(some_stitches, apps), stitch, wait.within_s)
+    stitch = await apps.waiting.one_settled(partial(some_stitches, apps), stitch, wait.within_s)
     change.after = stitch_view(stitch, fabric)
     if wait.up:
         if as_asked(stitch.request) != wanted:

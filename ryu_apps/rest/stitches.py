@@ -135,7 +135,7 @@ async def post_stitch(
 
     stitch, fabric = await apps.ask_apart(create)
     response.headers["Location"] = f"/v1/stitches/{stitch.id}"
-    stitch = await apps.waiting.settled(partial(some_stitches, apps), stitch, wait.within_s)
+    stitch = await apps.waiting.one_settled(partial(some_stitches, apps), stitch, wait.within_s)
     if not wait.up:
         return stitch_view(stitch, fabric)
     if stitch.state in ON_THE_WAY:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 from stitching.stitch import State, Stitch
 
@@ -25,65 +26,91 @@ Ask = Callable[[frozenset[int], frozenset[State]], Iterable[Stitch]]
 """Gives the stitches of these numbers that are in none of these states."""
 
 
+@dataclass(eq=False)
+class _Waiter:
+    """Somebody who waits until all of these are on the way no more."""
+
+    numbers: set[int]
+    done: asyncio.Future[None]
+
+
 class Waiting:
-    """Those who wait for a stitch to be on the way no more. For one event loop at a time."""
+    """Those who wait for stitches to be on the way no more. For one event loop at a time."""
 
     def __init__(self) -> None:
         self._seen: dict[int, Stitch] = {}
-        self._waiters: dict[int, list[asyncio.Future[None]]] = {}
+        self._waiters: dict[int, list[_Waiter]] = {}
         self._poll_s = _FIRST_POLL_S
         self._thread = ThreadPoolExecutor(1, "rest-waiting")
         self._polling: asyncio.Task[None] | None = None
 
-    async def settled(self, ask: Ask, stitch: Stitch, wait_s: float) -> Stitch:
-        """The stitch once it is on the way no more, or as it was last seen when the time is over.
+    async def settled(self, ask: Ask, stitches: Sequence[Stitch], wait_s: float) -> list[Stitch]:
+        """These stitches once they are on the way no more, or as they were last seen when the time is over.
 
         ask is called in a thread of its own.
         """
-        if wait_s <= 0 or stitch.state not in ON_THE_WAY:
-            return stitch
-        done = asyncio.get_running_loop().create_future()
-        self._waiters.setdefault(stitch.id, []).append(done)
-        self._seen.setdefault(stitch.id, stitch)
+        on_the_way = {stitch.id: stitch for stitch in stitches if stitch.state in ON_THE_WAY}
+        if wait_s <= 0 or not on_the_way:
+            return list(stitches)
+        waiter = _Waiter(set(on_the_way), asyncio.get_running_loop().create_future())
+        for number, stitch in on_the_way.items():
+            self._waiters.setdefault(number, []).append(waiter)
+            self._seen[number] = stitch
         self._poll_s = _FIRST_POLL_S
         if self._polling is None or self._polling.done():
             self._polling = asyncio.create_task(self._poll(ask))
         try:
             async with asyncio.timeout(wait_s):
-                await done
+                await waiter.done
         except TimeoutError:
             pass
         finally:
-            seen = self._seen[stitch.id]
-            self._leave(stitch.id, done)
+            seen = {number: self._seen[number] for number in on_the_way}
+            for number in on_the_way:
+                self._leave(number, waiter)
+        return [seen.get(stitch.id, stitch) for stitch in stitches]
+
+    async def one_settled(self, ask: Ask, stitch: Stitch, wait_s: float) -> Stitch:
+        """The same for one."""
+        (seen,) = await self.settled(ask, [stitch], wait_s)
         return seen
 
-    def _leave(self, number: int, done: asyncio.Future[None]) -> None:
-        waiters = self._waiters.get(number, [])
-        if done in waiters:
-            waiters.remove(done)
+    def _leave(self, number: int, waiter: _Waiter) -> None:
+        waiters = self._waiters[number]
+        waiters.remove(waiter)
         if not waiters:
-            self._waiters.pop(number, None)
-            self._seen.pop(number, None)
+            del self._waiters[number]
+            del self._seen[number]
 
     async def _poll(self, ask: Ask) -> None:
         loop = asyncio.get_running_loop()
-        for number in itertools.count(1):
+        for turn in itertools.count(1):
             await asyncio.sleep(self._poll_s)
             if not self._waiters:
                 return
             self._poll_s = min(2 * self._poll_s, _LAST_POLL_S)
-            but = ON_THE_WAY if number % _LOOK_AT_ALL else frozenset()
+            but = ON_THE_WAY if turn % _LOOK_AT_ALL else frozenset()
             try:
-                stitches = await loop.run_in_executor(self._thread, ask, frozenset(self._waiters), but)
+                stitches = await loop.run_in_executor(self._thread, ask, self._open(), but)
             except Exception as error:  # noqa: BLE001  # it may be over the next time
                 # The stitches exist: who waits is told so, as far as they got, and not that something was late.
                 log.info("waiting=not_answered error=%s", type(error).__name__)
                 continue
             for stitch in stitches:
-                if stitch.id in self._waiters:
-                    self._seen[stitch.id] = stitch
-                    if stitch.state not in ON_THE_WAY:
-                        for done in self._waiters[stitch.id]:
-                            if not done.done():
-                                done.set_result(None)
+                self._saw(stitch)
+
+    def _open(self) -> frozenset[int]:
+        """Those that were not seen to have settled."""
+        return frozenset(number for number in self._waiters if self._seen[number].state in ON_THE_WAY)
+
+    def _saw(self, stitch: Stitch) -> None:
+        waiters = self._waiters.get(stitch.id)
+        if waiters is None:
+            return
+        self._seen[stitch.id] = stitch
+        if stitch.state in ON_THE_WAY:
+            return
+        for waiter in waiters:
+            waiter.numbers.discard(stitch.id)
+            if not waiter.numbers and not waiter.done.done():
+                waiter.done.set_result(None)

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import NamedTuple
 
 from stitching.application import Application
 from stitching.network import Host, LinkKey, Network, PortId, port_name, reverse
@@ -33,8 +34,7 @@ from stitching.stitch import StitchPath, VmRequest
 from stitching.vnet import Directory
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """Which of the rules that hold now are about a host, as sender and as receiver, by their place in order."""
 
     sends: frozenset[int]

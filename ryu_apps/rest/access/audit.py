@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass, field
 from typing import Annotated, Any, cast
 
@@ -17,6 +18,7 @@ MOST_BYTES = 65_536
 """Of a state that is longer, only its length and hash are kept."""
 
 _SECRETS = frozenset({"token", "secret", "password", "passphrase", "key", "psk", "private_key", "authorization"})
+_MAYBE_SECRET = re.compile("|".join(f'"{name}":' for name in sorted(_SECRETS)), re.IGNORECASE)
 _HIDDEN = "(not kept)"
 _ANSWERED: Any = object()
 
@@ -49,11 +51,21 @@ def text_of(state: Any) -> str | None:
         return None
     if isinstance(state, BaseModel):
         state = state.model_dump(mode="json")
-    text = json.dumps(_without_secrets(state), separators=(",", ":"), default=str)
+    text = _json(state)
+    if _MAYBE_SECRET.search(text):
+        text = _json(_without_secrets(state))
     if len(text) <= MOST_BYTES:
         return text
     digest = hashlib.sha256(text.encode()).hexdigest()
     return json.dumps({"too_long": True, "bytes": len(text), "sha256": digest})
+
+
+def _json(state: Any) -> str:
+    return json.dumps(state, separators=(",", ":"), default=_plain)
+
+
+def _plain(value: Any) -> Any:
+    return value.model_dump(mode="json") if isinstance(value, BaseModel) else str(value)
 
 
 def _without_secrets(value: Any) -> Any:

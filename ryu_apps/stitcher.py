@@ -42,6 +42,7 @@ from ryu_apps.stitches.asking import Desk
 from ryu_apps.stitches.book import StitchBook, StitchStore
 from ryu_apps.stitches.changes import Changes
 from ryu_apps.stitches.deciding import Decider
+from ryu_apps.stitches.displacing import Displacer
 from ryu_apps.stitches.judging import Judge
 from ryu_apps.stitches.life import Life
 from ryu_apps.stitches.mending import Mender
@@ -96,10 +97,11 @@ class Stitcher(App):
         self._replacer = replacer = Replacer(life)
         self._times = times = Times(life, self._expecting)
         self._mender = mender = Mender(life, mover, self.log)
-        self._desk = Desk(life, replacer, times)
+        displacer = Displacer(life, mover, replacer)
+        self._desk = Desk(life, replacer, displacer, times)
         self._parter = Parter(life, mender)
         self._judge = Judge(life, mover, mender, replacer)
-        self._retrier = Retrier(life, replacer, times, self.log)
+        self._retrier = Retrier(life, replacer, displacer, times, self.log)
         self._changer = Changer(life, mover, self._retrier)
         self._sizer = Sizer(life, mover, self.log)
         trigger = Trigger(policy) if policy is not None else None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pathing import Oversubscribed, Reservation, Resources
@@ -36,6 +36,7 @@ class Admission:
     def __init__(self) -> None:
         self.resources: Resources[LinkKey] = Resources()
         self._links: Mapping[LinkKey, object] = {}
+        self._yielding: defaultdict[int, list[Hashable]] = defaultdict(list)
 
     def follow(self, network: Network) -> None:
         """Take over what links carry. One of unknown capacity keeps its promises and gets no more."""
@@ -49,13 +50,43 @@ class Admission:
 
         What the stitches it replaces hold counts as free: where paths meet it is handed over, the rest is leaving.
         """
+        self._hand_over(stitch, path, [owner for old in replaces for owner in (old.id, _leaving(old.id))])
+
+    def displace(self, stitch: Stitch, path: Placement, down: Iterable[Stitch], leaving: Iterable[Stitch]) -> None:
+        """The same for one that waits until others have gone: some altogether, some to another path.
+
+        What these hold beyond that on links of the path is nobody's until they have.
+        """
+        owners: list[Hashable] = [owner for old in down for owner in (old.id, _leaving(old.id))]
+        owners += [_leaving(old.id) for old in leaving]
         keys = links_to_reserve(stitch.request, path)
-        owners = [owner for old in replaces for owner in (old.id, _leaving(old.id))]
+        for booked in self._hand_over(stitch, path, owners):
+            self._keep_yielding(booked, keys)
+
+    def _hand_over(
+        self, stitch: Stitch, path: Placement, owners: Iterable[Hashable]
+    ) -> list[Reservation[LinkKey]]:
+        keys = links_to_reserve(stitch.request, path)
         held = [booked for owner in owners if (booked := self.resources.release(owner)) is not None]
         self._reserve(stitch, keys, held)
         for booked in held:
             if rest := tuple(key for key in booked.keys if key not in keys):
                 self.resources.restore(replace(booked, keys=rest))
+        return held
+
+    def _keep_yielding(self, booked: Reservation[LinkKey], handed: Collection[LinkKey]) -> None:
+        """What it still carries beyond what was handed over is nobody else's until it has gone."""
+        number = booked.owner[1] if isinstance(booked.owner, tuple) else booked.owner
+        for key, times in Counter(key for key in booked.keys if key in handed).items():
+            mbps = min(times * booked.mbps, self.left(key))
+            owner = ("yielding", number, key)
+            if mbps >= ONE_BIT_MBPS and self.resources.reservation(owner) is None:
+                self.resources.restore(Reservation(owner, (key,), mbps))
+                self._yielding[int(str(number))].append(owner)
+
+    def _yielded(self, stitch_id: int) -> None:
+        for owner in self._yielding.pop(stitch_id, ()):
+            self.resources.release(owner)
 
     def _reserve(self, stitch: Stitch, keys: Sequence[LinkKey], held: Iterable[Reservation[LinkKey]]) -> None:
         """Promise what held was given up for. Raises Oversubscribed, and those hold again what they held."""
@@ -94,6 +125,7 @@ class Admission:
         """
         still = self.resources.release(_leaving(before.id))
         self.resources.release(before.id)
+        self._yielded(before.id)
         old = _links(before)
         left = still.keys if still is not None else ()
         shared = tuple((Counter(old) - Counter(left)).elements())
@@ -106,6 +138,7 @@ class Admission:
     def settle(self, stitch_id: int) -> None:
         """The new path carries: what was held on the old one is free."""
         self.resources.release(_leaving(stitch_id))
+        self._yielded(stitch_id)
 
     def resize(self, stitch: Stitch, bandwidth_mbps: float) -> None:
         """Promise another bandwidth on the same path. Raises Oversubscribed."""
@@ -116,10 +149,24 @@ class Admission:
         """Take back all that a stitch holds."""
         self.resources.release(stitch_id)
         self.resources.release(_leaving(stitch_id))
+        self._yielded(stitch_id)
 
     def without(self, stitches: Iterable[Stitch]) -> Without:
         """What could be promised if these were gone."""
-        return Without(self.resources, tuple(o for stitch in stitches for o in (stitch.id, _leaving(stitch.id))))
+        owners = (
+            owner
+            for stitch in stitches
+            for owner in (stitch.id, _leaving(stitch.id), *self._yielding.get(stitch.id, ()))
+        )
+        return Without(self.resources, tuple(owners))
+
+    def left(self, key: LinkKey) -> float:
+        """What a link has left, below 0 where more is promised than it carries now; 0 where that is not known."""
+        return self.resources.capacity(key) - self.resources.reserved(key) if key in self.resources else 0.0
+
+    def holds(self, stitch_id: int, key: LinkKey) -> float:
+        """What a stitch holds on a link, what it is leaving there included."""
+        return self._held(stitch_id, key) + self._held(_leaving(stitch_id), key)
 
     def too_much(self, staying: Iterable[Stitch], *, first: str) -> list[Stitch]:
         """Which of those that stay must go for every link to carry what it promises, after a capacity shrank.

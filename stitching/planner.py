@@ -11,7 +11,7 @@ from stitching.kinds import place
 from stitching.members import AddressBook
 from stitching.network import LinkKey, Network, PortId
 from stitching.path_memory import PathMemory
-from stitching.plan import NotPossible, Situation
+from stitching.plan import NotPossible, Rooms, Situation
 from stitching.policy.ruling import Ruling
 from stitching.routes import Pair, Route, default_routes, stitched_routes
 from stitching.stitch import Placement, Protection, Stitch, StitchRequest
@@ -134,6 +134,10 @@ class Planner:
             if now.network is self.network:
                 raise
         return place(request, replace(now, network=self.network, paths=PathMemory()), before)
+
+    def path_beside(self, request: StitchRequest, resources: Rooms, before: Placement) -> Placement:
+        """A path over switches that can take rules now, where this is left to promise. Raises NotPossible."""
+        return place(request, replace(self.situation, resources=resources), before)
 
     def whole_path(self, stitch: Stitch, hurt: Damage) -> Placement:
         """A path for a stitch whose own is hurt: without protection, if need be, rather than over what is gone.

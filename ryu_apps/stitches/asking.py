@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from ryu_apps.stitches.displacing import Displacer
 from ryu_apps.stitches.life import REFUSALS, Life
 from ryu_apps.stitches.replacing import Replacer
 from ryu_apps.stitches.times import Times
 from ryu_apps.stitches.together import Together
+from stitching.displacing import Room
 from stitching.kinds import refuse, shortcomings
 from stitching.plan import NotPossible
 from stitching.stitch import ENDED, Placement, State, Stitch, StitchRequest
@@ -20,15 +22,16 @@ MOST_REASONS = 4
 class Desk:
     """Where stitches are asked for. What is refused raises one of REFUSALS, and nothing is done."""
 
-    def __init__(self, life: Life, replacer: Replacer, times: Times) -> None:
+    def __init__(self, life: Life, replacer: Replacer, displacer: Displacer, times: Times) -> None:
         self._life = life
+        self._displacer = displacer
         self._replacer = replacer
         self._times = times
 
     def check(self, request: StitchRequest) -> Placement:
         """The path that a stitch would get; those of the trigger that it would replace hold nothing on it."""
         refuse(request)
-        return self._place(request, self._replacer.replaced(request))
+        return self._room(request, self._replacer.replaced(request)).placement
 
     def create(self, request: StitchRequest) -> Stitch:
         """Admit a stitch and start on it."""
@@ -50,18 +53,20 @@ class Desk:
                 refuse(request)
                 others = self._replacer.replaced(request)
                 waits = self._times.waits_for(request)
-                path = self._place(request, others) if waits is None else None
+                room = self._room(request, others) if waits is None else None
                 # What is refused needs no number.
                 numbered = numbered or life.book.new(requests[place:], life.clock())
                 stitch = numbered[place - len(requests)]
-                if path is None:
-                    made += life.begin(together.take())
+                if room is not None and not others and not room.victims:
+                    together.add(life.admit(stitch, room.placement))
+                    continue
+                made += life.begin(together.take())
+                if room is None:
                     made.append(self._put_off(replace(stitch, reason=waits)))
-                elif others:
-                    made += life.begin(together.take())
-                    made.append(self._replacer.replace(stitch, path, others))
+                elif room.victims:
+                    made.append(self._displacer.displace(stitch, room))
                 else:
-                    together.add(life.admit(stitch, path))
+                    made.append(self._replacer.replace(stitch, room.placement, others))
             except REFUSALS as error:
                 made += life.begin(together.take())
                 made.append(error)
@@ -79,6 +84,16 @@ class Desk:
         if stitch is None or stitch.state in ENDED:
             raise LookupError(f"there is no stitch {stitch_id}")
         return stitch
+
+    def _room(self, request: StitchRequest, others: Sequence[Stitch]) -> Room:
+        """Where it can lie: in free room if there is, else where less important ones give way."""
+        try:
+            return Room(self._place(request, others), ())
+        except NotPossible:
+            found = self._displacer.room(request) if not others else None
+            if found is None:
+                raise
+            return found
 
     def _place(self, request: StitchRequest, others: Sequence[Stitch]) -> Placement:
         placement = self._life.planner.path(request, others)

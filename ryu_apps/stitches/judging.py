@@ -119,4 +119,6 @@ class Judge:
         if before is not None:
             life.changes.settle(stitch, now_s + life.drain_s(before))
         life.book.put(stitch.to(State.UP, life.clock()))
+        if life.making_room:
+            self._replacer.go_on()
         self._mender.look_after_one(life.book[stitch.id])

@@ -50,7 +50,7 @@ class Life:
     """All stitches, and the elementary steps between their states.
 
     moving: stitches as they were before the path they are being put on; waiting: the paths that are booked for
-    stitches whose rivals have yet to go.
+    stitches whose rivals have yet to go; making_room: whom each of these displaces.
     """
 
     book: StitchBook
@@ -63,6 +63,7 @@ class Life:
     idle: Idle = field(default_factory=Idle)
     moving: dict[int, Stitch] = field(default_factory=dict)
     waiting: dict[int, Placement] = field(default_factory=dict)
+    making_room: dict[int, frozenset[int]] = field(default_factory=dict)
     _outcomes: dict[int, _Outcome] = field(default_factory=dict)
 
     # -- begin ----------------------------------------------------------------------------------------------
@@ -161,7 +162,7 @@ class Life:
         self.planner.admission.free(stitch.id)
         self.prover.forget(stitch.id)
         self.upkeep.forget(stitch.id)
-        for attempt in (self.waiting, self.moving, self._outcomes):
+        for attempt in (self.waiting, self.making_room, self.moving, self._outcomes):
             attempt.pop(stitch.id, None)
         self.idle.wake(stitch.id)
         stitch = self.book.put(replace(stitch, path=None).to(state, self.clock(), reason=reason))
@@ -171,6 +172,10 @@ class Life:
             self.idle.rest(stitch.id)
         if state is State.FAILED and stitch.request.origin == ORIGIN:
             self.terminate(stitch, reason or "failed")
+
+    def makes_way(self, stitch_id: int) -> bool:
+        """Whether a stitch is still on its way off a path."""
+        return stitch_id in self.moving or self.changes.removing(stitch_id)
 
     def drain_s(self, stitch: Stitch | None) -> float:
         """How long packets may still be on the way over the path of a stitch."""

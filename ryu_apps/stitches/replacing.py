@@ -44,13 +44,16 @@ class Replacer:
         return self._life.book[stitch.id]
 
     def go_on(self) -> None:
-        """Start on those whose rivals have gone."""
+        """Start on those whose rivals have gone, and for whom all have made room."""
         life = self._life
         for number, path in list(life.waiting.items()):
             stitch = life.book[number]
             if len(rivals(stitch.request, life.book.between(stitch.request))) > 1:
                 continue
+            if any(map(life.makes_way, life.making_room.get(number, ()))):
+                continue
             del life.waiting[number]
+            life.making_room.pop(number, None)
             if all(key in life.planner.network.links for key in path.all_links):
                 try:
                     begun = life.on(replace(stitch, reason=None), path)

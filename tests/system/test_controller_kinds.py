@@ -239,3 +239,30 @@ def test_what_has_to_be_encrypted_leaves_a_link_that_is_so_no_more(fabric: Fabri
 def mark(fabric: Fabric, links: Iterable[dict[str, Any]], *, encrypted: bool) -> None:
     marks = [{"dpid": one["src_dpid"], "port": one["src_port"], "encrypted": encrypted} for one in links]
     assert fabric.controller.api.put("/v1/links/encryption", json=marks).status_code == 200
+
+
+def test_the_least_important_makes_room_and_comes_back(fabric: Fabric) -> None:
+    # Two links of 20 Mbit/s lead away from hs1_1.
+    def corner(other: str, priority: int) -> dict[str, Any]:
+        return {"source": "hs1_1", "destination": other, "bandwidth_mbps": 15.0, "priority": priority}
+
+    put(fabric, "blue", ("hs1_2", "hs2_3"))
+    put(fabric, "red", (*RED, "hs2_1"))
+    try:
+        least, middle = make(fabric, corner("hs2_2", 2)), make(fabric, corner("hs2_1", 3))
+        refused = fabric.controller.api.post("/v1/stitches", json=corner("hs1_3", 2))
+        assert refused.status_code == 409
+        most = make(fabric, corner("hs1_3", 6))
+        reason = f"displaced by stitch {most['id']} (priority 6 over 2)"
+        assert fabric.controller.stitch(least["id"])["state"] == "failed"
+        assert fabric.controller.stitch(least["id"])["reason"] == reason
+        assert fabric.controller.stitch(middle["id"])["state"] == "up"
+        for one in fabric.controller.get("/reservations"):
+            assert one["promised_mbps"] <= one["capacity_mbps"]
+        fabric.controller.delete_stitch(most["id"])
+        wait_until(lambda: fabric.controller.stitch(least["id"])["state"] == "up", 15.0, "it is tried again")
+        fabric.controller.delete_stitch(least["id"])
+        fabric.controller.delete_stitch(middle["id"])
+    finally:
+        put(fabric, "red", RED)
+        put(fabric, "blue", BLUE)

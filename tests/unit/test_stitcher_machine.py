@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -103,9 +104,11 @@ class Life(RuleBasedStateMachine):
         mbps=MBPS,
         origin=st.sampled_from(["api", ORIGIN]),
         both=st.booleans(),
+        priority=st.sampled_from([3, 3, 4, 6]),
     )
-    def create(self, ends: tuple[str, str], mbps: float, origin: str, both: bool) -> None:
-        request = VmRequest(*ends, mbps, both_ways=both and origin != ORIGIN, origin=origin)
+    def create(self, ends: tuple[str, str], mbps: float, origin: str, both: bool, priority: int) -> None:
+        both = both and origin != ORIGIN
+        request = VmRequest(*ends, mbps, both_ways=both, origin=origin, priority=priority)
         with contextlib.suppress(NotPossible, StoreError):
             self.bench._desk.create(request)
         self.collect()
@@ -247,6 +250,24 @@ class Life(RuleBasedStateMachine):
         for key, link in self.bench._planner.network.links.items():
             if link.capacity_mbps is not None:
                 assert promised[key] <= link.capacity_mbps + 1e-6
+
+    @invariant()
+    def only_who_is_more_important_displaces(self) -> None:
+        for stitch in self.bench._book:
+            found = re.search(r"displaced by stitch \d+ \(priority (\d) over (\d)\)", stitch.reason or "")
+            assert found is None or found[1] > found[2]
+
+    @invariant()
+    def who_waits_for_others_to_go_has_their_room(self) -> None:
+        """What it is promised is booked for it, and nobody is on the way to it who does not leave."""
+        life = self.bench._life
+        assert life.making_room.keys() <= life.waiting.keys()
+        for number, path in life.waiting.items():
+            stitch = self.bench._book[number]
+            needs = links_to_reserve(stitch.request, path)
+            booked = self.bench._planner.admission.resources.reservation(number)
+            assert stitch.state is State.REQUESTED
+            assert not needs or (booked is not None and set(needs) <= set(booked.keys))
 
     @invariant()
     def only_the_living_hold_anything(self) -> None:

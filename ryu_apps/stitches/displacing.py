@@ -1,0 +1,77 @@
+"""Lets less important stitches make room for one that finds none: to another path if there is one, else down."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ryu_apps.stitches.life import CARRYING_ON, REFUSALS, Life
+from ryu_apps.stitches.moving import Mover
+from ryu_apps.stitches.replacing import Replacer
+from stitching.displacing import Left, Room, make_room, why_displaced
+from stitching.kinds import links_to_reserve, shortcomings
+from stitching.stitch import State, Stitch, StitchRequest
+from stitching.trigger import ORIGIN
+
+
+class Displacer:
+    """Finds out who has to give way, and sees to it that they do before the new one is begun."""
+
+    def __init__(self, life: Life, mover: Mover, replacer: Replacer) -> None:
+        self._life = life
+        self._mover = mover
+        self._replacer = replacer
+
+    def room(self, request: StitchRequest) -> Room | None:
+        """Where a stitch that finds no room can lie, and who goes for it; None where nobody may, or it is no help.
+
+        What the trigger makes displaces nobody. Those that are on the way to another path are left alone.
+        """
+        if request.origin == ORIGIN:
+            return None
+        life = self._life
+        held = [
+            stitch
+            for stitch in life.book.active
+            if (stitch.state in CARRYING_ON or stitch.state is State.ESTABLISHING)
+            and not life.changes.removing(stitch.id)
+            and links_to_reserve(stitch.request, stitch.path)
+        ]
+        return make_room(life.planner, request, held)
+
+    def displace(self, stitch: Stitch, room: Room) -> Stitch:
+        """Book its place for a stitch, and let others leave it; it is begun when they have. Raises StoreError."""
+        life = self._life
+        names = ", ".join(str(victim.id) for victim in room.victims)
+        waits = f"waits until it has displaced stitch {names}"
+        life.book.put_certain([replace(stitch, reason=waits)])
+        life.idle.wake(stitch.id)
+        moved = self._move(stitch, room)
+        down = [victim for victim in room.victims if victim.id not in moved]
+        leaving = [victim for victim in room.victims if victim.id in moved]
+        life.planner.admission.displace(stitch, room.placement, down, leaving)
+        life.waiting[stitch.id] = room.placement
+        life.making_room[stitch.id] = frozenset(victim.id for victim in room.victims)
+        for victim in down:
+            life.bring_down(victim, why_displaced(victim, stitch))
+        self._replacer.go_on()
+        return life.book[stitch.id]
+
+    def _move(self, stitch: Stitch, room: Room) -> frozenset[int]:
+        """Put those on another path that have one beside the new stitch, the most important first. Their ids."""
+        life, planner = self._life, self._life.planner
+        left = Left(planner.admission.without(room.victims))
+        left.take(stitch.request, room.placement)
+        moved = set()
+        for victim in sorted(room.victims, key=lambda one: (-one.request.priority, one.id)):
+            if victim.state not in CARRYING_ON or victim.path is None:
+                continue
+            try:
+                place = planner.path_beside(victim.request, left, victim.path)
+                if planner.all_ready(place.dpids) and set(shortcomings(place)) <= set(shortcomings(victim.path)):
+                    self._mover.move(victim, victim.request, place, why_displaced(victim, stitch))
+                    left.take(victim.request, place)
+                    life.upkeep.displaced(victim.id)
+                    moved.add(victim.id)
+            except REFUSALS:
+                continue
+        return frozenset(moved)

@@ -163,6 +163,13 @@ class Switch(ofproto_protocol.ProtocolDesc):  # type: ignore[misc]  # os-ken shi
         """Whether its round trip is not known yet: one that was measured while all is starting up is too long."""
         return self.state == MAIN_DISPATCHER and len(self._rtts) < FIRST_ECHOES
 
+    @property
+    def lag_s(self) -> float:
+        """How late it answers now: its last round trip or, if that is more, how long it has owed an answer."""
+        owed = min(tuple(self._echoes.values()), default=None)
+        last_s = self._rtts[-1] if self._rtts else 0.0
+        return last_s if owed is None else max(last_s, time.monotonic() - owed)
+
     def __str__(self) -> str:
         return f"{self.id:016x}" if self.id is not None else f"{self.address}"
 

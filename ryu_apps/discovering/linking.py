@@ -86,7 +86,7 @@ class Linker:
 
     def overdue(self, now_s: float) -> list[LinkKey]:
         """The links that missed too many probes."""
-        return self._table.overdue(now_s, self._ports.rtt_s)
+        return self._table.overdue(now_s, self._ports.lag_s)
 
     def drop(self, keys: Iterable[LinkKey]) -> None:
         """These links missed too many probes."""

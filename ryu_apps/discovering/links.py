@@ -15,7 +15,7 @@ MISSED = 3
 """Probes in a row that have to be missed before a link is gone."""
 
 RETURN_S = 0.25
-"""Time a probe is given to come back, on top of both control channels' round trips and the link's own delay."""
+"""Time a probe is given to come back, on top of how late both switches answer and the link's own delay."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,14 +114,14 @@ class LinkTable:
         if len(watch.unanswered_s) == MISSED:
             self._suspects.add(key)
 
-    def overdue(self, now_s: float, rtt_s: Callable[[int], float]) -> list[LinkKey]:
-        """The links whose last MISSED probes all had the time to return and did not."""
-        return [key for key in self._suspects if self._deadline_s(key, rtt_s) <= now_s]
+    def overdue(self, now_s: float, lag_s: Callable[[int], float]) -> list[LinkKey]:
+        """The links whose last MISSED probes all had the time to return and did not; lag_s is of a switch, by dpid."""
+        return [key for key in self._suspects if self._deadline_s(key, lag_s) <= now_s]
 
-    def _deadline_s(self, key: LinkKey, rtt_s: Callable[[int], float]) -> float:
+    def _deadline_s(self, key: LinkKey, lag_s: Callable[[int], float]) -> float:
         watch = self._watches[key]
         latency_ms = watch.delay.smoothed_ms or watch.delay.held_ms or 0.0
-        return watch.unanswered_s[-1] + RETURN_S + rtt_s(key[0]) + rtt_s(key[2]) + 2e-3 * latency_ms
+        return watch.unanswered_s[-1] + RETURN_S + lag_s(key[0]) + lag_s(key[2]) + 2e-3 * latency_ms
 
     def pardon(self, dpid: int) -> None:
         """Count from zero on all links of a switch: it was away, so its probes could not be sent or seen."""

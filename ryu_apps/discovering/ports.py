@@ -24,6 +24,7 @@ class Datapath(Protocol):
     id: int
     ports: Mapping[int, Any]
     rtt_s: float | None
+    lag_s: float
 
     def send(self, data: bytes) -> bool:
         """Send messages; whether the connection took them."""
@@ -99,10 +100,10 @@ class Ports:
         self.up.pop(port_id, None)
         self._schedule.stop(port_id)
 
-    def rtt_s(self, dpid: int) -> float:
-        """The time to a switch and back; 0 where it is not known."""
+    def lag_s(self, dpid: int) -> float:
+        """How late a switch answers now; one that has too much to do is not to be taken for a dead link."""
         switch = self.switches.get(dpid)
-        return (switch.datapath.rtt_s or 0.0) if switch is not None else 0.0
+        return switch.datapath.lag_s if switch is not None else 0.0
 
     def probe_again(self, port_id: PortId) -> None:
         """Probe a port at once, and often for a while, if it is not known to lead anywhere."""

@@ -52,6 +52,7 @@ class FakeDatapath:
     ports: dict[int, Any]
     fabric: Fabric
     rtt_s: float | None = RTT_S
+    lag_s: float = RTT_S
     sent: list[float] = field(default_factory=list)
 
     def send(self, data: bytes) -> bool:
@@ -360,6 +361,18 @@ def test_a_controller_that_was_held_up_takes_no_link_for_dead() -> None:
         fabric.run(0.1)
     fabric.run(10.0)
     assert fabric.links == BOTH
+
+
+def test_a_switch_that_answers_late_is_given_the_time_it_takes_now() -> None:
+    fabric = pair()
+    fabric.run(5.0)
+    fabric.datapaths[1].lag_s = 3.0
+    fabric.cut((1, 1))
+    fabric.run(5.0)
+    assert fabric.links == BOTH
+    fabric.datapaths[1].lag_s = RTT_S
+    fabric.run(0.5)
+    assert not fabric.links
 
 
 def test_probes_waiting_in_the_queue_count_as_arrived() -> None:

@@ -17,8 +17,8 @@ def tuned() -> Iterator[None]:
 
     Threads hand small pieces of work to each other all the time: waiting 5 ms for the interpreter would add up.
     And tens of thousands of rules come at once and stay, without a cycle among them: looking for cycles after each
-    700 objects took more than half of the time of installing them. What was imported stays too, and is looked at no
-    more: each look at it was a pause of a tenth of a second for all switches.
+    700 objects took more than half of the time of installing them. What was imported stays too, and is looked at
+    no more: each look at it was a pause of a tenth of a second for all switches.
     """
     interval_s, thresholds = sys.getswitchinterval(), gc.get_threshold()
     sys.setswitchinterval(_SWITCH_INTERVAL_S)

@@ -115,7 +115,7 @@ class LinkTable:
             self._suspects.add(key)
 
     def overdue(self, now_s: float, lag_s: Callable[[int], float]) -> list[LinkKey]:
-        """The links whose last MISSED probes all had the time to return and did not; lag_s is of a switch, by dpid."""
+        """The links whose last MISSED probes all had the time to return and did not; lag_s is that of a switch."""
         return [key for key in self._suspects if self._deadline_s(key, lag_s) <= now_s]
 
     def _deadline_s(self, key: LinkKey, lag_s: Callable[[int], float]) -> float:

@@ -22,6 +22,7 @@ from ryu_apps.events import (
     InstallerStatus,
     InstallerStatusRequest,
     Reconcile,
+    RulesMissing,
     StagesApplied,
     SwitchReady,
     WantRules,
@@ -34,6 +35,7 @@ from ryu_apps.installing.reading import Reading
 from ryu_apps.installing.rereading import Rereader
 from ryu_apps.installing.staging import Stager
 from ryu_apps.transactions import Asker, Transactions
+from stitching.rules import Entry
 
 READ_S = 10.0
 """How long a switch may take to say what it holds, before its connection is closed to start over."""
@@ -60,7 +62,7 @@ class _Flush(Event):
 class Installer(App):
     """Brings every switch to what is wanted of it."""
 
-    _EVENTS: ClassVar[list[type]] = [StagesApplied, SwitchReady]
+    _EVENTS: ClassVar[list[type]] = [RulesMissing, StagesApplied, SwitchReady]
 
     def __init__(self, *args: Any, clock: Callable[[], float] = time.monotonic, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -71,6 +73,7 @@ class Installer(App):
         self._stager = Stager(self._keeper, self.publish, self._pause, self.log, clock)
         self._rereader = Rereader(self._keeper, self._xids, clock)
         self._flush_posted = False
+        self._missing: dict[int, tuple[Entry, ...]] = {}
 
     def start(self) -> None:
         """Start the event loop and the timer that watches deadlines."""
@@ -196,6 +199,7 @@ class Installer(App):
     def on_deadline(self, _tick: Tick) -> None:
         """Give up on what a switch does not answer; offer again what one refused a while ago."""
         now_s = self._clock()
+        self._tell_missing()
         for switch in list(self._switches.values()):
             if switch.refused_s is not None and now_s - switch.refused_s > OFFER_AGAIN_S:
                 self._keeper.reconcile(switch)
@@ -203,6 +207,24 @@ class Installer(App):
         self._rereader.read_in_turn(now_s)
         self._stager.fail_late(now_s)
         self._settle()
+
+    def _tell_missing(self) -> None:
+        """Tell what switches have not taken, when it is not what it was."""
+        missing = {}
+        for dpid, switch in self._switches.items():
+            # While something is on its way, nobody knows whether it is taken now.
+            lacks = self._lacks(switch) if switch.outbox.is_quiet else self._missing.get(dpid, ())
+            if lacks:
+                missing[dpid] = lacks
+        if missing != self._missing:
+            self._missing = missing
+            self.publish(RulesMissing(missing))
+
+    def _lacks(self, switch: Held) -> tuple[Entry, ...]:
+        if not switch.owed:
+            return ()
+        difference = self._keeper.difference(switch, switch.owed)
+        return (*difference.missing, *difference.wrong)
 
     def _watch(self, switch: Held, now_s: float) -> None:
         switch.fail_late(now_s)

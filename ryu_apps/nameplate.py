@@ -11,7 +11,6 @@ restarted takes its switches up again. Where the same state runs twice, from a c
 from __future__ import annotations
 
 import hashlib
-import itertools
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from enum import Enum, auto
 from typing import Any
 
 from ryu_apps import wire
+from ryu_apps.transactions import Asker, Transactions
 from stitching.cookie import KIND_MASK, Kind, pack
 from stitching.match import Match
 from stitching.network import node_name
@@ -30,7 +30,6 @@ TABLE = max(Table) + 1
 CHECK_S = 5.0
 """How often it is looked whether a switch has changed hands."""
 
-_XIDS = 0x4E000000
 _SET_ASYNC = 28
 _SET = 1 << 31
 
@@ -112,7 +111,7 @@ class Claim:
     def __init__(self, names: Names, dpid: int) -> None:
         self._names = names
         self.dpid = dpid
-        self._xids = itertools.count(_XIDS)
+        self._xids = Transactions(Asker.NAMEPLATE)
         self._asked: int | None = None
         self._put: int | None = None
         self.whose = Whose.UNKNOWN

@@ -28,6 +28,7 @@ from ryu_apps.events import (
     ProbeArrived,
     RatesMeasured,
     ReservationsRequest,
+    RulesMissing,
     StagesApplied,
     StitchesChanged,
     StitchesRequest,
@@ -173,6 +174,11 @@ class Stitcher(App):
     def on_taken(self, event: SwitchTaken) -> None:
         """What crosses a switch that another controller has now, it does not cross as we wanted."""
         self._mender.taken(event.dpid)
+
+    @handles(RulesMissing)
+    def on_missing(self, event: RulesMissing) -> None:
+        """A probe does not show it where packets do not get as far as their stitch."""
+        self._life.upkeep.missing = event.entries
 
     @handles(StagesApplied)
     def on_applied(self, event: StagesApplied) -> None:

@@ -12,6 +12,7 @@ class Asker(IntEnum):
 
     INSTALLER = 0x49
     OFCTL = 0x52
+    NAMEPLATE = 0x4E
     TELEMETRY = 0x54
     CAPABILITY = 0x7C
 

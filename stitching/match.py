@@ -18,6 +18,9 @@ ETH_PROBE = 0x88B5
 VLAN_PRESENT = 0x1000
 """The bit of vlan_vid that says that there is a tag at all (OFPVID_PRESENT)."""
 
+NO_VLAN = 0
+"""The vlan_vid of a packet without a tag (OFPVID_NONE)."""
+
 ICMP, TCP, UDP, ICMPV6, SCTP = 1, 6, 17, 58, 132
 """IP protocol numbers."""
 

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from stitching import cookie
 from stitching.application import Application
 from stitching.cookie import Kind
-from stitching.match import ETH_PROBE, VLAN_PRESENT, Match
+from stitching.match import ETH_PROBE, NO_VLAN, VLAN_PRESENT, Match
 from stitching.pipeline import WHOLE_PACKET
 from stitching.rules import (
     PORT_CONTROLLER,
@@ -95,7 +95,8 @@ class _Way:
         for priority, match in self._packets():
             yield hop.dpid, FlowRule(Table.STITCH, priority, match, out, cookie=self._cookie)
         if self._application is None:
-            yield hop.dpid, self._to_controller(self._ends._replace(eth_type=ETH_PROBE))
+            # Not one with a label: that is of an application between the same hosts.
+            yield hop.dpid, self._to_controller(self._ends._replace(eth_type=ETH_PROBE, vlan_vid=NO_VLAN))
         else:
             probe = self._inside._replace(in_port=PORT_CONTROLLER, eth_type=ETH_PROBE)
             yield hop.dpid, self._to_controller(probe, PopLabel())

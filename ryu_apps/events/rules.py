@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ryu_apps.app import Event, Request
 from stitching.difference import Difference, Stage
-from stitching.rules import RuleSet
+from stitching.rules import Entry, RuleSet
 
 
 @dataclass
@@ -48,6 +48,13 @@ class SwitchReady(Event):
     """The rules of a switch have been read and put right; it can take part in stitches."""
 
     dpid: int
+
+
+@dataclass
+class RulesMissing(Event):
+    """What switches have not taken of what is wanted of them, by switch. Told when it is not what it was."""
+
+    entries: Mapping[int, tuple[Entry, ...]]
 
 
 @dataclass

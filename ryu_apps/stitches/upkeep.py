@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from ryu_apps.stitches.watch import Watch
+from stitching.entrance import kept_out
 from stitching.kinds import same_place, silent_words
+from stitching.rules import Entry
 from stitching.stitch import Placement, State, Stitch
 
 HOLD_DOWN_S = 10.0
@@ -31,6 +33,8 @@ class Upkeep:
         self._next_s: dict[int, float] = {}
         self._pause_s: dict[int, float] = {}
         self._changed_s = float("-inf")
+        self.missing: Mapping[int, tuple[Entry, ...]] = {}
+        """What switches have not taken of what is wanted of them."""
 
     def fabric_changed(self, now_s: float) -> None:
         """A link came or went."""
@@ -70,6 +74,8 @@ class Upkeep:
             return hurt
         if watch.branches and (silent := watch.silent(now_s)):
             return f"no probe comes through {silent_words(stitch, silent)}"
+        if self.missing and (why := kept_out(stitch, self.missing)) is not None:
+            return why
         if watch.slow:
             return f"latency {watch.latency_ms:.3g} ms is above {stitch.request.max_latency_ms:g} ms"
         if watch.lossy and watch.loss is not None:

@@ -359,3 +359,19 @@ def test_a_host_may_use_the_other_vlan_ids(case: Case, vid: int) -> None:
     for way in ways(case.stitch):
         packet = Packet(way.packet.eth_src, way.packet.eth_dst, labels=(VLAN_PRESENT | vid,))
         assert_arrives(model.inject(*way.enters, packet), way.leaves)
+
+
+@on_any_fabric
+@given(cases(protection=Protection.NONE))
+def test_a_stitch_on_one_switch_takes_no_probe_with_a_label_for_its_own(case: Case) -> None:
+    """An application between the same hosts has its own, which comes with its label."""
+    first = next(ways(case.stitch))
+    hop = replace(first.path.hops[0], out_port=first.path.hops[0].in_port + 1)
+    path = replace(first.path, hops=(hop,), links=())
+    here = replace(case.stitch, request=replace(case.stitch.vm_request, application=None), path=path)
+    model = case.model()
+    model.apply_stages(establishing(here))
+    ends = Packet(*here.vm_request.directions[0], eth_type=ETH_PROBE)
+    assert model.inject(hop.dpid, PORT_CONTROLLER, ends).punted == (hop.dpid,)
+    labelled = replace(ends, labels=(VLAN_PRESENT | LEAST_LABEL,))
+    assert model.inject(hop.dpid, PORT_CONTROLLER, labelled).punted == ()

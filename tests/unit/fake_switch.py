@@ -92,7 +92,11 @@ class FakeSwitch:
         mod = decode(data)
         entry = wire.read_flow(reported(data)) if data[1] == _FLOW_MOD else _read_mod(mod, put=True)
         put = mod.command == ofproto_v1_3.OFPFC_ADD
-        return put and entry is not None and entry.key in self.refuses
+        return put and entry is not None and self._refused(entry)
+
+    def _refused(self, entry: Entry) -> bool:
+        """Whether it does not take an entry."""
+        return entry.key in self.refuses
 
     def close(self) -> None:
         """The controller has had enough of this connection."""
@@ -110,7 +114,7 @@ class FakeSwitch:
             assert not put or there == (mod.command == ofproto_v1_3.OFPGC_MODIFY), "added twice, or never added"
             entry = _read_mod(mod, put)
         assert entry is not None
-        if put and entry.key in self.refuses:
+        if put and self._refused(entry):
             self.errors.append(xid)
             return
         self.before[xid] = entry.key, self.table.get(entry.key)

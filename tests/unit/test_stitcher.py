@@ -15,9 +15,11 @@ from ryu_apps.events import (
     ApplyStages,
     NetworkChanged,
     ProbeArrived,
+    RulesMissing,
     StagesApplied,
     StitchesRequest,
     SwitchReady,
+    SwitchTaken,
     VnetsChanged,
     WantRules,
 )
@@ -31,10 +33,11 @@ from ryu_apps.stitches.watch import PROVE_WITHIN_S
 from ryu_apps.store import StoreError
 from stitching.application import Application
 from stitching.kinds import rules as stitch_rules
-from stitching.match import TCP
+from stitching.match import TCP, Match
 from stitching.network import Host, Link, Network
 from stitching.plan import NotPossible, path_at_cost
 from stitching.planner import Duplicate
+from stitching.rules import FlowRule, Table
 from stitching.stitch import DEADLINES_S, ENDED, Protection, State, Stitch, StitchPath, VmRequest
 from stitching.trigger import ORIGIN
 from stitching.vnet import Member, VNet
@@ -767,3 +770,32 @@ def test_a_step_of_the_clock_changes_nothing_for_one_that_waits_for_a_switch(ben
     bench.probe_tick(2.0)
     bench.confirm("switch 0000000000000002 is not connected")
     assert bench.stitch().state is State.FAILED
+
+
+def test_where_packets_do_not_get_as_far_as_their_stitch_it_is_not_up_whatever_probes_say(bench: Bench) -> None:
+    up(bench)
+    kept_in = FlowRule(Table.EDGE, 100, Match(in_port=10, eth_src=A), goto=Table.SEGMENT)
+    other = kept_in._replace(match=Match(in_port=11, eth_src=C))
+    bench.on_missing(RulesMissing({1: (other,)}))
+    bench.probe_tick(1.0)
+    bench.probes_cross()
+    assert bench.stitch().state is State.UP
+    bench.on_missing(RulesMissing({1: (other, kept_in)}))
+    bench.probe_tick(1.0)
+    bench.probes_cross()
+    assert bench.stitch().state is State.DEGRADED
+    reason = "switch 0000000000000001 has not taken a rule that lets its packets in"
+    assert bench.stitch().reason == reason
+    bench.on_missing(RulesMissing({}))
+    bench.probe_tick(1.0)
+    bench.probes_cross()
+    assert bench.stitch().state is State.UP
+
+
+def test_what_crosses_a_switch_that_another_controller_took_is_down_and_says_so(bench: Bench) -> None:
+    up(bench)
+    bench.on_state(bench.switches[2].state(DEAD_DISPATCHER))
+    bench.on_taken(SwitchTaken(2))
+    bench.confirm()
+    assert bench.stitch().state is State.FAILED
+    assert "another controller has taken switch 0000000000000002" in (bench.stitch().reason or "")

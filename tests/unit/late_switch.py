@@ -42,7 +42,7 @@ class Room:
 
 @dataclass
 class Said:
-    """Something the switch has to say: kind is barrier, error, holds or packet; event is what the apps get."""
+    """Something the switch has to say (barrier, error, holds, packet): the event that the apps get, or the frame."""
 
     kind: str
     event: Any

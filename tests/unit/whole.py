@@ -19,6 +19,7 @@ from ryu_apps.app import Event, Tick
 from ryu_apps.events import (
     ApplyStages,
     NetworkChanged,
+    ProbeArrived,
     RulesMissing,
     StagesApplied,
     SwitchReady,
@@ -185,8 +186,7 @@ class World:
             case "holds":
                 self.installer.on_holds(said.event)
             case _:
-                said.event.msg.received_s = self.now_s + FLIGHT_S
-                self.stitcher.on_packet(said.event)
+                self.stitcher.on_probe(ProbeArrived(dpid, said.event, self.now_s + FLIGHT_S))
         self.deliver()
 
     def flow(self) -> None:
@@ -216,8 +216,7 @@ class World:
         packet = Packet(source, target, eth_type=ETH_PROBE, labels=labels)
         for punted in self.model().inject(dpid, PORT_CONTROLLER, packet).punted:
             if (connection := self.connections.get(punted)) is not None:
-                message = SimpleNamespace(data=frame, datapath=connection, received_s=0.0)
-                connection.saying.append(Said("packet", SimpleNamespace(msg=message)))
+                connection.saying.append(Said("packet", frame))
 
     def model(self) -> ModelNetwork:
         """The data plane as it is now."""

@@ -42,7 +42,7 @@ class Room:
 
 @dataclass
 class Said:
-    """Something the switch has to say (barrier, error, holds, packet): the event that the apps get, or the frame."""
+    """What the switch has to say (barrier, error, holds, packet): the event that the apps get, or the frame."""
 
     kind: str
     event: Any

@@ -75,6 +75,10 @@ class Ladder:
                 self.running.delete(f"/v1/stitches/{stitch['id']}")
         wait_until(lambda: not self.states() - {"terminated"}, _WITHIN_S, "stitches were not all gone")
 
+    def stitches_that_carry(self) -> list[dict[str, Any]]:
+        """The stitches that are UP."""
+        return [stitch for stitch in self.running.get("/v1/stitches") if stitch["state"] == "up"]
+
     def states(self) -> set[str]:
         """The states stitches are in."""
         return {stitch["state"] for stitch in self.running.get("/v1/stitches")}

@@ -90,7 +90,8 @@ class Mender:
                 why = f"{why}; {error}"
         if hurt.lost:
             life.bring_down(stitch, why)
-        elif stitch.state in CARRYING_ON:
+        elif stitch.state in CARRYING_ON and not (known and (stitch.reason or "").startswith(f"{why}; ")):
+            # Why it could not be mended is said as long as it is hurt.
             life.degrade(stitch, why)
         return ()
 

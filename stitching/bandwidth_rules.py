@@ -18,8 +18,8 @@ from stitching.pipeline import CLASS_LABEL
 from stitching.rules import Entry, EntryKey, FlowRule, Meter, PushLabel, Table, rule_set
 
 _PAIR = 200
-_MARK = 150
-"""Below all that leads on a path or into a segment: labels tell those packets already."""
+_MARK = 140
+"""Below all that leads on a path, into a segment or out of it: labels tell those packets already."""
 
 
 def bandwidth_rules(stitch_id: int, placed: BandwidthShares) -> dict[int, dict[EntryKey, Entry]]:

@@ -310,6 +310,6 @@ def pairs(stitch: Stitch) -> Iterator[tuple[str, str]]:
 
 
 BadDays.TestCase.settings = settings(
-    max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=100, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestBadDays = BadDays.TestCase

@@ -37,6 +37,8 @@ def bash(home: Path, script: str) -> str:
     root = str(Path(__file__).parents[2])
     path = f"{home / 'bin'}:{os.environ['PATH']}"
     environment = {"HOME": str(home), "PATH": path, "PYTHONPATH": root, "TERM": "dumb", "SHELL": shell}
+    # Which shell it runs in is looked up among its parents: those of a test may be any.
+    environment["_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION"] = "1"
     command = [shell, "--norc", "-c", script]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment, check=True)
     return done.stdout.strip()

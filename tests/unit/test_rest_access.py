@@ -61,10 +61,15 @@ def routes() -> list[tuple[str, str, Need]]:
         "message": "x",
     }
     return [
-        (method, re.sub(r"{(\w+)}", lambda found: values.get(found[1], "1"), entry.path), entry.need)
+        (method, re.sub(r"{(\w+)}", lambda found: values.get(found[1], "1"), _of_ours(entry.path)), entry.need)
         for entry in table
         for method in sorted(entry.methods)
     ]
+
+
+def _of_ours(path: str) -> str:
+    """A path in which a switch is named as our own routes want it."""
+    return path.replace("{dpid}", f"{1:016x}") if path.startswith("/v1/") else path
 
 
 def own_routes() -> list[tuple[str, str, Need]]:

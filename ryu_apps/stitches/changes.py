@@ -16,12 +16,16 @@ from stitching.stitch import Stitch
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A change on its way: its ticket, whose it is, whether it takes all away, and what was there before it."""
+    """A change on its way: its ticket, whose it is, whether it takes all away, and what was there before it.
+
+    settling is when what was left there of an earlier path was to go, and what was to stay.
+    """
 
     ticket: int
     stitch_id: int
     removes: bool
     held: Fleet
+    settling: tuple[float, Fleet] | None = None
 
 
 class Changes:
@@ -38,6 +42,7 @@ class Changes:
         self._held: dict[int, Fleet] = {}
         self._open: dict[int, Change] = {}
         self._settling: dict[int, tuple[float, Fleet]] = {}
+        self._left_over: set[int] = set()
 
     def want(self, stitch: Stitch) -> None:
         """Its rules are there already, or should be: whatever is missing is put right."""
@@ -47,10 +52,12 @@ class Changes:
     def put(self, stitch: Stitch) -> None:
         """Put a stitch on the path it has now, from wherever it is."""
         has, wants = self._before(stitch.id), rules(stitch)
-        steps, _ = transition(has, wants)
+        steps, left_over = transition(has, wants)
         held = after(has, steps)
         steps = self._reachable(steps)
         change = self._next(stitch.id, held, removes=False)
+        if left_over:
+            self._left_over.add(stitch.id)
         self._publish(ApplyStages(_owner(stitch.id), steps, held, ticket=change.ticket))
 
     def take_away(self, stitch_id: int, drain_s: float) -> None:
@@ -62,13 +69,15 @@ class Changes:
 
     def settle(self, stitch: Stitch, at_s: float) -> None:
         """It carries on the path it has now: what is left of others goes at this time (see `tidy`)."""
-        self._settling[stitch.id] = (at_s, rules(stitch))
+        if stitch.id in self._left_over:
+            self._settling[stitch.id] = (at_s, rules(stitch))
 
     def tidy(self, now_s: float) -> None:
         """Take out what was left of paths whose time is up."""
         for stitch_id, (at_s, wants) in list(self._settling.items()):
             if now_s >= at_s:
                 del self._settling[stitch_id]
+                self._left_over.discard(stitch_id)
                 self._held[stitch_id] = wants
                 self._publish(WantRules(_owner(stitch_id), wants))
 
@@ -76,13 +85,17 @@ class Changes:
         """Whether it has the rules of one path alone."""
         return stitch_id not in self._settling and stitch_id not in self._open
 
+    def holds(self, stitch_id: int) -> bool:
+        """Whether switches hold anything for it."""
+        return any(self._held.get(stitch_id, NOTHING).values())
+
     def removing(self, stitch_id: int) -> bool:
         """Whether it is on its way out."""
         change = self._open.get(stitch_id)
         return change is not None and change.removes
 
     def applied(self, event: StagesApplied) -> Change | None:
-        """The change that ended, None where a newer one has overtaken it. Of one that failed nothing is left.
+        """The change that ended, None where a newer one has overtaken it. One that failed has left all as it was.
 
         A removal that failed at a switch that is away is as good as done: the switch gives the rules up when it is
         back, as nobody wants them any more.
@@ -97,11 +110,15 @@ class Changes:
                 self._publish(WantRules(event.owner, {}))
         elif event.error is not None:
             self._held[change.stitch_id] = change.held
+            if change.settling is not None:
+                self._settling[change.stitch_id] = change.settling
+                self._left_over.add(change.stitch_id)
         return change
 
     def forget(self, stitch_id: int) -> None:
         """Nobody wants anything for it any more."""
         self._settling.pop(stitch_id, None)
+        self._left_over.discard(stitch_id)
         self._open.pop(stitch_id, None)
         if self._held.pop(stitch_id, None):
             self._publish(WantRules(_owner(stitch_id), {}))
@@ -117,8 +134,10 @@ class Changes:
         return tuple(stage for stage in kept if stage)
 
     def _next(self, stitch_id: int, held: Fleet, *, removes: bool) -> Change:
-        self._settling.pop(stitch_id, None)
-        change = Change(next(self._tickets), stitch_id, removes, self._before(stitch_id))
+        before = self._open.get(stitch_id)
+        settling = self._settling.pop(stitch_id, before.settling if before is not None else None)
+        self._left_over.discard(stitch_id)
+        change = Change(next(self._tickets), stitch_id, removes, self._before(stitch_id), settling)
         self._open[stitch_id] = change
         self._held[stitch_id] = held
         return change

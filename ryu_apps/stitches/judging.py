@@ -112,12 +112,11 @@ class Judge:
                 life.book.put(stitch.to(State.UP, life.clock()))
 
     def _carries(self, stitch: Stitch, now_s: float) -> None:
-        """Probes have crossed the path: what is left of the one before goes when no packet is on it any more."""
+        """Probes have crossed the path: what is left of others goes when no packet is on them any more."""
         life = self._life
         before = life.moving.pop(stitch.id, None)
         life.planner.admission.settle(stitch.id)
-        if before is not None:
-            life.changes.settle(stitch, now_s + life.drain_s(before))
+        life.changes.settle(stitch, now_s + max(life.drain_s(before), life.drain_s(stitch)))
         life.book.put(stitch.to(State.UP, life.clock()))
         if life.making_room:
             self._replacer.go_on()

@@ -66,7 +66,8 @@ class Mover:
         life = self._life
         before = life.moving.pop(stitch.id, None)
         if before is None:
-            give_up = life.end if undone else life.remove
+            # What was undone was perhaps the way back: then its rules are still there.
+            give_up = life.end if undone and not life.changes.holds(stitch.id) else life.remove
             give_up(stitch, State.FAILED, reason)
             return
         hurt = damage(before, life.planner.whole)

@@ -368,6 +368,50 @@ def test_what_is_left_of_the_path_before_goes_when_packets_have_left_it(bench: B
     assert tidy.rules == stitch_rules(bench.stitch())
 
 
+def wanted(bench: Bench) -> object:
+    """The rules that the stitch is to have, as the installer was told last."""
+    told = (e for e in reversed(bench.told) if isinstance(e, (ApplyStages, WantRules)) and e.owner == "stitch:1")
+    return next(told).rules
+
+
+def test_nothing_is_left_of_a_path_that_no_probe_proved(bench: Bench) -> None:
+    up(bench)
+    reroute(bench)
+    bench.confirm()
+    bench.probe_tick(PROVE_WITHIN_S + 0.1)
+    bench.confirm()
+    bench.probes_cross()
+    assert (bench.stitch().state, way(bench)) == (State.UP, [1, 2])
+    bench.probe_tick(1.0)
+    assert wanted(bench) == stitch_rules(bench.stitch())
+
+
+def test_one_whose_way_back_is_refused_too_leaves_no_rule_behind(bench: Bench) -> None:
+    up(bench)
+    reroute(bench)
+    bench.confirm()
+    bench.probe_tick(PROVE_WITHIN_S + 0.1)
+    bench.confirm("switch 1 refused a rule")
+    assert all(change.remove for stage in bench.batch().stages for change in stage)
+    assert bench.stitch().state is State.ADJUSTING, "its rules still send packets where no probe came through"
+    bench.confirm()
+    assert (bench.stitch().state, bench.stitch().reason) == (State.FAILED, "switch 1 refused a rule")
+    assert not bench._life.changes.holds(1)
+
+
+def test_nothing_is_left_of_a_path_that_was_left_just_before_a_move_was_refused(bench: Bench) -> None:
+    up(bench)
+    reroute(bench)
+    bench.confirm()
+    bench.probes_cross()
+    direct = bench._planner.path(REQUEST, (bench.stitch(),))
+    bench._mover.move(bench.stitch(), REQUEST, direct, None)
+    bench.confirm("switch 2 refused a rule")
+    assert (bench.stitch().state, way(bench)) == (State.UP, [1, 3, 2])
+    bench.probe_tick(1.0)
+    assert wanted(bench) == stitch_rules(bench.stitch())
+
+
 def test_a_stitch_that_loses_more_than_was_asked_for_is_degraded(bench: Bench) -> None:
     up(bench, replace(REQUEST, max_loss=0.02))
     for _ in range(30):

@@ -97,6 +97,7 @@ class Mover:
         except StoreError:
             admission.resize(stitch, stitch.request.bandwidth_mbps)
             raise
+        self._life.prover.judge_by(stitch.id, request)
         return self._life.book[stitch.id]
 
     def resize(self, stitch: Stitch, bandwidth_mbps: float) -> None:

@@ -13,7 +13,7 @@ from ryu_apps.stitches.watch import Watch
 from stitching.kinds import ProbeWay, broadcast_probes, has_branches, probe_ways
 from stitching.rules import PORT_CONTROLLER
 from stitching.segment_watch import Flood
-from stitching.stitch import Placement, Stitch
+from stitching.stitch import Placement, Stitch, StitchRequest
 
 _PORT_TABLE = 0xFFFFFFF9
 
@@ -69,6 +69,12 @@ class Prover:
             floods=floods,
             branches=has_branches(stitch.request),
         )
+
+    def judge_by(self, stitch_id: int, terms: StitchRequest) -> None:
+        """From now on these limits are those of a stitch that stays where it is."""
+        watch = self.watches.get(stitch_id)
+        if watch is not None:
+            watch.judge_by(terms.max_latency_ms, terms.max_loss)
 
     def pace(self) -> None:
         """Spread the probes: however many stitches there are, the controller has other things to do."""

@@ -91,6 +91,13 @@ class Watch:
                 self._turns.setdefault(direction.turn, []).append(number)
         self._pairs = len(self.directions) - sum(map(len, self._turns.values()))
 
+    def judge_by(self, max_latency_ms: float | None, max_loss: float | None) -> None:
+        """Go by other limits; what was too slow by those before is forgotten."""
+        if max_latency_ms != self.max_latency_ms:
+            for direction in self.directions:
+                direction.slow = 0
+        self.max_latency_ms, self.max_loss = max_latency_ms, max_loss
+
     @property
     def lost(self) -> bool:
         """Whether a direction has swallowed MISSES probes in a row; with branches, one of each pair."""

@@ -84,6 +84,35 @@ def test_what_says_nothing_of_the_path_moves_nothing(bench: Bench) -> None:
     assert (bench.stitch().request, batches(bench)) == (terms, before)
 
 
+def test_one_that_stays_where_it_is_is_watched_on_its_new_terms(bench: Bench) -> None:
+    up(bench)
+    change(bench, replace(REQUEST, max_latency_ms=5.0))
+    for _ in range(4):
+        bench.probe_tick(1.0)
+        bench.probes_cross(0.02)
+    assert bench.stitch().state is State.DEGRADED and "above 5 ms" in (bench.stitch().reason or "")
+    change(bench, replace(REQUEST, max_latency_ms=None))
+    bench.probe_tick(1.0)
+    bench.probes_cross(0.02)
+    assert bench.stitch().state is State.UP
+
+
+def test_loss_is_limited_from_the_moment_that_it_is_asked_for(bench: Bench) -> None:
+    up(bench)
+    change(bench, replace(REQUEST, max_loss=0.02))
+    for _ in range(20):
+        bench.probe_tick(0.2)
+        bench.probes_cross()
+    for _ in range(3):
+        bench.probe_tick(0.21)
+        for switch in bench.switches.values():
+            switch.packets.clear()
+    for _ in range(5):
+        bench.probe_tick(0.2)
+        bench.probes_cross()
+    assert "above 2.00%" in (bench.stitch().reason or "")
+
+
 def test_times_that_are_over_are_refused_and_times_to_come_are_waited_for(bench: Bench) -> None:
     up(bench)
     with pytest.raises(NotPossible, match="still to come"):

@@ -45,6 +45,8 @@ class StitchBook:
         self._log = log
         self._changed = changed
         self._stitches: dict[int, Stitch] = {}
+        # Of those that ended there may be many more than of those that are there.
+        self._active: dict[int, Stitch] = {}
         self._by_pair: defaultdict[tuple[str, str], set[int]] = defaultdict(set)
         self._anywhere: set[int] = set()
         self._unsaved: set[int] = set()
@@ -88,7 +90,7 @@ class StitchBook:
     @property
     def active(self) -> tuple[Stitch, ...]:
         """Those that have not ended."""
-        return tuple(stitch for stitch in self if stitch.state not in ENDED)
+        return tuple(self._active[number] for number in sorted(self._active))
 
     def between(self, request: StitchRequest) -> list[Stitch]:
         """Those that have not ended and may carry packets between the hosts of a request."""
@@ -96,8 +98,7 @@ class StitchBook:
         if pairs is None:
             return list(self.active)
         numbers = {number for pair in pairs for number in self._by_pair.get(pair, ())} | self._anywhere
-        found = (self._stitches[number] for number in sorted(numbers))
-        return [stitch for stitch in found if stitch.state not in ENDED]
+        return [self._active[number] for number in sorted(numbers)]
 
     @property
     def unsaved(self) -> int:
@@ -143,7 +144,7 @@ class StitchBook:
         now_s = self._monotonic()
         return [
             stitch
-            for stitch in self
+            for stitch in self.active
             if stitch.state in deadlines_s
             and now_s - self._since_s.get(stitch.id, now_s) > deadlines_s[stitch.state]
         ]
@@ -151,7 +152,7 @@ class StitchBook:
     def forget_ended(self, before_s: float) -> None:
         """Drop those that ended before this time."""
         # The store forgets what it knows to have ended. One that it does not would come back with the next start.
-        ended = (s for s in self if s.state in ENDED and s.id not in self._unsaved)
+        ended = (s for s in self._stitches.values() if s.state in ENDED and s.id not in self._unsaved)
         old = [stitch.id for stitch in ended if stitch.changed_s < before_s]
         if not old:
             return
@@ -173,18 +174,28 @@ class StitchBook:
         self._changed(stitch, was)
 
     def _keep(self, stitch: Stitch) -> None:
-        if stitch.id not in self._stitches:
+        if stitch.state in ENDED:
+            self._leave(stitch)
+        elif stitch.id not in self._active:
             pairs = fixed_pairs(stitch.request)
             if pairs is None:
                 self._anywhere.add(stitch.id)
             for pair in pairs or ():
                 self._by_pair[pair].add(stitch.id)
         self._stitches[stitch.id] = stitch
+        if stitch.state not in ENDED:
+            self._active[stitch.id] = stitch
 
-    def _drop(self, number: int) -> None:
-        self._anywhere.discard(number)
-        for pair in fixed_pairs(self._stitches.pop(number).request) or ():
-            self._by_pair[pair].discard(number)
+    def _leave(self, stitch: Stitch) -> None:
+        """It carries nothing any more."""
+        if self._active.pop(stitch.id, None) is None:
+            return
+        self._anywhere.discard(stitch.id)
+        for pair in fixed_pairs(stitch.request) or ():
+            self._by_pair[pair].discard(stitch.id)
             if not self._by_pair[pair]:
                 del self._by_pair[pair]
+
+    def _drop(self, number: int) -> None:
+        del self._stitches[number]
         self._since_s.pop(number, None)

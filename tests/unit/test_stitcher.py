@@ -843,3 +843,16 @@ def test_what_crosses_a_switch_that_another_controller_took_is_down_and_says_so(
     bench.confirm()
     assert bench.stitch().state is State.FAILED
     assert "another controller has taken switch 0000000000000002" in (bench.stitch().reason or "")
+
+
+def test_one_that_has_ended_is_remembered_and_looked_at_no_more(bench: Bench, store: MemoryStore) -> None:
+    up(bench)
+    bench._desk.delete(1)
+    bench.confirm()
+    bench.on_tick(Tick("probe"))
+    again = Bench(store)
+    take_up(again._life)
+    for book in (bench._book, again._book):
+        assert [stitch.state for stitch in book] == [State.TERMINATED]
+        assert (book.active, book.between(REQUEST)) == ((), [])
+        assert not book._by_pair, "an hour of stitches between two hosts must not slow the next one down"

@@ -74,7 +74,7 @@ def vnets(answer: Iterable[Json]) -> Table:
 
 def stitches(answer: Iterable[Json]) -> Table:
     """Stitches, one a line."""
-    columns = ("id", "kind", "state", "source", "destination", "Mbit/s", "load Mbit/s", "probe ms", "links")
+    columns = ("id", "kind", "state", "from", "to", "Mbit/s", "load Mbit/s", "probe ms", "links")
     return table(
         "Stitches",
         *columns,

@@ -1,0 +1,44 @@
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from ryu_apps.shown import table
+
+LINKS = [(f"{dpid:016x}:{port}", f"{port:016x}:{dpid}", 6.998, "") for dpid, port in ((1, 2), (11, 3), (0x1A, 10))]
+
+
+def printed(width: int, *columns: str, rows: list[tuple[object, ...]]) -> list[str]:
+    console = Console(file=StringIO(), width=width)
+    console.print(table("Links", *columns, rows=rows))
+    assert isinstance(console.file, StringIO)
+    return console.file.getvalue().splitlines()
+
+
+def test_a_wide_terminal_shows_whole_dpids_and_every_column() -> None:
+    lines = printed(80, "from", "to", "latency ms", "encrypted", rows=LINKS)
+    assert "encrypted" in lines[2]
+    assert "0000000000000001:2" in lines[4]
+
+
+def test_a_narrow_terminal_shows_short_dpids_and_no_empty_column_before_it_folds_a_cell() -> None:
+    lines = printed(40, "from", "to", "latency ms", "encrypted", rows=LINKS)
+    assert "encrypted" not in "".join(lines)
+    cells = [[cell.strip() for cell in line.split("│")[1:3]] for line in lines[4:7]]
+    assert cells == [["1:2", "2:1"], ["b:3", "3:11"], ["1a:10", "a:26"]]
+
+
+@pytest.mark.parametrize("width", [12, 20, 40, 80, 120])
+def test_no_table_is_wider_than_the_terminal_and_none_loses_a_word(width: int) -> None:
+    lines = printed(width, "name", "reason", rows=[("a", "[red]displaced by stitch 7"), ("b", "")])
+    assert max(map(len, lines)) <= width
+    shown = "".join("".join(lines).split())
+    assert all(word in shown or width < 40 for word in ("[red]displaced", "stitch", "7"))
+
+
+def test_what_only_looks_like_a_dpid_stays_as_it_is() -> None:
+    lines = printed(
+        30, "what", "value", rows=[("request", "32f9f37a67022ea2"), ("MAC", "00:00:00:00:00:01 and more")]
+    )
+    assert "32f9f37a67022ea2" in "".join(lines)
+    assert "00:00:00:00:00:01" in "".join(lines)

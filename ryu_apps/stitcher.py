@@ -24,6 +24,7 @@ from ryu_apps.events import (
     GuaranteesJudged,
     NetworkChanged,
     OutlookReady,
+    OvsdbChanged,
     PolicyChanged,
     ProbeArrived,
     RatesMeasured,
@@ -157,6 +158,11 @@ class Stitcher(App):
         """Remember what enforces the promises."""
         self._sizer.guarantees_are(event.verdicts)
 
+    @handles(OvsdbChanged)
+    def on_servers(self, event: OvsdbChanged) -> None:
+        """Remember whether there is anybody to set queues."""
+        self._sizer.servers_are(event.servers)
+
     @handles(ofp_event.EventOFPStateChange, states=(MAIN_DISPATCHER, DEAD_DISPATCHER))
     def on_state(self, event: Any) -> None:
         """Keep the connections at hand, for probes."""
@@ -215,16 +221,14 @@ class Stitcher(App):
         self.serve(request, lambda: self._listed(request))
 
     def _listed(self, request: StitchesRequest) -> tuple[Stitch, ...]:
-        watches = self._prover.watches
-        return tuple(
-            self._sizer.as_judged(
-                replace(stitch, probe_ms=watch.latency_ms, probe_loss=watch.loss)
-                if (watch := watches.get(stitch.id)) is not None
-                else stitch
-            )
-            for stitch in self._book.some(request.numbers)
-            if stitch.state not in request.but
-        )
+        some = self._book.some(request.numbers)
+        return tuple(self._as_known(stitch) for stitch in some if stitch.state not in request.but)
+
+    def _as_known(self, stitch: Stitch) -> Stitch:
+        """A stitch with what probes measure, and what enforces it."""
+        if (watch := self._prover.watches.get(stitch.id)) is not None:
+            stitch = replace(stitch, probe_ms=watch.latency_ms, probe_loss=watch.loss)
+        return self._sizer.as_judged(stitch)
 
     @handles(ReservationsRequest)
     def on_reservations(self, request: ReservationsRequest) -> None:
@@ -254,7 +258,10 @@ class Stitcher(App):
     @handles(ChangeStitch)
     def on_change(self, request: ChangeStitch) -> None:
         """Give a stitch other terms."""
-        self.serve(request, lambda: self._changer.change(request.stitch_id, request.request, request.before))
+        self.serve(
+            request,
+            lambda: self._as_known(self._changer.change(request.stitch_id, request.request, request.before)),
+        )
 
     @handles(DeleteStitch)
     def on_delete(self, request: DeleteStitch) -> None:

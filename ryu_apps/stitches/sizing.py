@@ -15,8 +15,10 @@ from stitching.enforced import Verdict, together
 from stitching.following import Following
 from stitching.stitch import Stitch
 
-_WHY = "the guarantee is kept by admission alone: no OVSDB server is given; see lockstitch switch ovsdb --help"
-_ADMISSION_ALONE = ("none", _WHY)
+_NO_SERVER = (
+    "the guarantee is kept by admission alone: no OVSDB server is given; see lockstitch switch ovsdb --help"
+)
+_NOT_YET = "the guarantee is kept by admission alone: its queues are being set"
 
 
 class Sizer:
@@ -28,6 +30,7 @@ class Sizer:
         self._log = log
         self._following = Following()
         self._guarantees: Mapping[int, Verdict] = MappingProxyType({})
+        self._servers: frozenset[str] = frozenset()
 
     def measured(self, rates: Rates) -> None:
         """Let caps follow who sends."""
@@ -54,6 +57,10 @@ class Sizer:
         """By what the promise of each stitch is enforced now."""
         self._guarantees = verdicts
 
+    def servers_are(self, servers: frozenset[str]) -> None:
+        """The OVSDB servers that answer now."""
+        self._servers = servers
+
     def as_judged(self, stitch: Stitch) -> Stitch:
         """A stitch with what is known of how its cap and its guarantee are enforced."""
         if stitch.path is None:
@@ -62,6 +69,7 @@ class Sizer:
         if isinstance(stitch.path, BandwidthShares) and stitch.path.shares:
             cap = self._following.verdict(stitch)
         if stitch.request.bandwidth_mbps:
-            guarantee = self._guarantees.get(stitch.id, _ADMISSION_ALONE)
+            why = _NOT_YET if self._servers else _NO_SERVER
+            guarantee = self._guarantees.get(stitch.id, ("none", why))
         by, why = together(cap, guarantee)
         return replace(stitch, enforced=by, enforced_why=why)

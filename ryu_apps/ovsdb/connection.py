@@ -6,11 +6,11 @@ import contextlib
 import math
 import os
 import select
+import sys
 import threading
 import time
-import warnings
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,9 +18,26 @@ from ryu_apps.ovsdb.changes import Change, carry_out
 from ryu_apps.ovsdb.remotes import Certificates
 from ryu_apps.ovsdb.view import SCHEMA, View, snapshot
 
-with warnings.catch_warnings():
-    # ovs looks whether eventlet is in use, and eventlet says that nobody should.
-    warnings.simplefilter("ignore")
+
+@contextlib.contextmanager
+def _without_eventlet() -> Iterator[None]:
+    """Let nobody import eventlet, which ovs would do only to see whether it is in use.
+
+    Eventlet makes a main thread of the thread that imports it. Ours could never be joined: the controller would
+    not end when it is told to.
+    """
+    modules: dict[str, Any] = sys.modules
+    if "eventlet" in modules:
+        yield
+        return
+    modules["eventlet"] = None
+    try:
+        yield
+    finally:
+        del modules["eventlet"]
+
+
+with _without_eventlet():
     from ovs.db import idl as ovs_idl
     from ovs.poller import Poller
     from ovs.stream import Stream

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ryu_apps.ovsdb import servers as module
+from ryu_apps.ovsdb import connection as module
 from ryu_apps.ovsdb.changes import SetQos
 from ryu_apps.ovsdb.connection import Heard
 from ryu_apps.ovsdb.remotes import BadRemote

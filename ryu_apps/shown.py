@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.markup import escape
 from rich.table import Table
@@ -17,39 +18,57 @@ MOST_NOTES = 6
 
 
 _ZEROS_OF_DPID = re.compile(r"\b(?=[0-9a-f]{16}\b)0+(?=[0-9a-f])")
-_UNBOUNDED = 10_000
 
 
 class Fitting(Table):
-    """A table that leaves out what says nothing before it folds a cell, where the terminal is narrow."""
+    """A table that leaves out what says nothing before it folds a word, where the terminal is narrow."""
 
     said: tuple[tuple[str, ...], list[tuple[str, ...]]]
     """Columns, and cells as they stand."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         shown: Table = self
-        for narrower in self._narrower():
-            if _width(console, options, shown) <= options.max_width:
+        for shown, columns, rows, lines in self._forms():
+            room = options.max_width - lines
+            widths = _widths([[head, *cells] for head, *cells in zip(columns, *rows, strict=True)], room)
+            if widths is not None:
+                for column, width in zip(shown.columns, widths, strict=True):
+                    column.width = width
                 break
-            shown = narrower
         yield from Table.__rich_console__(shown, console, options)
 
-    def _narrower(self) -> Iterator[Table]:
-        """The same in less room: no empty columns, and dpids as short as commands take them; then no lines."""
+    def _forms(self) -> Iterator[tuple[Table, Sequence[str], Sequence[Sequence[str]], int]]:
+        """The table, and narrower ones: with dpids as short as commands take them and no empty columns; no lines.
+
+        Each with its columns, its cells, and the room that its lines and spaces take.
+        """
         columns, rows = self.said
+        yield (
+            _filled(Table(title=self.title, title_justify="left"), columns, rows),
+            columns,
+            rows,
+            3 * len(columns) + 1,
+        )
         kept = [at for at in range(len(columns)) if not rows or any(row[at] for row in rows)]
         heads = [columns[at] for at in kept]
         short = [[_ZEROS_OF_DPID.sub("", row[at]) for at in kept] for row in rows]
-        yield _filled(Table(title=self.title, title_justify="left"), heads, short)
+        yield _filled(Table(title=self.title, title_justify="left"), heads, short), heads, short, 3 * len(kept) + 1
         bare = Table(
             title=self.title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, padding=0, pad_edge=False
         )
-        # A head of several words takes several lines before a cell does.
-        yield _filled(bare, [head.replace(" ", "\n") for head in heads], short)
+        yield _filled(bare, heads, short), heads, short, len(kept) - 1
 
 
-def _width(console: Console, options: ConsoleOptions, shown: Table) -> int:
-    return Table.__rich_measure__(shown, console, options.update(max_width=_UNBOUNDED)).maximum
+def _widths(columns: Sequence[Sequence[str]], room: int) -> list[int] | None:
+    """How wide each column is to be, the widest being narrowed first; None where a word would be folded."""
+    widths = [max(map(cell_len, cells)) for cells in columns]
+    words = [max((cell_len(word) for cell in cells for word in cell.split()), default=1) for cells in columns]
+    for _ in range(sum(widths) - room):
+        width, at = max((width, at) if width > words[at] else (0, at) for at, width in enumerate(widths))
+        if not width:
+            return None
+        widths[at] -= 1
+    return widths
 
 
 def _filled(shown: Table, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:

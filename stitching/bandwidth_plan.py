@@ -39,7 +39,7 @@ def plan_bandwidth(
             raise NotPossible(
                 "guarantee_mbps",
                 f"link {link_name(key)}, which their packets cross, has "
-                f"{free:.4g} Mbit/s free of {request.bandwidth_mbps:g}",
+                f"{free:.4g} Mbit/s free, and {request.bandwidth_mbps:g} are wanted",
                 "ask for less, or free capacity",
             )
     mark = before.mark if before is not None and links else 0

@@ -234,7 +234,7 @@ class Life(RuleBasedStateMachine):
     def settled(self, stitch: Stitch) -> bool:
         """Those that wait for their time, or for somebody who may send, wait on; a guarantee may find no room."""
         reason = stitch.reason or ""
-        no_room = isinstance(stitch.request, BandwidthRequest) and "Mbit/s free of" in reason
+        no_room = isinstance(stitch.request, BandwidthRequest) and "Mbit/s free, and" in reason
         waits = stitch.state is State.REQUESTED and "waits" in reason
         return stitch.state in SETTLED or waits or (stitch.state is State.DEGRADED and no_room)
 

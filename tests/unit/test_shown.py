@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from io import StringIO
 
 import pytest
@@ -8,7 +9,7 @@ from ryu_apps.shown import table
 LINKS = [(f"{dpid:016x}:{port}", f"{port:016x}:{dpid}", 6.998, "") for dpid, port in ((1, 2), (11, 3), (0x1A, 10))]
 
 
-def printed(width: int, *columns: str, rows: list[tuple[object, ...]]) -> list[str]:
+def printed(width: int, *columns: str, rows: Sequence[tuple[object, ...]]) -> list[str]:
     console = Console(file=StringIO(), width=width)
     console.print(table("Links", *columns, rows=rows))
     assert isinstance(console.file, StringIO)

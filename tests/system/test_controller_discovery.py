@@ -138,6 +138,7 @@ def test_a_host_is_known_from_its_first_packet_on_and_followed_where_it_moves(fa
         "dpid": fabric.dpid("s2"),
         "port": fabric.lab.port_no("s2", "hs2"),
         "vnet": "default",
+        "labels": [],
     }
     body = {"hosts": [{"name": "newcomer", "mac": NEWCOMER}]}
     try:

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ryu_apps.ovsdb.label_filters import Instruction, bytecode, program
+from ryu_apps.ovsdb.label_filters import Instruction, bytecode, inside, program
 from stitching.queues import Labelled
 
 MACS = st.integers(0, 2**48 - 1).map(lambda number: number.to_bytes(6, "big").hex(":"))
@@ -58,5 +58,12 @@ def test_another_packet_is_not(flow: Labelled, vlan_id: int, pcp: int, source: s
     assert run(program(flow), packet) == (0xFFFFFFFF if same else 0)
 
 
+@given(st.integers(1, 4094), st.integers(0, 7), MACS, MACS)
+def test_a_type_is_found_behind_the_tag(vlan_id: int, pcp: int, source: str, target: str) -> None:
+    packet = frame(vlan_id=vlan_id, pcp=pcp, source=source, target=target)
+    assert run(inside(0x0800), packet) == 0xFFFFFFFF
+    assert run(inside(0x88B5), packet) == 0
+
+
 def test_it_is_written_as_tc_reads_it() -> None:
-    assert bytecode(Labelled(4094, 2)) == "5,40 0 0 14,84 0 0 61439,21 0 1 20478,6 0 0 4294967295,6 0 0 0"
+    assert bytecode(program(Labelled(4094, 2))) == "5,40 0 0 14,84 0 0 61439,21 0 1 20478,6 0 0 4294967295,6 0 0 0"

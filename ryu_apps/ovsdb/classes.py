@@ -112,7 +112,8 @@ def _additions(device: str, classes: Sequence[DscpClass | LabelClass]) -> Iterab
         start = f"filter add dev {device} parent 1: protocol"
         to = f"flowid 1:{one.minor:x}"
         if isinstance(one, LabelClass):
-            yield f'{start} {_TAGGED} prio {_CLASSES_AT[_TAGGED]} bpf bytecode "{bytecode(program(one.flow))}" {to}'
+            label = bytecode(program(one.flow))
+            yield f'{start} {_TAGGED} prio {_CLASSES_AT[_TAGGED]} bpf bytecode "{label}" {to}'
             continue
         tos = one.dscp << 2
         yield f"{start} ip prio {_CLASSES_AT['ip']} u32 match u8 {tos:#04x} 0xfc at 1 {to}"

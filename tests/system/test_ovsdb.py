@@ -38,6 +38,8 @@ FIRST, SECOND = 2, 3
 """The ports of the links of the twin bridges."""
 
 DSCP = 46
+FILTERS = 6
+"""Of a port with one class: IPv4 and IPv6 of it, BFD, LLDP, and probes with and without a label."""
 
 
 @contextlib.contextmanager
@@ -162,10 +164,10 @@ def test_filters_that_were_lost_are_set_again(tmp_path: Path) -> None:
     with twin_bridges(links=1) as tw, controlled(tw, tmp_path / "state"):
         wait_until(lambda: ask("Ovsdb", QueueFactsRequest(port)).settable, 10, status)
         _post(WantQueues("test", {port: PortQueues(10.0, (Queue(1, 5.0, dscp=DSCP),))}))
-        wait_until(lambda: _filters(tw, port) == 5, 10, status)
+        wait_until(lambda: _filters(tw, port) == FILTERS, 10, status)
         _tc(tw, "filter", "del", "dev", tw.device(*port), "parent", "1:")
         assert _filters(tw, port) == 0
-        wait_until(lambda: _filters(tw, port) == 5, 15, status)
+        wait_until(lambda: _filters(tw, port) == FILTERS, 15, status)
 
 
 def test_somebody_elses_qos_stays_and_nothing_is_claimed(tmp_path: Path) -> None:

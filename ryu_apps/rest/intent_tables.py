@@ -7,14 +7,12 @@ from typing import Any
 
 from rich.markup import escape
 from rich.table import Table
-from rich.text import Text
 
 from ryu_apps.shown import UNKNOWN, table
 
 Json = dict[str, Any]
 
 _SIGNS = {"create": ("+", "green"), "change": ("~", "yellow"), "delete": ("-", "red")}
-_COLOURS = {"satisfied": "green", "pending": "yellow", "violated": "red"}
 
 
 def plan(answer: Json) -> Iterator[str]:
@@ -44,14 +42,18 @@ def plan(answer: Json) -> Iterator[str]:
 
 def intents(answer: Json) -> Table:
     """Intents and how they do."""
-    shown = table(
-        f"Intents, version {answer['version']}", "name", "kind", "state", "carried by", "reason", rows=()
+    return table(
+        f"Intents, version {answer['version']}",
+        "name",
+        "kind",
+        "state",
+        "carried by",
+        "reason",
+        rows=(
+            (one["name"], one["kind"], one["state"], _carriers(one["carriers"]), one["reason"] or UNKNOWN)
+            for one in answer["intents"]
+        ),
     )
-    for one in answer["intents"]:
-        carriers = _carriers(one["carriers"])
-        state = Text(one["state"], _COLOURS[one["state"]])
-        shown.add_row(one["name"], one["kind"], state, escape(carriers), escape(one["reason"] or UNKNOWN))
-    return shown
 
 
 def intent(answer: Json) -> Table:

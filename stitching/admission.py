@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from pathing import Oversubscribed, Reservation, Resources
@@ -44,6 +45,25 @@ class Admission:
         for key, link in network.links.items():
             mbps = link.capacity_mbps
             self.resources.set_capacity(key, self._promised(key) if mbps is None else mbps)
+
+    @contextmanager
+    def all_or_nothing(self, stitch_ids: Collection[int]) -> Iterator[None]:
+        """Where what is done within raises, these stitches hold what they held before it, and nothing else."""
+        held = [booked for number in stitch_ids for booked in self._all_held(number)]
+        yielding = {number: list(self._yielding[number]) for number in stitch_ids if number in self._yielding}
+        try:
+            yield
+        except BaseException:
+            for number in stitch_ids:
+                self.free(number)
+            for booked in held:
+                self.resources.restore(booked)
+            self._yielding.update(yielding)
+            raise
+
+    def _all_held(self, stitch_id: int) -> list[Reservation[LinkKey]]:
+        owners = (stitch_id, _leaving(stitch_id), *self._yielding.get(stitch_id, ()))
+        return [booked for owner in owners if (booked := self.resources.reservation(owner)) is not None]
 
     def book(self, stitch: Stitch, path: Placement, replaces: Iterable[Stitch] = ()) -> None:
         """Promise a stitch its bandwidth on a path. Raises Oversubscribed where a link has too little left.

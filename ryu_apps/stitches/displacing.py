@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ryu_apps.stitches.life import CARRYING_ON, REFUSALS, Life
-from ryu_apps.stitches.moving import Mover
+from ryu_apps.stitches.moving import Move, Mover
 from ryu_apps.stitches.replacing import Replacer
 from stitching.displacing import Left, Room, make_room, why_displaced
 from stitching.kinds import links_to_reserve, shortcomings
@@ -39,39 +39,47 @@ class Displacer:
         return make_room(life.planner, request, held)
 
     def displace(self, stitch: Stitch, room: Room) -> Stitch:
-        """Book its place for a stitch, and let others leave it; it is begun when they have. Raises StoreError."""
-        life = self._life
+        """Book its place for a stitch, and let others leave it; it is begun when they have.
+
+        Raises Oversubscribed or StoreError, and nothing is done.
+        """
+        life, admission = self._life, self._life.planner.admission
         names = ", ".join(str(victim.id) for victim in room.victims)
         waits = f"waits until it has displaced stitch {names}"
-        life.book.put_certain([replace(stitch, reason=waits)])
+        with admission.all_or_nothing([stitch.id, *(victim.id for victim in room.victims)]):
+            moves = self._moves(stitch, room)
+            moved = {move.before.id for move in moves}
+            down = [victim for victim in room.victims if victim.id not in moved]
+            leaving = [victim for victim in room.victims if victim.id in moved]
+            admission.displace(stitch, room.placement, down, leaving)
+            life.book.put_certain([replace(stitch, reason=waits), *(move.after for move in moves)])
         life.idle.wake(stitch.id)
-        moved = self._move(stitch, room)
-        down = [victim for victim in room.victims if victim.id not in moved]
-        leaving = [victim for victim in room.victims if victim.id in moved]
-        life.planner.admission.displace(stitch, room.placement, down, leaving)
         life.waiting[stitch.id] = room.placement
         life.making_room[stitch.id] = frozenset(victim.id for victim in room.victims)
+        self._mover.set_out(moves)
+        for number in moved:
+            life.upkeep.displaced(number)
         for victim in down:
             life.bring_down(victim, why_displaced(victim, stitch))
         self._replacer.go_on()
         return life.book[stitch.id]
 
-    def _move(self, stitch: Stitch, room: Room) -> frozenset[int]:
-        """Put those on another path that have one beside the new stitch, the most important first. Their ids."""
-        life, planner = self._life, self._life.planner
+    def _moves(self, stitch: Stitch, room: Room) -> list[Move]:
+        """Books another path for those that have one beside the new stitch, the most important first."""
+        planner = self._life.planner
         left = Left(planner.admission.without(room.victims))
         left.take(stitch.request, room.placement)
-        moved = set()
+        moves: list[Move] = []
         for victim in sorted(room.victims, key=lambda one: (-one.request.priority, one.id)):
             if victim.state not in CARRYING_ON or victim.path is None:
                 continue
             try:
                 place = planner.path_beside(victim.request, left, victim.path)
                 if planner.all_ready(place.dpids) and set(shortcomings(place)) <= set(shortcomings(victim.path)):
-                    self._mover.move(victim, victim.request, place, why_displaced(victim, stitch))
+                    beside = [move.after for move in moves]
+                    why = why_displaced(victim, stitch)
+                    moves.append(self._mover.book(victim, victim.request, place, why, beside))
                     left.take(victim.request, place)
-                    life.upkeep.displaced(victim.id)
-                    moved.add(victim.id)
             except REFUSALS:
                 continue
-        return frozenset(moved)
+        return moves

@@ -96,10 +96,13 @@ class Life:
         """A stitch that is being put on a path."""
         return self.labelled(stitch, path).to(State.ESTABLISHING, self.clock())
 
-    def labelled(self, stitch: Stitch, path: Placement) -> Stitch:
-        """The stitch in its next epoch on a new path, by labels that tell its packets from all others."""
+    def labelled(self, stitch: Stitch, path: Placement, beside: Sequence[Stitch] = ()) -> Stitch:
+        """The stitch in its next epoch on a new path, by labels that tell its packets from all others.
+
+        beside are stitches as they will be, that nobody else knows of yet.
+        """
         after = replace(stitch, epoch=(stitch.epoch + 1) & 0xFFFF)
-        others = self._sharing(stitch.request)
+        others = [*self._sharing(stitch.request), *beside]
         return replace(after, path=labelled(after, path, others, settled=self.changes.settled(stitch.id)))
 
     def _sharing(self, request: StitchRequest) -> list[Stitch]:

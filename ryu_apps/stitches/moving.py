@@ -32,9 +32,19 @@ class Mover:
         if (error := self.carry_over([move])) is not None:
             raise error
 
-    def book(self, stitch: Stitch, request: StitchRequest, path: Placement, reason: str | None) -> Move:
-        """Promise a stitch its bandwidth on another path as well. Raises Oversubscribed or NotPossible."""
-        after = self._life.labelled(replace(stitch, request=request), path)
+    def book(
+        self,
+        stitch: Stitch,
+        request: StitchRequest,
+        path: Placement,
+        reason: str | None,
+        beside: Sequence[Stitch] = (),
+    ) -> Move:
+        """Promise a stitch its bandwidth on another path as well. Raises Oversubscribed or NotPossible.
+
+        beside are others as they will be, of moves that are booked and not stored yet.
+        """
+        after = self._life.labelled(replace(stitch, request=request), path, beside)
         self._life.planner.admission.move(stitch, after)
         return Move(stitch, after.to(State.ADJUSTING, self._life.clock(), reason=reason))
 
@@ -48,11 +58,15 @@ class Mover:
             for move in moves:
                 self._stay(move.before, error)
             return error
+        self.set_out(moves)
+        return None
+
+    def set_out(self, moves: Sequence[Move]) -> None:
+        """Let those move whose moves are booked and stored."""
         for move in moves:
             self._life.prover.forget(move.after.id)
             self._life.moving[move.after.id] = move.before
             self._life.changes.put(move.after)
-        return None
 
     def _stay(self, stitch: Stitch, error: StoreError) -> None:
         """A move came to nothing before it began."""

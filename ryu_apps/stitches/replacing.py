@@ -31,17 +31,22 @@ class Replacer:
         return others
 
     def replace(self, stitch: Stitch, path: Placement, others: Sequence[Stitch]) -> Stitch:
-        """Book the path for a stitch, and take away those that are in its place. Raises StoreError."""
+        """Book the path for a stitch, and take away those that are in its place.
+
+        Raises Oversubscribed or StoreError, and nothing is done.
+        """
+        life, admission = self._life, self._life.planner.admission
         reason = f"waits until it has replaced stitch {others[0].id}"
-        self._life.book.put_certain([replace(stitch, reason=reason)])
-        self._life.idle.wake(stitch.id)
-        self._life.planner.admission.book(stitch, path, replaces=others)
-        self._life.waiting[stitch.id] = path
+        with admission.all_or_nothing([stitch.id, *(rival.id for rival in others)]):
+            admission.book(stitch, path, replaces=others)
+            life.book.put_certain([replace(stitch, reason=reason)])
+        life.idle.wake(stitch.id)
+        life.waiting[stitch.id] = path
         for rival in others:
             if rival.state is not State.TERMINATING:
-                self._life.terminate(rival, f"replaced by stitch {stitch.id}")
+                life.terminate(rival, f"replaced by stitch {stitch.id}")
         self.go_on()
-        return self._life.book[stitch.id]
+        return life.book[stitch.id]
 
     def go_on(self) -> None:
         """Start on those whose rivals have gone, and for whom all have made room."""

@@ -24,6 +24,7 @@ from ryu_apps.events.intents import (
     IntentVersionsRequest,
     OutOfScope,
     PlanIntents,
+    PriorityTooGreat,
 )
 from ryu_apps.events.ovsdb import (
     GuaranteesJudged,
@@ -121,6 +122,7 @@ __all__ = [
     "PolicyOutcome",
     "PolicyRequest",
     "PolicyVersionsRequest",
+    "PriorityTooGreat",
     "ProbeArrived",
     "PutPolicy",
     "PutVnet",

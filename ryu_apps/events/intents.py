@@ -11,6 +11,7 @@ from stitching.intents.judging import Status
 from stitching.intents.planning import Plan
 from stitching.intents.version import IntentVersion
 from stitching.intents.wanted import Key, Note
+from stitching.terms import MOST_PRIORITY
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class IntentChange:
 
     document is what is to be, in the one case an intent (None takes it out), in the other a document; or that of a
     version. scope: the virtual networks that the caller is confined to. may_rule: whether the caller may change
-    the policy.
+    the policy. max_priority: the greatest that the caller's stitches may have.
     """
 
     document: object = None
@@ -46,6 +47,7 @@ class IntentChange:
     version: int | None = None
     scope: frozenset[str] | None = None
     may_rule: bool = True
+    max_priority: int = MOST_PRIORITY
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,14 @@ class ApplyIntents(Request[IntentOutcome]):
 
 class OutOfScope(PermissionError):
     """The caller may not touch this; the message says what."""
+
+
+class PriorityTooGreat(PermissionError):
+    """The caller may have no stitch of this priority."""
+
+    def __init__(self, intent: str, priority: int) -> None:
+        super().__init__(f"the intent {intent!r} asks for a stitch of priority {priority}")
+        self.priority = priority
 
 
 class IntentsBusy(RuntimeError):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ryu_apps.events import IntentChange, IntentOutcome, OutOfScope
-from ryu_apps.intents.scoping import check_scope, hidden, outside
+from ryu_apps.intents.scoping import check_priorities, check_scope, hidden, outside
 from stitching.intents.compiling import compile_document
 from stitching.intents.document import Document
 from stitching.intents.editing import Raw, with_all, with_one, without
@@ -34,7 +34,7 @@ class Present:
 def judged(change: IntentChange, present: Present) -> tuple[Raw, IntentOutcome]:
     """The document after a change, and what that does.
 
-    Raises IntentError, OutOfScope, and LookupError where what is to be changed is not there.
+    Raises IntentError, OutOfScope, PriorityTooGreat, and LookupError where what is to be changed is not there.
     """
     before = compile_document(present.document, present.world)
     kept = outside(change.scope, present.document, before)
@@ -55,6 +55,7 @@ def judged(change: IntentChange, present: Present) -> tuple[Raw, IntentOutcome]:
     shown = Plan(tuple(step for step in planned.steps if step.key[0] not in kept and step.key not in waiting))
     if not change.may_rule and any(step.thing is Thing.RULE and step.key[0] in about for step in shown.changes):
         raise OutOfScope("it changes the policy, which takes an admin")
+    check_priorities(change.max_priority, shown, about, wanted.unresolved)
     notes = tuple(note for note in wanted.notes if note.intent not in kept)
     return raw, IntentOutcome(shown, notes, vnets={**before.vnets, **wanted.vnets})
 

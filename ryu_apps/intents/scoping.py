@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from ryu_apps.events import OutOfScope
+from ryu_apps.events import OutOfScope, PriorityTooGreat
 from stitching.intents.document import Document
 from stitching.intents.faults import Conflict
+from stitching.intents.planning import Action, Plan
 from stitching.intents.wanted import Wanted
+from stitching.terms import PRIORITY
 
 
 def outside(scope: frozenset[str] | None, document: Document, wanted: Wanted) -> frozenset[str]:
@@ -30,6 +32,18 @@ def check_scope(scope: frozenset[str] | None, names: Collection[str], wanted: Wa
         # One that means nobody is told as what is wrong with it.
         if scope is not None and vnets is not None and not vnets <= scope:
             raise OutOfScope(f"the intent {name!r} is about hosts outside the scope of the token")
+
+
+def check_priorities(most: int, planned: Plan, about: Collection[str], unresolved: Collection[str]) -> None:
+    """Raise PriorityTooGreat where an intent would make or change a stitch that is too important for the caller.
+
+    One that means nobody yet (unresolved) would do so later, when nobody asks.
+    """
+    if most < PRIORITY and (later := sorted({*about} & {*unresolved})):
+        raise PriorityTooGreat(later[0], PRIORITY)
+    for step in planned.of(Action.CREATE, Action.CHANGE):
+        if step.request is not None and step.key[0] in about and step.request.priority > most:
+            raise PriorityTooGreat(step.key[0], step.request.priority)
 
 
 def hidden(conflict: Conflict, kept: Collection[str]) -> Conflict:

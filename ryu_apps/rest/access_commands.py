@@ -16,6 +16,7 @@ from ryu_apps.rest.client import CallFailed, call, connected, content_of, items
 from ryu_apps.rest.commands import LOCAL, AsJson, State, Url
 from ryu_apps.rest.output import show
 from ryu_apps.shown import UNKNOWN, table
+from stitching.terms import PRIORITY
 
 commands = typer.Typer()
 token = typer.Typer(no_args_is_help=True, help="Tokens: create, list, revoke.")
@@ -36,11 +37,22 @@ def create_token(
     expires: Annotated[
         str | None, typer.Option(metavar="30d", help="How long it opens anything: 45m, 12h, 30d.")
     ] = None,
+    max_priority: Annotated[
+        int | None,
+        typer.Option(
+            "--max-priority",
+            help="The greatest priority of stitches it may ask for; 3 unless given. More may displace others.",
+            min=0,
+            max=7,
+        ),
+    ] = None,
     url: Url = LOCAL,
     as_json: AsJson = False,
 ) -> None:
     """Make a token and show it, this once."""
     body: dict[str, Any] = {"name": name, "role": role}
+    if max_priority is not None:
+        body["max_priority"] = max_priority
     if vnet:
         body["scope"] = vnet
     if expires is not None:
@@ -59,12 +71,14 @@ def create_token(
 def list_tokens(state: State, url: Url = LOCAL, as_json: AsJson = False) -> None:
     """Show the tokens that were made, without their secrets."""
     answer = items(url, state, "/tokens")
-    show(answer, as_json, table("Tokens", "id", "name", "role", "confined to", "created", "expires", "used", rows=(
+    columns = ("id", "name", "role", "confined to", "priority", "created", "expires", "used")
+    show(answer, as_json, table("Tokens", *columns, rows=(
         (
             one["id"],
             one["name"],
             one["role"],
             ", ".join(one["scope"]) if one["scope"] is not None else "",
+            "" if one["role"] == "viewer" else f"up to {one['max_priority']}",
             *((_time(one[key]) if one[key] else UNKNOWN) for key in ("created", "expires", "used")),
         )
         for one in answer
@@ -171,7 +185,9 @@ def _words(answer: dict[str, Any]) -> str:
     scope = answer["scope"]
     where = f" of {', '.join(scope)} only" if scope is not None else ""
     until = f", until {_time(answer['expires'])}" if answer["expires"] else ""
-    return f"{answer['role']}{where}{until}"
+    granted = answer["role"] == "operator" and answer["max_priority"] != PRIORITY
+    most = f", priority up to {answer['max_priority']}" if granted else ""
+    return f"{answer['role']}{where}{most}{until}"
 
 
 def _time(text: str | None) -> str:

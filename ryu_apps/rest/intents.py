@@ -18,6 +18,7 @@ from ryu_apps.events import (
     IntentVersionsRequest,
     OutOfScope,
     PlanIntents,
+    PriorityTooGreat,
 )
 from ryu_apps.intents.scoping import is_within
 from ryu_apps.policy_text import MOST_BYTES, BadText, read_text
@@ -205,7 +206,9 @@ def _change(who: Principal, document: object, version: int | None, only: str | N
             field="version",
             remedy="use a token without a scope",
         )
-    return IntentChange(document, only, version, who.scope, may_rule=who.role is Role.ADMIN)
+    return IntentChange(
+        document, only, version, who.scope, may_rule=who.role is Role.ADMIN, max_priority=who.max_priority
+    )
 
 
 def _applied(apps: Apps, who: Principal, change: Change, request: ApplyIntents) -> IntentPlanView:
@@ -233,6 +236,14 @@ def _asked(apps: Apps, who: Principal, request: PlanIntents | ApplyIntents) -> I
             f"{error}; {who.name!r} has the role {who.role}{scope}",
             field="Authorization",
             remedy="use a token without a scope, with the role admin where the policy changes",
+        ) from error
+    except PriorityTooGreat as error:
+        raise Problem(
+            Kind.FORBIDDEN,
+            f"{error}; the greatest of the token {who.name!r} is {who.max_priority}",
+            field="Authorization",
+            remedy="use a token for more; an admin makes one with "
+            f"`lockstitch token create --max-priority {error.priority}`",
         ) from error
     except IntentsBusy as error:
         raise Problem(Kind.IN_PROGRESS, str(error), remedy="try again in a few seconds") from error

@@ -84,6 +84,22 @@ def _may_claim(scope: frozenset[str], subnet: str, vnets: Iterable[VNet]) -> boo
     return inside or DEFAULT_VNET in scope
 
 
+def check_priority(who: Principal, priority: int) -> None:
+    """Raise a 403 problem where a stitch would be more important than the caller may have one.
+
+    It would take the place of stitches of others, also of those that the caller does not see.
+    """
+    if priority > who.max_priority:
+        raise Problem(
+            Kind.FORBIDDEN,
+            f"priority {priority} is above {who.max_priority}, the greatest of the token {who.name!r}: "
+            "it could displace stitches of others",
+            field="priority",
+            remedy=f"ask for {who.max_priority} or less, or use a token for more; an admin makes one with "
+            f"`lockstitch token create --max-priority {priority}`",
+        )
+
+
 def _forbidden(who: Principal, what: str, field: str) -> Problem:
     return Problem(
         Kind.FORBIDDEN,

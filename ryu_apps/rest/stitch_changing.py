@@ -13,6 +13,7 @@ from ryu_apps.rest.apps import STITCHER, Apps, AppsOf
 from ryu_apps.rest.conditions import GUARDED, Conditions, ConditionsOf
 from ryu_apps.rest.fabric import Fabric
 from ryu_apps.rest.problems import Kind, Problem, documented
+from ryu_apps.rest.scoping import check_priority
 from ryu_apps.rest.stitch_changes import StitchChangeBody, changed
 from ryu_apps.rest.stitch_views import StitchView, stitch_view
 from ryu_apps.rest.stitches import (
@@ -90,6 +91,8 @@ def _change(
         wanted, had = changed(stitch, body), as_asked(stitch.request)
         if wanted == had:
             return stitch, fabric, wanted
+        # Also where it has that priority already: more of anything may be at the cost of others.
+        check_priority(who, wanted.priority)
         try:
             ask = ChangeStitch(stitch_id, wanted, had)
             return apps.ask(STITCHER, ask, missing=unknown_stitch(stitch_id)), fabric, wanted

@@ -8,7 +8,7 @@ from typing import Any
 from ryu_apps.rest.access.roles import Principal
 from ryu_apps.rest.fabric import Fabric
 from ryu_apps.rest.problems import Kind, Problem
-from ryu_apps.rest.scoping import check_vnet
+from ryu_apps.rest.scoping import check_priority, check_vnet
 from ryu_apps.rest.stitch_bodies import (
     BandwidthBody,
     CarryingFields,
@@ -31,7 +31,8 @@ DEFAULT_PROBABILITY = 0.5
 
 
 def request_of(body: StitchBody, fabric: Fabric, who: Principal) -> StitchRequest:
-    """What a body asks for. Raises a 404 problem for what nobody knows, 403 for what is another's."""
+    """What a body asks for. Raises a 404 problem for what nobody knows, 403 for what the caller may not have."""
+    check_priority(who, body.priority)
     match body:
         case VmBody():
             return VmRequest(

@@ -16,6 +16,7 @@ from ryu_apps.rest.bodies import Body, VnetName
 from ryu_apps.rest.pages import LINKED, LOCATED, ShortPageOf
 from ryu_apps.rest.problems import Kind, Problem, documented
 from ryu_apps.rest.views import moment
+from stitching.terms import LEAST_PRIORITY, MOST_PRIORITY, PRIORITY
 
 router = APIRouter(prefix="/tokens", tags=["access"])
 
@@ -31,11 +32,17 @@ class NewTokenBody(Body):
     role: Annotated[Role, Field(strict=False)]
     scope: Annotated[list[VnetName], Field(min_length=1, max_length=1_000)] | None = None
     expires: Annotated[AwareDatetime, Field(strict=False)] | None = None
+    max_priority: Annotated[int, Field(ge=LEAST_PRIORITY, le=MOST_PRIORITY)] | None = Field(
+        default=None,
+        description=f"The greatest priority it may give a stitch; {PRIORITY} unless given. Admins have no bound.",
+    )
 
     @model_validator(mode="after")
-    def _admins_have_no_scope(self) -> NewTokenBody:
+    def _admins_have_no_limits(self) -> NewTokenBody:
         if self.role is Role.ADMIN and self.scope is not None:
             raise ValueError("an admin could make itself a token without a scope; leave the scope out")
+        if self.role is Role.ADMIN and self.max_priority not in (None, MOST_PRIORITY):
+            raise ValueError("an admin could make itself a token for any priority; leave max_priority out")
         return self
 
 
@@ -46,6 +53,7 @@ class TokenView(BaseModel):
     name: str
     role: Role
     scope: list[str] | None = Field(description="The virtual networks it is confined to; null: to none.")
+    max_priority: int = Field(description="The greatest priority it may give a stitch.")
     created: datetime
     expires: datetime | None
     used: datetime | None = Field(
@@ -87,7 +95,9 @@ def post_token(request: Request, body: NewTokenBody, change: ChangeOf, response:
     if expires_s is not None and expires_s <= request.app.state.apps.settings.clock():
         raise Problem(Kind.INVALID, "this time has passed", field="expires", remedy="give one in the future")
     try:
-        token, info = _access(request).tokens.create(body.name, body.role, body.scope, expires_s)
+        token, info = _access(request).tokens.create(
+            body.name, body.role, body.scope, expires_s, body.max_priority
+        )
     except TooManyTokens as error:
         raise Problem(Kind.TOO_MANY_TOKENS, str(error), remedy="revoke those that nobody uses") from error
     view = _view(info)
@@ -136,6 +146,7 @@ def _view(info: TokenInfo) -> TokenView:
         name=one.name,
         role=Role(one.role),
         scope=list(one.scope) if one.scope is not None else None,
+        max_priority=info.max_priority,
         created=moment(one.created_s),
         expires=moment(one.expires_s) if one.expires_s is not None else None,
         used=moment(info.used_s) if info.used_s is not None else None,

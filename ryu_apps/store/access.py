@@ -12,6 +12,7 @@ from ryu_apps.store import schema
 from ryu_apps.store.codec import BadRecord, dump, load
 from ryu_apps.store.engine import IN_MEMORY, Database
 from ryu_apps.store.errors import StoreError
+from stitching.terms import PRIORITY
 
 Json = str
 """A JSON text."""
@@ -19,7 +20,10 @@ Json = str
 
 @dataclass(frozen=True, slots=True)
 class TokenRecord:
-    """A token as it is kept: not itself, but the SHA-256 of its secret. scope: virtual networks; None is all."""
+    """A token as it is kept: not itself, but the SHA-256 of its secret. scope: virtual networks; None is all.
+
+    max_priority: of stitches it asks for; one that was made before there was a limit displaces nobody by it.
+    """
 
     id: str
     name: str
@@ -28,6 +32,7 @@ class TokenRecord:
     digest: str
     created_s: float
     expires_s: float | None
+    max_priority: int = PRIORITY
 
 
 @dataclass(frozen=True, slots=True)

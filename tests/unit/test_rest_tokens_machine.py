@@ -31,13 +31,15 @@ class Tokens(RuleBasedStateMachine):
         role=st.sampled_from(Role),
         scope=scopes,
         lives_s=st.none() | st.integers(1, 50),
+        most=st.none() | st.integers(0, 7),
     )
-    def create(self, name: str, role: Role, scope: set[str] | None, lives_s: int | None) -> None:
+    def create(self, name: str, role: Role, scope: set[str] | None, lives_s: int | None, most: int | None) -> None:
         expires_s = None if lives_s is None else self.now_s + lives_s
-        token, info = self.book.create(name, role, scope, expires_s)
+        token, info = self.book.create(name, role, scope, expires_s, most)
         frozen = frozenset(scope) if scope is not None else None
+        granted = 7 if role is Role.ADMIN else 3 if most is None else most
         assert token not in self.good and token not in self.gone
-        assert info.principal == Principal(token.partition(".")[0], name, role, frozen)
+        assert info.principal == Principal(token.partition(".")[0], name, role, frozen, granted)
         self.good[token] = info.principal, expires_s
 
     @rule(data=st.data())
@@ -82,7 +84,7 @@ class Tokens(RuleBasedStateMachine):
             assert self.book.principal(token.encode()) is None
             assert not self.book.holds(token.partition(".")[0])
         admin = self.book.principal(SECRET.encode())
-        assert admin == Principal(BOOTSTRAP, BOOTSTRAP, Role.ADMIN) and self.book.holds(BOOTSTRAP)
+        assert admin == Principal(BOOTSTRAP, BOOTSTRAP, Role.ADMIN, max_priority=7) and self.book.holds(BOOTSTRAP)
         assert {info.record.id for info in self.book.all()} == {token.partition(".")[0] for token in self.good}
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, cast
 from fastapi import Depends, Request
 
 from ryu_apps.rest.problems import Kind, Problem
+from stitching.terms import MOST_PRIORITY, PRIORITY
 
 SCOPE_KEY = "lockstitch.principal"
 """Where a request (its ASGI scope) has its principal."""
@@ -26,15 +27,24 @@ class Role(StrEnum):
         """A higher one may do more."""
         return tuple(Role).index(self)
 
+    @property
+    def default_max_priority(self) -> int:
+        """The greatest priority for those who were granted none: displacing others takes a grant, or an admin."""
+        return MOST_PRIORITY if self is Role.ADMIN else PRIORITY
+
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who asks: a token without its secret. scope: the virtual networks it is confined to; None: to none."""
+    """Who asks: a token without its secret. scope: the virtual networks it is confined to; None: to none.
+
+    max_priority: the greatest that it may ask for, of stitches.
+    """
 
     token_id: str
     name: str
     role: Role
     scope: frozenset[str] | None = None
+    max_priority: int = PRIORITY
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,13 @@ class TokenInfo:
         """Who has this token."""
         one = self.record
         scope = frozenset(one.scope) if one.scope is not None else None
-        return Principal(one.id, one.name, Role(one.role), scope)
+        return Principal(one.id, one.name, Role(one.role), scope, self.max_priority)
+
+    @property
+    def max_priority(self) -> int:
+        """The greatest priority it may ask for; an admin could make itself a token for any."""
+        role = Role(self.record.role)
+        return role.default_max_priority if role is Role.ADMIN else self.record.max_priority
 
 
 class TokenBook:
@@ -59,7 +65,7 @@ class TokenBook:
     def principal(self, offered: bytes) -> Principal | None:
         """Who offers this token; None where it is none, or no longer one."""
         if hmac.compare_digest(_digest(offered), self._bootstrap):
-            return Principal(BOOTSTRAP, BOOTSTRAP, Role.ADMIN)
+            return Principal(BOOTSTRAP, BOOTSTRAP, Role.ADMIN, max_priority=Role.ADMIN.default_max_priority)
         token_id, _, secret = offered.partition(b".")
         record = self._records.get(token_id.decode("ascii", "replace"))
         # Hashed and compared also where there is no such id: an answer takes as long either way.
@@ -73,9 +79,17 @@ class TokenBook:
         return TokenInfo(record, now_s).principal
 
     def create(
-        self, name: str, role: Role, scope: Collection[str] | None, expires_s: float | None
+        self,
+        name: str,
+        role: Role,
+        scope: Collection[str] | None,
+        expires_s: float | None,
+        max_priority: int | None = None,
     ) -> tuple[str, TokenInfo]:
-        """A new token, which nobody can be told again. Raises TooManyTokens, StoreError."""
+        """A new token, which nobody can be told again; max_priority: that of its role unless given.
+
+        Raises TooManyTokens, StoreError.
+        """
         secret = secrets.token_urlsafe(_SECRET_BYTES)
         with self._lock:
             if len(self._records) >= MOST_TOKENS:
@@ -91,6 +105,7 @@ class TokenBook:
                 _digest(secret.encode()),
                 self._clock(),
                 expires_s,
+                role.default_max_priority if max_priority is None else max_priority,
             )
             self._store.save_token(record)
             self._records[token_id] = record

@@ -10,14 +10,31 @@ from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 UNKNOWN = "-"
 """Stands where a number is not known."""
 
 MOST_NOTES = 6
 
+MOST_IN_A_LIST = 60
+"""So many characters of a reason stand in a list; what is about one thing alone shows it whole."""
 
 _ZEROS_OF_DPID = re.compile(r"\b(?=[0-9a-f]{16}\b)0+(?=[0-9a-f])")
+
+
+class Coloured(str):
+    """A cell in a colour of its own; its text stands as it is, and is no markup."""
+
+    __slots__ = ("colour",)
+
+    def __new__(cls, text: str, colour: str) -> Coloured:
+        """Text in a colour that rich knows."""
+        made = super().__new__(cls, text)
+        made.colour = colour
+        return made
+
+    colour: str
 
 
 class Fitting(Table):
@@ -51,7 +68,7 @@ class Fitting(Table):
         )
         kept = [at for at in range(len(columns)) if not rows or any(row[at] for row in rows)]
         heads = [columns[at] for at in kept]
-        short = [[_ZEROS_OF_DPID.sub("", row[at]) for at in kept] for row in rows]
+        short = [[_shorter(row[at]) for at in kept] for row in rows]
         yield _filled(Table(title=self.title, title_justify="left"), heads, short), heads, short, 3 * len(kept) + 1
         bare = Table(
             title=self.title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, padding=0, pad_edge=False
@@ -76,17 +93,34 @@ def _filled(shown: Table, columns: Sequence[str], rows: Iterable[Sequence[str]])
         # Folded, not cut: what stands in a table can be copied from it.
         shown.add_column(column, overflow="fold")
     for row in rows:
-        shown.add_row(*(escape(cell) for cell in row))
+        shown.add_row(*map(_marked, row))
     return shown
+
+
+def _marked(cell: str) -> Text:
+    return Text(str(cell), cell.colour if isinstance(cell, Coloured) else "")
+
+
+def _shorter(cell: str) -> str:
+    return cell if isinstance(cell, Coloured) else _ZEROS_OF_DPID.sub("", cell)
 
 
 def table(title: str, *columns: str, rows: Iterable[tuple[object, ...]]) -> Table:
     """Make a table of text as it stands: none of it is markup, and none is cut."""
-    cells = [tuple(map(str, row)) for row in rows]
-    shown = Fitting(title=title, title_justify="left")
+    cells = [tuple(cell if isinstance(cell, str) else str(cell) for cell in row) for row in rows]
+    shown = Fitting(title=Text(title), title_justify="left")
     shown.said = columns, cells
     _filled(shown, columns, cells)
     return shown
+
+
+def shortened(text: str, most: int = MOST_IN_A_LIST) -> str:
+    """Give the beginning of a text, with an ellipsis where more follows; whole words where there are any."""
+    if len(text) <= most:
+        return text
+    head = text[: most - 3]
+    whole = head if text[most - 3] == " " else head.rpartition(" ")[0] or head
+    return f"{whole.rstrip(' ,;:')}..."
 
 
 def number(value: float | None) -> str:

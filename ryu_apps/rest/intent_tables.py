@@ -8,11 +8,12 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from ryu_apps.shown import UNKNOWN, table
+from ryu_apps.shown import UNKNOWN, Coloured, shortened, table
 
 Json = dict[str, Any]
 
 _SIGNS = {"create": ("+", "green"), "change": ("~", "yellow"), "delete": ("-", "red")}
+_COLOURS = {"satisfied": "green", "pending": "yellow", "violated": "red"}
 
 
 def plan(answer: Json) -> Iterator[str]:
@@ -50,7 +51,13 @@ def intents(answer: Json) -> Table:
         "carried by",
         "reason",
         rows=(
-            (one["name"], one["kind"], one["state"], _carriers(one["carriers"]), one["reason"] or UNKNOWN)
+            (
+                one["name"],
+                one["kind"],
+                _standing(one),
+                _carriers(one["carriers"]),
+                shortened(one["reason"] or UNKNOWN),
+            )
             for one in answer["intents"]
         ),
     )
@@ -60,7 +67,7 @@ def intent(answer: Json) -> Table:
     """One intent."""
     return table(f"Intent {answer['name']}", "what", "value", rows=(
         ("kind", answer["kind"]),
-        ("state", answer["state"]),
+        ("state", _standing(answer)),
         ("reason", answer["reason"] or UNKNOWN),
         *((f"{field}", _flat(value)) for field, value in _fields(answer["intent"][answer["kind"]])),
         *((f"part {one['part']}", _carrier(one)) for one in answer["carriers"]),
@@ -73,6 +80,10 @@ def versions(answer: Iterable[Json]) -> Table:
         (one["version"], one["created"], one["intents"], _state(one, newest=place == 0), one["note"])
         for place, one in enumerate(answer)
     ))  # fmt: skip
+
+
+def _standing(answer: Json) -> Coloured:
+    return Coloured(answer["state"], _COLOURS[answer["state"]])
 
 
 def _state(version: Json, *, newest: bool) -> str:

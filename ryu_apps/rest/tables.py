@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from ryu_apps.shown import UNKNOWN, number, share, table
+from ryu_apps.shown import UNKNOWN, number, share, shortened, table
 
 Json = Mapping[str, Any]
 
@@ -92,7 +92,7 @@ def stitches(answer: Iterable[Json]) -> Table:
                 number(stitch.get("probe_ms")),
                 _links(stitch),
                 stitch["origin"],
-                stitch["reason"] or "",
+                shortened(stitch["reason"] or ""),
             )
             for stitch in answer
         ),
@@ -239,7 +239,8 @@ def health(answer: Json) -> Table:
         *((f"stitches {state}", str(count)) for state, count in sorted((answer["stitches"] or {}).items())),
         *((key.replace("_", " "), _whole(installer[key])) for key in ("rules_added", "rules_removed", "rules_kept")
           if installer),
-        *((f"queue of {name}", str(depth)) for name, depth in sorted((answer["queue_depths"] or {}).items())),
+        *((f"queue of {name}", str(depth))
+          for name, depth in sorted((answer["queue_depths"] or {}).items()) if depth),
     ]  # fmt: skip
     return table("Controller", "what", "value", rows=rows)
 

@@ -2,9 +2,11 @@ from collections.abc import Sequence
 from io import StringIO
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
 
-from ryu_apps.shown import table
+from ryu_apps.shown import Coloured, shortened, table
 
 LINKS = [(f"{dpid:016x}:{port}", f"{port:016x}:{dpid}", 6.998, "") for dpid, port in ((1, 2), (11, 3), (0x1A, 10))]
 
@@ -43,3 +45,22 @@ def test_what_only_looks_like_a_dpid_stays_as_it_is() -> None:
     )
     assert "32f9f37a67022ea2" in "".join(lines)
     assert "00:00:00:00:00:01" in "".join(lines)
+
+
+def test_a_coloured_cell_is_coloured_and_none_of_its_text_is_markup() -> None:
+    console = Console(file=StringIO(), width=60, force_terminal=True, color_system="standard")
+    console.print(table("Links", "name", "state", rows=[("[red]a", Coloured("up [dim]", "green"))]))
+    assert isinstance(console.file, StringIO)
+    shown = console.file.getvalue()
+    assert "\x1b[32mup [dim]\x1b[0m" in shown and "[red]a" in shown and "\x1b[31m" not in shown
+
+
+@given(text=st.text(max_size=200), most=st.integers(10, 80))
+def test_a_shortened_text_is_no_longer_than_it_may_be_and_says_that_there_is_more(text: str, most: int) -> None:
+    short = shortened(text, most)
+    assert len(short) <= most
+    assert short == text if len(text) <= most else short.endswith("...") and text.startswith(short[:-3])
+
+
+def test_a_text_is_cut_between_words() -> None:
+    assert shortened("switch 2 refused a rule, as its table is full", 28) == "switch 2 refused a rule..."

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from stitching.rules import Entry, FlowRule, RuleSet
+from stitching.rules import Entry, FlowRule, RuleSet, StrayRule
 
 
 class Change(NamedTuple):
@@ -63,4 +63,4 @@ def in_order(changes: Sequence[Change]) -> Stage:
 
 
 def _is_rule(entry: Entry) -> bool:
-    return isinstance(entry, FlowRule)
+    return isinstance(entry, FlowRule | StrayRule)

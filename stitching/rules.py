@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Literal, NamedTuple
 
@@ -70,7 +70,8 @@ Action = Output | ToGroup | PushLabel | PopLabel | SetQueue | SetDscp
 RuleKey = tuple[int, int, Match]
 GroupKey = tuple[Literal["group"], int]
 MeterKey = tuple[Literal["meter"], int]
-EntryKey = RuleKey | GroupKey | MeterKey
+StrayKey = tuple[Literal["stray"], int, int, bytes]
+EntryKey = RuleKey | GroupKey | MeterKey | StrayKey
 """What makes two entries the same one of a switch: (table, priority, match), or the number of a group or meter."""
 
 
@@ -89,6 +90,25 @@ class FlowRule(NamedTuple):
     def key(self) -> RuleKey:
         """The entry of the switch this rule is."""
         return self.table, self.priority, self.match
+
+
+@dataclass(frozen=True, slots=True)
+class StrayRule:
+    """A rule under our cookie with a match that none of ours has: never wanted, only taken out.
+
+    match is as the switch told it (an ofp_match without its padding); said is the same in words.
+    """
+
+    table: int
+    priority: int
+    match: bytes
+    cookie: int
+    said: str = field(default="", compare=False)
+
+    @property
+    def key(self) -> StrayKey:
+        """The entry of the switch this rule is."""
+        return "stray", self.table, self.priority, self.match
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +191,7 @@ class Meter:
 
 Group = Failover | Bypass
 
-Entry = FlowRule | Group | Meter
+Entry = FlowRule | StrayRule | Group | Meter
 
 RuleSet = Mapping[EntryKey, Entry]
 """What one switch holds, or should hold."""

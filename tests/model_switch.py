@@ -33,6 +33,7 @@ from stitching.rules import (
     PushLabel,
     RuleSet,
     SetDscp,
+    StrayRule,
     ToGroup,
 )
 
@@ -109,6 +110,7 @@ class ModelSwitch:
     def add(self, entry: Entry) -> None:
         """Put an entry in, over the one of the same key; raises Ambiguous where a rule contradicts another."""
         if not isinstance(entry, FlowRule):
+            assert not isinstance(entry, StrayRule), "nobody puts one there"
             self._others[entry.key] = entry
             return
         self._check_references(entry)

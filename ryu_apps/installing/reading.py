@@ -8,9 +8,14 @@ from typing import Any
 
 from ryu_apps import wire
 from stitching.cookie import Kind, is_ours, kind_of
-from stitching.rules import Entry, EntryKey
+from stitching.rules import Entry, EntryKey, Table
 
 _REPLY_MORE = 1
+
+
+def _is_nameplate(stats: wire.FlowStats) -> bool:
+    """Whether it is kept by the channel (ryu_apps/nameplate.py), behind all tables of ours."""
+    return kind_of(stats.cookie) == Kind.NAMEPLATE and stats.table_id > max(Table)
 
 
 @dataclass
@@ -85,8 +90,9 @@ class Reading:
         if xid == self.flows_xid:
             ours = is_ours(stats.cookie)
             self.rules += ours
-            # The nameplate is kept by the channel (ryu_apps/nameplate.py).
-            return wire.read_flow(stats) if ours and kind_of(stats.cookie) != Kind.NAMEPLATE else None
+            if not ours or _is_nameplate(stats):
+                return None
+            return wire.read_flow(stats) or wire.read_stray(stats)
         if xid == self.groups_xid:
             group = wire.read_group(stats)
             self.others_groups += group is None

@@ -9,7 +9,7 @@ from ryu_apps.installing.held import ANSWER_S, Asked, Held
 from ryu_apps.installing.keeper import Keeper
 from ryu_apps.installing.reading import Reading
 from stitching.difference import Difference
-from stitching.rules import Entry, FlowRule
+from stitching.rules import Entry, FlowRule, StrayRule
 
 READ_AGAIN_S = 10.0
 """How often one switch, in turn, is read again."""
@@ -17,7 +17,7 @@ READ_AGAIN_S = 10.0
 
 def name(entry: Entry) -> str:
     """What kind of entry it is, in a few words."""
-    if isinstance(entry, FlowRule):
+    if isinstance(entry, FlowRule | StrayRule):
         return f"a rule in table {entry.table}"
     return f"{entry.key[0]} {entry.key[1]}"
 

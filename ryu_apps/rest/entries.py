@@ -21,6 +21,7 @@ from stitching.rules import (
     PushLabel,
     SetDscp,
     SetQueue,
+    StrayRule,
     ToGroup,
 )
 
@@ -45,6 +46,14 @@ def entry_view(entry: Entry) -> EntryView:
             where=f"table={entry.table:d} priority={entry.priority}",
             match=_match(entry.match),
             does=_does(entry),
+            cookie=f"{entry.cookie:016x}",
+        )
+    if isinstance(entry, StrayRule):
+        return EntryView(
+            kind="rule",
+            where=f"table={entry.table:d} priority={entry.priority}",
+            match=entry.said,
+            does="what none of ours does",
             cookie=f"{entry.cookie:016x}",
         )
     if isinstance(entry, Failover):

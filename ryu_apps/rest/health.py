@@ -47,6 +47,7 @@ from ryu_apps.rest.apps import (
 )
 from ryu_apps.rest.problems import Problem
 from ryu_apps.rest.views import HealthView, InstallerView
+from stitching.difference import Difference
 from stitching.network import Network, node_name
 from stitching.stitch import State, Stitch
 
@@ -167,8 +168,16 @@ def _of_installer(network: Network | None, status: InstallerStatus | None) -> li
     if waiting:
         reasons.append(f"switches whose rules have not been read yet: {_names(waiting)}")
     if differing := sorted(dpid for dpid, difference in status.differences.items() if difference):
-        reasons.append(f"switches whose rules are not what they should be: {_names(differing)}")
+        said = [f"{node_name(dpid)} ({_counts(status.differences[dpid])})" for dpid in differing]
+        more = f" and {len(said) - _NAMED} more" if len(said) > _NAMED else ""
+        reasons.append(f"switches whose rules are not what they should be: {', '.join(said[:_NAMED])}{more}")
     return reasons
+
+
+def _counts(difference: Difference) -> str:
+    """How many entries differ in which way; excess are those under our cookie that nobody of ours wants."""
+    counts = {name: len(getattr(difference, name)) for name in ("missing", "wrong", "excess")}
+    return ", ".join(f"{count} {name}" for name, count in counts.items() if count)
 
 
 def _of_stitches(stitches: Iterable[Stitch]) -> list[str]:

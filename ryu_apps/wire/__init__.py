@@ -7,7 +7,7 @@ make many times as many. The tests hold every byte against os-ken's decoder.
 from ryu_apps.wire.bundles import bundle_add, bundle_commit, bundle_discard, bundle_open
 from ryu_apps.wire.entries import change
 from ryu_apps.wire.fields import read_match
-from ryu_apps.wire.flows import flow_mod, read_flow
+from ryu_apps.wire.flows import flow_mod, read_flow, read_stray
 from ryu_apps.wire.groups import ALIVE, group_mod, read_group
 from ryu_apps.wire.meters import meter_mod, read_meter
 from ryu_apps.wire.packets import probe_in
@@ -39,5 +39,6 @@ __all__ = [
     "read_group",
     "read_match",
     "read_meter",
+    "read_stray",
     "rule_count",
 ]

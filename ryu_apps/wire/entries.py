@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ryu_apps.wire.flows import flow_mod
+from ryu_apps.wire.flows import flow_mod, stray_removal
 from ryu_apps.wire.groups import group_mod
 from ryu_apps.wire.meters import meter_mod
-from stitching.rules import Entry, FlowRule, Meter
+from stitching.rules import Entry, FlowRule, Meter, StrayRule
 
 
 def change(entry: Entry, xid: int, *, remove: bool = False, replace: bool = False) -> bytes:
@@ -13,6 +13,10 @@ def change(entry: Entry, xid: int, *, remove: bool = False, replace: bool = Fals
 
     Raises ValueError naming the field that cannot be said.
     """
+    if isinstance(entry, StrayRule):
+        if not remove:
+            raise ValueError(f"a rule that matches {entry.said} is none of ours: it can only be taken out")
+        return stray_removal(entry, xid)
     if isinstance(entry, FlowRule):
         return flow_mod(entry, xid, remove=remove)
     if isinstance(entry, Meter):

@@ -222,6 +222,18 @@ def decoded_match(data: bytes) -> Match | None:
     return Match(**fields)
 
 
+def match_words(data: bytes) -> str:
+    """A match in words, whatever fields it has: by their names where os-ken knows them, else in hex."""
+    try:
+        listed = ofproto_v1_3_parser.OFPMatch.parser(data, 0).items()
+        return " ".join(
+            f"{name}={value[0]}/{value[1]}" if isinstance(value, tuple) else f"{name}={value}"
+            for name, value in listed
+        )
+    except Exception:  # noqa: BLE001  # os-ken's decoder raises anything on bytes it cannot read
+        return data.hex()
+
+
 def _take_l3(l3: dict[str, Any], name: str | None, value: Any, mask: Any) -> bool:
     if name is None:
         return False

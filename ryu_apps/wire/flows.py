@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from os_ken.ofproto import ofproto_v1_3_parser
 
-from ryu_apps.wire.fields import encode_match, mac_bytes, read_match
+from ryu_apps.wire.fields import encode_match, mac_bytes, match_words, read_match
 from ryu_apps.wire.stats import FlowStats
 from stitching.cookie import OURS, OWNER_MASK
 from stitching.match import ETH_VLAN
@@ -23,6 +23,7 @@ from stitching.rules import (
     PushLabel,
     SetDscp,
     SetQueue,
+    StrayRule,
     ToGroup,
 )
 
@@ -66,19 +67,21 @@ def flow_mod(rule: FlowRule, xid: int, *, remove: bool = False) -> bytes:
     else:
         body = b"".join((_PAIR_HEAD, mac_bytes(eth_dst), _PAIR_MIDDLE, mac_bytes(eth_src)))
     if remove:
-        # What is removed may do something we cannot say, which reads as a rule without a cookie.
-        head = _HEAD.pack(
-            _FIRST_WORD + len(body),
-            xid,
-            OURS,
-            OWNER_MASK,
-            table << 24 | _DELETE_STRICT << 16,
-            priority,
-        )
-        return head + _TAIL + body
+        return _removal(table, priority, body, xid)
     does = _instructions(actions, goto, meter)
     head = _HEAD.pack(_FIRST_WORD + len(body) + len(does), xid, cookie, 0, table << 24, priority)
     return b"".join((head, _TAIL, body, does))
+
+
+def stray_removal(rule: StrayRule, xid: int) -> bytes:
+    """The message that removes a rule by its match as the switch told it."""
+    return _removal(rule.table, rule.priority, rule.match + bytes(-len(rule.match) % 8), xid)
+
+
+def _removal(table: int, priority: int, match: bytes, xid: int) -> bytes:
+    # What is removed may do something we cannot say, which reads as a rule without a cookie.
+    command = table << 24 | _DELETE_STRICT << 16
+    return _HEAD.pack(_FIRST_WORD + len(match), xid, OURS, OWNER_MASK, command, priority) + _TAIL + match
 
 
 def output(port_no: int, max_len: int = 0) -> bytes:
@@ -146,7 +149,7 @@ def read_flow(stats: FlowStats) -> FlowRule | None:
     """A flow entry that a switch reported as a rule.
 
     An entry that does more than our rules can say comes back with cookie 0, so it equals none of them. None where
-    its match cannot be said at all: it is none of ours, whatever its cookie.
+    its match cannot be said at all, see read_stray.
     """
     match = read_match(stats.match)
     if match is None:
@@ -155,6 +158,12 @@ def read_flow(stats: FlowStats) -> FlowRule | None:
     plain = does.plain and not (stats.idle_timeout or stats.hard_timeout or stats.flags)
     cookie = stats.cookie if plain else 0
     return FlowRule(stats.table_id, stats.priority, match, does.actions, does.goto, cookie, does.meter)
+
+
+def read_stray(stats: FlowStats) -> StrayRule:
+    """A flow entry whose match no rule of ours has, whatever its cookie says."""
+    said = match_words(stats.match)
+    return StrayRule(stats.table_id, stats.priority, bytes(stats.match), stats.cookie, said)
 
 
 class _Does(NamedTuple):

@@ -46,6 +46,11 @@ class Bridge:
         self.ovs.ofctl("add-meter", "br1", "meter=5,kbps,band=type=drop,rate=100")
         # Ours by its cookie, and nobody wants it.
         self.ovs.ofctl("add-flow", "br1", f"cookie={0x4C << 56:#x},table=2,priority=8,actions=drop")
+        # The same with matches that no rule of ours has, the last of which looks like a nameplate.
+        self.ovs.ofctl(
+            "add-flow", "br1", f"cookie={0x4C << 56:#x},table=2,priority=7,tcp,tcp_flags=+syn,actions=drop"
+        )
+        self.ovs.ofctl("add-flow", "br1", f"cookie={0x4C0B << 48:#x},table=2,priority=6,metadata=1/3,actions=drop")
 
 
 @pytest.fixture
@@ -63,10 +68,14 @@ def test_what_was_done_by_hand_is_put_right_and_nothing_else_is_touched(bridge: 
     spoilt = bridge.rules()
     found = bridge.reconcile(dry_run=True)
     assert bridge.rules().keys() == spoilt.keys()
+    assert any(
+        f"{ONE} (3 missing, 1 wrong, 3 excess)" in reason for reason in bridge.controller.get("/health")["reasons"]
+    )
     done = bridge.reconcile()
     counts = {how: found[how]["count"] for how in ("missing", "wrong", "excess")}
     assert counts == {how: done[how]["count"] for how in ("missing", "wrong", "excess")}
-    assert counts == {"missing": 3, "wrong": 1, "excess": 1}
+    assert counts == {"missing": 3, "wrong": 1, "excess": 3}
+    assert any("tcp_flags" in one["match"] for one in found["excess"]["entries"])
     assert done["others"] == {"rules": 1, "groups": 1, "meters": 1}
     after = bridge.rules()
     foreign = [rule for rule in after if rule.startswith("0x77 ")]
@@ -86,4 +95,4 @@ def test_what_was_done_by_hand_is_put_right_without_asking(bridge: Bridge) -> No
     before = bridge.rules()
     bridge.spoil()
     wait_until(lambda: before.keys() <= bridge.rules().keys(), 20.0, lambda: f"put right: {bridge.rules()}")
-    assert "missing=3 wrong=1 excess=1" in bridge.controller.log()
+    assert "missing=3 wrong=1 excess=3" in bridge.controller.log()

@@ -9,6 +9,7 @@ from typing import Any
 from os_ken.ofproto import ofproto_parser, ofproto_v1_3, ofproto_v1_3_parser
 
 from ryu_apps import wire
+from stitching.match import Match
 from stitching.rules import (
     FIRST_BYPASS,
     PORT_IN_PORT,
@@ -20,6 +21,7 @@ from stitching.rules import (
     FlowRule,
     Group,
     Meter,
+    StrayRule,
 )
 from tests.unit.decode import decode, reported
 
@@ -106,7 +108,8 @@ class FakeSwitch:
         _version, kind, _length, xid = ofproto_parser.header(data)
         mod = decode(data)
         if kind == _FLOW_MOD:
-            entry: Entry | None = wire.read_flow(reported(data))
+            stats = reported(data)
+            entry: Entry | None = wire.read_flow(stats) or wire.read_stray(stats)
             put = mod.command == ofproto_v1_3.OFPFC_ADD
         else:
             there = (kind, mod.group_id if kind == _GROUP_MOD else mod.meter_id) in self._numbers()
@@ -159,9 +162,9 @@ class FakeSwitch:
 
     def flows(self, *, more: bool = False) -> Any:
         """The event that answers the newest request for flows with what the table holds."""
-        rules = [rule for rule in self.table.values() if isinstance(rule, FlowRule)]
+        rules = [rule for rule in self.table.values() if isinstance(rule, FlowRule | StrayRule)]
         reply = self._reply(ofproto_v1_3.OFPMP_FLOW, None, more=more)
-        reply.msg.entries = [reported(wire.flow_mod(rule, 0)) for rule in rules]
+        reply.msg.entries = [_flow_stats(rule) for rule in rules]
         return reply
 
     def groups(self) -> Any:
@@ -176,7 +179,7 @@ class FakeSwitch:
 
     def count(self) -> Any:
         """The event that answers the newest request for the number of rules."""
-        rules = sum(isinstance(entry, FlowRule) for entry in self.table.values())
+        rules = sum(isinstance(entry, FlowRule | StrayRule) for entry in self.table.values())
         return self._reply(ofproto_v1_3.OFPMP_AGGREGATE, SimpleNamespace(flow_count=rules))
 
     def holds(self) -> list[Any]:
@@ -186,6 +189,13 @@ class FakeSwitch:
     def _reply(self, kind: int, body: Any, *, more: bool = False) -> Any:
         flags = ofproto_v1_3.OFPMPF_REPLY_MORE if more else 0
         return SimpleNamespace(msg=SimpleNamespace(datapath=self, xid=self.asked[kind], body=body, flags=flags))
+
+
+def _flow_stats(rule: FlowRule | StrayRule) -> wire.FlowStats:
+    if isinstance(rule, FlowRule):
+        return reported(wire.flow_mod(rule, 0))
+    plain = reported(wire.flow_mod(FlowRule(rule.table, rule.priority, Match(), cookie=rule.cookie), 0))
+    return plain._replace(match=rule.match)
 
 
 def _as_stats(entry: Entry) -> Any:

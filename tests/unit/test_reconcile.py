@@ -10,9 +10,9 @@ from ryu_apps.installer import READ_S
 from ryu_apps.installing.held import ANSWER_S
 from ryu_apps.installing.keeper import FORWARDING
 from ryu_apps.installing.rereading import READ_AGAIN_S
-from stitching.cookie import Kind
+from stitching.cookie import OURS, Kind
 from stitching.difference import Change, Difference
-from stitching.rules import Entry, EntryKey
+from stitching.rules import Entry, EntryKey, StrayRule, Table
 from tests.unit.fake_switch import FakeSwitch
 from tests.unit.test_installer import (
     GROUP,
@@ -245,3 +245,33 @@ def test_a_barrier_or_error_that_is_answered_twice_or_late_does_nothing(
     assert [event.error for event in installer.ended()] == [None]
     assert flow(20) in switch.table.values()
     assert installer._switches[1].has == switch.table
+
+
+STRAY_MATCH = bytes.fromhex("00010010800004080000000000000001")
+"""An ofp_match on metadata, which no rule of ours has."""
+
+
+def test_rules_under_our_cookie_that_we_never_write_are_named_as_excess_and_taken_out(
+    installer: Told, switch: FakeSwitch
+) -> None:
+    stray = StrayRule(Table.SEGMENT, 900, STRAY_MATCH, OURS)
+    posing = flow(7, kind=Kind.NAMEPLATE)
+    switch.table[stray.key] = stray
+    switch.table[posing.key] = posing
+    found = reconciled(installer, switch, dry_run=True)
+    assert set(found.difference.excess) == {stray, posing} and found.others_rules == 0
+    assert set(installer.status().differences[1].excess) == {stray, posing}
+    assert stray.key in switch.table
+    done = reconciled(installer, switch)
+    assert set(done.difference.excess) == {stray, posing}
+    assert set(switch.table.values()) == set(WANTED)
+    assert not installer.status().differences
+
+
+def test_a_switch_that_had_such_a_rule_before_is_rid_of_it_when_it_connects(installer: Told) -> None:
+    stray = StrayRule(Table.SEGMENT, 900, STRAY_MATCH, OURS)
+    switch = FakeSwitch(1, {stray.key: stray})
+    installer.on_state(switch.state(MAIN_DISPATCHER))
+    say(installer, switch)
+    answer(installer, switch)
+    assert set(switch.table.values()) == set(WANTED)

@@ -206,6 +206,31 @@ def test_a_match_our_rules_cannot_say_is_not_read_as_one(fields: dict[str, Any])
     assert wire.read_flow(reported_of(flow)) is None
 
 
+def test_a_rule_with_such_a_match_is_named_and_taken_out_by_it() -> None:
+    match = ofproto_v1_3_parser.OFPMatch(eth_type=ETH_IPV4, ip_proto=6, metadata=(1, 3))
+    flow = ofproto_v1_3_parser.OFPFlowMod(
+        SWITCH, cookie=cookie.OURS, table_id=2, priority=7, match=match, instructions=[]
+    )
+    stray = wire.read_stray(reported_of(flow))
+    assert "metadata=1/3" in stray.said and "eth_type=2048" in stray.said
+    sent = decode(wire.change(stray, 9, remove=True))
+    assert (sent.command, sent.table_id, sent.priority) == (ofproto_v1_3.OFPFC_DELETE_STRICT, 2, 7)
+    assert (sent.cookie, sent.cookie_mask) == (cookie.OURS, cookie.OWNER_MASK), "never a rule of others"
+    assert dict(sent.match.items()) == dict(match.items())
+    with pytest.raises(ValueError, match="only be taken out"):
+        wire.change(stray, 9)
+
+
+@given(st.binary(max_size=60))
+def test_whatever_a_match_is_made_of_it_can_be_named_and_taken_out(data: bytes) -> None:
+    match = struct.pack("!HH", 1, 4 + len(data)) + data
+    stats = reported_of(ofproto_v1_3_parser.OFPFlowMod(SWITCH, cookie=cookie.OURS, instructions=[]))
+    stray = wire.read_stray(stats._replace(match=match))
+    assert stray.said or not data
+    message = wire.change(stray, 9, remove=True)
+    assert len(message) % 8 == 0 and match in message
+
+
 def reported_of(flow: Any) -> wire.FlowStats:
     """The entry of an os-ken FlowMod, as a switch reports it."""
     flow.xid = 1

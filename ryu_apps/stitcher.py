@@ -190,6 +190,7 @@ class Stitcher(App):
     def on_applied(self, event: StagesApplied) -> None:
         """Rules are in place, or gone, or a switch refused them."""
         self._judge.applied(event)
+        self._retrier.retry_at_once()
 
     @handles(ProbeArrived)
     def on_probe(self, event: ProbeArrived) -> None:

@@ -50,9 +50,7 @@ TRANSITIONS: dict[State, frozenset[State]] = {
     State.ESTABLISHING: frozenset({State.UP, State.FAILED, State.TERMINATING}),
     State.UP: frozenset({State.DEGRADED, State.DOWN, State.ADJUSTING, State.TERMINATING}),
     State.DEGRADED: frozenset({State.UP, State.DOWN, State.ADJUSTING, State.TERMINATING}),
-    State.DOWN: frozenset(
-        {State.UP, State.DEGRADED, State.ADJUSTING, State.FAILED, State.REQUESTED, State.TERMINATING}
-    ),
+    State.DOWN: frozenset({State.FAILED, State.REQUESTED, State.TERMINATING}),
     State.ADJUSTING: frozenset({State.UP, State.DEGRADED, State.DOWN, State.FAILED, State.TERMINATING}),
     State.TERMINATING: frozenset({State.TERMINATED}),
     State.FAILED: frozenset({State.REQUESTED, State.TERMINATING}),
@@ -67,10 +65,12 @@ DEADLINES_S: dict[State, float] = {
     State.REQUESTED: 60.0,
     State.ESTABLISHING: 60.0,
     State.ADJUSTING: 60.0,
+    State.DOWN: 60.0,
     State.TERMINATING: 60.0,
 }
 """How long a stitch may be on its way, whatever it waits for: then it fails, or is taken to be gone.
 
+DOWN is while the rules of a path that carries nothing are taken out: after that it is FAILED or REQUESTED.
 Most of what can go wrong is found out sooner, see ryu_apps.installer and ryu_apps.stitches.judging.
 """
 

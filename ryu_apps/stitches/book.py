@@ -49,6 +49,7 @@ class StitchBook:
         self._active: dict[int, Stitch] = {}
         self._by_pair: defaultdict[tuple[str, str], set[int]] = defaultdict(set)
         self._anywhere: set[int] = set()
+        self._by_priority: defaultdict[int, set[int]] = defaultdict(set)
         self._unsaved: set[int] = set()
         self._failing = False
         self._again_s = float("-inf")
@@ -91,6 +92,11 @@ class StitchBook:
     def active(self) -> tuple[Stitch, ...]:
         """Those that have not ended."""
         return tuple(self._active[number] for number in sorted(self._active))
+
+    def below(self, priority: int) -> list[Stitch]:
+        """Those that have not ended and are less important: as many as there are of them are looked at."""
+        numbers = (n for level, there in self._by_priority.items() if level < priority for n in there)
+        return [self._active[number] for number in sorted(numbers)]
 
     def between(self, request: StitchRequest) -> list[Stitch]:
         """Those that have not ended and may carry packets between the hosts of a request."""
@@ -182,14 +188,18 @@ class StitchBook:
                 self._anywhere.add(stitch.id)
             for pair in pairs or ():
                 self._by_pair[pair].add(stitch.id)
+        else:
+            self._by_priority[self._active[stitch.id].request.priority].discard(stitch.id)
         self._stitches[stitch.id] = stitch
         if stitch.state not in ENDED:
             self._active[stitch.id] = stitch
+            self._by_priority[stitch.request.priority].add(stitch.id)
 
     def _leave(self, stitch: Stitch) -> None:
         """It carries nothing any more."""
-        if self._active.pop(stitch.id, None) is None:
+        if (was := self._active.pop(stitch.id, None)) is None:
             return
+        self._by_priority[was.request.priority].discard(stitch.id)
         self._anywhere.discard(stitch.id)
         for pair in fixed_pairs(stitch.request) or ():
             self._by_pair[pair].discard(stitch.id)

@@ -119,8 +119,8 @@ class Changes:
         """Nobody wants anything for it any more."""
         self._settling.pop(stitch_id, None)
         self._left_over.discard(stitch_id)
-        self._open.pop(stitch_id, None)
-        if self._held.pop(stitch_id, None):
+        change = self._open.pop(stitch_id, None)
+        if self._held.pop(stitch_id, None) or (change is not None and change.removes):
             self._publish(WantRules(_owner(stitch_id), {}))
 
     def _before(self, stitch_id: int) -> Fleet:

@@ -26,17 +26,21 @@ class Displacer:
 
         What the trigger makes displaces nobody. Those that are on the way to another path are left alone.
         """
-        if request.origin == ORIGIN:
-            return None
+        held = self.below(request)
+        return make_room(self._life.planner, request, held) if held else None
+
+    def below(self, request: StitchRequest) -> list[Stitch]:
+        """The less important ones that hold anything and could give it up."""
         life = self._life
-        held = [
+        if request.origin == ORIGIN:
+            return []
+        return [
             stitch
-            for stitch in life.book.active
+            for stitch in life.book.below(request.priority)
             if (stitch.state in CARRYING_ON or stitch.state is State.ESTABLISHING)
             and not life.changes.removing(stitch.id)
             and links_to_reserve(stitch.request, stitch.path)
         ]
-        return make_room(life.planner, request, held)
 
     def displace(self, stitch: Stitch, room: Room) -> Stitch:
         """Book its place for a stitch, and let others leave it; it is begun when they have.

@@ -14,6 +14,9 @@ class Idle:
     def __init__(self) -> None:
         self._dormant: set[int] = set()
         self._retry_at_s: dict[int, float] = {}
+        self._at_once: set[int] = set()
+        self.hurried = 0
+        """How often something has changed."""
 
     def rest(self, stitch_id: int) -> None:
         """It waits until something happens; no deadline runs meanwhile."""
@@ -34,10 +37,17 @@ class Idle:
     def hurry(self) -> None:
         """Something has changed: whatever failed may be tried at once."""
         self._retry_at_s.clear()
+        self.hurried += 1
 
     def hurry_one(self, stitch_id: int) -> None:
-        """It may be tried at once."""
+        """It may be tried at once, before others have their turn."""
         self._retry_at_s.pop(stitch_id, None)
+        self._at_once.add(stitch_id)
+
+    def take_at_once(self) -> list[int]:
+        """Those that are to be tried before others have their turn, this once."""
+        taken, self._at_once = sorted(self._at_once), set()
+        return taken
 
     def is_due(self, stitch: Stitch, now_s: float) -> bool:
         """Whether it is idle and may be tried now."""

@@ -39,10 +39,15 @@ def most_important_first(stitch: Stitch) -> tuple[int, int]:
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """What becomes of a stitch when its rules are gone."""
+    """What becomes of a stitch when its rules are gone; again: one that fails is tried again at once.
+
+    So is one for which something has changed since hurried, the count of that.
+    """
 
     then: State
     reason: str | None
+    again: bool = False
+    hurried: int = 0
 
 
 @dataclass
@@ -119,14 +124,17 @@ class Life:
         elif stitch.reason != reason:
             self.book.put(replace(stitch, reason=reason))
 
-    def bring_down(self, stitch: Stitch, reason: str) -> None:
-        """The path does not carry any more: take the rules out, so that the shortest way does; then try again."""
+    def bring_down(self, stitch: Stitch, reason: str, *, again: bool = False) -> None:
+        """The path does not carry any more: take the rules out, so that the shortest way does; then try again.
+
+        again: as soon as they are gone, as it may displace others then; else after a while.
+        """
         if stitch.state is State.REQUESTED:
             self.end(stitch, State.FAILED, reason)  # it has no rules yet
             return
         if stitch.state in CARRYING_ON:
             stitch = self.book.put(stitch.to(State.DOWN, self.clock(), reason=reason))
-        self.remove(stitch, State.FAILED, reason)
+        self.remove(stitch, State.FAILED, reason, again=again)
 
     def rest(self, stitch: Stitch, reason: str) -> None:
         """Take its rules out for a while."""
@@ -148,17 +156,19 @@ class Life:
         else:
             self.end(stitch, State.TERMINATED, reason)
 
-    def remove(self, stitch: Stitch, then: State, reason: str | None) -> None:
+    def remove(self, stitch: Stitch, then: State, reason: str | None, *, again: bool = False) -> None:
         """Take the rules out, the entrance first; the stitch moves on when they are gone."""
         self.prover.forget(stitch.id)
         before = self.moving.pop(stitch.id, None)
-        self._outcomes[stitch.id] = _Outcome(then, reason)
+        self._outcomes[stitch.id] = _Outcome(then, reason, again, self.idle.hurried)
         self.changes.take_away(stitch.id, max(self.drain_s(stitch), self.drain_s(before)))
 
     def removed(self, stitch: Stitch) -> None:
-        """The rules that `remove` takes out are gone."""
+        """The rules that `remove` takes out are gone, or nobody wants them any more."""
         outcome = self._outcomes.pop(stitch.id)
         self.end(stitch, outcome.then, outcome.reason)
+        if outcome.again or outcome.hurried != self.idle.hurried:
+            self.idle.hurry_one(stitch.id)
 
     def end(self, stitch: Stitch, state: State, reason: str | None) -> None:
         """The rules of a stitch are gone: free what it held; one of the trigger's own is not tried again."""

@@ -89,7 +89,7 @@ class Mender:
             except REFUSALS as error:
                 why = f"{why}; {error}"
         if hurt.lost:
-            life.bring_down(stitch, why)
+            life.bring_down(stitch, why, again=True)
         elif stitch.state in CARRYING_ON and not (known and (stitch.reason or "").startswith(f"{why}; ")):
             # Why it could not be mended is said as long as it is hurt.
             life.degrade(stitch, why)
@@ -117,7 +117,7 @@ class Mender:
                     return
             except REFUSALS as error:
                 reason = f"{reason}; {error}"
-        life.bring_down(stitch, reason)
+        life.bring_down(stitch, reason, again=True)
 
     def improve(self) -> None:
         """Try again to mend what falls short; go back to shorter paths when the fabric has been quiet a while."""

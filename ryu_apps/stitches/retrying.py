@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from logging import Logger
 
@@ -15,6 +16,9 @@ from stitching.kinds import rivals
 from stitching.plan import NotPossible
 from stitching.stitch import DEADLINES_S, State, Stitch
 
+ROUND_S = 0.1
+"""So long a round may look in vain for paths: the app has others to look after."""
+
 
 class Retrier:
     """Looks through the stitches that nothing is being done for."""
@@ -25,14 +29,38 @@ class Retrier:
         self._replacer = replacer
         self._times = times
         self._log = log
+        self._last_tried: tuple[int, int] | None = None
 
     def retry(self) -> None:
-        """Start again on what failed a while ago, and on what has waited long enough."""
+        """Start again on what failed a while ago, and on what has waited long enough; the most important first.
+
+        Looking in vain takes ROUND_S at most: who is left has their turn in the next round, before others.
+        """
         life, now_s = self._life, self._life.monotonic()
+        due = sorted((s for s in life.book.active if life.idle.is_due(s, now_s)), key=most_important_first)
+        last = self._last_tried
+        if last is not None:
+            due.sort(key=lambda stitch: most_important_first(stitch) <= last)
+        self._last_tried = self._try_all(due)
+
+    def retry_at_once(self) -> None:
+        """Start again on those that have just failed and need not wait."""
+        life, now_s = self._life, self._life.monotonic()
+        if numbers := life.idle.take_at_once():
+            stitches = [stitch for stitch in life.book.some(numbers) if life.idle.is_due(stitch, now_s)]
+            self._try_all(sorted(stitches, key=most_important_first))
+
+    def _try_all(self, due: Sequence[Stitch]) -> tuple[int, int] | None:
+        """Start again on these, as far as there is time; answers the last one tried, None where none is left."""
+        life = self._life
         together = Together()
-        for stitch in sorted(life.book.active, key=most_important_first):
-            if not life.idle.is_due(stitch, now_s):
-                continue
+        in_vain_s, now_s = 0.0, life.monotonic()
+        last = None
+        for stitch in due:
+            if in_vain_s > ROUND_S:
+                life.begin(together.take())
+                return last
+            last, began_s = most_important_first(stitch), life.monotonic()
             if together.shares(stitch.request):
                 life.begin(together.take())
             try:
@@ -48,7 +76,9 @@ class Retrier:
                     life.end(stitch, State.FAILED, str(error))
                 elif stitch.reason != str(error) and not (stitch.reason or "").startswith(DISPLACED):
                     life.book.put(replace(stitch, reason=str(error)))
+                in_vain_s += life.monotonic() - began_s
         life.begin(together.take())
+        return None
 
     def _asked(self, stitch: Stitch) -> Stitch:
         return stitch if stitch.state is State.REQUESTED else stitch.to(State.REQUESTED, self._life.clock())
@@ -93,6 +123,9 @@ class Retrier:
             after_s = DEADLINES_S[stitch.state]
             self._log.warning("stitch=%d state=%s overdue_after_s=%g", stitch.id, stitch.state, after_s)
             self._life.changes.forget(stitch.id)
+            if stitch.state is State.DOWN:
+                self._life.removed(stitch)
+                continue
             ended = State.TERMINATED if stitch.state is State.TERMINATING else State.FAILED
             self._life.end(stitch, ended, stitch.reason or f"it was {stitch.state} for too long")
         self._replacer.go_on()

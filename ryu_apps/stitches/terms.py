@@ -82,4 +82,4 @@ class Changer:
         """One that waits or failed is tried on its new terms at once. Raises StoreError."""
         self._life.book.put_certain([replace(stitch, request=request)])
         self._life.idle.hurry_one(stitch.id)
-        self._retrier.retry()
+        self._retrier.retry_at_once()

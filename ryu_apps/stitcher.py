@@ -104,7 +104,7 @@ class Stitcher(App):
         self._parter = Parter(life, mender)
         self._judge = Judge(life, mover, mender, replacer)
         self._retrier = Retrier(life, replacer, displacer, times, self.log)
-        self._changer = Changer(life, mover, self._retrier)
+        self._changer = Changer(life, mover, displacer, self._retrier)
         self._sizer = Sizer(life, mover, self.log)
         trigger = Trigger(policy) if policy is not None else None
         self._decider = Decider(life, mover, trigger, self.log)

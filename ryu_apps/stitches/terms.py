@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from pathing import Oversubscribed
 from ryu_apps.events import StitchChanged
+from ryu_apps.stitches.displacing import Displacer
 from ryu_apps.stitches.life import CARRYING_ON, Life
 from ryu_apps.stitches.moving import Mover
 from ryu_apps.stitches.retrying import Retrier
@@ -23,8 +24,9 @@ MOST_REASONS = 4
 class Changer:
     """Where other terms are asked for. What is refused raises one of REFUSALS, and nothing is done."""
 
-    def __init__(self, life: Life, mover: Mover, retrier: Retrier) -> None:
+    def __init__(self, life: Life, mover: Mover, displacer: Displacer, retrier: Retrier) -> None:
         self._life = life
+        self._displacer = displacer
         self._mover = mover
         self._retrier = retrier
 
@@ -69,7 +71,10 @@ class Changer:
 
     def _place(self, stitch: Stitch, request: StitchRequest) -> Placement:
         """Where a stitch that is up could lie on other terms. Raises NotPossible where it would lack more."""
-        place = self._life.planner.path(request, (stitch,), stitch.path)
+        try:
+            place = self._life.planner.path(request, (stitch,), stitch.path)
+        except NotPossible as error:
+            raise self._with_remedy(error, stitch, request) from error
         has = shortcomings(stitch.path) if stitch.path is not None else ()
         if lacks := [words for words in shortcomings(place) if words not in has]:
             raise NotPossible("bandwidth_mbps", "; ".join(lacks[:MOST_REASONS]), "ask for less, or free capacity")
@@ -77,6 +82,19 @@ class Changer:
             reason = "the only place for it on these terms has a switch that is away"
             raise NotPossible("destination", reason, "try again when GET /v1/topology shows the switch")
         return place
+
+    def _with_remedy(self, error: NotPossible, stitch: Stitch, request: StitchRequest) -> NotPossible:
+        """The same, where it would have room if less important ones gave way, with what would make them."""
+        others = [other for other in self._displacer.below(request) if other.id != stitch.id]
+        try:
+            if others:
+                self._life.planner.path(request, (stitch, *others), stitch.path)
+        except NotPossible:
+            return error
+        if not others:
+            return error
+        anew = "a change displaces nobody: take it away and make it anew, and less important stitches give way"
+        return type(error)(error.field, error.reason, f"{error.remedy}; {anew}")
 
     def _try_on(self, stitch: Stitch, request: StitchRequest) -> None:
         """One that waits or failed is tried on its new terms at once. Raises StoreError."""

@@ -11,10 +11,11 @@ from ryu_apps.app import Tick
 from ryu_apps.events import ApplyStages, NetworkChanged, StagesApplied, WantRules
 from ryu_apps.stitches import displacing
 from stitching.network import Host, Network
+from stitching.plan import NotPossible
 from stitching.stitch import DEADLINES_S, ENDED, State, VmRequest
 from stitching.validity import Validity
 from tests.unit.test_stitcher import REQUEST, A, B, Bench, bench, store, triangle, up
-from tests.unit.test_stitcher_displacing import AT, fabric, hops, make, promised, settle, states
+from tests.unit.test_stitcher_displacing import AT, PAIRS, fabric, hops, make, promised, settle, states
 
 __all__ = ["bench", "store"]
 
@@ -87,6 +88,19 @@ def test_one_whose_path_broke_takes_the_place_of_a_less_important_one_at_once(be
     promised(bench)
     assert states(bench) == {1: State.UP, 2: State.FAILED} and hops(bench.stitch(1)) == [1, 3, 2]
     assert bench.stitch(2).reason == "displaced by stitch 1 (priority 6 over 3)"
+
+
+def test_other_terms_displace_nobody_and_the_refusal_says_what_would(bench: Bench) -> None:
+    bench.on_network(NetworkChanged(fabric()))
+    make(bench, 0, 4.0, 6)
+    make(bench, 1, 6.0, 3)
+    settle(bench)
+    bench.on_network(NetworkChanged(fabric(broken=True)))
+    settle(bench)
+    with pytest.raises(NotPossible, match="9 Mbit/s") as refused:
+        bench._changer.change(1, VmRequest(*PAIRS[0], 9.0, priority=6))
+    assert "a change displaces nobody: take it away and make it anew" in refused.value.remedy
+    assert states(bench) == {1: State.UP, 2: State.UP} and bench.stitch(1).request.bandwidth_mbps == 4.0
 
 
 def many(count: int) -> Network:

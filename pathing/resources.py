@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
@@ -65,8 +64,10 @@ class Resources(Generic[LinkKey]):
     def free(self, key: LinkKey, *, without: Iterable[Hashable] = ()) -> float:
         """Mbit/s left to promise, never negative: as things are, or if some owners held nothing."""
         item = self._link(key)
-        held = sum(self._amounts[owner].get(item, 0) for owner in {*without} & self._amounts.keys())
-        return max(0, self._capacity[item] - self._promised[item] + held) / UNITS[BANDWIDTH]
+        left = self._capacity[item] - self._promised[item]
+        if without:
+            left += sum(self._amounts[owner].get(item, 0) for owner in {*without} & self._amounts.keys())
+        return max(0, left) / UNITS[BANDWIDTH]
 
     def promised_links(self) -> tuple[LinkKey, ...]:
         """Every link on which anybody has a reservation."""
@@ -181,7 +182,8 @@ class Resources(Generic[LinkKey]):
         priority come back with it, its age is that of a new one. Raises `ResourceError` as `reserve` does.
         """
         self._check_new(reservation)
-        return self._book(replace(reservation, preempted=()), preempt=False, ask=False)
+        again = replace(reservation, preempted=()) if reservation.preempted else reservation
+        return self._book(again, preempt=False, ask=False)
 
     # -- inside
 
@@ -202,27 +204,30 @@ class Resources(Generic[LinkKey]):
 
         Not to `ask` is to book above what there is, too.
         """
-        new, old = self._needs(wanted), self._amounts.get(wanted.owner, {})
-        more = {item: amount - old.get(item, 0) for item, amount in new.items()}
+        new, old = self._needs(wanted), self._amounts.get(wanted.owner)
+        more = {item: amount - old.get(item, 0) for item, amount in new.items()} if old else new
         short = {
             item: over
             for item, amount in more.items()
             if ask and amount > 0 and (over := self._promised[item] + amount - self._capacity[item]) > 0
         }
-        gone = self._give_way(short, more, wanted.priority if preempt else None)
+        gone = self._give_way(short, more, wanted.priority if preempt else None) if short else ()
         for item, amount in more.items():
             self._promised[item] += amount
             self._owners[item][wanted.owner] = None
-        granted = replace(wanted, mbps=to_units(BANDWIDTH, wanted.mbps) / UNITS[BANDWIDTH])
+        mbps = to_units(BANDWIDTH, wanted.mbps) / UNITS[BANDWIDTH]
+        granted = wanted if mbps == wanted.mbps else replace(wanted, mbps=mbps)
         self._reservations[wanted.owner], self._amounts[wanted.owner] = granted, new
-        return replace(granted, preempted=gone)
+        return replace(granted, preempted=gone) if gone else granted
 
     def _needs(self, wanted: Reservation[LinkKey]) -> Mapping[Item, int]:
         """What a reservation takes of everything it names, in whole units."""
         what = f"reservation of {wanted.owner!r}"
         bits = whole_units(what, BANDWIDTH, wanted.mbps, least=1 if wanted.keys else 0)
-        links = Counter(self._link(key) for key in wanted.keys)
-        needs: dict[Item, int] = {item: bits * count for item, count in links.items()}
+        needs: dict[Item, int] = {}
+        for key in wanted.keys:
+            item = self._link(key)
+            needs[item] = needs.get(item, 0) + bits
         for node, compute in wanted.compute.items():
             units = {item: to_units(item[0], getattr(compute, item[0])) for item in self._node(node)}
             if not any(units.values()):
@@ -270,10 +275,15 @@ class Resources(Generic[LinkKey]):
         return max(0, self._promised[item] - self._capacity[item]) / UNITS[item[0]]
 
     def _link(self, key: LinkKey) -> Item:
-        hashable("link", key)
-        if (BANDWIDTH, key) not in self._capacity:
+        item = BANDWIDTH, key
+        try:
+            known = item in self._capacity
+        except TypeError:
+            hashable("link", key)
+            raise
+        if not known:
             raise ResourceError(f"unknown link {key!r}; give its capacity with set_capacity first")
-        return BANDWIDTH, key
+        return item
 
     def _node(self, node: Hashable) -> tuple[Item, ...]:
         hashable("compute node", node)

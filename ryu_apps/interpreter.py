@@ -4,11 +4,24 @@ from __future__ import annotations
 
 import gc
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 _SWITCH_INTERVAL_S = 0.0005
-_GC_THRESHOLDS = (50_000, 50, 200)
+
+LOOK_S = 0.25
+"""How often it is looked whether this is a good time to look for cycles."""
+
+SOME, MANY = 50_000, 1_000_000
+"""From so many new objects on it is worth it when there is little to do, and in any case."""
+
+_LITTLE = 0.3
+"""The share of a core below which there is little to do."""
+
+_OLDER_EVERY = 10
+"""Each so many times those are looked at as well that were there the times before."""
 
 
 @contextmanager
@@ -17,16 +30,36 @@ def tuned() -> Iterator[None]:
 
     Threads hand small pieces of work to each other all the time: waiting 5 ms for the interpreter would add up.
     And tens of thousands of rules come at once and stay, without a cycle among them: looking for cycles after each
-    700 objects took more than half of the time of installing them. What was imported stays too, and is looked at
-    no more: each look at it was a pause of a tenth of a second for all switches.
+    700 objects took more than half of the time of installing them, and each look while a link is down is a pause
+    of tens of milliseconds for all who are to leave it. What was imported stays too, and is looked at no more.
     """
-    interval_s, thresholds = sys.getswitchinterval(), gc.get_threshold()
+    interval_s, enabled = sys.getswitchinterval(), gc.isenabled()
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
-    gc.set_threshold(*_GC_THRESHOLDS)
     gc.freeze()
+    gc.disable()
+    over = threading.Event()
+    collector = threading.Thread(target=collect_when_idle, args=(over,), name="collector", daemon=True)
+    collector.start()
     try:
         yield
     finally:
+        over.set()
+        collector.join()
         sys.setswitchinterval(interval_s)
         gc.unfreeze()
-        gc.set_threshold(*thresholds)
+        if enabled:
+            gc.enable()
+
+
+def collect_when_idle(over: threading.Event) -> None:
+    """Look for cycles of dead objects when there is little to do, or they may be too many; until it is over."""
+    looks = 0
+    before_s, used_s = time.monotonic(), time.process_time()
+    while not over.wait(LOOK_S):
+        now_s, using_s = time.monotonic(), time.process_time()
+        share = (using_s - used_s) / (now_s - before_s)
+        before_s, used_s = now_s, using_s
+        young = gc.get_count()[0]
+        if young >= (SOME if share < _LITTLE else MANY):
+            looks += 1
+            gc.collect(1 if looks % _OLDER_EVERY == 0 else 0)

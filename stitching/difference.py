@@ -55,11 +55,16 @@ def diff(has: RuleSet, wants: RuleSet) -> Difference:
 
 def in_order(changes: Sequence[Change]) -> Stage:
     """Changes in an order in which a switch can take them: groups and meters around the rules that name them."""
-    put = [change for change in changes if not change.remove]
-    gone = [change for change in changes if change.remove]
-    put.sort(key=lambda change: _is_rule(change.entry))
-    gone.sort(key=lambda change: _is_rule(change.entry), reverse=True)
-    return (*put, *gone)
+    named_put: list[Change] = []
+    rules_put: list[Change] = []
+    rules_gone: list[Change] = []
+    named_gone: list[Change] = []
+    for change in changes:
+        if isinstance(change.entry, FlowRule):
+            (rules_gone if change.remove else rules_put).append(change)
+        else:
+            (named_gone if change.remove else named_put).append(change)
+    return (*named_put, *rules_put, *rules_gone, *named_gone)
 
 
 def _is_rule(entry: Entry) -> bool:

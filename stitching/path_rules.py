@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from stitching import cookie
 from stitching.application import Application
 from stitching.cookie import Kind
-from stitching.match import ETH_PROBE, NO_VLAN, VLAN_PRESENT, Match
+from stitching.match import ETH_PROBE, NO_VLAN, VLAN_PRESENT, L3Match, Match
 from stitching.pipeline import WHOLE_PACKET
 from stitching.rules import (
     PORT_CONTROLLER,
@@ -59,9 +59,8 @@ class _Way:
         self, stitch: Stitch, path: StitchPath, source: str, target: str, application: Application | None
     ) -> None:
         self._path = path
-        self._ends = Match(eth_src=source, eth_dst=target)
+        self._source, self._target = source, target
         self._label = path.label | VLAN_PRESENT
-        self._inside = self._ends._replace(vlan_vid=self._label)
         self._application = application
         self._cookie = cookie.pack(Kind.STITCH, epoch=stitch.epoch, stitch=stitch.id)
         self._probe_cookie = cookie.pack(Kind.PROBE, epoch=stitch.epoch, stitch=stitch.id)
@@ -96,9 +95,9 @@ class _Way:
             yield hop.dpid, FlowRule(Table.STITCH, priority, match, out, cookie=self._cookie)
         if self._application is None:
             # Not one with a label: that is of an application between the same hosts.
-            yield hop.dpid, self._to_controller(self._ends._replace(eth_type=ETH_PROBE, vlan_vid=NO_VLAN))
+            yield hop.dpid, self._to_controller(self._packet(eth_type=ETH_PROBE, vlan_vid=NO_VLAN))
         else:
-            probe = self._inside._replace(in_port=PORT_CONTROLLER, eth_type=ETH_PROBE)
+            probe = self._packet(in_port=PORT_CONTROLLER, eth_type=ETH_PROBE, vlan_vid=self._label)
             yield hop.dpid, self._to_controller(probe, PopLabel())
 
     def _enter(self, hop: Hop, backup_port: int | None) -> Iterator[tuple[int, Entry]]:
@@ -112,25 +111,36 @@ class _Way:
             yield hop.dpid, FlowRule(Table.STITCH, priority, match, labelled, cookie=self._cookie)
         if self._application is not None:
             # A probe is no packet of the application: it comes with its label.
-            probe = self._inside._replace(in_port=PORT_CONTROLLER, eth_type=ETH_PROBE)
+            probe = self._packet(in_port=PORT_CONTROLLER, eth_type=ETH_PROBE, vlan_vid=self._label)
             yield hop.dpid, FlowRule(Table.STITCH, _PROBE, probe, onward, cookie=self._probe_cookie)
 
     def _leave(self, path: StitchPath) -> Iterator[tuple[int, Entry]]:
         last = path.hops[-1]
         yield last.dpid, self._behind(last.in_port, (PopLabel(), Output(last.out_port)))
-        probe = self._inside._replace(eth_type=ETH_PROBE)
+        probe = self._packet(eth_type=ETH_PROBE, vlan_vid=self._label)
         yield last.dpid, self._to_controller(probe, PopLabel())
 
     def _packets(self) -> Iterator[tuple[int, Match]]:
         """What enters: the priority and match of each rule that is needed to find it."""
         if self._application is None:
-            yield _PLAIN, self._ends
+            yield _PLAIN, self._packet()
             return
         for eth_type, l3 in self._application.matches():
-            yield _NARROW + self._application.narrowness, self._ends._replace(eth_type=eth_type, l3=l3)
+            yield _NARROW + self._application.narrowness, self._packet(eth_type=eth_type, l3=l3)
+
+    def _packet(
+        self,
+        in_port: int | None = None,
+        *,
+        eth_type: int | None = None,
+        vlan_vid: int | None = None,
+        l3: L3Match | None = None,
+    ) -> Match:
+        """A packet between the two ends. Made anew, which takes a fifth of the time that _replace does."""
+        return Match(in_port, self._source, self._target, None, eth_type, vlan_vid, None, l3)
 
     def _behind(self, in_port: int, actions: tuple[Action, ...]) -> FlowRule:
-        match = self._inside._replace(in_port=in_port)
+        match = self._packet(in_port, vlan_vid=self._label)
         return FlowRule(Table.STITCH, _BEHIND, match, actions, cookie=self._cookie)
 
     def _to_controller(self, match: Match, *before: Action) -> FlowRule:

@@ -9,9 +9,9 @@ after, and never a part of each.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
-from stitching.difference import Change, Stage, diff, in_order
+from stitching.difference import Change, Stage, in_order
 from stitching.network import LinkKey, Network
 from stitching.rules import Entry, FlowRule, Meter, RuleSet
 
@@ -34,15 +34,19 @@ def transition(has: Fleet, wants: Fleet) -> tuple[tuple[Stage, ...], Stage]:
     shrinking: list[Change] = []
     entrances: list[Change] = []
     left_over: list[Change] = []
-    for change in _changes(has, wants):
-        if is_entrance(change.entry):
-            entrances.append(change)
-        elif change.remove:
-            left_over.append(change)
-        elif _shrinks(change.entry, has.get(change.dpid, NOTHING_THERE).get(change.entry.key)):
-            shrinking.append(change)
-        else:
-            behind.append(change)
+    for dpid in sorted(has.keys() | wants.keys()):
+        there, wanted = has.get(dpid, NOTHING_THERE), wants.get(dpid, NOTHING_THERE)
+        for key, entry in wanted.items():
+            before = there.get(key)
+            if before is None or before != entry:
+                change = Change(dpid, entry)
+                if is_entrance(entry):
+                    entrances.append(change)
+                else:
+                    (shrinking if _shrinks(entry, before) else behind).append(change)
+        for key, entry in there.items():
+            if key not in wanted:
+                (entrances if is_entrance(entry) else left_over).append(Change(dpid, entry, remove=True))
     # What lets packets in comes after what knows where they go, and leaves before it.
     entrances.sort(key=_depth)
     return tuple(in_order(changes) for changes in (shrinking, behind, entrances) if changes), in_order(left_over)
@@ -90,8 +94,3 @@ def _shrinks(entry: Entry, before: Entry | None) -> bool:
 def _depth(change: Change) -> int:
     table = change.entry.table if isinstance(change.entry, FlowRule) else 0
     return table if change.remove else -table
-
-
-def _changes(has: Fleet, wants: Fleet) -> Iterator[Change]:
-    for dpid in sorted(has.keys() | wants.keys()):
-        yield from diff(has.get(dpid, {}), wants.get(dpid, {})).changes(dpid)

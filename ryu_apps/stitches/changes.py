@@ -13,6 +13,9 @@ from stitching.kinds import rules
 from stitching.stages import NOTHING, Fleet, after, stages, transition, union
 from stitching.stitch import Stitch
 
+LATER_S = 1.0
+"""So long what nobody needs any more may stay, while other stitches are on their way."""
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -42,7 +45,8 @@ class Changes:
         self._held: dict[int, Fleet] = {}
         self._open: dict[int, Change] = {}
         self._settling: dict[int, tuple[float, Fleet]] = {}
-        self._left_over: set[int] = set()
+        # What is to stay, of each that has more than that on switches.
+        self._left_over: dict[int, Fleet] = {}
 
     def want(self, stitch: Stitch) -> None:
         """Its rules are there already, or should be: whatever is missing is put right."""
@@ -57,7 +61,7 @@ class Changes:
         steps = self._reachable(steps)
         change = self._next(stitch.id, held, removes=False)
         if left_over:
-            self._left_over.add(stitch.id)
+            self._left_over[stitch.id] = wants
         self._publish(ApplyStages(_owner(stitch.id), steps, held, ticket=change.ticket))
 
     def take_away(self, stitch_id: int, drain_s: float) -> None:
@@ -69,15 +73,17 @@ class Changes:
 
     def settle(self, stitch: Stitch, at_s: float) -> None:
         """It carries on the path it has now: what is left of others goes at this time (see `tidy`)."""
-        if stitch.id in self._left_over:
-            self._settling[stitch.id] = (at_s, rules(stitch))
+        if (wants := self._left_over.get(stitch.id)) is not None:
+            self._settling[stitch.id] = (at_s, wants)
 
     def tidy(self, now_s: float) -> None:
-        """Take out what was left of paths whose time is up."""
+        """Take out what was left of paths whose time is up; those that are on their way are seen to first."""
+        if self._open:
+            now_s -= LATER_S
         for stitch_id, (at_s, wants) in list(self._settling.items()):
             if now_s >= at_s:
                 del self._settling[stitch_id]
-                self._left_over.discard(stitch_id)
+                self._left_over.pop(stitch_id, None)
                 self._held[stitch_id] = wants
                 self._publish(WantRules(_owner(stitch_id), wants))
 
@@ -112,13 +118,13 @@ class Changes:
             self._held[change.stitch_id] = change.held
             if change.settling is not None:
                 self._settling[change.stitch_id] = change.settling
-                self._left_over.add(change.stitch_id)
+                self._left_over[change.stitch_id] = change.settling[1]
         return change
 
     def forget(self, stitch_id: int) -> None:
         """Nobody wants anything for it any more."""
         self._settling.pop(stitch_id, None)
-        self._left_over.discard(stitch_id)
+        self._left_over.pop(stitch_id, None)
         change = self._open.pop(stitch_id, None)
         if self._held.pop(stitch_id, None) or (change is not None and change.removes):
             self._publish(WantRules(_owner(stitch_id), {}))
@@ -130,13 +136,16 @@ class Changes:
 
     def _reachable(self, steps: tuple[Stage, ...]) -> tuple[Stage, ...]:
         """Leave out what switches that are away should remove: when they are back, they are put right."""
-        kept = (tuple(c for c in stage if not c.remove or self._is_ready((c.dpid,))) for stage in steps)
+        away = {c.dpid for stage in steps for c in stage if c.remove and not self._is_ready((c.dpid,))}
+        if not away:
+            return steps
+        kept = (tuple(c for c in stage if not (c.remove and c.dpid in away)) for stage in steps)
         return tuple(stage for stage in kept if stage)
 
     def _next(self, stitch_id: int, held: Fleet, *, removes: bool) -> Change:
         before = self._open.get(stitch_id)
         settling = self._settling.pop(stitch_id, before.settling if before is not None else None)
-        self._left_over.discard(stitch_id)
+        self._left_over.pop(stitch_id, None)
         change = Change(next(self._tickets), stitch_id, removes, self._before(stitch_id), settling)
         self._open[stitch_id] = change
         self._held[stitch_id] = held

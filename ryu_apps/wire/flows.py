@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from os_ken.ofproto import ofproto_v1_3_parser
 
-from ryu_apps.wire.fields import encode_match, mac_bytes, match_words, read_match
+from ryu_apps.wire.fields import encode_labelled, encode_match, mac_bytes, match_words, read_match
 from ryu_apps.wire.stats import FlowStats
 from stitching.cookie import OURS, OWNER_MASK
 from stitching.match import ETH_VLAN
@@ -61,7 +61,7 @@ def flow_mod(rule: FlowRule, xid: int, *, remove: bool = False) -> bytes:
     table, priority, match, actions, goto, cookie, meter = rule
     in_port, eth_src, eth_dst, *others = match
     if eth_dst is None or in_port is not None or others != _NO_OTHERS:
-        body = _match(match)
+        body = encode_labelled(match) or _match(match)
     elif eth_src is None:
         body = _TO_HEAD + mac_bytes(eth_dst) + _TO_PAD
     else:

@@ -200,20 +200,21 @@ class Ruling:
     def forbids(self, request: VmRequest, path: StitchPath | None, network: Network) -> str | None:
         """Why a stitch must not be, or None. Hosts that are not there now forbid nothing."""
         application = request.application
-        for mac, other in request.directions:
+        for number, (mac, other) in enumerate(request.directions):
             source, target = network.hosts.get(mac), network.hosts.get(other)
             if source is None or target is None:
                 continue
             if (reason := self.forbids_pair(source, target, application)) is not None:
                 return reason
-            if path is not None and (reason := self._forbids_path(source, target, application, path)) is not None:
-                return reason
+            if path is not None:
+                reason = self._forbids_path(source, target, application, path, back=number == 1)
+                if reason is not None:
+                    return reason
             application = application.back if application is not None else None
-            path = path.reversed if path is not None else None
         return None
 
     def _forbids_path(
-        self, source: Host, target: Host, application: Application | None, path: StitchPath
+        self, source: Host, target: Host, application: Application | None, path: StitchPath, *, back: bool
     ) -> str | None:
         for pattern in _about(self.between(source, target), application):
             if not (pattern.allowed and pattern.demands):
@@ -221,6 +222,7 @@ class Ruling:
             for way in (path, path.backup):
                 if way is None:
                     continue
+                way = way.reversed if back else way
                 reason = self.unmet(pattern.demands, (hop.dpid for hop in way.hops), way.links)
                 if reason is not None:
                     return f"policy rule {pattern.rule!r} demands another path: {reason}"

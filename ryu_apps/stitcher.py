@@ -69,6 +69,12 @@ REMEMBER_S = 3600.0
 AT_ONCE = 2000
 """So many stitches are told between two ticks, all of them each time, as states change; the rest at the tick."""
 
+PAUSE_S = 2e-4
+"""How long nothing is told for each stitch that was: what others do with it takes a fraction of that."""
+
+STORE_WITHIN_S = 0.5
+"""So long what has happened may wait to be stored while stitches are on their way."""
+
 
 class Stitcher(App):
     """Owns the stitches."""
@@ -89,6 +95,7 @@ class Stitcher(App):
         self._clock = clock
         self._untold = False
         self._told_at_once = 0
+        self._tell_again_s = self._stored_s = float("-inf")
         self._planner = Planner()
         self._prover = Prover(key, monotonic)
         self._book = StitchBook(store, self.log, self._moved, monotonic)
@@ -281,11 +288,14 @@ class Stitcher(App):
 
     def _tell(self) -> None:
         """Tell the store and the other apps how things stand now: once for all that happened since."""
-        self._book.flush()
+        now_s = self._life.monotonic()
+        if not self._life.changes.on_their_way or now_s >= self._stored_s + STORE_WITHIN_S:
+            self._book.flush()
+            self._stored_s = now_s
         self._told_at_once = 0
-        if self._untold:
+        if self._untold and now_s >= self._tell_again_s:
             self._untold = False
-            self._announce()
+            self._tell_again_s = now_s + PAUSE_S * len(self._announce())
 
     def _announce(self) -> tuple[Stitch, ...]:
         active = self._book.active

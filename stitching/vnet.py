@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from stitching.network import Host, PortId
 
@@ -164,6 +164,7 @@ class Directory:
         return sorted(networks, key=lambda item: -item[0].prefixlen)
 
 
+@lru_cache(maxsize=1 << 16)
 def _address_order(ip: str) -> tuple[int, int]:
     address = ipaddress.ip_address(ip)
     return address.version, int(address)

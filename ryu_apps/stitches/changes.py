@@ -87,6 +87,11 @@ class Changes:
                 self._held[stitch_id] = wants
                 self._publish(WantRules(_owner(stitch_id), wants))
 
+    @property
+    def on_their_way(self) -> int:
+        """How many changes have not ended."""
+        return len(self._open)
+
     def settled(self, stitch_id: int) -> bool:
         """Whether it has the rules of one path alone."""
         return stitch_id not in self._settling and stitch_id not in self._open

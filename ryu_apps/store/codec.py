@@ -59,7 +59,8 @@ def _shape(cls: Any) -> tuple[dict[str, str], tuple[str, ...]]:
     return {_TAG: cls.KIND} if hasattr(cls, "KIND") else {}, tuple(field.name for field in fields(cls))
 
 
-_ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"), default=_plain)
+# What is frozen when it is made cannot hold itself.
+_ENCODER = json.JSONEncoder(allow_nan=False, check_circular=False, separators=(",", ":"), default=_plain)
 
 
 def _typed(kind: Any, data: Any, where: str) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import replace
-from typing import Any
 
 from fastapi import HTTPException
 from starlette.datastructures import Headers
@@ -138,7 +137,7 @@ class Gate:
         if messages:
             change.resource = Headers(raw=messages[0]["headers"]).get("location") or change.resource
             # Without its body, which says why: what is refused changes nothing, unless the handler says so.
-            after = change.after_text(None if need.secret or status >= 300 else _json(messages))
+            after = change.after_text(None if need.secret or status >= 300 else _body_of(messages))
         batch = self._settle(claimed, messages, need)
         resource = (change.resource or "")[:500]
         end = AuditEnd(number, status, status == 403, resource, text_of(change.before), after)
@@ -224,11 +223,8 @@ async def _answered(app: ASGIApp, scope: Scope, body: bytes) -> list[Message]:
     return messages
 
 
-def _json(messages: list[Message]) -> Any:
-    try:
-        return json.loads(b"".join(message.get("body", b"") for message in messages[1:]) or b"null")
-    except ValueError:
-        return None
+def _body_of(messages: list[Message]) -> bytes:
+    return b"".join(message.get("body", b"") for message in messages[1:])
 
 
 def _attempt(scope: Scope, who: Principal | None) -> Attempt:

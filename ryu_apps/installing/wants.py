@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from ryu_apps import wire
-from stitching.rules import PORT_IN_PORT, Bypass, Entry, EntryKey, Failover, RuleSet
+from stitching.rules import PORT_IN_PORT, Bypass, Entry, EntryKey, Failover, FlowRule, RuleSet
 
 NOTHING: RuleSet = MappingProxyType({})
 _GROUPS = (Failover, Bypass)
@@ -14,6 +14,8 @@ _GROUPS = (Failover, Bypass)
 
 def watches_alive(entry: Entry) -> bool:
     """Whether this group needs the one that is always alive."""
+    if isinstance(entry, FlowRule):
+        return False
     return isinstance(entry, Bypass) or (isinstance(entry, Failover) and PORT_IN_PORT in entry.ports)
 
 

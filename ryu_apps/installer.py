@@ -7,7 +7,6 @@ of them wants it no more.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ from ryu_apps.installing.batches import Batch
 from ryu_apps.installing.held import Asked, Held
 from ryu_apps.installing.keeper import Keeper
 from ryu_apps.installing.outbox import Outbox
+from ryu_apps.installing.pauses import Pauses
 from ryu_apps.installing.reading import Reading
 from ryu_apps.installing.rereading import Rereader
 from ryu_apps.installing.staging import Stager
@@ -70,6 +70,7 @@ class Installer(App):
         self._xids = Transactions(Asker.INSTALLER)
         self._keeper = Keeper(self.log)
         self._switches = self._keeper.switches
+        self._pauses: Pauses[Batch] = Pauses(lambda batch: self.post(_PauseOver(batch)), f"{self.name}-pauses")
         self._stager = Stager(self._keeper, self.publish, self._pause, self.log, clock)
         self._rereader = Rereader(self._keeper, self._xids, clock)
         self._flush_posted = False
@@ -79,6 +80,11 @@ class Installer(App):
         """Start the event loop and the timer that watches deadlines."""
         super().start()
         self.every(0.5, "deadlines")
+
+    def stop(self) -> None:
+        """End the timers and the event loop."""
+        self._pauses.stop()
+        super().stop()
 
     @handles(InstallerStatusRequest)
     def on_status(self, request: InstallerStatusRequest) -> None:
@@ -191,9 +197,7 @@ class Installer(App):
 
     def _pause(self, batch: Batch) -> None:
         """Leave packets on the links the time to arrive before the next stage."""
-        timer = threading.Timer(batch.request.pause_s, lambda: self.post(_PauseOver(batch)))
-        timer.daemon = True
-        timer.start()
+        self._pauses.add(batch, batch.request.pause_s)
 
     @handles(Tick)
     def on_deadline(self, _tick: Tick) -> None:

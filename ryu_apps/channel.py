@@ -43,6 +43,9 @@ SILENT_S = 10.0
 HANDSHAKE_S = 10.0
 """A connection that has not become a switch by then is closed."""
 
+BACKLOG = 2048
+"""Switches that may wait to be let in: after a restart they all come at once."""
+
 SEND_LIMIT = 16 << 20
 """Bytes that may wait for a switch that does not read. Past it the switch is cut off, to start over clean."""
 
@@ -74,7 +77,12 @@ class Switch(ofproto_protocol.ProtocolDesc):  # type: ignore[misc]  # os-ken shi
         self.set_state(HANDSHAKE_DISPATCHER)
 
     def set_state(self, state: str) -> None:
-        """Move on in the handshake, or to the end; every app that watches states is told."""
+        """Move on in the handshake, or to the end; every app that watches states is told.
+
+        Raises ValueError where it would be a switch before it has said which.
+        """
+        if state == MAIN_DISPATCHER and self.id is None:
+            raise ValueError("ports of a switch that has not said which one it is")
         if self.state == state or (state == MAIN_DISPATCHER and not self._channel.door.lets_in(self)):
             return
         self.state = state
@@ -195,6 +203,7 @@ class Channel(OFPHandler):  # type: ignore[misc]  # os-ken ships no types
         self._thread: threading.Thread | None = None
         self._limit = PacketInLimit()
         self._limit_told = 0
+        self._unreadable, self._unreadable_told, self._unreadable_last = 0, 0, ""
 
     def start(self) -> None:
         """Start handling events; no switch is let in before listen()."""
@@ -203,7 +212,7 @@ class Channel(OFPHandler):  # type: ignore[misc]  # os-ken ships no types
 
     def listen(self) -> int:
         """Let the switches in. Returns the port; raises OSError when it is taken."""
-        listener = socket.create_server(self._address, backlog=2048)
+        listener = socket.create_server(self._address)
         self._thread = threading.Thread(target=self._run, args=(listener,), name="channel", daemon=True)
         self._thread.start()
         port: int = listener.getsockname()[1]
@@ -239,7 +248,7 @@ class Channel(OFPHandler):  # type: ignore[misc]  # os-ken ships no types
 
     def _run(self, listener: socket.socket) -> None:
         asyncio.set_event_loop(self._loop)
-        start = self._loop.create_server(lambda: _Connection(self), sock=listener)
+        start = self._loop.create_server(lambda: _Connection(self), sock=listener, backlog=BACKLOG)
         server = self._loop.run_until_complete(start)
         ticker = self._loop.create_task(self._tick())
         self._loop.run_forever()
@@ -277,22 +286,37 @@ class Channel(OFPHandler):  # type: ignore[misc]  # os-ken ships no types
             del self._by_dpid[switch.id]
 
     def _tell_dropped(self) -> None:
-        """Once a second at most, where a storm was held back."""
+        """Once a second at most, where a storm was held back, or what nobody can read was left out."""
         dropped = self._limit.dropped - self._limit_told
         if dropped:
             self._limit_told = self._limit.dropped
             log.warning("packet_ins_dropped=%d reason=a port sent more than %g a second", dropped, RATE_PER_S)
+        unreadable = self._unreadable - self._unreadable_told
+        if unreadable:
+            self._unreadable_told = self._unreadable
+            log.warning("messages_unreadable=%d last_from=%s", unreadable, self._unreadable_last)
 
     def dispatch(self, switch: Switch, header: tuple[int, int, int, int], data: bytearray) -> None:
-        """Decode one message, hand it to the apps that want it, then to the handshake."""
+        """Decode one message, hand it to the apps that want it, then to the handshake.
+
+        Raises what the decoder does, and ValueError for another version than was agreed on.
+        """
+        version, kind, *_ = header
+        if version != ofproto_v1_3.OFP_VERSION and kind != ofproto_v1_3.OFPT_HELLO:
+            raise ValueError(f"a message of OpenFlow version {version:#04x}; 1.3 (0x04) is spoken here")
         if not self._limit.passes(switch.id, data, switch.last_heard_s):
             return
         if (frame := wire.probe_in(data)) is not None and switch.id is not None:
             # Of probes there may be thousands a second: one app hears of them.
             self.send_event_to_observers(ProbeArrived(switch.id, frame, switch.last_heard_s))
             return
-        message = wire.message(switch, header, data)
-        if message is None or self.door.takes(switch, message):
+        try:
+            message = wire.message(switch, header, data)
+        except wire.Unreadable as error:
+            # Switches have their own ways to say things. What follows can be read all the same.
+            self._unreadable, self._unreadable_last = self._unreadable + 1, f"{switch} reason={error}"
+            return
+        if self.door.takes(switch, message):
             return
         message.received_s = switch.last_heard_s
         event = ofp_event.ofp_msg_to_ev(message)
@@ -336,7 +360,7 @@ class _Connection(asyncio.Protocol):
                 self._channel.dispatch(switch, header, buffer[used : used + length])
                 used += length
         except Exception as error:  # noqa: BLE001  # os-ken's decoder raises anything on bytes it cannot read
-            log.warning("switch=%s sent what cannot be decoded (%r), closing its channel", switch, error)
+            log.warning("switch=%s sent what cannot be decoded (%.200r), closing its channel", switch, error)
             switch.close()
         del buffer[:used]
 

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 from os_ken.controller import ofp_event
 from os_ken.controller.handler import DEAD_DISPATCHER, MAIN_DISPATCHER
 
+from ryu_apps import wire
 from ryu_apps.app import App, Event, Tick, handles
 from ryu_apps.events import (
     ApplyStages,
@@ -305,7 +306,7 @@ class Installer(App):
             return
         if switch.reading is not None and message.xid in switch.reading.open:
             self._on_unread(switch, switch.reading, message.xid)
-        step = switch.outbox.refused(message.xid, _said(message))
+        step = switch.outbox.refused(message.xid, wire.error_words(message))
         if step is not None:
             self._stager.refused(switch, [step])
         self._settle()
@@ -321,10 +322,3 @@ class Installer(App):
             self._start_over(switch, "will not say what rules it has")
         elif reading.refuse(xid):
             self._on_read(switch, reading)
-
-
-def _said(message: Any) -> str:
-    """What an error message says, in the names of the specification."""
-    if message.code is None:
-        return f"error of type {message.type:#x}"
-    return str(message.datapath.ofproto.ofp_error_code_to_str(message.type, message.code))

@@ -142,8 +142,7 @@ class Claim:
         Returns what is to be sent then. A switch that will not say what rules it has is taken for nobody's.
         """
         if message.xid == self._put:
-            ofproto = message.datapath.ofproto
-            self.refused = str(ofproto.ofp_error_code_to_str(message.type, message.code))
+            self.refused = wire.error_words(message)
             return b""
         self._asked = None
         return self._found(_names_in(getattr(message, "entries", ())), now_s)

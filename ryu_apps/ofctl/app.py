@@ -171,9 +171,8 @@ class Ofctl(App):
         message = event.msg
         waiting = self._of(message)
         if waiting is not None:
-            ofproto = message.datapath.ofproto
-            kind, code = ofproto.ofp_error_type_to_str(message.type), message.code
-            what = f"{kind}, {ofproto.ofp_error_code_to_str(message.type, code)}"
+            kind = message.datapath.ofproto.ofp_error_type_to_str(message.type)
+            what = f"{kind}, {wire.error_words(message)}"
             self._fail(waiting, Refused(f"switch {waiting.request.dpid:016x} refused it: {what}"))
 
     @handles(Tick)

@@ -10,7 +10,12 @@ import struct
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from os_ken.ofproto import ofproto_parser, ofproto_v1_3, ofproto_v1_3_parser
+from os_ken.exception import OFPTruncatedMessage
+from os_ken.ofproto import ofproto_v1_3, ofproto_v1_3_parser
+
+from ryu_apps.wire import decoder_mends
+
+decoder_mends.mend()
 
 _BODY = ofproto_v1_3.OFP_MULTIPART_REPLY_SIZE
 _KIND = struct.Struct("!HH")
@@ -18,11 +23,42 @@ _ENTRY = struct.Struct("!HBxIIHHHHxxxxQQQ")
 _MATCH = struct.Struct("!HH")
 
 
+_FROM_SWITCHES = frozenset(
+    {
+        *(ofproto_v1_3.OFPT_HELLO, ofproto_v1_3.OFPT_ERROR, ofproto_v1_3.OFPT_EXPERIMENTER),
+        *(ofproto_v1_3.OFPT_ECHO_REQUEST, ofproto_v1_3.OFPT_ECHO_REPLY, ofproto_v1_3.OFPT_BARRIER_REPLY),
+        *(ofproto_v1_3.OFPT_FEATURES_REPLY, ofproto_v1_3.OFPT_GET_CONFIG_REPLY, ofproto_v1_3.OFPT_PACKET_IN),
+        *(ofproto_v1_3.OFPT_FLOW_REMOVED, ofproto_v1_3.OFPT_PORT_STATUS, ofproto_v1_3.OFPT_MULTIPART_REPLY),
+        *(ofproto_v1_3.OFPT_QUEUE_GET_CONFIG_REPLY, ofproto_v1_3.OFPT_ROLE_REPLY),
+        ofproto_v1_3.OFPT_GET_ASYNC_REPLY,
+    }
+)
+
+
+class Unreadable(ValueError):
+    """A message that nobody can decode; says why."""
+
+
 def message(datapath: Any, header: tuple[int, int, int, int], data: bytearray) -> Any:
-    """A message as os-ken decodes it, flow entries aside; None where os-ken does not know it."""
+    """A message as os-ken decodes it, flow entries aside.
+
+    Raises Unreadable where os-ken cannot: it may be of a kind that it does not know. Raises ValueError or
+    OFPTruncatedMessage where lengths do not fit.
+    """
     if is_flow_stats(data):
         return OFPFlowStatsReply(datapath, header, data)
-    return ofproto_parser.msg(datapath, *header, data)
+    _, kind, length, _ = header
+    if kind not in _FROM_SWITCHES:
+        raise Unreadable(f"a message of type {kind}, which no switch sends")
+    try:
+        if kind == ofproto_v1_3.OFPT_HELLO:
+            decoder_mends.check_hello(data)
+        # Not by os-ken's ofproto_parser.msg(): it writes all of a message it cannot decode to the log.
+        return ofproto_v1_3_parser.msg_parser(datapath, *header, data)
+    except OFPTruncatedMessage:
+        raise
+    except Exception as error:  # os-ken's decoder raises anything on bytes it cannot read
+        raise Unreadable(f"a message of type {kind} and {length} bytes: {error!r:.200}") from error
 
 
 class FlowStats(NamedTuple):

@@ -324,6 +324,13 @@ def test_a_label_is_a_tag_and_its_number() -> None:
     assert (number.key, number.value) == ("vlan_vid", 0x1005)
 
 
+@given(st.integers(0, 30) | st.just(0xFFFF), st.integers(0, 0xFFFF), st.integers(0, 0xFFFFFFFF))
+def test_whatever_a_switch_refuses_something_for_there_are_words(kind: int, code: int, experimenter: int) -> None:
+    data = struct.pack("!BBHIHHI", 4, ofproto_v1_3.OFPT_ERROR, 16, 1, kind, code, experimenter)
+    message = wire.message(SWITCH, ofproto_parser.header(data), bytearray(data))
+    assert wire.error_words(message)
+
+
 @given(st.binary(min_size=1, max_size=200), st.lists(ports, min_size=1, max_size=4))
 def test_a_packet_out_is_encoded_as_os_ken_would(data: bytes, out_ports: list[int]) -> None:
     actions = [ofproto_v1_3_parser.OFPActionOutput(port, 0) for port in out_ports]

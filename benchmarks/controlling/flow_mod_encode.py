@@ -19,11 +19,15 @@ from stitching.rules import FlowRule, Output
 
 _RULES = 20_000
 _ROUNDS = 3
+_TARGET = 500_000.0
 _XID = 0x49000000
 
 
 def flow_mod_encode() -> Iterator[Figure]:
-    """FlowMods a second, from rule to bytes, by our encoder and by os-ken's; rules no cache has seen."""
+    """FlowMods a second of one core, from rule to bytes, by our encoder and by os-ken's; rules no cache has seen.
+
+    By the time that the core worked for it: what else runs on it meanwhile is not counted.
+    """
     _check()
     ours, peers = [], []
     # As the controller does.
@@ -38,16 +42,17 @@ def flow_mod_encode() -> Iterator[Figure]:
         value=median(ours),
         unit="rules/s",
         better=Better.MORE,
+        target=_TARGET,
         peer="os-ken OFPFlowMod.serialize",
         peer_value=median(peers),
     )
 
 
 def _rate(encode: Callable[[FlowRule], bytes], rules: tuple[FlowRule, ...]) -> float:
-    start_s = time.perf_counter()
+    start_s = time.thread_time()
     for rule in rules:
         encode(rule)
-    return len(rules) / (time.perf_counter() - start_s)
+    return len(rules) / (time.thread_time() - start_s)
 
 
 def _by_us(rule: FlowRule) -> bytes:

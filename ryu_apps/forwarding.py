@@ -26,6 +26,7 @@ from ryu_apps.events import (
     VnetsRequest,
     WantRules,
 )
+from ryu_apps.host_tags import HostTags
 from ryu_apps.installing.keeper import FORWARDING
 from ryu_apps.store import StateStore
 from stitching.network import Host, Network, PortId
@@ -80,6 +81,7 @@ class Forwarding(App):
         self._dirty = False
         self._computed_s = float("-inf")
         self._searches: OrderedDict[tuple[str, str], float] = OrderedDict()
+        self._tags = HostTags(clock)
         self._pending: OrderedDict[neighbours.Question, tuple[PortId, float]] = OrderedDict()
 
     def start(self) -> None:
@@ -181,14 +183,16 @@ class Forwarding(App):
         port = (message.datapath.id, message.match["in_port"])
         frame = bytes(message.data)
         question = neighbours.read_question(frame)
-        if question is None or question.sender_ip is None or port in self._network.fabric_ports:
+        if question is None or port in self._network.fabric_ports or self._is_forged(question, port):
             return
-        if self._is_forged(question, port) or self._answer(question, port):
+        known = self._network.hosts.get(question.sender_mac)
+        if known is not None and known.port == port:
+            self._tags.heard(question.sender_mac, question.vid)
+        if question.sender_ip is None or self._answer(question, port):
             return
         self._pending[question] = (port, self._clock())
         if len(self._pending) > _MOST:
             self._pending.popitem(last=False)
-        known = self._network.hosts.get(question.sender_mac)
         moving = known is not None and known.port != port
         if not moving and self._network.host_by_ip(question.target_ip) is None:
             self._search(question, self._sender(question, port), frame)
@@ -208,9 +212,19 @@ class Forwarding(App):
             return False
         if target.mac != asker.mac and self._may_meet(asker, target):
             reply = neighbours.answer(question, target.mac)
-            if reply is not None:
+            if reply is not None and not self._are_apart(question, target):
                 self._send(reply, [port])
         return True
+
+    def _are_apart(self, question: neighbours.Question, target: Host) -> bool:
+        """Whether the one that is asked for would not hear the asker: frames come out with the tag they have."""
+        apart = self._tags.apart(question.vid, target.mac)
+        if apart and self._tags.is_news(question.sender_mac, target.mac):
+            behind = ",".join("none" if vid is None else str(vid) for vid in self._tags.of(target.mac))
+            mine = "none" if question.vid is None else question.vid
+            said = target.mac, behind, question.sender_mac, mine
+            self.log.warning("event=other_tag asked=%s tag=%s asker=%s asker_tag=%s", *said)
+        return apart
 
     def _may_meet(self, asker: Host, target: Host) -> bool:
         """By what the policy says, or in a segment that joins them."""

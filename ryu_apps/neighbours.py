@@ -6,11 +6,13 @@ import ipaddress
 import struct
 from dataclasses import dataclass
 
-from stitching.match import ETH_ARP, ETH_IPV6
+from stitching.match import ETH_ARP, ETH_IPV6, ETH_VLAN
 
 _ETHERNET = struct.Struct("!6s6sH")
 _ARP = struct.Struct("!HHBBH6s4s6s4s")
 _IPV6 = struct.Struct("!IHBB16s16s")
+_TAG = struct.Struct("!HH")
+_VID = 0xFFF
 _ICMPV6 = 58
 _SOLICITATION, _ADVERTISEMENT = 135, 136
 _FROM_REQUEST = 0x60000000
@@ -19,11 +21,15 @@ _FROM_REQUEST = 0x60000000
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Somebody asks for the MAC of an address. sender_ip is None for a probe for duplicates (RFC 5227, 4862)."""
+    """Somebody asks for the MAC of an address. sender_ip is None for a probe for duplicates (RFC 5227, 4862).
+
+    vid is of the VLAN tag (IEEE 802.1Q) around the question, None without one.
+    """
 
     sender_mac: str
     sender_ip: str | None
     target_ip: str
+    vid: int | None = None
 
 
 def read_question(frame: bytes) -> Question | None:
@@ -31,19 +37,31 @@ def read_question(frame: bytes) -> Question | None:
     if len(frame) < _ETHERNET.size:
         return None
     _, sender, eth_type = _ETHERNET.unpack_from(frame)
+    packet, vid = frame[_ETHERNET.size :], None
+    if eth_type == ETH_VLAN and len(packet) >= _TAG.size:
+        tag, eth_type = _TAG.unpack_from(packet)
+        packet, vid = packet[_TAG.size :], tag & _VID
     if eth_type == ETH_ARP:
-        return _read_arp(frame[_ETHERNET.size :], sender)
+        return _read_arp(packet, sender, vid)
     if eth_type == ETH_IPV6:
-        return _read_solicitation(frame[_ETHERNET.size :], sender)
+        return _read_solicitation(packet, sender, vid)
     return None
 
 
 def answer(question: Question, mac: str) -> bytes | None:
-    """The frame that answers a question with this MAC; None for a duplicate probe, which its owner answers."""
+    """The frame that answers a question with this MAC, behind the tag that was asked behind.
+
+    None for a duplicate probe, which its owner answers.
+    """
     if question.sender_ip is None:
         return None
+    plain = _answer(question, question.sender_ip, mac)
+    return plain if question.vid is None else plain[:12] + struct.pack("!HH", ETH_VLAN, question.vid) + plain[12:]
+
+
+def _answer(question: Question, sender_ip: str, mac: str) -> bytes:
     target = ipaddress.ip_address(question.target_ip)
-    sender = ipaddress.ip_address(question.sender_ip)
+    sender = ipaddress.ip_address(sender_ip)
     if target.version == 4:
         arp = _ARP.pack(1, 0x0800, 6, 4, 2, _raw(mac), target.packed, _raw(question.sender_mac), sender.packed)
         return _ETHERNET.pack(_raw(question.sender_mac), _raw(mac), ETH_ARP) + arp
@@ -67,7 +85,7 @@ def probe(mac: str, ip: str) -> bytes:
     return _ETHERNET.pack(_raw(mac), _raw(PROBER), ETH_ARP) + arp
 
 
-def _read_arp(packet: bytes, sender: bytes) -> Question | None:
+def _read_arp(packet: bytes, sender: bytes, vid: int | None) -> Question | None:
     if len(packet) < _ARP.size:
         return None
     hardware, protocol, mac_length, ip_length, operation, _, sender_ip, _, target_ip = _ARP.unpack_from(packet)
@@ -76,10 +94,10 @@ def _read_arp(packet: bytes, sender: bytes) -> Question | None:
     asks = str(ipaddress.IPv4Address(sender_ip)) if any(sender_ip) else None
     if sender_ip == target_ip:
         asks = None  # an announcement: nobody is to answer it
-    return Question(sender.hex(":"), asks, str(ipaddress.IPv4Address(target_ip)))
+    return Question(sender.hex(":"), asks, str(ipaddress.IPv4Address(target_ip)), vid)
 
 
-def _read_solicitation(packet: bytes, sender: bytes) -> Question | None:
+def _read_solicitation(packet: bytes, sender: bytes, vid: int | None) -> Question | None:
     if len(packet) < _IPV6.size + 24:
         return None
     _, _, next_header, hop_limit, source, _ = _IPV6.unpack_from(packet)
@@ -89,7 +107,7 @@ def _read_solicitation(packet: bytes, sender: bytes) -> Question | None:
         return None
     target = ipaddress.IPv6Address(packet[_IPV6.size + 8 : _IPV6.size + 24])
     asks = str(ipaddress.IPv6Address(source)) if any(source) else None
-    return Question(sender.hex(":"), asks, str(target))
+    return Question(sender.hex(":"), asks, str(target), vid)
 
 
 def _raw(mac: str) -> bytes:

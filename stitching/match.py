@@ -10,6 +10,9 @@ MULTICAST = "01:00:00:00:00:00"
 ETH_IPV4 = 0x0800
 ETH_ARP = 0x0806
 ETH_VLAN = 0x8100
+ETH_SERVICE_VLAN = 0x88A8
+"""The outer tag of IEEE 802.1ad. Below a tag, either says that another one follows."""
+
 ETH_IPV6 = 0x86DD
 ETH_LLDP = 0x88CC
 ETH_PROBE = 0x88B5

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 
 from stitching import cookie
 from stitching.cookie import Kind
-from stitching.match import ETH_ARP, ETH_IPV4, ETH_IPV6, ICMPV6, UDP, L3Match, Match
+from stitching.match import ETH_ARP, ETH_IPV4, ETH_IPV6, ETH_SERVICE_VLAN, ETH_VLAN, ICMPV6, UDP, L3Match, Match
 from stitching.network import Host, Network
 from stitching.rules import FlowRule, Table
 from stitching.vnet import Directory, SpoofGuard
@@ -73,6 +73,9 @@ def edge_rules(host: Host, directory: Directory) -> Iterator[FlowRule]:
     base = Match(in_port=host.port_no, eth_src=host.mac)
     yield FlowRule(Table.EDGE, KNOWN, base, goto=Table.SEGMENT, cookie=_EDGE)
     addresses, versions = bound_addresses(host, directory)
+    if versions:
+        # Behind a second tag switches do not look: whose address is there, nobody could tell.
+        yield from (_drop(base, eth_type, NOT_ITS_OWN) for eth_type in (ETH_VLAN, ETH_SERVICE_VLAN))
     v4 = sorted(ip for ip in addresses if ":" not in ip)
     v6 = sorted({link_local(host.mac), *(ip for ip in addresses if ":" in ip)})
     if 4 in versions:

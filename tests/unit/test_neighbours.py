@@ -96,3 +96,19 @@ def test_a_damaged_question_is_never_a_crash(position: int, damage: bytes) -> No
         question = read_question(frame[:at] + damage + frame[at + len(damage) :])
         if question is not None:
             answer(question, OWNER)
+
+
+@pytest.mark.parametrize("plain", [arp_request(), solicitation()], ids=["ARP", "neighbour discovery"])
+@pytest.mark.parametrize("tci", [0, 10, 0xE00A], ids=["by priority alone", "10", "10 with a priority"])
+def test_a_question_behind_a_tag_is_answered_behind_it(plain: bytes, tci: int) -> None:
+    question = read_question(plain[:12] + b"\x81\x00" + tci.to_bytes(2) + plain[12:])
+    untagged = read_question(plain)
+    assert question is not None and untagged is not None and question.vid == tci & 0xFFF
+    said, bare = answer(question, OWNER), answer(untagged, OWNER)
+    assert said is not None and bare is not None
+    assert said == bare[:12] + b"\x81\x00" + (tci & 0xFFF).to_bytes(2) + bare[12:]
+
+
+def test_what_is_behind_two_tags_is_no_question() -> None:
+    twice = arp_request()[:12] + b"\x81\x00\x00\x0a\x81\x00\x00\x14" + arp_request()[12:]
+    assert read_question(twice) is None

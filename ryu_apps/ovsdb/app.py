@@ -31,6 +31,7 @@ from ryu_apps.events import (
 from ryu_apps.ovsdb.bfd import BFD_MS, BfdKeeper, session_of
 from ryu_apps.ovsdb.dressing import AGAIN_S
 from ryu_apps.ovsdb.liveness import Liveness
+from ryu_apps.ovsdb.mailbox import Mailbox
 from ryu_apps.ovsdb.port_queuing import PortQueuing
 from ryu_apps.ovsdb.remotes import Certificates
 from ryu_apps.ovsdb.servers import Servers
@@ -48,7 +49,7 @@ _QUEUES_QUESTION = struct.pack("!BBHIHHxxxxII", 4, 18, 24, _XID, 5, 0, _ALL, _AL
 
 @dataclass
 class _HeardOf(Event):
-    heard: Heard
+    remote: str
 
 
 class Ovsdb(App):
@@ -77,7 +78,8 @@ class Ovsdb(App):
         self._named = dict(named)
         self._keep_named = keep
         self._ticking = False
-        self._servers = Servers(lambda heard: self.post(_HeardOf(heard)), ssl)
+        self._mailbox = Mailbox()
+        self._servers = Servers(self._hear, ssl, clock)
         self._bfd = BfdKeeper(bfd_ms)
         self._liveness = Liveness(clock)
         self._queues = PortQueuing(self._servers, self.log, clock)
@@ -125,9 +127,17 @@ class Ovsdb(App):
         self._use(self._remotes, named)
         return before
 
+    def _hear(self, heard: Heard) -> None:
+        """Called from the threads of the servers."""
+        if self._mailbox.put(heard):
+            self.post(_HeardOf(heard.remote))
+
     @handles(_HeardOf)
     def _on_heard(self, event: _HeardOf) -> None:
-        heard = event.heard
+        for heard in self._mailbox.take(event.remote):
+            self._take(heard)
+
+    def _take(self, heard: Heard) -> None:
         if heard.error:
             self._errors += 1
             self._last_error = heard.error
@@ -215,7 +225,7 @@ class Ovsdb(App):
         self._keep_queues()
 
     def _keep_bfd(self) -> None:
-        step = self._bfd.step(self._network, self._servers.ports, self._clock())
+        step = self._bfd.step(self._network, self._servers.changeable, self._clock())
         for port_id, change in step.changes.items():
             # What its session does from here on is our doing, and no news of the link.
             self._tell_liveness(port_id, self._liveness.session(port_id, None))

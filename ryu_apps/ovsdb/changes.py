@@ -25,6 +25,11 @@ class SetBfd:
     interval_ms: int | None
     seen: Settings
 
+    @property
+    def row(self) -> str:
+        """The row that it is about."""
+        return self.interface_uuid
+
 
 @dataclass(frozen=True)
 class SetQos:
@@ -33,12 +38,22 @@ class SetQos:
     port_uuid: str
     rows: QosRows | None
 
+    @property
+    def row(self) -> str:
+        """The row that it is about."""
+        return self.port_uuid
+
 
 @dataclass(frozen=True)
 class DropQos:
     """Delete a QoS of ours with its queues, if still no port has it."""
 
     qos_uuid: str
+
+    @property
+    def row(self) -> str:
+        """The row that it is about."""
+        return self.qos_uuid
 
 
 Change = SetBfd | SetQos | DropQos

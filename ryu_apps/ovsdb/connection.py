@@ -9,8 +9,7 @@ import select
 import sys
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +45,9 @@ _LONGEST_WAIT_MS = 1000
 _TELL_S = 0.05
 """The shortest time between two views."""
 
+ANSWER_S = 15.0
+"""A server that has not answered a change by then is connected to anew: it may go on saying that it is there."""
+
 _TRIES = 5
 """How often a change is tried when others change the same rows at that moment."""
 
@@ -80,8 +82,11 @@ class Connection:
     def __init__(self, remote: str, tell: Callable[[Heard], None], ssl: Certificates | None = None) -> None:
         self.remote = remote
         self._tell = tell
-        self._waiting: deque[tuple[Change, ...]] = deque()
+        self._waiting: dict[str, Change] = {}
+        self._waiting_lock = threading.Lock()
         self._stopping = threading.Event()
+        self._wake_lock = threading.Lock()
+        self._wake_write: int | None
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         if ssl is not None:
             # Of the whole process: the library has no other place for them.
@@ -100,14 +105,21 @@ class Connection:
         self._wake()
         self._thread.join(5)
 
-    def submit(self, changes: Sequence[Change]) -> None:
-        """Carry these out in one transaction, or forget them while the server is away: what is wanted stays so."""
-        self._waiting.append(tuple(changes))
+    def submit(self, changes: Iterable[Change]) -> None:
+        """Carry these out in one transaction, or forget them while the server is away: what is wanted stays so.
+
+        Of those that wait for a server that is slow, the newest of each row counts.
+        """
+        with self._waiting_lock:
+            self._waiting.update((change.row, change) for change in changes)
         self._wake()
 
     def _wake(self) -> None:
-        with contextlib.suppress(BlockingIOError):  # it has plenty of reasons to wake up
-            os.write(self._wake_write, b".")
+        with self._wake_lock:
+            # Closed once the thread has ended: its number may be that of another file by now.
+            if self._wake_write is not None:
+                with contextlib.suppress(BlockingIOError):  # it has plenty of reasons to wake up
+                    os.write(self._wake_write, b".")
 
     def _run(self) -> None:
         helper = ovs_idl.SchemaHelper(schema_json=SCHEMA)
@@ -117,8 +129,11 @@ class Connection:
             self._follow(idl)
         finally:
             idl.close()
-            os.close(self._wake_read)
-            os.close(self._wake_write)
+            with self._wake_lock:
+                os.close(self._wake_read)
+                if self._wake_write is not None:
+                    os.close(self._wake_write)
+                self._wake_write = None
 
     def _follow(self, idl: _Idl) -> None:
         seqno, live, told_s = None, False, -math.inf
@@ -128,7 +143,7 @@ class Connection:
             if was_live and not live:
                 self._tell(Heard(self.remote, None))
             if not live:
-                self._waiting.clear()
+                self._take_waiting()
             elif not was_live or (idl.change_seqno != seqno and time.monotonic() - told_s > _TELL_S):
                 # Sessions change rows one by one; reading a thousand bridges for each would be too much.
                 seqno, told_s = idl.change_seqno, time.monotonic()
@@ -137,15 +152,23 @@ class Connection:
                 self._carry_out(idl)
             self._sleep(idl, _LONGEST_WAIT_MS if idl.change_seqno == seqno else int(1e3 * _TELL_S))
 
-    def _carry_out(self, idl: _Idl) -> None:
-        while self._waiting and not self._stopping.is_set():
-            changes = self._waiting.popleft()
-            error = self._commit(idl, changes)
-            if error:
-                self._tell(Heard(self.remote, snapshot(idl.tables), error))
+    def _take_waiting(self) -> list[Change]:
+        with self._waiting_lock:
+            taken, self._waiting = list(self._waiting.values()), {}
+        return taken
 
-    def _commit(self, idl: _Idl, changes: tuple[Change, ...]) -> str:
+    def _carry_out(self, idl: _Idl) -> None:
+        changes = self._take_waiting()
+        error = self._commit(idl, changes) if changes else ""
+        if error and len(changes) > 1 and idl.is_live:
+            # A transaction is all or nothing: one change that is refused must not keep the others out.
+            error = next(filter(None, [self._commit(idl, [change]) for change in changes]), "")
+        if error:
+            self._tell(Heard(self.remote, snapshot(idl.tables) if idl.is_live else None, error))
+
+    def _commit(self, idl: _Idl, changes: Sequence[Change]) -> str:
         """Carry out a few changes at once; returns what the server said against it."""
+        give_up_s = time.monotonic() + ANSWER_S
         for _ in range(_TRIES):
             transaction = ovs_idl.Transaction(idl)
             try:
@@ -154,9 +177,11 @@ class Connection:
                     carry_out(change, idl, transaction)
                 status = transaction.commit()
                 while status == transaction.INCOMPLETE:
-                    idl_changed = self._await(idl, transaction)
-                    if not idl_changed:
+                    if not self._await(idl, transaction):
                         return "the connection went while it was changed"
+                    if time.monotonic() > give_up_s:
+                        idl.force_reconnect()
+                        return f"there was no answer to a change for {ANSWER_S:g} s"
                     status = transaction.commit()
             finally:
                 transaction.abort()
@@ -173,7 +198,7 @@ class Connection:
         poller = Poller()
         idl.wait(poller)
         transaction.wait(poller)
-        poller.timer_wait(_LONGEST_WAIT_MS)
+        poller.timer_wait(min(_LONGEST_WAIT_MS, int(1e3 * ANSWER_S)))
         poller.block()
         idl.run()
         return True

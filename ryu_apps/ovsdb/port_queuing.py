@@ -86,7 +86,7 @@ class PortQueuing:
 
     def _change(self) -> bool:
         """One round; returns whether filters were set, after which the rows may be what they shall be."""
-        ports = self._servers.ports
+        ports = self._servers.changeable
         filtered = frozenset(port for port, _ in self._filtered())
         undressed = frozenset(port for port in filtered if not self._dresser.is_dressed(port))
         by_label_alone = (
@@ -111,7 +111,7 @@ class PortQueuing:
         for port_id, remote in self._filtered():
             if port_id in step.changes:
                 continue
-            if self._dresser.dress(port_id, remote, ports[port_id], self._keeper.wanted[port_id]):
+            if self._dresser.dress(port_id, remote, self._servers.ports[port_id], self._keeper.wanted[port_id]):
                 self._log.info("event=filters_set dpid=%016x port_no=%d", *port_id)
                 news = True
         return news
@@ -149,6 +149,8 @@ class PortQueuing:
             wanted = rows(self._keeper.wanted[port_id])
             if port.qos is None or port.qos.rows != wanted:
                 why = self._dresser.failures.get(port_id, "") if queue.is_sorted else ""
+                if refused := self._servers.why_refused(port_id[0]):
+                    why = f"its OVSDB server refuses the change: {refused}"
                 facts = QueueFacts(facts.obeyed, False, reason=why or "the queue is being set")
             elif not facts.obeyed and facts.filterable and not self._dresser.is_dressed(port_id):
                 facts = QueueFacts(facts.obeyed, True, False, "the filter is being set")

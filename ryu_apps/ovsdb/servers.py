@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from ryu_apps.ovsdb.changes import Change, DropQos
+from ryu_apps.ovsdb.refusals import Refusals
 from ryu_apps.ovsdb.remotes import BadRemote, Certificates, check_remote
 from ryu_apps.ovsdb.view import BridgeView, PortView, View
 from stitching.network import Port, PortId
@@ -22,11 +24,17 @@ _NAME_MAX = 15
 class Servers:
     """All servers. `tell` is called from their threads. Raises BadRemote."""
 
-    def __init__(self, tell: Callable[[Heard], None], ssl: Certificates | None = None) -> None:
+    def __init__(
+        self,
+        tell: Callable[[Heard], None],
+        ssl: Certificates | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._tell = tell
         self._ssl = ssl
         self._connections: dict[str, Connection] = {}
         self._views: dict[str, View] = {}
+        self._refusals = Refusals(clock)
         self._switches: Mapping[int, Mapping[int, Port]] = {}
         self._bridges: dict[int, tuple[str, BridgeView]] = {}
         self.ports: Mapping[PortId, PortView] = MappingProxyType({})
@@ -66,6 +74,10 @@ class Servers:
         if heard.remote not in self._connections:
             return False
         was_there = heard.remote in self._views
+        if was_there != (heard.view is not None):
+            self._refusals.forget(heard.remote)
+        if heard.error:
+            self._refusals.add(heard.remote, heard.error)
         if heard.view is None:
             self._views.pop(heard.remote, None)
         else:
@@ -91,8 +103,20 @@ class Servers:
     def sweep(self, remote: str) -> None:
         """Delete what deleted ports have left in the database of a server."""
         view = self._views.get(remote)
-        if view is not None and view.stray:
+        if view is not None and view.stray and not self._refusals.why(remote):
             self._connections[remote].submit([DropQos(uuid) for uuid in view.stray])
+
+    @property
+    def changeable(self) -> Mapping[PortId, PortView]:
+        """Those of `ports` whose server has not refused a change just now."""
+        if not self._refusals:
+            return self.ports
+        return {port_id: port for port_id, port in self.ports.items() if not self.why_refused(port_id[0])}
+
+    def why_refused(self, dpid: int) -> str:
+        """What the server of a switch has said against a change just now; "" where nothing."""
+        known = self.bridge(dpid)
+        return self._refusals.why(known[0]) if known is not None else ""
 
     def bridge(self, dpid: int) -> tuple[str, BridgeView] | None:
         """The server that knows a switch, and what it says of it."""

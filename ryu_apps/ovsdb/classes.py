@@ -12,6 +12,7 @@ refused before it reaches its class (measured: 0.65 of 5 Mbit/s got through; wit
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import struct
@@ -37,6 +38,7 @@ _PLACES = 80
 _LEAST_PLACES = 8
 _TIMEOUT_S = 5.0
 _PEER = struct.Struct("3i")
+_DEVICE = re.compile(r"[A-Za-z0-9_.@+=%~,-]{1,15}")
 
 
 class NoClasses(RuntimeError):
@@ -67,6 +69,7 @@ def set_filters(
     minors are all classes of the device, which get short queues; without them the filters are only taken off.
     What keeps links alive is never without its filters, and nothing is touched before all classes are there.
     """
+    _check_device(device)
     if minors:
         _batch(namespace, _short_queues(device, minors))
     has_control = bool(minors) and _count(namespace, device, set(_CONTROL_AT.values())) == len(_CONTROL_AT)
@@ -78,8 +81,18 @@ def set_filters(
 
 
 def has_filters(namespace: Path, device: str) -> int:
-    """How many filters of ours a device has: they go when Open vSwitch makes its classes anew."""
+    """How many filters of ours a device has: they go when Open vSwitch makes its classes anew.
+
+    Raises NoClasses.
+    """
+    _check_device(device)
     return _count(namespace, device, {*_CONTROL_AT.values(), *_CLASSES_AT.values()})
+
+
+def _check_device(name: str) -> None:
+    """A database may call a port anything: what is no device must not become a part of a command."""
+    if _DEVICE.fullmatch(name) is None:
+        raise NoClasses(f"{name!r} is no name of a device that filters can be set on")
 
 
 def _count(namespace: Path, device: str, priorities: Set[int]) -> int:
@@ -144,6 +157,7 @@ def _tc(namespace: Path, words: Sequence[str], stdin: str | None = None, *, chec
             stdin=None if stdin is not None else subprocess.DEVNULL,
             capture_output=True,
             text=True,
+            errors="replace",
             timeout=_TIMEOUT_S,
             check=False,
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from stitching.bandwidth import BandwidthShares
@@ -18,7 +18,7 @@ from stitching.enforcement import Choice, Enforced
 from stitching.guarantee_flows import flows
 from stitching.kinds import links_to_reserve
 from stitching.network import LinkKey, Network, PortId, node_name
-from stitching.queues import LAST_QUEUE, Labelled, PortQueues, Queue
+from stitching.queues import LAST_QUEUE, MOST_MBPS, Labelled, PortQueues, Queue
 from stitching.routes import CARRYING
 from stitching.stitch import Stitch, StitchPath
 
@@ -73,6 +73,9 @@ def plan(stitches: Sequence[Stitch], network: Network) -> Plan:
             lacking[stitch.id] = "on a link that it crosses, all marks are taken by other guarantees"
         elif link is None or link.capacity_mbps is None:
             lacking[stitch.id] = f"it is not known what port {node_name(key[0])}:{key[1]} carries"
+        elif link.capacity_mbps > MOST_MBPS:
+            where = f"port {node_name(key[0])}:{key[1]} of {link.capacity_mbps:g} Mbit/s"
+            lacking[stitch.id] = f"{where} is faster than queues can be, which is {MOST_MBPS:g}"
         else:
             promises[key[:2]].append(promise)
     ports: dict[PortId, PortQueues] = {}
@@ -130,13 +133,17 @@ def _at_port(rate_mbps: float, promises: Sequence[_Promise]) -> tuple[PortQueues
     # While stitches move, or after a capacity shrank, more may be promised for a moment than there is.
     scale = min(1.0, rate_mbps / total) if total else 1.0
     numbers: dict[int, int] = {}
+    sorted_out: set[Labelled] = set()
     together: dict[int, list[_Promise]] = defaultdict(list)
     for promise in sorted(promises, key=lambda one: (-one.stitch.request.priority, one.stitch.id)):
         # Made of its id alone, so that it stays whatever comes and goes beside it.
         number = 1 + (promise.stitch.id - 1) % (SHARED - 1)
         if len(together) - (SHARED in together) >= OWN_QUEUES or number in together:
             number = SHARED
-        together[number].append(promise)
+        # Two may claim the same packets while one of them is still where its hosts were: the first has them.
+        flows_left = tuple(flow for flow in promise.flows if flow not in sorted_out)
+        sorted_out.update(flows_left)
+        together[number].append(replace(promise, flows=flows_left))
         numbers[promise.stitch.id] = number
     return PortQueues(rate_mbps, tuple(_queue(n, together[n], scale) for n in sorted(together))), numbers
 

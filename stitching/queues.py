@@ -26,6 +26,9 @@ CONTROL_MBPS, MOST_CONTROL_MBPS = 0.2, 1.0
 LEAST_MBPS = 0.1
 """What best effort is left with where guarantees take all of a port."""
 
+MOST_MBPS = 34_000.0
+"""Open vSwitch before 3.3 keeps rates in 32 bits of bytes a second: 40 Gbit/s would become 5.6."""
+
 OPEN_MBPS = 10_000.0
 
 BURST_MS, LEAST_BURST_BITS = 10, 120_000
@@ -91,8 +94,8 @@ class PortQueues:
     queues: tuple[Queue, ...]
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.rate_mbps) and self.rate_mbps > 0):
-            raise ValueError(f"rate_mbps={self.rate_mbps} must be above 0")
+        if not 0 < self.rate_mbps <= MOST_MBPS:
+            raise ValueError(f"rate_mbps={self.rate_mbps} is not above 0 and at most {MOST_MBPS:g}")
         numbers = [queue.number for queue in self.queues]
         if len(set(numbers)) != len(numbers):
             raise ValueError("two queues of a port have the same number")
@@ -139,7 +142,7 @@ def rows(wanted: PortQueues) -> QosRows:
 def open_rows(wanted: PortQueues) -> QosRows:
     """The same queues with nothing to wait for in any: until their filters are set all packets are best effort."""
     final = rows(wanted)
-    opened = {"max-rate": _bits(OPEN_MBPS)}
+    opened = {"max-rate": _bits(max(OPEN_MBPS, wanted.rate_mbps))}
     return QosRows(opened, {number: {**settings, **opened} for number, settings in final.queues.items()})
 
 

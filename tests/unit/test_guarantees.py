@@ -12,7 +12,7 @@ from stitching.enforcement import Choice, Enforced
 from stitching.guarantees import OWN_QUEUES, SHARED, plan, verdict
 from stitching.network import LinkKey, Network
 from stitching.pipeline import CLASS_LABEL
-from stitching.queues import Labelled
+from stitching.queues import MOST_MBPS, Labelled
 from stitching.segment import Member, SegmentRequest, SegmentTree, Side
 from stitching.stitch import Hop, State, Stitch, StitchPath
 from stitching.vm import VmRequest
@@ -95,6 +95,27 @@ def test_a_guarantee_has_what_is_marked_and_what_travels_on_stitches_without_a_p
     assert queue.flows == (Labelled(CLASS_LABEL, 1), Labelled(2055, None, A, B), Labelled(3072))
     promised = plan([between(key, 5), on(key, 7, 1.0)], network).ports[key[:2]].queues
     assert [queue.flows for queue in promised] == [(Labelled(CLASS_LABEL, 1),), (Labelled(2055, None, A, B),)]
+
+
+def test_packets_that_two_promises_claim_are_those_of_the_first() -> None:
+    network, key = wire()
+    # A host has just changed its network: where the other promise lies is still as it was before.
+    other = replace(between(key, 6, mark=2), request=BandwidthRequest("green", "blue", 1.0, bandwidth_mbps=1.0))
+    planned = plan([other, between(key, 5), on(key, 7, 0.0)], network)
+    assert [queue.flows for queue in planned.ports[key[:2]].queues] == [
+        (Labelled(CLASS_LABEL, 1), Labelled(2055, None, A, B)),
+        (Labelled(CLASS_LABEL, 2),),
+    ]
+
+
+def test_a_port_that_is_faster_than_queues_can_be_has_none_and_the_promise_says_so() -> None:
+    network, key = wire(40_000.0)
+    stitch = on(key, 1, 5_000.0)
+    planned = plan([stitch], network)
+    assert planned.ports == {}
+    by, why = verdict(stitch, planned, {})
+    assert by == "none" and "40000 Mbit/s" in why
+    assert plan([stitch], wire(MOST_MBPS)[0]).ports
 
 
 def test_a_segment_is_told_by_its_labels_both_ways() -> None:

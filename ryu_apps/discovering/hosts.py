@@ -126,8 +126,8 @@ class _Entry:
 class HostTable:
     """Hosts by MAC, each on one port with the addresses it uses. Bounded however many MACs are made up.
 
-    A full port makes room only by forgetting its longest unseen host, and only when that was not seen for
-    stale_s: a flood cannot push out the hosts that are there. A host moves at most once per move_pause_s, so
+    A full port makes room only by forgetting its longest unseen host, a full table by the longest unseen of all, and
+    only when that was not seen for stale_s: a flood cannot push out the hosts that are there. A host moves at most once per move_pause_s, so
     two ports with the same MAC do not make the fabric change with every packet.
     """
 
@@ -148,6 +148,7 @@ class HostTable:
         self._entries: dict[str, _Entry] = {}
         self._owners: dict[str, str] = {}
         self._seen_s: dict[PortId, dict[str, float]] = {}
+        self._by_sight: dict[str, None] = {}
         self.refused = 0
         """Sightings that were not believed for lack of room."""
         self.version = 0
@@ -190,8 +191,11 @@ class HostTable:
                 return None
             entry, sighting = self._place(who.mac, entry, port, now_s)
         seen_s = self._seen_s[port]
+        # Those that were not seen for the longest time are first: at their port, and of all.
         seen_s.pop(who.mac, None)
         seen_s[who.mac] = now_s
+        self._by_sight.pop(who.mac, None)
+        self._by_sight[who.mac] = None
         if who.ip is not None and self._take_address(entry, who.ip, who.claimed):
             sighting = sighting or Sighting.ADDRESS
         if sighting is not None:
@@ -225,11 +229,11 @@ class HostTable:
         return entry, Sighting.MOVED
 
     def _make_room(self, port: PortId, now_s: float, *, grows: bool) -> bool:
-        seen_s = self._seen_s.get(port, {})
-        if len(seen_s) < self._per_port and (len(self._entries) < self._limit or not grows):
+        here = self._seen_s.get(port, {})
+        if len(here) < self._per_port and (len(self._entries) < self._limit or not grows):
             return True
-        oldest = next(iter(seen_s), None)
-        if oldest is None or now_s - seen_s[oldest] < self._stale_s:
+        oldest = next(iter(here if len(here) >= self._per_port else self._by_sight))
+        if now_s - self.seen_s(oldest) < self._stale_s:
             return False
         self._forget(oldest)
         return True
@@ -267,6 +271,7 @@ class HostTable:
 
     def _forget(self, mac: str) -> None:
         entry = self._entries.pop(mac)
+        del self._by_sight[mac]
         self._leave_port(entry.host)
         for ip in entry.ips:
             del self._owners[ip]

@@ -70,9 +70,10 @@ class Sightings:
             self._learn(who, port_id, received_s)
 
     def take_moved(self, now_s: float) -> None:
-        """Believe those that did not answer where they were: they have moved."""
+        """Believe those that did not answer where they were: they have moved, if hosts can be there still."""
         for move in self._guard.moved(now_s):
-            self._learn(move.who, move.port, now_s)
+            if move.port in self._ports.up and not self._table.is_fabric(move.port):
+                self._learn(move.who, move.port, now_s)
 
     def age_addresses(self) -> None:
         """Let go of addresses that hosts are held to since they were learned, and do not use any more."""

@@ -401,6 +401,26 @@ def test_probes_waiting_in_the_queue_count_as_arrived() -> None:
     assert fabric.links == BOTH
 
 
+@pytest.mark.parametrize("what", ["goes down", "turns out to lead to a switch"])
+def test_a_host_does_not_move_to_a_port_that_meanwhile(what: str) -> None:
+    fabric = Fabric()
+    fabric.switch(1)
+    fabric.switch(2)
+    fabric.run(1.0)
+    fabric.packet_in((1, 1), ARP_A)
+    assert fabric.network.hosts[MAC_A].port == (1, 1)
+    fabric.run(2.0)
+    fabric.packet_in((1, 2), ARP_A)
+    if what == "goes down":
+        fabric.port_status(1, ofp.OFPPR_MODIFY, port_desc(2, up=False))
+    else:
+        fabric.cable((1, 2), (2, 2))
+        fabric.handle(SwitchReady(1))
+    fabric.run(ANSWER_S + 0.1)
+    assert bool(fabric.links) == (what != "goes down")
+    assert fabric.network.hosts[MAC_A].port == (1, 1)
+
+
 def test_a_moved_cable_moves_the_link_at_once() -> None:
     fabric = pair()
     fabric.switch(3)

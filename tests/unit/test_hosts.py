@@ -197,6 +197,15 @@ def test_a_full_port_makes_room_for_new_hosts_once_the_old_ones_were_long_gone()
     assert spoofed(0).mac not in table.hosts and len(table) == 3
 
 
+def test_a_table_that_a_flood_has_filled_makes_room_on_every_port_once_it_is_over() -> None:
+    table = HostTable(limit=4, per_port=2, stale_s=300.0)
+    for number in range(4):
+        table.see(spoofed(number), (1, number // 2), float(number))
+    assert table.see(Sender(MAC_A), P2, 299.0) is None
+    assert table.see(Sender(MAC_A), P2, 300.0) is Sighting.NEW
+    assert spoofed(0).mac not in table.hosts and len(table) == 4
+
+
 def test_a_full_table_still_lets_hosts_move() -> None:
     table = HostTable(limit=2)
     table.see(Sender(MAC_A), P1, 0.0)

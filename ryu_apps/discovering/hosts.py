@@ -126,9 +126,9 @@ class _Entry:
 class HostTable:
     """Hosts by MAC, each on one port with the addresses it uses. Bounded however many MACs are made up.
 
-    A full port makes room only by forgetting its longest unseen host, a full table by the longest unseen of all, and
-    only when that was not seen for stale_s: a flood cannot push out the hosts that are there. A host moves at most once per move_pause_s, so
-    two ports with the same MAC do not make the fabric change with every packet.
+    A full port makes room only by forgetting its longest unseen host, a full table by the longest unseen of all,
+    and only when that was not seen for stale_s: a flood cannot push out the hosts that are there. A host moves at
+    most once per move_pause_s, so two ports with the same MAC do not make the fabric change with every packet.
     """
 
     def __init__(

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from os_ken.ofproto import ofproto_v1_3_parser
 
 from ryu_apps.wire.plain import plain_match
+from ryu_apps.wire.remembering import remembered
 from stitching.match import ETH_ARP, ETH_IPV4, ETH_IPV6, ICMP, ICMPV6, SCTP, TCP, UDP, L3Match, Match
 
 _BASIC = 0x8000
@@ -222,7 +223,7 @@ def _ip_bytes(text: str, width: int) -> tuple[bytes, bytes]:
     return network.network_address.packed, b"" if one else network.netmask.packed
 
 
-@lru_cache(maxsize=1 << 17)
+@remembered(1 << 17)
 def read_match(data: bytes) -> Match | None:
     """The match of an ofp_match without its padding, None where a Match cannot say it, or nobody can read it."""
     plain = plain_match(data)

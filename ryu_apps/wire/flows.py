@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from os_ken.ofproto import ofproto_v1_3_parser
 
 from ryu_apps.wire.fields import encode_labelled, encode_match, mac_bytes, match_words, read_match
+from ryu_apps.wire.remembering import remembered
 from ryu_apps.wire.stats import FlowStats
 from stitching.cookie import OURS, OWNER_MASK
 from stitching.match import ETH_VLAN
@@ -175,7 +176,7 @@ class _Does(NamedTuple):
     plain: bool
 
 
-@lru_cache(maxsize=1 << 12)
+@remembered(1 << 12)
 def _read_instructions(data: bytes) -> _Does:
     actions: list[Action | None] = []
     goto: int | None = None

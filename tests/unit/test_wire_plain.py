@@ -1,11 +1,16 @@
 """Matches read from their bytes by us: the same as by os-ken's decoder, or left to it."""
 
+import tracemalloc
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ryu_apps.wire.fields import decoded_match, encode_match
+from ryu_apps.wire.fields import decoded_match, encode_match, read_match
+from ryu_apps.wire.flows import flow_mod, read_flow
 from ryu_apps.wire.plain import plain_match
 from stitching.match import ETH_IPV4, ETH_PROBE, MULTICAST, VLAN_PRESENT, L3Match, Match
+from stitching.rules import FlowRule
+from tests.unit.decode import reported
 from tests.unit.entries import macs, ports
 
 plain_matches = st.builds(
@@ -27,6 +32,20 @@ def _unpadded(match: Match) -> bytes:
 @given(plain_matches)
 def test_what_has_plain_fields_is_read_by_us(match: Match) -> None:
     assert plain_match(_unpadded(match)) == match
+
+
+def test_what_is_longer_than_any_rule_is_read_and_not_remembered() -> None:
+    tracemalloc.start()
+    try:
+        for number in range(60):
+            long = (number + 1).to_bytes(4) * 15_000
+            read_match(long)
+            read = read_flow(reported(flow_mod(FlowRule(0, 1, Match()), 1))._replace(instructions=long))
+            assert read is not None and read.actions == ()
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 1 << 20
 
 
 def test_masks_and_other_fields_are_left_to_the_decoder() -> None:

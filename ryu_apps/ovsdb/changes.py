@@ -56,7 +56,19 @@ class DropQos:
         return self.qos_uuid
 
 
-Change = SetBfd | SetQos | DropQos
+@dataclass(frozen=True)
+class DropQueue:
+    """Delete a queue of ours, if still no QoS has it."""
+
+    queue_uuid: str
+
+    @property
+    def row(self) -> str:
+        """The row that it is about."""
+        return self.queue_uuid
+
+
+Change = SetBfd | SetQos | DropQos | DropQueue
 
 
 def carry_out(change: Change, idl: Any, transaction: Any) -> None:
@@ -71,6 +83,12 @@ def carry_out(change: Change, idl: Any, transaction: Any) -> None:
         used = any(qos in port.qos for port in idl.tables["Port"].rows.values())
         if qos is not None and MARK in qos.external_ids and not used:
             _drop(qos)
+        return
+    if isinstance(change, DropQueue):
+        queue = idl.tables["Queue"].rows.get(UUID(change.queue_uuid))
+        used = any(queue in one.queues.values() for one in idl.tables["QoS"].rows.values())
+        if queue is not None and MARK in queue.external_ids and not used:
+            queue.delete()
         return
     row = idl.tables["Port"].rows.get(UUID(change.port_uuid))
     if row is not None:

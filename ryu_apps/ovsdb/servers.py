@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from ryu_apps.ovsdb.changes import Change, DropQos
+from ryu_apps.ovsdb.changes import Change, DropQos, DropQueue
 from ryu_apps.ovsdb.refusals import Refusals
 from ryu_apps.ovsdb.remotes import BadRemote, Certificates, check_remote
 from ryu_apps.ovsdb.view import BridgeView, PortView, View
@@ -101,10 +101,13 @@ class Servers:
             self._connections[remote].submit(of_remote)
 
     def sweep(self, remote: str) -> None:
-        """Delete what deleted ports have left in the database of a server."""
+        """Delete what deleted ports and rows have left in the database of a server."""
         view = self._views.get(remote)
-        if view is not None and view.stray and not self._refusals.why(remote):
-            self._connections[remote].submit([DropQos(uuid) for uuid in view.stray])
+        if view is None or self._refusals.why(remote):
+            return
+        left: list[Change] = [*map(DropQos, view.stray), *map(DropQueue, view.stray_queues)]
+        if left:
+            self._connections[remote].submit(left)
 
     @property
     def changeable(self) -> Mapping[PortId, PortView]:

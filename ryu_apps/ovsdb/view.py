@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -55,6 +55,8 @@ class View:
     bridges: tuple[BridgeView, ...] = ()
     stray: tuple[str, ...] = ()
     """QoS rows of ours that no port has any more: its port was deleted, and nothing else collects them."""
+    stray_queues: tuple[str, ...] = ()
+    """Queue rows of ours that no QoS has any more: somebody has deleted it."""
 
 
 def snapshot(tables: Mapping[str, Any]) -> View:
@@ -64,9 +66,14 @@ def snapshot(tables: Mapping[str, Any]) -> View:
         dpid = _dpid(row)
         if dpid is not None:
             bridges.append(BridgeView(dpid, row.name, row.datapath_type or "system", _ports(row)))
+    all_qos = list(tables["QoS"].rows.values())
     used = {qos.uuid for port in list(tables["Port"].rows.values()) for qos in port.qos}
-    stray = (row.uuid for row in list(tables["QoS"].rows.values()) if MARK in row.external_ids)
-    return View(tuple(bridges), tuple(str(uuid) for uuid in stray if uuid not in used))
+    filled = {queue.uuid for qos in all_qos for queue in qos.queues.values()}
+    return View(tuple(bridges), _stray(all_qos, used), _stray(list(tables["Queue"].rows.values()), filled))
+
+
+def _stray(rows: Iterable[Any], used: Container[Any]) -> tuple[str, ...]:
+    return tuple(str(row.uuid) for row in rows if MARK in row.external_ids and row.uuid not in used)
 
 
 def _dpid(row: Any) -> int | None:

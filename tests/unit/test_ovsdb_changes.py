@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ryu_apps.ovsdb.changes import BFD_MARK, Change, DropQos, SetBfd, SetQos, bfd_settings, carry_out
+from ryu_apps.ovsdb.changes import BFD_MARK, Change, DropQos, DropQueue, SetBfd, SetQos, bfd_settings, carry_out
 from ryu_apps.ovsdb.remotes import BadRemote, check_remote, socket_path
 from ryu_apps.ovsdb.view import SCHEMA, snapshot
 from stitching.queues import BEST_EFFORT, CONTROL, MARK, PortQueues, Queue, rows
@@ -143,6 +143,18 @@ def test_what_a_deleted_port_leaves_is_swept_away_and_what_is_used_or_of_others_
     assert snapshot(database.tables).stray == (str(left.uuid),)
     database.obey(*(DropQos(str(qos.uuid)) for qos in (left, *there.qos, foreign)))
     assert database.left("QoS") == [*there.qos, foreign] and len(database.left("Queue")) == 4
+
+
+def test_queues_whose_qos_somebody_has_deleted_are_swept_away() -> None:
+    database = Database()
+    there = port(database)
+    database.obey(SetQos(str(there.uuid), rows(WANTED)))
+    used = database.left("Queue")
+    left = database.add("Queue", other_config={}, external_ids={MARK: "queue"})
+    foreign = database.add("Queue", other_config={}, external_ids={})
+    assert snapshot(database.tables).stray_queues == (str(left.uuid),)
+    database.obey(*(DropQueue(str(queue.uuid)) for queue in (left, foreign, *used)))
+    assert database.left("Queue") == [*used, foreign]
 
 
 def test_a_view_has_the_ports_of_bridges_that_have_numbers() -> None:

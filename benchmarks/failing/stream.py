@@ -66,6 +66,11 @@ class Stream:
         """Packets that arrived so far."""
         return len(self._arrived_s)
 
+    @property
+    def last_arrived_s(self) -> float:
+        """When the last packet so far arrived (monotonic clock)."""
+        return self._arrived_s[-1] if self._arrived_s else 0.0
+
     def silence_ms(self, since_s: float, until_s: float) -> float:
         """The longest time between two arrivals in that stretch (monotonic clock), its borders among them."""
         return _longest_ms(self._arrived_s, since_s, until_s)

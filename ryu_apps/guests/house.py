@@ -92,12 +92,12 @@ class House:
         with self._lock:
             if dpid is None or dpid in self._begun:
                 return
-            self._begun.add(dpid)
             everything = parser.OFPFlowMod(
                 StandIn(dpid), GUESTS, GUESTS_MASK, ofp.OFPTT_ALL, ofp.OFPFC_DELETE,
                 out_port=ofp.OFPP_ANY, out_group=ofp.OFPG_ANY,
             )  # fmt: skip
-            switch.send(bytes(encoded(everything).buf))
+            if switch.send(bytes(encoded(everything).buf)):
+                self._begun.add(dpid)
 
 
 class _ThreadFailures(logging.Handler):

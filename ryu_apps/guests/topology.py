@@ -113,8 +113,9 @@ class TopologyBridge(App):
     def _switch(self, dpid: int) -> Any:
         datapath = self._connections[dpid]
         switch = Switch(datapath)
-        for number in sorted(datapath.ports):
-            switch.add_port(datapath.ports[number])
+        # As they are at one moment: the channel's thread changes them.
+        for _, port in sorted(dict(datapath.ports).items()):
+            switch.add_port(port)
         return switch
 
     def _link(self, key: LinkKey, switches: Mapping[int, Any]) -> Any | None:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
+import math
 import socket
 import struct
-import threading
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
 
+from benchmarks.support.sending import Sending
 from mininet_topos.lab import HostHandle
 from mininet_topos.namespaces import network_of
-from mininet_topos.punctual import become_punctual
 
-STEP_S = 1e-3
 _PORT = 9078
 _IPV4, _UDP = 0x0800, 17
 _HEADERS = 14 + 20 + 8
@@ -34,67 +30,32 @@ class Ends:
     target_ip: str
 
 
-class ManyFlows:
+class ManyFlows(Sending):
     """The flows while their `with` block runs, all from one host's network card to another's.
 
-    One thread sends and receives; what a host's own protocol stack thinks of such addresses does not matter.
+    What a host's own protocol stack thinks of such addresses does not matter.
     """
 
     def __init__(self, source: HostHandle, target: HostHandle, flows: Sequence[Ends]) -> None:
-        self._heads = [_head(ends) for ends in flows]
-        self._out, self._in = _card(source, 0), _card(target, _IPV4)
-        self._in.setblocking(False)
-        self._ending, self._resting = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=self._run, name="flows", daemon=True)
-        self._sent_s: list[float] = []
-        self._arrived: set[int] = set()
+        super().__init__("flows", _card(source, 0), _card(target, _IPV4))
+        self._heads = itertools.cycle([_head(ends) for ends in flows])
+        self._numbers: set[int] = set()
+        self._before_s = math.inf
         self.largest_gap_ms = 0.0
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ending.set()
-        self._thread.join()
-        self._out.close()
-        self._in.close()
-
-    def rest(self) -> None:
-        """Send no more, so that all that was sent can arrive."""
-        self._resting.set()
-
-    @property
-    def sent(self) -> int:
-        """Packets that were sent."""
-        return len(self._sent_s)
 
     @property
     def lost_s(self) -> list[float]:
         """When those were sent that have not arrived (monotonic clock)."""
-        return [sent_s for number, sent_s in enumerate(self._sent_s) if number not in self._arrived]
+        return [sent_s for number, sent_s in enumerate(self._sent_s) if number not in self._numbers]
 
-    def _run(self) -> None:
-        become_punctual()
-        heads = itertools.cycle(self._heads)
-        next_s = before_s = time.monotonic()
-        while not self._ending.is_set():
-            if not self._resting.is_set():
-                now_s = time.monotonic()
-                self.largest_gap_ms = max(self.largest_gap_ms, 1e3 * (now_s - before_s))
-                before_s = now_s
-                self._out.send(next(heads) + _NUMBER.pack(self.sent) + bytes(_PAYLOAD - _NUMBER.size))
-                self._sent_s.append(now_s)
-            self._receive()
-            next_s += STEP_S
-            time.sleep(max(0.0, next_s - time.monotonic()))
+    def _send(self, now_s: float) -> None:
+        self.largest_gap_ms = max(self.largest_gap_ms, 1e3 * (now_s - self._before_s))
+        self._before_s = now_s
+        self._out.send(next(self._heads) + _NUMBER.pack(self.sent) + bytes(_PAYLOAD - _NUMBER.size))
 
-    def _receive(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                frame = self._in.recv(2048)
-                if frame[23] == _UDP and int.from_bytes(frame[36:38], "big") == _PORT:
-                    self._arrived.add(*_NUMBER.unpack_from(frame, _HEADERS))
+    def _arrived(self, data: bytes) -> None:
+        if data[23] == _UDP and int.from_bytes(data[36:38], "big") == _PORT:
+            self._numbers.add(*_NUMBER.unpack_from(data, _HEADERS))
 
 
 def _card(host: HostHandle, ethertype: int) -> socket.socket:

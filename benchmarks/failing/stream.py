@@ -6,15 +6,13 @@ import bisect
 import contextlib
 import itertools
 import socket
-import threading
 import time
-from typing import Protocol, Self
+from typing import Protocol
 
+from benchmarks.support.sending import Sending
 from mininet_topos.namespaces import network_of
-from mininet_topos.punctual import become_punctual
 
 _PORT = 9077
-_STEP_S = 1e-3
 _PAYLOAD = bytes(64)
 
 
@@ -30,36 +28,18 @@ class Ended(Protocol):
         """The address."""
 
 
-class Stream:
-    """The stream while its `with` block runs. One thread sends and receives, so both share a clock."""
+class Stream(Sending):
+    """The stream while its `with` block runs."""
 
     def __init__(self, source: Ended, target: Ended) -> None:
         with network_of(source.pid):
-            self._out = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            out = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         with network_of(target.pid):
-            self._in = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._in.bind(("", _PORT))
-        self._in.setblocking(False)
-        self._out.connect((target.ip, _PORT))
-        self._ending = threading.Event()
-        self._resting = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="stream", daemon=True)
+            into = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        into.bind(("", _PORT))
+        out.connect((target.ip, _PORT))
+        super().__init__("stream", out, into)
         self._arrived_s: list[float] = []
-        self._sent_s: list[float] = []
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ending.set()
-        self._thread.join()
-        self._out.close()
-        self._in.close()
-
-    def rest(self) -> None:
-        """Send no more, so that all that was sent can arrive."""
-        self._resting.set()
 
     @property
     def arrived(self) -> int:
@@ -79,29 +59,12 @@ class Stream:
         """The longest time between two packets that were sent: so much of a silence may be the sender's own."""
         return _longest_ms(self._sent_s, since_s, until_s)
 
-    @property
-    def sent(self) -> int:
-        """Packets sent so far."""
-        return len(self._sent_s)
-
-    def _run(self) -> None:
-        become_punctual()
-        next_s = time.monotonic()
-        while not self._ending.is_set():
-            if not self._resting.is_set():
-                self._send()
-            next_s += _STEP_S
-            time.sleep(max(0.0, next_s - time.monotonic()))
-            try:
-                while self._in.recv(2048):
-                    self._arrived_s.append(time.monotonic())
-            except BlockingIOError:
-                continue
-
-    def _send(self) -> None:
-        self._sent_s.append(time.monotonic())
+    def _send(self, _now_s: float) -> None:
         with contextlib.suppress(OSError):  # a full queue is a lost packet, which is what is measured
             self._out.send(_PAYLOAD)
+
+    def _arrived(self, _data: bytes) -> None:
+        self._arrived_s.append(time.monotonic())
 
 
 def _longest_ms(times_s: list[float], since_s: float, until_s: float) -> float:

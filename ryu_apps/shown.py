@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from rich import box
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.markup import escape
 from rich.table import Table
-from rich.text import Text
+from rich.text import Text, TextType
 
 UNKNOWN = "-"
 """Stands where a number is not known."""
@@ -37,43 +38,50 @@ class Coloured(str):
     colour: str
 
 
+@dataclass(frozen=True)
+class _Form:
+    """One way to show a table: some columns, cells as they stand in it, and lines around them or none."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    lined: bool = True
+
+    def shorter(self) -> _Form:
+        """With dpids as short as commands take them, and without empty columns."""
+        kept = [at for at in range(len(self.columns)) if not self.rows or any(row[at] for row in self.rows)]
+        rows = [[_shorter(row[at]) for at in kept] for row in self.rows]
+        return replace(self, columns=[self.columns[at] for at in kept], rows=rows)
+
+    def widths(self, room: int) -> list[int] | None:
+        """How wide each column is to be in so much room; None where a word would be folded."""
+        between = 3 * len(self.columns) + 1 if self.lined else len(self.columns) - 1
+        return _widths(
+            [[head, *cells] for head, *cells in zip(self.columns, *self.rows, strict=True)], room - between
+        )
+
+    def drawn(self, title: TextType | None, widths: Sequence[int] | None) -> Table:
+        """The table, as rich makes it."""
+        if self.lined:
+            made = Table(title=title, title_justify="left")
+        else:
+            made = Table(
+                title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, padding=0, pad_edge=False
+            )
+        return _filled(made, self.columns, self.rows, widths)
+
+
 class Fitting(Table):
     """A table that leaves out what says nothing before it folds a word, where the terminal is narrow."""
 
-    said: tuple[tuple[str, ...], list[tuple[str, ...]]]
-    """Columns, and cells as they stand."""
+    whole: _Form
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        shown: Table = self
-        for shown, columns, rows, lines in self._forms():
-            room = options.max_width - lines
-            widths = _widths([[head, *cells] for head, *cells in zip(columns, *rows, strict=True)], room)
+        short = self.whole.shorter()
+        for form in (self.whole, short, replace(short, lined=False)):
+            widths = form.widths(options.max_width)
             if widths is not None:
-                for column, width in zip(shown.columns, widths, strict=True):
-                    column.width = width
                 break
-        yield from Table.__rich_console__(shown, console, options)
-
-    def _forms(self) -> Iterator[tuple[Table, Sequence[str], Sequence[Sequence[str]], int]]:
-        """The table, and narrower ones: with dpids as short as commands take them and no empty columns; no lines.
-
-        Each with its columns, its cells, and the room that its lines and spaces take.
-        """
-        columns, rows = self.said
-        yield (
-            _filled(Table(title=self.title, title_justify="left"), columns, rows),
-            columns,
-            rows,
-            3 * len(columns) + 1,
-        )
-        kept = [at for at in range(len(columns)) if not rows or any(row[at] for row in rows)]
-        heads = [columns[at] for at in kept]
-        short = [[_shorter(row[at]) for at in kept] for row in rows]
-        yield _filled(Table(title=self.title, title_justify="left"), heads, short), heads, short, 3 * len(kept) + 1
-        bare = Table(
-            title=self.title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, padding=0, pad_edge=False
-        )
-        yield _filled(bare, heads, short), heads, short, len(kept) - 1
+        yield from Table.__rich_console__(form.drawn(self.title, widths), console, options)
 
 
 def _widths(columns: Sequence[Sequence[str]], room: int) -> list[int] | None:
@@ -88,10 +96,12 @@ def _widths(columns: Sequence[Sequence[str]], room: int) -> list[int] | None:
     return widths
 
 
-def _filled(shown: Table, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    for column in columns:
+def _filled(
+    shown: Table, columns: Sequence[str], rows: Iterable[Sequence[str]], widths: Sequence[int] | None = None
+) -> Table:
+    for at, column in enumerate(columns):
         # Folded, not cut: what stands in a table can be copied from it.
-        shown.add_column(column, overflow="fold")
+        shown.add_column(column, overflow="fold", width=widths[at] if widths is not None else None)
     for row in rows:
         shown.add_row(*map(_marked, row))
     return shown
@@ -109,7 +119,7 @@ def table(title: str, *columns: str, rows: Iterable[tuple[object, ...]]) -> Tabl
     """Make a table of text as it stands: none of it is markup, and none is cut."""
     cells = [tuple(cell if isinstance(cell, str) else str(cell) for cell in row) for row in rows]
     shown = Fitting(title=Text(title), title_justify="left")
-    shown.said = columns, cells
+    shown.whole = _Form(columns, cells)
     _filled(shown, columns, cells)
     return shown
 

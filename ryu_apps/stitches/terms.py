@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from pathing import Oversubscribed
 from ryu_apps.events import StitchChanged
+from ryu_apps.stitches.asking import MOST_REASONS
 from ryu_apps.stitches.displacing import Displacer
 from ryu_apps.stitches.life import CARRYING_ON, Life
 from ryu_apps.stitches.moving import Mover
@@ -16,9 +17,6 @@ from stitching.kinds import refuse, rivals, shortcomings
 from stitching.plan import NotPossible
 from stitching.planner import Duplicate
 from stitching.stitch import ENDED, BadTransition, Placement, State, Stitch, StitchRequest
-
-MOST_REASONS = 4
-"""How many of the hosts that stand in the way are named."""
 
 
 class Changer:

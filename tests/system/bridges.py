@@ -15,6 +15,12 @@ from mininet_topos.private_ovs import PrivateOvs, add_bridges, bridge_name, priv
 from tests.system.controller import RunningController, running_controller
 from tests.system.waiting import wait_until
 
+HOSTS = {1: ("02000000aa01", "0a000001"), 2: ("02000000aa02", "0a000002")}
+"""The hosts of bridges_with_hosts() by the bridge they are at: MAC and IPv4 address, in hex."""
+
+ENDS = {"source": "10.0.0.1", "destination": "10.0.0.2"}
+"""The two of them, as a stitch names them."""
+
 
 @dataclass(frozen=True)
 class Bridges:
@@ -78,4 +84,21 @@ def bridges(
             5.0,
             "the rule of every fabric port",
         )
+        yield running
+
+
+@contextmanager
+def bridges_with_hosts(state: Path) -> Iterator[Bridges]:
+    """Two bridges with a host each, between which a stitch can be had."""
+    with bridges(state) as running:
+
+        def known() -> bool:
+            for dpid, (mac, ip) in HOSTS.items():
+                running.receive(dpid, 1, f"ffffffffffff{mac}08060001080006040001{mac}{ip}000000000000{ip}")
+            capacities = [{"dpid": e[0], "port": e[1], "capacity_mbps": 10.0} for e in running.controller.links()]
+            running.controller.api.put("/v1/links/capacities", json=capacities)
+            found = running.controller.api.post("/v1/stitches/check", json={**ENDS, "bandwidth_mbps": 1.0})
+            return found.status_code == 200 and bool(found.json()["possible"])
+
+        wait_until(known, 10.0, "both hosts known", poll_s=0.2)
         yield running

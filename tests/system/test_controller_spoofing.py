@@ -67,16 +67,24 @@ def test_a_host_cannot_send_from_an_address_that_is_not_declared_for_it(fabric: 
 
 def test_a_forged_mac_is_not_learned_and_raises_one_alarm(fabric: Fabric) -> None:
     victim, thief = fabric.lab.host(VICTIM), fabric.lab.host(THIEF)
+
+    def alarms() -> list[str]:
+        lines = fabric.controller.log().splitlines()
+        return [text for text in lines if f"event=spoof mac={victim.mac}" in text]
+
+    def alarmed() -> bool:
+        send(thief, frame(victim.mac, BROADCAST))
+        return bool(alarms())
+
+    wait_until(alarmed, 3.0, "the victim has answered, and the thief is named", poll_s=0.05)
     for _ in range(20):
         send(thief, frame(victim.mac, BROADCAST))
-        time.sleep(0.05)  # as a thief would go on, for longer than the question to the victim takes
     found = fabric.controller.host(victim.mac)
     assert found is not None
     assert found["dpid"] == fabric.dpid("s1")
-    alarms = [text for text in fabric.controller.log().splitlines() if f"event=spoof mac={victim.mac}" in text]
-    assert len(alarms) == 1
-    assert "the host is on 0000000000000001:" in alarms[0]
+    assert "the host is on 0000000000000001:" in alarms()[0]
     assert fabric.lab.ping(OTHER, VICTIM)
+    assert len(alarms()) == 1
 
 
 def test_an_address_that_is_declared_for_another_is_neither_learned_nor_passed_on(fabric: Fabric) -> None:

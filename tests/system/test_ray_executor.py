@@ -82,7 +82,7 @@ def die_once(marker: str) -> str:
 
 def linger(marker: str) -> None:
     Path(marker).touch()
-    time.sleep(60)
+    time.sleep(60)  # longer than anybody waits for it: it is ended with its worker
 
 
 def test_a_fit_on_two_workers_is_the_fit_without(executor: RayExecutor) -> None:

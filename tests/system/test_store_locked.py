@@ -11,11 +11,9 @@ from typing import Any
 import pytest
 
 from stitching import cookie
-from tests.system.bridges import Bridges, bridges
+from tests.system.bridges import ENDS, HOSTS, Bridges, bridges_with_hosts
 from tests.system.waiting import wait_until
 
-HOSTS = {1: ("02000000aa01", "0a000001"), 2: ("02000000aa02", "0a000002")}
-ENDS = {"source": "10.0.0.1", "destination": "10.0.0.2"}
 BODY = {**ENDS, "bandwidth_mbps": 1.0}
 NOT_LONGER_S = 3.0
 """So long nobody waits for an answer while the store is locked."""
@@ -26,17 +24,7 @@ LOCKED_S = 6.0
 
 @pytest.fixture(scope="module")
 def switches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bridges]:
-    with bridges(tmp_path_factory.mktemp("locked") / "state") as running:
-
-        def known() -> bool:
-            for dpid, (mac, ip) in HOSTS.items():
-                running.receive(dpid, 1, f"ffffffffffff{mac}08060001080006040001{mac}{ip}000000000000{ip}")
-            capacities = [{"dpid": e[0], "port": e[1], "capacity_mbps": 10.0} for e in running.controller.links()]
-            running.controller.api.put("/v1/links/capacities", json=capacities)
-            found = running.controller.api.post("/v1/stitches/check", json=BODY)
-            return found.status_code == 200 and bool(found.json()["possible"])
-
-        wait_until(known, 10.0, "both hosts known", poll_s=0.2)
+    with bridges_with_hosts(tmp_path_factory.mktemp("locked") / "state") as running:
         yield running
 
 

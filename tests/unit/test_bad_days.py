@@ -35,7 +35,7 @@ from stitching.segment import SegmentRequest, Side
 from stitching.stitch import BadTransition, Protection, State, Stitch, VmRequest
 from tests.model.fabric import CAPACITY_MBPS, Fabric
 from tests.model_switch import Packet
-from tests.unit.test_stitcher import MemoryStore
+from tests.unit.stitcher_bench import MemoryStore
 from tests.unit.whole import World
 
 DPIDS = (1, 2, 3, 4)

@@ -14,8 +14,8 @@ from stitching.policy.reading import read_policy
 from stitching.segment import SegmentRequest, Side
 from stitching.stitch import BandwidthRequest, State, StitchPath
 from stitching.vnet import Member, VNet
+from tests.unit.stitcher_bench import REQUEST, A, B, Bench, bench, create, store, triangle, way
 from tests.unit.test_rest_fake import Caller, FakeController, api_of, caller_as, problem, red_and_blue
-from tests.unit.test_stitcher import REQUEST, A, B, Bench, bench, create, store, triangle, way
 
 __all__ = ["bench", "store"]
 

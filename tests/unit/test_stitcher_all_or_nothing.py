@@ -15,7 +15,7 @@ from stitching.application import Application
 from stitching.match import TCP
 from stitching.stitch import State, Stitch, VmRequest
 from stitching.trigger import ORIGIN
-from tests.unit.test_stitcher import Bench, MemoryStore
+from tests.unit.stitcher_bench import Bench, MemoryStore
 from tests.unit.test_stitcher_displacing import PAIRS, bench, fabric, hops, make, promised, settle, states
 
 __all__ = ["bench"]

@@ -17,7 +17,7 @@ from stitching.planner import Duplicate
 from stitching.rules import LEAST_METER, FlowRule, PushLabel, Table
 from stitching.stitch import State, Stitch
 from stitching.vnet import Member, VNet
-from tests.unit.test_stitcher import A, B, Bench, C, MemoryStore, triangle
+from tests.unit.stitcher_bench import A, B, Bench, C, MemoryStore, triangle
 
 REQUEST = BandwidthRequest("red", "red", guarantee_mbps=2.0, cap_mbps=6.0, bandwidth_mbps=2.0)
 VNETS = (VNet("red", (Member(A, "a"), Member(B, "b"), Member(C, "c"))),)

@@ -14,7 +14,7 @@ from stitching.network import Network
 from stitching.plan import NotPossible
 from stitching.stitch import BadTransition, Protection, State, Stitch, StitchPath, StitchRequest
 from stitching.validity import Validity
-from tests.unit.test_stitcher import REQUEST, Bench, MemoryStore, bench, create, store, triangle, up, way
+from tests.unit.stitcher_bench import REQUEST, Bench, MemoryStore, bench, create, store, triangle, up, way
 
 __all__ = ["bench", "store"]
 

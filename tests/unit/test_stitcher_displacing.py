@@ -12,7 +12,7 @@ from stitching.network import Host, Network
 from stitching.plan import NotPossible
 from stitching.stitch import Hop, State, Stitch, StitchPath, VmRequest
 from stitching.trigger import ORIGIN
-from tests.unit.test_stitcher import A, B, Bench, C, D, MemoryStore, triangle
+from tests.unit.stitcher_bench import A, B, Bench, C, D, MemoryStore, triangle
 
 E, F = "02:00:00:00:00:0e", "02:00:00:00:00:0f"
 AT = {A: 1, B: 2, C: 1, D: 2, E: 1, F: 2}

@@ -5,7 +5,7 @@ import time
 from ryu_apps.app import Tick
 from ryu_apps.stitches.watch import MISSES, WATCH_EVERY_S
 from stitching.stitch import State
-from tests.unit.test_stitcher import Bench, bench, store, up
+from tests.unit.stitcher_bench import Bench, bench, store, up
 
 __all__ = ["bench", "store"]
 

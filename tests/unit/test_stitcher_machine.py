@@ -41,7 +41,7 @@ from stitching.stitch import ENDED, BadTransition, Protection, State, Stitch, Vm
 from stitching.trigger import ORIGIN
 from stitching.validity import Validity
 from stitching.vnet import Member, VNet
-from tests.unit.test_stitcher import A, B, Bench, C, D, MemoryStore, triangle
+from tests.unit.stitcher_bench import A, B, Bench, C, D, MemoryStore, triangle
 
 E, F = "02:00:00:00:00:0e", "02:00:00:00:00:0f"
 HOSTS = {A: Host(A, 1, 10), B: Host(B, 2, 10), C: Host(C, 1, 11), D: Host(D, 3, 10)}

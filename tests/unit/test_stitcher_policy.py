@@ -13,7 +13,7 @@ from stitching.plan import NotPossible
 from stitching.policy.document import ANY, By, Demands, Policy, Rule, Selector
 from stitching.stitch import State, VmRequest
 from stitching.vnet import Member, VNet
-from tests.unit.test_stitcher import REQUEST, A, B, Bench, MemoryStore, create, triangle, up, way
+from tests.unit.stitcher_bench import REQUEST, A, B, Bench, MemoryStore, create, triangle, up, way
 
 RED, BLUE = VNet("red", (Member(A, "a"),)), VNet("blue", (Member(B, "b"),))
 NOTHING = Policy((Rule("quiet"),))

@@ -14,7 +14,7 @@ from stitching.network import Host, Network
 from stitching.plan import NotPossible
 from stitching.stitch import DEADLINES_S, ENDED, State, VmRequest
 from stitching.validity import Validity
-from tests.unit.test_stitcher import REQUEST, A, B, Bench, bench, store, triangle, up
+from tests.unit.stitcher_bench import REQUEST, A, B, Bench, bench, store, triangle, up
 from tests.unit.test_stitcher_displacing import AT, PAIRS, fabric, hops, make, promised, settle, states
 
 __all__ = ["bench", "store"]

@@ -5,44 +5,35 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 
-import pytest
-
 from ryu_apps.app import Tick
-from ryu_apps.events import NetworkChanged, ProbeArrived, VnetsChanged
+from ryu_apps.events import ProbeArrived, VnetsChanged
 from ryu_apps.stitches.resuming import take_up
 from ryu_apps.stitches.upkeep import FIRST_PAUSE_S, HOLD_DOWN_S
 from stitching.kinds import rules
-from stitching.network import Host, Network, reverse
+from stitching.network import reverse
 from stitching.rules import Bypass
 from stitching.stitch import Protection, State, Stitch
-from tests.unit.test_stitcher import Bench, MemoryStore, triangle, unlabelled
-from tests.unit.test_stitcher_segments import HOST_A, HOST_B, HOST_C, SEGMENT, VNETS, members, prove, tree, up
+from tests.unit.segment_bench import (
+    DIRECT,
+    HOST_A,
+    HOST_B,
+    HOST_C,
+    SEGMENT,
+    VNETS,
+    bench,
+    members,
+    prove,
+    see,
+    tree,
+    up,
+)
+from tests.unit.stitcher_bench import Bench, MemoryStore, store, unlabelled
 
-DIRECT, OTHER_WAY = (1, 2, 2, 1), ((1, 3, 3, 1), (2, 3, 3, 2))
+__all__ = ["bench", "store"]
+
+OTHER_WAY = ((1, 3, 3, 1), (2, 3, 3, 2))
 PROTECTED = replace(SEGMENT, protection=Protection.LINK)
 BY_NODE = replace(SEGMENT, protection=Protection.NODE)
-
-
-@pytest.fixture
-def store() -> MemoryStore:
-    return MemoryStore()
-
-
-@pytest.fixture
-def bench(store: MemoryStore) -> Bench:
-    bench = Bench(store)
-    bench.on_vnets(VnetsChanged(VNETS))
-    see(bench, HOST_A, HOST_B)
-    bench.connect()
-    return bench
-
-
-def see(bench: Bench, *hosts: Host, without: Collection[tuple[int, int, int, int]] = ()) -> None:
-    """The triangle with these hosts, and without these links."""
-    whole = triangle()
-    gone = {*without, *map(reverse, without)}
-    links = {key: link for key, link in whole.links.items() if key not in gone}
-    bench.on_network(NetworkChanged(Network(whole.switches, links, {host.mac: host for host in hosts})))
 
 
 def cross(bench: Bench, dpids: Collection[int], *, broadcast: bool = True) -> None:

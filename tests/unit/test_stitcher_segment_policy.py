@@ -6,27 +6,20 @@ from types import MappingProxyType
 
 import pytest
 
-from ryu_apps.events import PolicyChanged, VnetsChanged
+from ryu_apps.events import PolicyChanged
 from stitching.kinds import rules
 from stitching.plan import NotPossible
 from stitching.policy.compiling import LAST, PAIR, PATTERNS
 from stitching.policy.document import By, Demands, Policy, Rule, Selector
 from stitching.rules import FlowRule, Table
 from stitching.stitch import State
-from tests.unit.test_stitcher import Bench, MemoryStore
-from tests.unit.test_stitcher_segments import HOST_A, HOST_B, SEGMENT, VNETS, see, tree, up
+from tests.unit.segment_bench import SEGMENT, bench, tree, up
+from tests.unit.stitcher_bench import Bench, store
+
+__all__ = ["bench", "store"]
 
 RED, BLUE = Selector(By.VNET, ("red",)), Selector(By.VNET, ("blue",))
 NOTHING = Policy((Rule("quiet"),))
-
-
-@pytest.fixture
-def bench() -> Bench:
-    bench = Bench(MemoryStore())
-    bench.on_vnets(VnetsChanged(VNETS))
-    see(bench, HOST_A, HOST_B)
-    bench.connect()
-    return bench
 
 
 def rule(bench: Bench, policy: Policy) -> None:

@@ -7,67 +7,31 @@ from dataclasses import replace
 import pytest
 
 from ryu_apps.app import Tick
-from ryu_apps.events import NetworkChanged, VnetsChanged
+from ryu_apps.events import VnetsChanged
 from ryu_apps.stitches.resuming import take_up
 from ryu_apps.store.codec import dump, load
-from stitching.network import Host, Network
 from stitching.plan import NotPossible
 from stitching.planner import Duplicate
-from stitching.segment import SegmentRequest, SegmentTree, Side
+from stitching.segment import SegmentRequest, Side
 from stitching.stitch import State, Stitch
-from stitching.vnet import Member, VNet
-from tests.unit.test_stitcher import A, B, Bench, C, D, MemoryStore, triangle
+from tests.unit.segment_bench import (
+    DIRECT,
+    HOST_A,
+    HOST_B,
+    HOST_C,
+    HOST_D,
+    SEGMENT,
+    VNETS,
+    bench,
+    members,
+    prove,
+    see,
+    tree,
+    up,
+)
+from tests.unit.stitcher_bench import A, B, Bench, C, D, MemoryStore, store
 
-SEGMENT = SegmentRequest(Side("red"), Side("blue"), 2.0)
-VNETS = (VNet("red", (Member(A, "a"), Member(C, "c"))), VNet("blue", (Member(B, "b"), Member(D, "d"))))
-
-
-def fabric(*hosts: Host, broken: bool = False) -> Network:
-    return replace(triangle(broken=broken), hosts={host.mac: host for host in hosts})
-
-
-HOST_A, HOST_B = Host(A, 1, 10, frozenset({"10.0.0.1"})), Host(B, 2, 10, frozenset({"10.0.0.2"}))
-HOST_C, HOST_D = Host(C, 3, 10, frozenset({"10.0.0.3"})), Host(D, 3, 11, frozenset({"10.0.0.4"}))
-
-
-@pytest.fixture
-def store() -> MemoryStore:
-    return MemoryStore()
-
-
-@pytest.fixture
-def bench(store: MemoryStore) -> Bench:
-    bench = Bench(store)
-    bench.on_vnets(VnetsChanged(VNETS))
-    see(bench, HOST_A, HOST_B)
-    bench.connect()
-    return bench
-
-
-def see(bench: Bench, *hosts: Host, broken: bool = False) -> None:
-    bench.on_network(NetworkChanged(fabric(*hosts, broken=broken)))
-
-
-def prove(bench: Bench) -> Stitch:
-    bench.confirm()
-    bench.all_probes_cross()
-    return bench.stitch()
-
-
-def up(bench: Bench, request: SegmentRequest = SEGMENT) -> Stitch:
-    bench._desk.create(request)
-    stitch = prove(bench)
-    assert stitch.state is State.UP, stitch.reason
-    return stitch
-
-
-def tree(stitch: Stitch) -> SegmentTree:
-    assert isinstance(stitch.path, SegmentTree)
-    return stitch.path
-
-
-def members(stitch: Stitch) -> set[str]:
-    return {member.mac for member in tree(stitch).members}
+__all__ = ["bench", "store"]
 
 
 def test_it_is_up_when_probes_have_crossed_it_both_ways(bench: Bench) -> None:
@@ -117,7 +81,7 @@ def test_it_waits_again_when_one_side_has_nobody_left(bench: Bench) -> None:
 
 def test_a_link_that_dies_is_replaced_under_another_label(bench: Bench) -> None:
     before = tree(up(bench))
-    see(bench, HOST_A, HOST_B, broken=True)
+    see(bench, HOST_A, HOST_B, without=[DIRECT])
     assert bench.stitch().state is State.ADJUSTING
     after = tree(prove(bench))
     assert after.label != before.label and len(after.links) == 2

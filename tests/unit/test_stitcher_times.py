@@ -17,7 +17,7 @@ from stitching.segment import SegmentRequest, Side
 from stitching.stitch import State, Stitch
 from stitching.terms import Expectation
 from stitching.validity import Validity, Weekly
-from tests.unit.test_stitcher import REQUEST, A, B, Bench, MemoryStore, bench, restarted, store, triangle
+from tests.unit.stitcher_bench import REQUEST, A, B, Bench, MemoryStore, bench, restarted, store, triangle
 
 __all__ = ["bench", "store"]
 

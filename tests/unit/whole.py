@@ -39,7 +39,7 @@ from stitching.stitch import Stitch
 from stitching.vnet import Directory, VNet
 from tests.model_switch import ModelNetwork, ModelSwitch, Packet
 from tests.unit.late_switch import LateSwitch, Room, Said
-from tests.unit.test_stitcher import MemoryStore
+from tests.unit.stitcher_bench import MemoryStore
 
 FLIGHT_S = 0.002
 

@@ -5,6 +5,8 @@
 
 PYTHON ?= python3
 export OPENBLAS_NUM_THREADS = 1
+# The tests start the controller more than a hundred times: it is not to be compiled each time.
+unexport PYTHONDONTWRITEBYTECODE
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -19,7 +21,7 @@ demo: $(READY_LAB)
 	@$(BIN)/lockstitch demo $(ARGS)
 
 test: $(READY) check
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest -n 2 $(ARGS)
 
 check: $(READY)
 	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet .

@@ -8,6 +8,8 @@ ones each time.
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -18,6 +20,22 @@ settings.load_profile("same")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--no-skips", action="store_true", help="a test that is skipped fails the run")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("numprocesses", None) or hasattr(config, "workerinput"):
+        config.pluginmanager.import_plugin("tests.side_by_side")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        # All tests of Schemathesis come with the id of their function, and of tests with one id xdist runs one.
+        if (operation := getattr(item, "operation_label", None)) and operation not in item.nodeid:
+            item._id = item.id.with_params(operation)
+    twice = [nodeid for nodeid, count in Counter(item.nodeid for item in items).items() if count > 1]
+    if twice:
+        raise pytest.UsageError(f"more than one test has this id, of which one would run: {twice[0]}")
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

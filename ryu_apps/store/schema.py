@@ -223,7 +223,7 @@ def prepare(database: Database) -> None:
     with database.writing("open the store") as connection:
         names = set(inspect(connection).get_table_names())
         if not names:
-            metadata.create_all(connection)
+            metadata.create_all(connection, checkfirst=False)
             connection.execute(meta.insert().values(name="schema_version", value=SCHEMA_VERSION))
             return
         version = _version(connection, names, database.where)

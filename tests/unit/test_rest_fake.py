@@ -147,7 +147,6 @@ class FakeController:
     ovsdb: dict[int, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.intender = HandIntender(lambda name, request: self.ask(name, request, 1.0), NOW_S)
         self._ids = itertools.count(1)
         self._resources: Resources[LinkKey] = Resources(dict.fromkeys(self.network.links, 10.0))
         self._answers: dict[type, Callable[[Any], Any]] = {
@@ -188,6 +187,11 @@ class FakeController:
         if request.remote is not None:
             self.ovsdb[request.dpid] = check_remote(request.remote)
         return before
+
+    # Made when asked for, as each has a store: most tests need neither.
+    @cached_property
+    def intender(self) -> HandIntender:
+        return HandIntender(lambda name, request: self.ask(name, request, 1.0), NOW_S)
 
     def _intend(self, request: Any) -> Any:
         """The app itself answers, told what it would have heard of the others."""

@@ -20,6 +20,8 @@ READY := $(VENV)/.ready-dev-$(SETUP)
 demo: $(READY_LAB)
 	@$(BIN)/lockstitch demo $(ARGS)
 
+# Two processes share two cores or more: threads of PyTorch that wait for each other would only be in the way.
+test: export OMP_NUM_THREADS = 1
 test: $(READY) check
 	@$(BIN)/pytest -n 2 $(ARGS)
 

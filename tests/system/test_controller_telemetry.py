@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from statistics import fmean
 from typing import Any
 
 import pytest
@@ -32,25 +33,27 @@ def test_a_flow_shows_as_load_on_the_links_of_its_way_and_becomes_a_forecast(fab
     with Stream(fabric.lab.host("hs1"), fabric.lab.host("hs3"), PACKETS_PER_S, FRAME_BYTES) as stream:
         started_s = time.monotonic()
 
-        def loads() -> tuple[float, list[float], list[float]]:
-            """What is really sent, and what the API says of the way there and of the way back."""
-            sent_mbps = stream.sent_bytes * 8e-6 / (time.monotonic() - started_s)
+        def loads() -> tuple[list[float], list[float]]:
+            """What the API says of the way there and of the way back."""
             links = fabric.controller.links()
-            said = [[links[ends]["load_mbps"] or 0.0 for ends in way] for way in (on_the_way, way_back)]
-            return sent_mbps, *said  # type: ignore[return-value]
+            there, back = ([links[ends]["load_mbps"] or 0.0 for ends in way] for way in (on_the_way, way_back))
+            return there, back
 
         def right() -> bool:
-            sent_mbps, there, back = loads()
-            near = all(abs(mbps - sent_mbps) <= 0.2 * sent_mbps for mbps in there)
-            return near and all(mbps < 0.1 for mbps in back)
+            sent_mbps = stream.sent_bytes * 8e-6 / (time.monotonic() - started_s)
+            there, back = loads()
+            return all(abs(mbps - sent_mbps) <= 0.2 * sent_mbps for mbps in there) and max(back) < 0.1
 
-        wait_until(right, 5.0, lambda: f"sent, said there, said back: {loads()}")
-        # It stays so: most of what is said in two seconds is right as well.
-        verdicts, now_s = [], time.monotonic()
+        wait_until(right, 10.0, lambda: f"said there, said back: {loads()}")
+        # It stays so. A busy machine sends by fits and starts, of which one look catches one or the other.
+        said, now_s, sent_bytes = [], time.monotonic(), stream.sent_bytes
         for moment in range(20):
             pause_until(now_s + 0.1 * moment)
-            verdicts.append(right())
-        assert sum(verdicts) > 0.7 * len(verdicts), loads()
+            said.append(loads())
+        sent_mbps = (stream.sent_bytes - sent_bytes) * 8e-6 / (time.monotonic() - now_s)
+        for link in range(len(on_the_way)):
+            assert fmean(there[link] for there, _ in said) == pytest.approx(sent_mbps, rel=0.2), said
+        assert max(mbps for _, back in said for mbps in back) < 0.1, said
 
         used = fabric.controller.links()[on_the_way[0]]
         assert used["utilisation"] == pytest.approx(used["load_mbps"] / 10.0)

@@ -82,7 +82,9 @@ def die_once(marker: str) -> str:
 
 def linger(marker: str) -> None:
     Path(marker).touch()
-    time.sleep(60)  # longer than anybody waits for it: it is ended with its worker
+    # Ray interrupts Python, which a sleep in C would not hear of until it is over.
+    for _ in range(6000):
+        time.sleep(0.01)
 
 
 def test_a_fit_on_two_workers_is_the_fit_without(executor: RayExecutor) -> None:
@@ -142,6 +144,7 @@ def test_shutdown_waits_or_cancels_and_leaves_ray_alone(cluster: None, tmp_path:
     cancelling = RayExecutor()
     endless = cancelling.submit(linger, str(tmp_path / "runs"))
     wait_until((tmp_path / "runs").exists, WITHIN_S, "Ray did not get there")
+    wait_until(lambda: ray.available_resources().get("CPU") == 1.0, WITHIN_S, "Ray does not say that it runs")
     cancelling.shutdown(cancel_futures=True)
     assert endless.cancelled()
     wait_until(lambda: ray.available_resources().get("CPU") == 2.0, WITHIN_S, "Ray did not get there")

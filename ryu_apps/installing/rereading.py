@@ -80,7 +80,10 @@ class Rereader:
         if asked in switch.answering:
             switch.answering.remove(asked)
         entries = asked.report.difference if asked.report is not None else Difference()
-        owed = [entry for entry in (*entries.missing, *entries.wrong) if entry.key in switch.owed]
+        # What was only found in a dry run before is owed as well, but it has been put right since.
+        left = self._keeper.difference(switch, switch.owed)
+        stay = {entry.key for entry in (*left.missing, *left.wrong)}
+        owed = [entry for entry in (*entries.missing, *entries.wrong) if entry.key in stay]
         asked.answer(tuple(name(entry) for entry in owed))
 
     def read_in_turn(self, now_s: float) -> None:

@@ -105,6 +105,16 @@ def test_a_dry_run_changes_nothing_and_what_differs_is_known_from_then_on(
     assert {*found.missing, *found.wrong, *found.excess} == {flow(1), flow(2), flow(3)}
 
 
+def test_what_a_dry_run_found_and_was_put_right_after_it_was_not_refused(
+    installer: Told, switch: FakeSwitch
+) -> None:
+    drift(switch)
+    reconciled(installer, switch, dry_run=True)
+    assert reconciled(installer, switch).refused == ()
+    drift(switch)
+    assert reconciled(installer, switch).refused == ()
+
+
 def test_it_waits_for_a_change_in_progress(installer: Told, switch: FakeSwitch) -> None:
     connect(installer, 2)
     stitch = flow(20, kind=Kind.STITCH)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ryu_apps.app import Event, Request
+from stitching.displacing import Room
 from stitching.promises import LinkPromises
-from stitching.stitch import Placement, State, Stitch, StitchRequest
+from stitching.stitch import State, Stitch, StitchRequest
 
 
 @dataclass
@@ -60,8 +61,8 @@ class CreateStitches(Request[list[Stitch | Exception]]):
 
 
 @dataclass
-class CheckStitch(Request[Placement]):
-    """Could this stitch be had now, and on which path? Raises NotPossible. Nothing is booked."""
+class CheckStitch(Request[Room]):
+    """Could this stitch be had now, on which path, who would make room? Raises NotPossible. Nothing is booked."""
 
     request: StitchRequest
 

@@ -14,6 +14,7 @@ from rich.table import Table
 from ryu_apps.rest import sse
 from ryu_apps.rest.client import CallFailed, call, connected, content_of, items
 from ryu_apps.rest.commands import LOCAL, AsJson, State, Url
+from ryu_apps.rest.completing import one_of
 from ryu_apps.rest.output import show
 from ryu_apps.shown import UNKNOWN, table
 from stitching.terms import PRIORITY
@@ -30,7 +31,9 @@ _STREAM_TIMEOUT_S = 60.0
 def create_token(
     name: Annotated[str, typer.Argument(help="Whom or what it is for.")],
     state: State,
-    role: Annotated[str, typer.Option(help="viewer, operator or admin.")] = "viewer",
+    role: Annotated[
+        str, typer.Option(help="viewer, operator or admin.", autocompletion=one_of("viewer", "operator", "admin"))
+    ] = "viewer",
     vnet: Annotated[
         list[str] | None, typer.Option("--vnet", help="Confine it to this virtual network; may be repeated.")
     ] = None,

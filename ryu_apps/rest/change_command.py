@@ -19,6 +19,7 @@ from ryu_apps.rest.stitch_options import (
     Weekly,
     above_zero,
     label_of,
+    protections,
     share_of,
     times,
 )
@@ -55,7 +56,9 @@ def change(
     bandwidth: Annotated[Mbps, typer.Option("--bandwidth", help="Mbit/s each way.")] = None,
     max_latency: MaxLatency = None,
     max_loss: MaxLoss = None,
-    protect: Annotated[str | None, typer.Option("--protect", help="none, link, or node.")] = None,
+    protect: Annotated[
+        str | None, typer.Option("--protect", help="none, link, or node.", autocompletion=protections)
+    ] = None,
     guarantee: Annotated[Mbps, typer.Option("--guarantee", help="Mbit/s that they can always have.")] = None,
     cap: Annotated[Mbps, typer.Option("--cap", help="Mbit/s that they never exceed.")] = None,
     follow_forecast: Annotated[

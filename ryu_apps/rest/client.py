@@ -87,6 +87,10 @@ def connected(url: str, state: Path, timeout_s: float) -> Iterator[Any]:
         raise CallFailed(f"no controller answers at {url}; start one with `lockstitch controller`") from error
     except httpx.TimeoutException as error:
         raise CallFailed(f"the controller at {url} did not answer within {timeout_s:g} s; try again") from error
+    except httpx.RemoteProtocolError as error:
+        tls = f"--url; if it serves TLS, give --url https{url.removeprefix('http')}"
+        what = tls if url.startswith("http:") else "--url"
+        raise CallFailed(f"what answers at {url} is no controller ({error}); check {what}") from error
     except httpx.HTTPError as error:
         raise CallFailed(f"what answers at {url} is no controller ({error}); check --url") from error
 

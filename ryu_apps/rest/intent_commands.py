@@ -14,6 +14,7 @@ from ryu_apps.policy_text import BadText, read_text
 from ryu_apps.rest import intent_tables
 from ryu_apps.rest.client import CallFailed, call, connected, content_of
 from ryu_apps.rest.commands import LOCAL, AsJson, State, Url
+from ryu_apps.rest.completing import one_of
 from ryu_apps.rest.output import Watch, follow, show
 
 TIMEOUT_S = 30.0
@@ -80,7 +81,12 @@ def list_all(
     state: State,
     url: Url = LOCAL,
     only: Annotated[
-        str | None, typer.Option("--only", help="Only those that are satisfied, pending or violated.")
+        str | None,
+        typer.Option(
+            "--only",
+            help="Only those that are satisfied, pending or violated.",
+            autocompletion=one_of("satisfied", "pending", "violated"),
+        ),
     ] = None,
     watch: Watch = False,
     as_json: AsJson = False,

@@ -12,6 +12,7 @@ from ryu_apps.rest import tables
 from ryu_apps.rest.change_command import change
 from ryu_apps.rest.client import call, items
 from ryu_apps.rest.commands import LOCAL, AsJson, State, Url
+from ryu_apps.rest.completing import one_of, states
 from ryu_apps.rest.kind_commands import bandwidth as bandwidth_command
 from ryu_apps.rest.kind_commands import segment as segment_command
 from ryu_apps.rest.output import Watch, follow, show
@@ -128,12 +129,13 @@ def check(
     max_loss: MaxLoss = None,
     protect: Protect = "none",
     app: App = None,
+    priority: Priority = 3,
     encrypted: Encrypted = False,
     url: Url = LOCAL,
     as_json: AsJson = False,
 ) -> None:
-    """Say whether a stitch could be had, and on which path; exit code 1 where it could not."""
-    wanted = Wanted(bandwidth, max_latency, max_loss, protect, app, [], encrypted=encrypted)
+    """Say whether a stitch could be had, on which path, and who makes room; exit code 1 where it could not."""
+    wanted = Wanted(bandwidth, max_latency, max_loss, protect, app, [], priority, encrypted=encrypted)
     answer = call(url, state, "POST", "/stitches/check", body=wanted.body(source, destination))
     if as_json:
         show(answer, as_json)
@@ -143,6 +145,8 @@ def check(
         typer.echo(f"possible, {known}: {tables.path(answer['path'])}")
         if answer["backup"]:
             typer.echo(f"backup: {tables.path(answer['backup'])}")
+        if answer["displaces"]:
+            typer.echo(f"stitches that would make room: {', '.join(map(str, answer['displaces']))}")
     else:
         typer.echo(f"not possible: {answer['field']}: {answer['reason']}; {answer['remedy']}")
     if not answer["possible"]:
@@ -153,8 +157,23 @@ def check(
 def list_all(
     state: State,
     url: Url = LOCAL,
-    only: Annotated[str | None, typer.Option("--only", help="Only those in this state, such as up.")] = None,
-    kind: Annotated[str | None, typer.Option("--kind", help="Only vm, segment or bandwidth.")] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--only",
+            metavar="STATE",
+            help="Only those in this state, such as up; may be repeated.",
+            autocompletion=states,
+        ),
+    ] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            "--kind",
+            help="Only vm, segment or bandwidth.",
+            autocompletion=one_of("vm", "segment", "bandwidth"),
+        ),
+    ] = None,
     label: Labels = None,
     watch: Watch = False,
     as_json: AsJson = False,

@@ -7,11 +7,19 @@ from typing import Annotated, Any
 
 import typer
 
+from ryu_apps.rest.completing import one_of
+
 Bandwidth = Annotated[float, typer.Option("--bandwidth", help="Mbit/s each way.")]
 MaxLatency = Annotated[float | None, typer.Option("--max-latency", help="Milliseconds one way.")]
 MaxLoss = Annotated[float | None, typer.Option("--max-loss", help="Per cent of packets that may be lost.")]
+protections = one_of("none", "link", "node")
 Protect = Annotated[
-    str, typer.Option("--protect", help="What may die without a gap: none, link, or node (link or switch).")
+    str,
+    typer.Option(
+        "--protect",
+        help="What may die without a gap: none, link, or node (link or switch).",
+        autocompletion=protections,
+    ),
 ]
 Labels = Annotated[
     list[str] | None, typer.Option("--label", metavar="NAME=VALUE", help="What it is for; may be repeated.")

@@ -10,9 +10,10 @@ from pydantic import BaseModel, Field
 from ryu_apps.rest.fabric import Fabric, link_ref_view, path_view
 from ryu_apps.rest.views import HEX_DPID, CheckView, DetourView, HopView, LinkRefView, MemberView, moment
 from stitching.application import PROTOCOLS, Application
+from stitching.displacing import Room
 from stitching.network import node_name
 from stitching.segment import Member, SegmentRequest, SegmentTree, Side
-from stitching.stitch import BandwidthRequest, BandwidthShares, Placement, State, Stitch, StitchPath
+from stitching.stitch import BandwidthRequest, BandwidthShares, State, Stitch, StitchPath
 from stitching.validity import DAYS, Weekly
 from stitching.vm import VmRequest
 
@@ -167,20 +168,19 @@ def stitch_view(stitch: Stitch, fabric: Fabric) -> VmView | SegmentView | Bandwi
             return _bandwidth_view(stitch, request, fabric)
 
 
-def check_view(placement: Placement) -> CheckView:
-    """Where a stitch would lie."""
-    match placement:
-        case StitchPath():
-            backup = path_view(placement.backup) if placement.backup else None
-            return CheckView(
-                possible=True, path=path_view(placement), backup=backup, latency_ms=placement.latency_ms
-            )
-        case SegmentTree():
-            links = [link_ref_view(key) for key in placement.links]
-            detours = _detour_views(placement)
-            return CheckView(possible=True, links=links, detours=detours, latency_ms=placement.latency_ms)
-        case BandwidthShares():
-            return CheckView(possible=True, links=[link_ref_view(key) for key in placement.links])
+def check_view(room: Room) -> CheckView:
+    """Where a stitch would lie, and who would have to give way for it."""
+    found = CheckView(possible=True, displaces=sorted(victim.id for victim in room.victims))
+    match room.placement:
+        case StitchPath() as path:
+            found.path, found.latency_ms = path_view(path), path.latency_ms
+            found.backup = path_view(path.backup) if path.backup else None
+        case SegmentTree() as tree:
+            found.links, found.latency_ms = [link_ref_view(key) for key in tree.links], tree.latency_ms
+            found.detours = _detour_views(tree)
+        case BandwidthShares() as shares:
+            found.links = [link_ref_view(key) for key in shares.links]
+    return found
 
 
 def _detour_views(tree: SegmentTree) -> list[DetourView]:

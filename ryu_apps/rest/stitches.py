@@ -148,13 +148,13 @@ async def post_stitch(
 
 @router.post("/check", dependencies=[READS], responses=documented(Kind.UNKNOWN_HOST, Kind.UNKNOWN_VNET))
 def check_stitch(apps: AppsOf, who: Who, body: StitchBody) -> CheckView:
-    """Could this stitch be had now, and on which path? Nothing is booked."""
+    """Could this stitch be had now, on which path, and who would make room? Nothing is booked."""
     request = request_of(body, fabric_within(who, fabric_of(apps)), who)
     try:
-        path = apps.ask(STITCHER, CheckStitch(request))
+        room = apps.ask(STITCHER, CheckStitch(request))
     except NotPossible as error:
         return CheckView(possible=False, reason=error.reason, field=error.field, remedy=error.remedy)
-    return check_view(path)
+    return check_view(room)
 
 
 @router.delete(

@@ -131,6 +131,9 @@ class CheckView(BaseModel):
     links: list[LinkRefView] | None = Field(default=None, description="Those of other kinds than vm.")
     detours: list[DetourView] | None = Field(default=None, description="Of a segment that is to be protected.")
     latency_ms: float | None = None
+    displaces: list[int] = Field(
+        default=[], description="Stitches of lower priority that would have to make room."
+    )
     reason: str | None = None
     field: str | None = None
     remedy: str | None = None

@@ -28,10 +28,13 @@ class Desk:
         self._replacer = replacer
         self._times = times
 
-    def check(self, request: StitchRequest) -> Placement:
-        """The path that a stitch would get; those of the trigger that it would replace hold nothing on it."""
+    def check(self, request: StitchRequest) -> Room:
+        """The path that a stitch would get, and who would make room for it.
+
+        Those of the trigger that it would replace hold nothing on it.
+        """
         refuse(request)
-        return self._room(request, self._replacer.replaced(request)).placement
+        return self._room(request, self._replacer.replaced(request))
 
     def create(self, request: StitchRequest) -> Stitch:
         """Admit a stitch and start on it."""

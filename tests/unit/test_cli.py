@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 
 from forecasting import MEMBERS, Calendar, Event
 from ryu_apps import cli
-from ryu_apps.events import Rates
+from ryu_apps.events import CheckStitch, Rates
 from ryu_apps.feed import Feed
 from ryu_apps.ovsdb.remotes import Certificates
 from ryu_apps.plugins import PLUGINS
@@ -123,6 +123,7 @@ def test_a_stitch_is_checked_created_listed_shown_and_deleted(lockstitch: Lockst
     assert "Stitch 1" in lockstitch("stitch", "create", *wanted)
     assert "establishing" in lockstitch("stitch", "list")
     assert "establishing" not in lockstitch("stitch", "list", "--only", "up")
+    assert "establishing" in lockstitch("stitch", "list", "--only", "up", "--only", "establishing")
     assert MACS[0] in lockstitch("stitch", "show", "1")
     assert json.loads(lockstitch("stitch", "show", "1", "--json"))["enforced"] == "none"
     assert "stitch 1 is terminating" in lockstitch("stitch", "delete", "1")
@@ -193,6 +194,15 @@ def test_a_check_that_ends_in_no_is_exit_code_1(lockstitch: Lockstitch) -> None:
     assert shown.startswith("not possible: bandwidth_mbps: ")
     answer = json.loads(lockstitch("stitch", "check", "h1", "h2", "--bandwidth", "11", "--json", code=1))
     assert answer["possible"] is False
+
+
+def test_a_check_names_the_stitches_that_would_make_room(lockstitch: Lockstitch) -> None:
+    lockstitch("stitch", "create", "h1", "h2", "--bandwidth", "9")
+    lockstitch.controller.gives_way = (1,)
+    shown = lockstitch("stitch", "check", "h3", "h2", "--bandwidth", "1", "--priority", "6")
+    assert shown.endswith("stitches that would make room: 1\n")
+    asked = lockstitch.controller.asked[-1]
+    assert isinstance(asked, CheckStitch) and asked.request.priority == 6
 
 
 def test_a_forecast_is_a_table_of_quantiles(lockstitch: Lockstitch) -> None:

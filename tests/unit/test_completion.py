@@ -49,7 +49,7 @@ def bash(home: Path, script: str) -> str:
     [
         ("lockstitch reserv", "reservations"),
         ("lockstitch stitch ch", "change check"),
-        ("lockstitch stitch list --ki", "--kind"),
+        ("lockstitch stitch list --only te", "terminated terminating"),
         ("lockstitch stitch change 1 --without max", "max-latency max-loss"),
     ],
 )

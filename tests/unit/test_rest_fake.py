@@ -68,6 +68,7 @@ from ryu_apps.store import StateStore
 from stitching.admission import Admission
 from stitching.changing import as_asked, refuse_change
 from stitching.difference import Difference
+from stitching.displacing import Room
 from stitching.kinds import links_to_reserve, place, refuse, rivals
 from stitching.match import L3Match, Match
 from stitching.network import Host, Link, LinkKey, Network, Port, PortId
@@ -135,6 +136,7 @@ class FakeController:
         default_factory=lambda: ForecastStatus({0.5: 0.51, 0.8: 0.78, 0.95: 0.94}, 120, {}, 0)
     )
     day_forecasts: ForecastStatus = field(default_factory=lambda: ForecastStatus({}, 0, {}, 0))
+    gives_way: tuple[int, ...] = ()
     unsaved: int = 0
     recorder: RecorderStatus = field(default_factory=RecorderStatus)
     status: InstallerStatus = field(
@@ -166,7 +168,7 @@ class FakeController:
             RecorderStatusRequest: lambda _: self.recorder,
             CreateStitch: lambda r: self._create(r.request),
             CreateStitches: lambda r: [self._try(request) for request in r.requests],
-            CheckStitch: lambda r: self._plan(r.request),
+            CheckStitch: lambda r: Room(self._plan(r.request), tuple(self.stitches[i] for i in self.gives_way)),
             DeleteStitch: lambda r: self._delete(r.stitch_id),
             InstallerStatusRequest: lambda _: self.status,
             ChangeStitch: self._change,

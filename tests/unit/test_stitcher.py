@@ -63,7 +63,7 @@ def test_no_link_is_promised_more_than_it_has(bench: Bench) -> None:
     create(bench)
     other = VmRequest(A, B, 7.0)
     bench._book.put(bench._book[1].to(State.TERMINATING, 0.0).to(State.TERMINATED, 0.0))
-    path = bench._desk.check(other)
+    path = bench._desk.check(other).placement
     assert isinstance(path, StitchPath) and [hop.dpid for hop in path.hops] == [1, 3, 2]
     with pytest.raises(NotPossible, match="bandwidth_mbps"):
         bench._desk.check(VmRequest(A, B, 11.0))

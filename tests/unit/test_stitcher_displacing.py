@@ -152,11 +152,12 @@ def test_what_one_holds_beyond_what_is_taken_of_it_is_nobodys_until_it_has_gone(
     assert make(bench, 2, 4.0, 3).state is State.ESTABLISHING
 
 
-def test_a_check_says_what_would_be_had(bench: Bench) -> None:
+def test_a_check_says_what_would_be_had_and_who_would_make_room(bench: Bench) -> None:
     make(bench, 0, 9.0, 3)
     make(bench, 1, 9.0, 3)
     settle(bench)
-    assert isinstance(bench._desk.check(VmRequest(E, F, 9.0, priority=4)), StitchPath)
+    room = bench._desk.check(VmRequest(E, F, 9.0, priority=4))
+    assert isinstance(room.placement, StitchPath) and [victim.id for victim in room.victims] == [2]
     assert states(bench) == {1: State.UP, 2: State.UP}
 
 

@@ -47,8 +47,9 @@ class _Form:
     lined: bool = True
 
     def shorter(self) -> _Form:
-        """With dpids as short as commands take them, and without empty columns."""
-        kept = [at for at in range(len(self.columns)) if not self.rows or any(row[at] for row in self.rows)]
+        """With dpids as short as commands take them, and without columns in which nothing is known."""
+        said = [any(row[at] not in ("", UNKNOWN) for row in self.rows) for at in range(len(self.columns))]
+        kept = [at for at in range(len(self.columns)) if not self.rows or said[at]]
         rows = [[_shorter(row[at]) for at in kept] for row in self.rows]
         return replace(self, columns=[self.columns[at] for at in kept], rows=rows)
 

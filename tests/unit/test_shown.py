@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from ryu_apps.shown import Coloured, shortened, table
+from ryu_apps.shown import UNKNOWN, Coloured, shortened, table
 
 LINKS = [(f"{dpid:016x}:{port}", f"{port:016x}:{dpid}", 6.998, "") for dpid, port in ((1, 2), (11, 3), (0x1A, 10))]
 
@@ -29,6 +29,13 @@ def test_a_narrow_terminal_shows_short_dpids_and_no_empty_column_before_it_folds
     assert "encrypted" not in "".join(lines)
     cells = [[cell.strip() for cell in line.split("│")[1:3]] for line in lines[4:7]]
     assert cells == [["1:2", "2:1"], ["b:3", "3:11"], ["1a:10", "a:26"]]
+
+
+def test_a_column_in_which_nothing_is_known_gives_its_room_to_the_others() -> None:
+    rows = [("1", "requested", UNKNOWN, UNKNOWN, "waits until 2030-03-01 08:00:00 UTC")]
+    lines = printed(40, "id", "state", "load Mbit/s", "probe ms", "reason", rows=rows)
+    assert "probe" not in "".join(lines)
+    assert "requested" in "".join(lines)
 
 
 @pytest.mark.parametrize("width", [12, 20, 40, 80, 120])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -28,7 +29,10 @@ def show(answer: Any, as_json: bool, *shown: Any) -> None:
 
 
 def follow(ask: Callable[[], Any], shown: Callable[[Any], Any], *, watch: bool, as_json: bool) -> None:
-    """Show an answer as a table or several, and with watch the next one in its place each WATCH_S until Ctrl-C."""
+    """Show an answer as a table or several, and with watch the next one in its place each WATCH_S until Ctrl-C.
+
+    Where it goes into a file or a pipe, or is JSON, the next one comes behind it.
+    """
 
     def tables(answer: Any) -> list[Any]:
         found = shown(answer)
@@ -37,9 +41,10 @@ def follow(ask: Callable[[], Any], shown: Callable[[Any], Any], *, watch: bool, 
     answer = ask()
     if not watch:
         show(answer, as_json, *tables(answer))
-    elif as_json:
+    elif as_json or not Console().is_terminal:
         while True:
-            show(answer, as_json)
+            show(answer, as_json, *tables(answer))
+            sys.stdout.flush()
             time.sleep(WATCH_S)
             answer = ask()
     else:

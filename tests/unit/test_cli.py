@@ -26,6 +26,7 @@ from ryu_apps.events import CheckStitch, Rates
 from ryu_apps.feed import Feed
 from ryu_apps.ovsdb.remotes import Certificates
 from ryu_apps.plugins import PLUGINS
+from ryu_apps.rest import output
 from ryu_apps.rest.access.access import AccessSettings
 from ryu_apps.rest.api import create_api
 from ryu_apps.rest.client import call
@@ -187,6 +188,21 @@ def test_waiting_for_a_stitch_says_how_it_ended(lockstitch: Lockstitch) -> None:
     lockstitch.controller.after_create = [State.FAILED, State.FAILED]
     shown = lockstitch("stitch", "create", "h3", "h2", "--bandwidth", "4", "--wait", code=1)
     assert "error: stitch 2 is failed: as the test wants" in shown
+
+
+def test_what_is_watched_into_a_pipe_comes_table_after_table_until_ctrl_c(
+    lockstitch: Lockstitch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(output, "time", SimpleNamespace(sleep=sleep))
+    shown = lockstitch("hosts", "--watch", code=130)
+    assert shown.count("Hosts") == 3 and slept == [output.WATCH_S] * 3
 
 
 def test_a_check_that_ends_in_no_is_exit_code_1(lockstitch: Lockstitch) -> None:

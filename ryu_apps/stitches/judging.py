@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import closing
 
 from ryu_apps.events import ProbeArrived, StagesApplied
 from ryu_apps.stitches.life import CARRYING_ON, MAKING, Life
@@ -61,18 +62,17 @@ class Judge:
             prover.pardon()
         prover.pace()
         sent = 0
-        for number, watch in list(prover.watches.items()):
-            if not watch.is_due(now_s):
-                continue
-            tries = watch.tries
-            self._send_probe(life.book[number], watch)
-            if watch.tries == tries:
-                continue
-            # To the end of the line: where there is more to send than time for it, all have their turn.
-            if prover.watches.get(number) is watch:
-                prover.watches[number] = prover.watches.pop(number)
-            if (sent := sent + 1) == MOST_AT_ONCE:
-                break
+        with closing(prover.due(now_s)) as due:
+            for number in due:
+                watch = prover.watches.get(number)
+                if watch is None:
+                    continue
+                tries = watch.tries
+                self._send_probe(life.book[number], watch)
+                # Who waits longest is first: where there is more to send than time for it, all have their turn.
+                sent += watch.tries != tries
+                if sent == MOST_AT_ONCE:
+                    break
 
     def heard(self, arrived: ProbeArrived) -> None:
         """A probe came out at the far end of a stitch."""

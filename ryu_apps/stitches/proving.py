@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from typing import Any
 
 from ryu_apps import wire
 from ryu_apps.connections import Connections
 from ryu_apps.events import ProbeArrived
+from ryu_apps.stitches.due import DueLine
 from ryu_apps.stitches.probe import StitchProbe, StitchProber
 from ryu_apps.stitches.watch import Watch
 from stitching.kinds import ProbeWay, broadcast_probes, has_branches, probe_ways
@@ -31,6 +32,8 @@ class Prover:
         self._connections = Connections()
         self._ready: set[int] = set()
         self.watches: dict[int, Watch] = {}
+        """Not to be changed but by what is called here."""
+        self._line = DueLine()
         self._ways: dict[int, tuple[Placement, tuple[ProbeWay | Flood, ...]]] = {}
         self._spacing_s = {True: 0.0, False: 0.0}
 
@@ -61,7 +64,7 @@ class Prover:
         """Prove a stitch from now on, anew if it was watched already."""
         ways = self._ways_of(stitch)
         floods = [(way.way, way.leaves) for way in ways if isinstance(way, Flood)]
-        self.watches[stitch.id] = Watch.over(
+        watch = self.watches[stitch.id] = Watch.over(
             len(ways) - len(floods),
             self._monotonic(),
             stitch.request.max_latency_ms,
@@ -69,6 +72,7 @@ class Prover:
             floods=floods,
             branches=has_branches(stitch.request),
         )
+        self._line.put(stitch.id, watch)
 
     def judge_by(self, stitch_id: int, terms: StitchRequest) -> None:
         """From now on these limits are those of a stitch that stays where it is."""
@@ -78,13 +82,16 @@ class Prover:
 
     def pace(self) -> None:
         """Spread the probes: however many stitches there are, the controller has other things to do."""
-        ways = {True: 0, False: 0}
-        for watch in self.watches.values():
-            ways[watch.proven] += watch.weight
+        ways = self._line.weights
         self._spacing_s = {True: ways[True] / WATCHING_PER_S, False: ways[False] / PROVING_PER_S}
+
+    def due(self, now_s: float) -> Generator[int, None, None]:
+        """The stitches whose watches are due, see DueLine.due."""
+        return self._line.due(now_s)
 
     def forget(self, stitch_id: int) -> None:
         """Prove a stitch no longer."""
+        self._line.drop(stitch_id)
         self.watches.pop(stitch_id, None)
         self._ways.pop(stitch_id, None)
 
@@ -112,6 +119,7 @@ class Prover:
         # Parts of what carries may be away; before it is proven all of it has to be there.
         if away and not (watch.branches and watch.proven and len(away) < len(ways)):
             watch.skip(now_s)
+            self._line.put(stitch.id, watch)
             return False
         for direction in watch.due(now_s, heard_s, away):
             probe = StitchProbe(stitch.id, stitch.epoch, direction, now_s)
@@ -119,6 +127,7 @@ class Prover:
             frame = self._prober.frame(probe, *way.pair, way.label)
             out = wire.packet_out(frame, in_port=PORT_CONTROLLER, out_ports=(_PORT_TABLE,))
             self._connections[way.enters].send(out)
+        self._line.put(stitch.id, watch)
         return True
 
     def _ways_of(self, stitch: Stitch) -> tuple[ProbeWay | Flood, ...]:
@@ -146,5 +155,8 @@ class Prover:
         flight_s = arrived.received_s - probe.sent_s
         for end in (ways[probe.direction].enters, here):
             flight_s -= (self._connections[end].rtt_s or 0.0) / 2 if end in self._connections else 0.0
+        was_proven = watch.proven
         watch.heard(probe.direction, max(0.0, flight_s) * 1e3, probe.sent_s, here)
+        if watch.proven != was_proven:
+            self._line.put(stitch.id, watch)
         return watch

@@ -171,7 +171,12 @@ class Watch:
 
     def is_due(self, now_s: float) -> bool:
         """Whether it is time for probes, or to see whether its switches are there and whether it is proven."""
-        return now_s >= self.next_s or not self.proven or self.away_since_s is not None
+        return now_s >= self.next_s or self.is_restless
+
+    @property
+    def is_restless(self) -> bool:
+        """Whether it is to be looked at however long its next probes are away."""
+        return not self.proven or self.away_since_s is not None
 
     def due(self, now_s: float, heard_s: float | None = None, away: Collection[int] = ()) -> tuple[int, ...]:
         """The directions to send a probe in now; counts those that went unanswered.

@@ -57,11 +57,12 @@ from ryu_apps.stitches.retrying import Retrier
 from ryu_apps.stitches.sizing import Sizer
 from ryu_apps.stitches.terms import Changer
 from ryu_apps.stitches.times import Times
+from stitching.decisions import TriggerPolicy
 from stitching.expecting import Expecting
 from stitching.planner import Planner
 from stitching.promises import promises
 from stitching.stitch import State, Stitch
-from stitching.trigger import Trigger, TriggerPolicy
+from stitching.trigger import Trigger
 
 REMEMBER_S = 3600.0
 """How long a stitch that ended is still shown."""

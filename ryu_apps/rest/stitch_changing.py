@@ -28,10 +28,10 @@ from ryu_apps.rest.stitches import (
 from ryu_apps.rest.wait_query import WaitOf
 from ryu_apps.rest.waiting import CONFIRMED, ON_THE_WAY
 from stitching.changing import as_asked
+from stitching.decisions import ORIGIN as TRIGGER
 from stitching.intents.wanted import key_of
 from stitching.intents.world import is_ours
 from stitching.stitch import ENDED, Stitch, StitchRequest
-from stitching.trigger import ORIGIN as TRIGGER
 
 router = APIRouter(prefix="/stitches", tags=["stitches"])
 

@@ -35,7 +35,7 @@ from ryu_apps.starting.state_dir import probe_key
 from ryu_apps.stitcher import Stitcher
 from ryu_apps.store import HistoryStore, IntentStore, SeriesKind, StateStore
 from ryu_apps.telemetry import Telemetry
-from stitching.trigger import TriggerPolicy
+from stitching.decisions import TriggerPolicy
 
 log = logging.getLogger("lockstitch.controller")
 

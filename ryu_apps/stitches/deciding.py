@@ -8,11 +8,12 @@ from logging import Logger
 from ryu_apps.events import Outlook
 from ryu_apps.stitches.life import CARRYING_ON, REFUSALS, Life
 from ryu_apps.stitches.moving import Mover
+from stitching.decisions import ORIGIN, Decision, Establish, Prospect, Release, Reroute, Resize
 from stitching.network import LinkKey
 from stitching.plan import NotPossible
 from stitching.routes import CARRYING, default_routes
 from stitching.stitch import DEADLINES_S, Placement, Stitch, StitchPath, VmRequest
-from stitching.trigger import ORIGIN, Decision, Establish, Prospect, Release, Reroute, Resize, Trigger
+from stitching.trigger import Trigger
 
 
 class Decider:

@@ -7,10 +7,10 @@ from dataclasses import replace
 from ryu_apps.stitches.life import CARRYING_ON, REFUSALS, Life
 from ryu_apps.stitches.moving import Move, Mover
 from ryu_apps.stitches.replacing import Replacer
+from stitching.decisions import ORIGIN
 from stitching.displacing import Left, Room, make_room, why_displaced
 from stitching.kinds import links_to_reserve, shortcomings
 from stitching.stitch import State, Stitch, StitchRequest
-from stitching.trigger import ORIGIN
 
 
 class Displacer:

@@ -15,12 +15,12 @@ from ryu_apps.stitches.idle import Idle
 from ryu_apps.stitches.proving import Prover
 from ryu_apps.stitches.upkeep import Upkeep
 from ryu_apps.store import StoreError
+from stitching.decisions import ORIGIN
 from stitching.kinds import labelled
 from stitching.plan import NotPossible
 from stitching.planner import Planner
 from stitching.stages import drain_s
 from stitching.stitch import Placement, State, Stitch, StitchRequest
-from stitching.trigger import ORIGIN
 
 MAKING = frozenset({State.ESTABLISHING, State.ADJUSTING})
 """States in which the path of a stitch has its rules on the way, or is to be proven."""

@@ -9,12 +9,12 @@ from ryu_apps.stitches.life import CARRYING_ON, REFUSALS, Life
 from ryu_apps.stitches.moving import Move, Mover
 from ryu_apps.stitches.together import Together
 from stitching.bandwidth import BandwidthShares
+from stitching.decisions import ORIGIN
 from stitching.kinds import damage, near, same_place
 from stitching.network import Network, node_name
 from stitching.plan import NotPossible
 from stitching.routes import CARRYING, Pair, Route
 from stitching.stitch import State, Stitch
-from stitching.trigger import ORIGIN
 
 
 class Mender:

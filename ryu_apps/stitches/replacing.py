@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ryu_apps.stitches.life import REFUSALS, Life
+from stitching.decisions import ORIGIN
 from stitching.kinds import rivals
 from stitching.planner import Duplicate
 from stitching.stitch import Placement, State, Stitch, StitchRequest
-from stitching.trigger import ORIGIN
 
 
 class Replacer:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ryu_apps.stitches.life import CARRYING_ON, Life, most_important_first
+from stitching.decisions import ORIGIN
 from stitching.kinds import rivals
 from stitching.routes import CARRYING
 from stitching.stitch import ENDED, State, Stitch
-from stitching.trigger import ORIGIN
 
 _REASON = "the controller was restarted"
 

@@ -13,10 +13,10 @@ from ryu_apps.events import ApplyStages, NetworkChanged, ProbeArrived, StagesApp
 from ryu_apps.stitcher import Stitcher
 from ryu_apps.stitches.resuming import take_up
 from ryu_apps.store import StoreError
+from stitching.decisions import ORIGIN
 from stitching.network import Host, Link, Network
 from stitching.plan import path_at_cost
 from stitching.stitch import ENDED, State, Stitch, StitchPath, VmRequest
-from stitching.trigger import ORIGIN
 from tests.unit.fake_switch import FakeSwitch
 
 A, B, C, D = (f"02:00:00:00:00:0{letter}" for letter in "abcd")

@@ -12,9 +12,9 @@ from ryu_apps.app import Tick
 from ryu_apps.events import NetworkChanged
 from ryu_apps.store import StoreError
 from stitching.application import Application
+from stitching.decisions import ORIGIN
 from stitching.match import TCP
 from stitching.stitch import State, Stitch, VmRequest
-from stitching.trigger import ORIGIN
 from tests.unit.stitcher_bench import Bench, MemoryStore
 from tests.unit.test_stitcher_displacing import PAIRS, bench, fabric, hops, make, promised, settle, states
 

@@ -8,10 +8,10 @@ import pytest
 
 from ryu_apps.app import Tick
 from ryu_apps.events import ApplyStages, NetworkChanged, ReservationsRequest, StagesApplied
+from stitching.decisions import ORIGIN
 from stitching.network import Host, Network
 from stitching.plan import NotPossible
 from stitching.stitch import Hop, State, Stitch, StitchPath, VmRequest
-from stitching.trigger import ORIGIN
 from tests.unit.stitcher_bench import A, B, Bench, C, D, MemoryStore, triangle
 
 E, F = "02:00:00:00:00:0e", "02:00:00:00:00:0f"

@@ -32,13 +32,13 @@ from ryu_apps.stitches.idle import RETRY_S
 from ryu_apps.stitches.resuming import take_up
 from ryu_apps.store import StoreError
 from stitching.bandwidth import BandwidthRequest, BandwidthShares
+from stitching.decisions import ORIGIN
 from stitching.kinds import links_to_reserve
 from stitching.network import Host, LinkKey, Network
 from stitching.plan import NotPossible, path_at_cost
 from stitching.routes import CARRYING
 from stitching.segment import SegmentRequest, SegmentTree, Side
 from stitching.stitch import ENDED, BadTransition, Protection, State, Stitch, VmRequest
-from stitching.trigger import ORIGIN
 from stitching.validity import Validity
 from stitching.vnet import Member, VNet
 from tests.unit.stitcher_bench import A, B, Bench, C, D, MemoryStore, triangle

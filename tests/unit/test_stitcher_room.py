@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from ryu_apps.events import NetworkChanged
+from stitching.decisions import ORIGIN
 from stitching.network import Host
 from stitching.planner import Duplicate
 from stitching.stitch import State, VmRequest
-from stitching.trigger import ORIGIN
 from tests.unit.stitcher_bench import (
     OURS,
     A,

@@ -14,12 +14,7 @@ from hypothesis import strategies as st
 
 from forecasting import Forecast
 from pathing import Resources, load_penalty
-from stitching.kinds import links_to_reserve
-from stitching.network import Host, LinkKey, Network, reverse
-from stitching.plan import Situation, plan_path
-from stitching.routes import Pair, Route, default_routes, link_loads, stitched_routes
-from stitching.stitch import State, Stitch, VmRequest
-from stitching.trigger import (
+from stitching.decisions import (
     ORIGIN,
     Decision,
     Establish,
@@ -28,9 +23,14 @@ from stitching.trigger import (
     Release,
     Reroute,
     Resize,
-    Trigger,
     TriggerPolicy,
 )
+from stitching.kinds import links_to_reserve
+from stitching.network import Host, LinkKey, Network, reverse
+from stitching.plan import Situation, plan_path
+from stitching.routes import Pair, Route, default_routes, link_loads, stitched_routes
+from stitching.stitch import State, Stitch, VmRequest
+from stitching.trigger import Trigger
 from stitching.vnet import Directory
 from tests.model.fabric import CAPACITY_MBPS, Fabric, labs
 

@@ -14,7 +14,7 @@ from typing import Any
 from os_ken.base.app_manager import SERVICE_BRICKS, AppManager, OSKenApp, unregister_app
 from os_ken.controller import event as os_ken_event
 
-from ryu_apps.channel import Switch
+from ryu_apps.connecting.switch import Switch
 from ryu_apps.guests.datapath import GuestDatapath
 from ryu_apps.guests.incoming import incoming
 from ryu_apps.guests.loading import Loaded, cause, in_time

@@ -6,7 +6,7 @@ import logging
 import socket
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 
 import pytest
@@ -177,3 +177,29 @@ def test_a_thousand_switches_that_come_at_once_are_not_told_to_come_again_later(
             # One that finds no place is let in with its second try, a second later.
             opened.enter_context(socket.create_connection(("127.0.0.1", port), timeout=0.9))
         busy.set()
+
+
+def test_who_is_told_to_end_while_it_starts_ends(channel: Channel, monkeypatch: pytest.MonkeyPatch) -> None:
+    raised: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", raised.append)
+    busy, held = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        held.set()
+        busy.wait(LATE_S)
+
+    # In the loop's second round: it is told as the start comes to its end.
+    channel.call(lambda: channel.call(hold))
+    channel.listen()
+    assert held.wait(LATE_S)
+    call = channel.call
+
+    def tell(what: Callable[[], object]) -> None:
+        call(what)
+        busy.set()
+
+    monkeypatch.setattr(channel, "call", tell)
+    ending = threading.Thread(target=channel.stop, daemon=True)
+    ending.start()
+    ending.join(LATE_S)
+    assert not ending.is_alive() and not raised

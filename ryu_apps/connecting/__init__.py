@@ -1,0 +1,1 @@
+"""The parts of the OpenFlow channel: a switch that is connected, and the messages in what it sends."""

@@ -35,6 +35,7 @@ from ryu_apps.events import (
 from ryu_apps.intents.changing import Present, judged
 from ryu_apps.intents.hands import Ask, Hands
 from ryu_apps.intents.kept import Store, stored_document
+from ryu_apps.intents.surroundings import Surroundings
 from ryu_apps.intents.transfer_book import TransferBook
 from ryu_apps.store import StoreError
 from stitching.intents.compiling import compile_document
@@ -43,11 +44,7 @@ from stitching.intents.judging import Evidence, judge
 from stitching.intents.planning import Action, Actual, Plan, plan
 from stitching.intents.version import IntentVersion
 from stitching.intents.wanted import Wanted
-from stitching.intents.world import World, groups_of, is_ours
-from stitching.network import Network
-from stitching.policy.document import NO_POLICY, Policy
-from stitching.policy.ruling import Ruling
-from stitching.stitch import Stitch
+from stitching.intents.world import World, is_ours
 from stitching.vnet import Directory
 
 ROUND_S = 2.0
@@ -83,15 +80,10 @@ class Intender(App):
         self._raw: Raw = json.loads(self._version.document)
         self._document = stored_document(self._version)
         self._transfers = TransferBook(store, ask, self.log, monotonic, day_ahead=day_ahead)
-        self._network = Network()
-        self._directory = Directory.of(())
-        self._policy: tuple[Policy, float] = (NO_POLICY, 0.0)
-        self._stitches: tuple[Stitch, ...] = ()
+        self._known = Surroundings(self._transfers, clock)
         self._wanted: Wanted | None = None
         self._asker: tuple[ApplyIntents, IntentOutcome, float] | None = None
         self._due = False
-        # Before it is known who is in a network, stitches of those who seem to be in none would be taken away.
-        self._awaited: set[type] = {NetworkChanged, VnetsChanged}
 
     def start(self) -> None:
         """Start the event loop and the rounds."""
@@ -103,28 +95,21 @@ class Intender(App):
     @handles(NetworkChanged)
     def on_network(self, event: NetworkChanged) -> None:
         """Follow the fabric."""
-        known = self._network
-        self._network = event.network
-        self._awaited.discard(NetworkChanged)
-        if known.links.keys() != event.network.links.keys() or known.hosts.keys() != event.network.hosts.keys():
-            self._hands.forget()
-            self._soon()
+        self._taken_in(self._known.network(event.network))
 
     @handles(VnetsChanged)
     def on_vnets(self, event: VnetsChanged) -> None:
         """Follow the virtual networks."""
-        directory = Directory.of(event.vnets)
-        self._awaited.discard(VnetsChanged)
-        if directory != self._directory:
-            self._directory = directory
-            self._hands.forget()
-            self._soon()
+        self._taken_in(self._known.directory(Directory.of(event.vnets)))
 
     @handles(PolicyChanged)
     def on_policy(self, event: PolicyChanged) -> None:
         """Somebody may have taken out our rules, or put others before them."""
-        before, self._policy = self._policy, (event.policy, event.time_s)
-        if before != self._policy:
+        self._taken_in(self._known.policy(event.policy, event.time_s))
+
+    def _taken_in(self, matters: bool) -> None:
+        """More may be had now than was refused."""
+        if matters:
             self._hands.forget()
             self._soon()
 
@@ -138,7 +123,7 @@ class Intender(App):
     def on_rates(self, event: RatesMeasured) -> None:
         """Count what transfers have carried."""
         if self._transfers.progress:
-            self._transfers.count(self._document, self._world(), self._stitches, event.rates)
+            self._transfers.count(self._document, self._known.world(), self._known.stitches, event.rates)
 
     @handles(Tick)
     def on_tick(self, tick: Tick) -> None:
@@ -193,9 +178,9 @@ class Intender(App):
             self._put_off(error)
 
     def _answer(self) -> IntentsAnswer:
-        world = self._world(fresh=True)
+        world = self._fresh_world()
         wanted = compile_document(self._document, world)
-        evidence = Evidence(wanted, self._actual(None), world, self._ruling(), self._hands.refusals)
+        evidence = Evidence(wanted, self._actual(None), world, self._known.ruling(), self._hands.refusals)
         return IntentsAnswer(self._version, self._raw, judge(self._document, evidence))
 
     # -- changes --------------------------------------------------------------------------------------------
@@ -204,7 +189,7 @@ class Intender(App):
         return Present(
             self._raw,
             self._document,
-            self._world(fresh=True),
+            self._fresh_world(),
             self._hands.rules(),
             self._hands.refusals,
             self._store.version,
@@ -246,11 +231,11 @@ class Intender(App):
 
     def _round(self) -> None:
         """Do what is left to do, up to a bound; the next round does the rest."""
-        if NetworkChanged in self._awaited:
+        if not self._known.knows_fabric:
             self.on_network(NetworkChanged(self._ask("Discovery", NetworkRequest())))
-        if self._awaited:
+        if not self._known.is_whole:
             return
-        world = self._world(fresh=True)
+        world = self._fresh_world()
         wanted = compile_document(self._document, world)
         actual = self._actual(self._wanted if self._version.settled else None)
         planned = plan(wanted, actual)
@@ -261,7 +246,7 @@ class Intender(App):
         ruled = self._hands.put_rules(planned.steps, self._rules_to_be(wanted, actual))
         steps = planned.steps if ruled else planned.of(Action.DELETE)
         whole = self._version.atomic and not self._version.settled
-        tried = self._hands.do(steps, self._stitches, whole=whole)
+        tried = self._hands.do(steps, self._known.stitches, whole=whole)
         refused = self._hands.refusals
         self._wanted = wanted.without(refused)
         left = [step for step in planned.changes if step.key not in refused]
@@ -315,24 +300,10 @@ class Intender(App):
 
     # -- what is known --------------------------------------------------------------------------------------
 
-    def _world(self, *, fresh: bool = False) -> World:
-        if fresh:
-            self._transfers.look_ahead()
-            self._stitches = self._ask("Stitcher", StitchesRequest())
-        policy = self._policy[0]
-        return World(
-            self._network,
-            self._directory,
-            groups_of(policy, self._network, self._directory) if policy.groups else {},
-            self._clock(),
-            self._stitches,
-            self._transfers.expected,
-            self._transfers.progress,
-        )
+    def _fresh_world(self) -> World:
+        self._transfers.look_ahead()
+        self._known.stitches = self._ask("Stitcher", StitchesRequest())
+        return self._known.world()
 
     def _actual(self, applied: Wanted | None) -> Actual:
-        return Actual(self._stitches, self._hands.rules(), applied)
-
-    def _ruling(self) -> Ruling:
-        policy, time_s = self._policy
-        return Ruling(policy, self._directory, time_s)
+        return Actual(self._known.stitches, self._hands.rules(), applied)

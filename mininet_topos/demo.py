@@ -22,6 +22,7 @@ import httpx
 
 from mininet_topos.congestion import Congestion, busy_seconds, congestions, lead_times
 from mininet_topos.demand import Demand
+from mininet_topos.fidelity import Fidelity, FidelityWatch
 from mininet_topos.lab import Lab
 from mininet_topos.play_result import DelayMs, PlayResult
 from mininet_topos.player import play
@@ -61,8 +62,8 @@ class RunResult:
     """One run, every figure measured in it.
 
     busy_s: time with any link over 90 %. lead_time_s: for each congestion that the shortest paths ran into, how
-    long before it the stitch that relieves the link was up; negative where it came too late. late_share: packets
-    that the player itself sent too late, because the machine was too slow.
+    long before it the stitch that relieves the link was up; negative where it came too late. fidelity: how far the
+    run was what it was meant to be, and not what a busy machine made of it.
     """
 
     lost_share: float
@@ -74,7 +75,7 @@ class RunResult:
     rules: int
     lead_time_s: list[float]
     congestions: int
-    late_share: float
+    fidelity: Fidelity
     seconds: list[tuple[int, int]]
 
 
@@ -83,6 +84,7 @@ class _Played:
     """What is left of a run when its lab is gone."""
 
     traffic: PlayResult
+    fidelity: Fidelity
     busy_s: float
     congestions: tuple[Congestion, ...]
     stitches: tuple[dict[str, Any], ...]
@@ -109,14 +111,22 @@ def _result(run: _Played, full: tuple[Congestion, ...]) -> RunResult:
         rules=run.rules,
         lead_time_s=lead_times(full, run.stitches, run.started_s),
         congestions=len(full),
-        late_share=traffic.late_share,
+        fidelity=run.fidelity,
         seconds=[(second.sent, second.lost) for second in traffic.seconds],
     )
 
 
+def doubts(runs: dict[str, RunResult]) -> list[str]:
+    """Why these runs cannot be compared: what the machine did to one is not in the others."""
+    return [f"{name}: {doubt}" for name, run in runs.items() for doubt in run.fidelity.doubts()]
+
+
 def as_json(plan: Plan, runs: dict[str, RunResult]) -> dict[str, Any]:
-    """All of it, for a file."""
+    """All of it, for a file. `counts` is false where the machine was too busy, `why_not` says how."""
+    why_not = doubts(runs)
     return {
+        "counts": not why_not,
+        "why_not": why_not,
         "topology": plan.topology.name,
         "demand": plan.demand.name,
         "start": None if plan.demand.start is None else str(plan.demand.start),
@@ -138,8 +148,10 @@ def _play_once(plan: Plan, name: str, trigger: str, report: Report) -> _Played:
         _prepare(api, lab)
         before = _rules(api)
         started: dict[str, float] = {}
+        watch = FidelityWatch(lab)
 
         def on_start(at_s: float) -> None:
+            watch.started()
             started["wall"] = time.time() + at_s - time.monotonic()
 
         with _Sampler(lab) as sampler:
@@ -151,10 +163,12 @@ def _play_once(plan: Plan, name: str, trigger: str, report: Report) -> _Played:
                 on_start=on_start,
                 progress=lambda done_s, total_s: report(f"{name}: playing", done_s, total_s),
             )
+            fidelity = watch.fidelity(traffic)
         loads = sampler.since(started["wall"])
         stitches = tuple(_get(api, "/v1/stitches"))
         return _Played(
             traffic,
+            fidelity,
             busy_seconds(loads),
             congestions(loads),
             tuple(stitch for stitch in stitches if stitch["origin"] == "trigger"),

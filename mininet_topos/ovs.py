@@ -115,6 +115,15 @@ def database() -> str:
     return f"unix:{_RUN_DIRECTORY / 'db.sock'}"
 
 
+def daemons() -> list[int]:
+    """The process ids of the machine's OVS, as far as it has written them down."""
+    found = []
+    for name in ("ovsdb-server.pid", "ovs-vswitchd.pid"):
+        with contextlib.suppress(OSError, ValueError):
+            found.append(int((_RUN_DIRECTORY / name).read_text()))
+    return found
+
+
 def vsctl(*arguments: str) -> str:
     """Run `ovs-vsctl` against the machine's OVS; raises OvsError."""
     return run(["ovs-vsctl", f"--timeout={_VSCTL_TIMEOUT_S}", *arguments])

@@ -53,6 +53,7 @@ class PlayResult:
     """A whole play. `lost_share` is of packets, `lost_bytes_share` of layer-2 bytes; `delay_ms` of what arrived.
 
     `late_share`: packets that left more than 5 ms after their time, because the machine was too slow;
+    `held_up_ms`: how late the latest was;
     `refused`: sent, but not even taken by the sending host (no ARP answer); they count as lost. `duplicates`
     arrived twice and count once.
     """
@@ -68,6 +69,7 @@ class PlayResult:
     duplicates: int
     refused: int
     late_share: float
+    held_up_ms: float
     flows: tuple[FlowResult, ...]
     seconds: tuple[Second, ...]
     cpu_s: float
@@ -138,7 +140,7 @@ def summarise(schedule: Schedule, names: tuple[str, ...], logs: Logs) -> PlayRes
         )
         for i, (source, destination) in enumerate(schedule.flows)
     )
-    late = logs.left_ns - (logs.start_ns + (schedule.time_s * 1e9).astype(np.int64)) > LATE_MS * 1e6
+    late_ms = (logs.left_ns - (logs.start_ns + (schedule.time_s * 1e9).astype(np.int64))) / 1e6
     total, arrived_total = n, len(departures)
     return PlayResult(
         duration_s=schedule.duration_s,
@@ -151,7 +153,8 @@ def summarise(schedule: Schedule, names: tuple[str, ...], logs: Logs) -> PlayRes
         out_of_order=int(disorder.sum()),
         duplicates=duplicates,
         refused=logs.refused,
-        late_share=_share(int(late.sum()), total),
+        late_share=_share(int((late_ms > LATE_MS).sum()), total),
+        held_up_ms=round(float(late_ms.max(initial=0.0)), 3),
         flows=flows,
         seconds=_seconds(logs, got),
         cpu_s=logs.cpu_s,

@@ -100,7 +100,8 @@ def test_when_none_arrive_there_is_no_delay_to_tell() -> None:
 
 def test_a_sender_that_fell_behind_says_so() -> None:
     plan = schedule(demand(5.0), 1.0)
-    assert summarise(plan, ("a", "b"), logs(plan, [], late_ns=6_000_000)).late_share == 1.0
+    late = summarise(plan, ("a", "b"), logs(plan, [], late_ns=6_000_000))
+    assert (late.late_share, late.held_up_ms) == (1.0, 6.0)
 
 
 def test_half_a_log_is_refused() -> None:

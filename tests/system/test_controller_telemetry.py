@@ -44,6 +44,8 @@ def test_a_flow_shows_as_load_on_the_links_of_its_way_and_becomes_a_forecast(fab
             there, back = loads()
             return all(abs(mbps - sent_mbps) <= 0.2 * sent_mbps for mbps in there) and max(back) < 0.1
 
+        # At first nothing is sent and nothing is said to be.
+        wait_until(lambda: stream.sent > PACKETS_PER_S, 10.0, "a second's packets are sent")
         wait_until(right, 10.0, lambda: f"said there, said back: {loads()}")
         # It stays so. A busy machine sends by fits and starts, of which one look catches one or the other.
         said, now_s, sent_bytes = [], time.monotonic(), stream.sent_bytes
@@ -92,7 +94,7 @@ def test_after_a_restart_a_day_ahead_is_forecast_from_what_was_stored(fabric: Fa
     assert fabric.lab.ping("hs1", "hs3")
     controller.stop()
     controller.restart()
-    day = wait_until(lambda: ready_day(fabric), 60.0, lambda: controller.log_tail())
+    day = wait_until(lambda: ready_day(fabric), 180.0, lambda: controller.log_tail())
     assert (day["step_s"], day["steps"]) == (300.0, list(range(12, 289, 12)))
     assert {link["name"] for link in day["links"]} == {
         f"{ends[0]}:{ends[1]}" for ends in controller.links()

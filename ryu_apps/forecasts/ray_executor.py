@@ -84,7 +84,8 @@ class RayExecutor(Base):
         """Let go of a task that has ended, so that Ray can free its result; of one cancelled, end it too."""
         reference = self._pending.pop(future, None)
         if future.cancelled() and reference is not None and self._ray.is_initialized():
-            self._ray.cancel(reference)
+            # By force: a fit is minutes in C, which no interrupt reaches, and Ray loses one now and then.
+            self._ray.cancel(reference, force=True)
 
 
 def _run(call: bytes) -> bytes:

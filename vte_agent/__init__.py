@@ -1,1 +1,1 @@
-"""The agent of one site. So far only the messages it will exchange with the controller."""
+"""The agent of one site: tunnels, routes and probes, kept as the controller wants them and without it."""

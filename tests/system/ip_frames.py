@@ -38,11 +38,6 @@ def ip_frame(
     return frame(source.mac, target.mac, head[:10] + checksum.to_bytes(2) + head[12:] + body, IPV4)
 
 
-def number_of(data: bytes) -> int:
-    """The identification of a packet that was heard."""
-    return int.from_bytes(data[18:20])
-
-
 def _checksum(data: bytes) -> int:
     total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     while total >> 16:

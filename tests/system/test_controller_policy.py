@@ -18,7 +18,7 @@ from stitching.policy.ruling import rule_number
 from tests.system.controller import Fabric, running_fabric
 from tests.system.flows import flows
 from tests.system.frames import ears, send, settle
-from tests.system.ip_frames import IPV4, PROTOCOLS, ip_frame, number_of
+from tests.system.ip_frames import IPV4, PROTOCOLS, ip_frame
 from tests.system.waiting import wait_until
 
 RED = ("hs1_1", "hs2_2")
@@ -126,15 +126,24 @@ def explain(fabric: Fabric, src: str, dst: str, call: tuple[str, int | None, int
 
 
 def fates(fabric: Fabric) -> dict[tuple[str, str, str], bool]:
-    """Which of all packets between all hosts arrive, by sending them."""
-    asked = list(itertools.product(itertools.permutations(ALL, 2), CALLS))
+    """Which of all packets between all hosts arrive, by sending them.
+
+    Each is told by all its bytes: hosts answer some of them, with identifications of their own.
+    """
+    asked = {
+        (a, b, str((proto, src_port, port))): ip_frame(
+            fabric.lab.host(a), fabric.lab.host(b), PROTOCOLS[proto], src_port or 0, port or 0, number=number
+        )
+        for number, ((a, b), (proto, src_port, port)) in enumerate(
+            itertools.product(itertools.permutations(ALL, 2), CALLS), start=1
+        )
+    }
     with ears(*fabric.lab.hosts(), eth_type=IPV4) as heard:
-        for number, ((a, b), (proto, src_port, port)) in enumerate(asked, start=1):
-            source, target = fabric.lab.host(a), fabric.lab.host(b)
-            send(source, ip_frame(source, target, PROTOCOLS[proto], src_port or 0, port or 0, number=number))
+        for (a, _, _), packet in asked.items():
+            send(fabric.lab.host(a), packet)
         settle(heard)
-        arrived = {(name, number_of(data)) for name, ear in heard.items() for data in ear.heard}
-    return {(a, b, str(call)): (b, number) in arrived for number, ((a, b), call) in enumerate(asked, start=1)}
+        arrived = {name: {*ear.heard} for name, ear in heard.items()}
+    return {key: packet in arrived[key[1]] for key, packet in asked.items()}
 
 
 def told(fabric: Fabric) -> dict[tuple[str, str, str], bool]:

@@ -1,0 +1,54 @@
+"""What all messages have in common."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+PROTOCOL_VERSION = 1
+
+_KEY_BYTES = 32
+
+
+def _is_key(text: str) -> str:
+    try:
+        raw = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise ValueError("a key is 32 bytes in base64") from error
+    # The last character has bits to spare: only one spelling of each key is taken.
+    if len(raw) != _KEY_BYTES or base64.b64encode(raw).decode() != text:
+        raise ValueError("a key is 32 bytes in base64")
+    return text
+
+
+Name = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")]
+Generation = Annotated[int, Field(ge=0, lt=1 << 63)]
+Serial = Annotated[int, Field(ge=1, lt=1 << 63)]
+UnixTime = Annotated[int, Field(ge=0, lt=1 << 40)]
+"""Seconds since 1970, UTC."""
+
+PublicKey = Annotated[str, Field(min_length=44, max_length=44), AfterValidator(_is_key)]
+"""An Ed25519 or X25519 public key in base64, as WireGuard's tools write it."""
+
+Count = Annotated[int, Field(ge=0, lt=1 << 63)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Milliseconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Message(BaseModel):
+    """A message, or a part of one: unknown fields are refused, and what was read does not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def public_bytes(key: PublicKey) -> bytes:
+    """The 32 bytes of a key."""
+    return base64.b64decode(key)
+
+
+def public_text(raw: bytes) -> PublicKey:
+    """A key as messages carry it."""
+    return base64.b64encode(raw).decode()

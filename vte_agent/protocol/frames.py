@@ -1,0 +1,81 @@
+"""What crosses the control channel: JSON objects, each one message with its type's name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Final
+
+from pydantic import Field, ValidationError
+
+from vte_agent.protocol.base import PROTOCOL_VERSION, Message, Milliseconds, Name
+from vte_agent.protocol.enrollment import Enroll, Enrolled, Refused, Renew, Renewed
+from vte_agent.protocol.has import Has
+from vte_agent.protocol.signed import Signed
+
+MOST_BYTES = 16 << 20
+
+
+class BadFrame(ValueError):
+    """Not a message that is understood here."""
+
+
+class Hello(Message):
+    """The first thing an agent says on a channel: which protocol it speaks and which build it is."""
+
+    version: int = PROTOCOL_VERSION
+    build: Annotated[str, Field(max_length=63)] = ""
+
+
+class WantedFrame(Message):
+    """A new wanted state (a signed `Wanted`)."""
+
+    wanted: Signed
+
+
+class RollFrame(Message):
+    """A new roll, ahead of everything else: who is revoked is out at once."""
+
+    roll: Signed
+
+
+class Moved(Message):
+    """An agent had a route take another way, by itself."""
+
+    at_s: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    prefix: Annotated[str, Field(max_length=64)]
+    class_name: Name | None = None
+    before: Name | None = None
+    after: Name | None = None
+    silent_ms: Milliseconds | None = None
+    why: Annotated[str, Field(max_length=300)] = ""
+
+
+FROM_AGENT: Final = {kind.__name__: kind for kind in (Hello, Enroll, Renew, Has, Moved)}
+FROM_CONTROLLER: Final = {kind.__name__: kind for kind in (WantedFrame, RollFrame, Enrolled, Renewed, Refused)}
+
+
+def encode(message: Message) -> str:
+    """One message as text."""
+    return json.dumps({"type": type(message).__name__, "body": message.model_dump(mode="json")})
+
+
+def decode(text: str | bytes, kinds: Mapping[str, type[Message]]) -> Message:
+    """The message of a text, if it is one of these kinds. Raises BadFrame, which never shows what came."""
+    if len(text) > MOST_BYTES:
+        raise BadFrame(f"a frame of {len(text)} bytes is longer than {MOST_BYTES}")
+    try:
+        frame = json.loads(text)
+    except (ValueError, RecursionError):
+        raise BadFrame("a frame is no JSON") from None
+    kind = kinds.get(str(frame.get("type"))) if isinstance(frame, dict) else None
+    if kind is None or frame.keys() != {"type", "body"}:
+        raise BadFrame("a frame is of no type that is understood here")
+    try:
+        return kind.model_validate(frame["body"], strict=False)
+    except (ValidationError, RecursionError) as error:
+        where = (
+            error.errors(include_input=False, include_url=False)[:3] if isinstance(error, ValidationError) else ()
+        )
+        places = ", ".join(".".join(map(str, one["loc"])) or "(all)" for one in where)
+        raise BadFrame(f"a {kind.__name__} is not as it has to be, at {places}") from None

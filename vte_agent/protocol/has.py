@@ -1,0 +1,95 @@
+"""What an agent says of itself."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from vte_agent.protocol.base import (
+    PROTOCOL_VERSION,
+    Count,
+    Generation,
+    Message,
+    Milliseconds,
+    Name,
+    Share,
+)
+from vte_agent.protocol.signed import Signed
+from vte_agent.protocol.wanted import Address, Port, Prefix, Transport
+
+Text = Annotated[str, Field(max_length=300)]
+
+
+class TunnelState(StrEnum):
+    """MAKING: not all of it is there, or the other end has not said its key. Then as its own probes see it."""
+
+    MAKING = "making"
+    DOWN = "down"
+    UP = "up"
+    FAILED = "failed"
+
+
+class Quality(Message):
+    """Measured over the last window (STAMP, RFC 8762); `out` is towards the other end. None: nothing came back."""
+
+    rtt_ms: Milliseconds | None = None
+    jitter_ms: Milliseconds | None = None
+    loss_out: Share | None = None
+    loss_in: Share | None = None
+
+
+class TunnelReport(Message):
+    """A tunnel as it is. key is this end's, signed by the agent's identity."""
+
+    name: Name
+    state: TunnelState
+    why: Text = ""
+    key: Signed | None = None
+    port: Port | None = None
+    """Where this end listens."""
+    mtu: Annotated[int, Field(ge=0)] | None = None
+    handshake_age_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    quality: Quality = Quality()
+    received_bytes: Count = 0
+    sent_bytes: Count = 0
+
+
+class RouteReport(Message):
+    """Which way the packets of a route take now, and why this one. tunnel None: none is alive."""
+
+    prefix: Prefix
+    class_name: Name | None = None
+    tunnel: Name | None
+    why: Text = ""
+    moves: Count = 0
+    """How often it went another way since the agent started."""
+
+
+class Uplink(Message):
+    """A way out of the site: a device of its own, with the address that tunnels leave from."""
+
+    name: Name
+    address: Address
+
+
+class HostReport(Message):
+    """How the machine does. timer_late_ms is how late the prober's timer was at worst since the last report."""
+
+    cpu: Share = 0.0
+    memory_mb: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    timer_late_ms: Milliseconds = 0.0
+
+
+class Has(Message):
+    """All that a site has, and the newest generation it has carried out. problems are what keeps it from more."""
+
+    version: int = PROTOCOL_VERSION
+    generation: Generation
+    transports: tuple[Transport, ...] = ()
+    uplinks: tuple[Uplink, ...] = ()
+    tunnels: tuple[TunnelReport, ...] = ()
+    routes: tuple[RouteReport, ...] = ()
+    host: HostReport = HostReport()
+    problems: tuple[Text, ...] = ()

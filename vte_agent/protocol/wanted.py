@@ -1,0 +1,110 @@
+"""What the controller wants of one site: signed by the controller's state key, kept on the agent's disk."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import Annotated
+
+from pydantic import Field
+
+from vte_agent.protocol.base import PROTOCOL_VERSION, Generation, Message, Name, Serial
+from vte_agent.protocol.signed import Signed
+
+Address = IPv4Address | IPv6Address
+Prefix = IPv4Network | IPv6Network
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+LEAST_MTU, MOST_MTU = 576, 9216
+CLASS_NUMBERS = 254
+
+
+class Transport(StrEnum):
+    """What a tunnel is made of."""
+
+    WIREGUARD = "wireguard"
+    IPSEC = "ipsec"
+
+
+class Endpoint(Message):
+    """Where the outer packets go."""
+
+    address: Address
+    port: Port
+
+
+class Liveness(Message):
+    """A tunnel is dead when `multiplier` probes in a row, one each interval, were not answered."""
+
+    interval_ms: Annotated[int, Field(ge=10, le=10_000)] = 50
+    multiplier: Annotated[int, Field(ge=2, le=50)] = 3
+
+
+class WantedTunnel(Message):
+    """One end of a tunnel over one pair of uplinks.
+
+    A tunnel never changes: what is to be another (its key, transport, MTU, uplink) is another tunnel, with a name
+    of its own, that takes over. Without an endpoint the other end calls; without peer_key it has not said its key.
+    """
+
+    name: Name
+    peer: Serial
+    transport: Transport
+    uplink: Name
+    address: Address
+    """This end's own address inside the tunnel; probes go from it to peer_address."""
+    peer_address: Address
+    endpoint: Endpoint | None = None
+    peer_key: Signed | None = None
+    mtu: Annotated[int, Field(ge=LEAST_MTU, le=MOST_MTU)] | None = None
+    """None: what probing finds."""
+    liveness: Liveness = Liveness()
+
+
+class Match(Message):
+    """Packets of an application; what is None may be anything."""
+
+    source: Prefix | None = None
+    destination: Prefix | None = None
+    protocol: Annotated[int, Field(ge=0, le=255)] | None = None
+    ports: tuple[Port, Port] | None = None
+    """Destination ports, first and last."""
+    dscp: Annotated[int, Field(ge=0, le=63)] | None = None
+
+
+class WantedClass(Message):
+    """Packets that go ways of their own. Of several classes the first one that matches has a packet."""
+
+    name: Name
+    number: Annotated[int, Field(ge=1, le=CLASS_NUMBERS)]
+    matches: Annotated[tuple[Match, ...], Field(min_length=1)]
+
+
+class WantedRoute(Message):
+    """A prefix, and the tunnels that lead to it, best first. Without a class it is for packets of none.
+
+    watch is an address behind the far end: a way on which it does not answer is taken for dead however well the
+    tunnel does.
+    """
+
+    prefix: Prefix
+    tunnels: Annotated[tuple[Name, ...], Field(min_length=1)]
+    class_name: Name | None = None
+    watch: Address | None = None
+
+
+class Wanted(Message):
+    """All that a site should have; what is not in it is to be taken down.
+
+    roll and peers are signed by the policy key: an agent has tunnels to nobody else, whatever `tunnels` says.
+    """
+
+    version: int = PROTOCOL_VERSION
+    generation: Generation
+    serial: Serial
+    """Of the agent that it is for."""
+    roll: Signed
+    peers: tuple[Signed, ...] = ()
+    tunnels: tuple[WantedTunnel, ...] = ()
+    classes: tuple[WantedClass, ...] = ()
+    routes: tuple[WantedRoute, ...] = ()

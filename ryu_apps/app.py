@@ -6,7 +6,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, Protocol, TypeVar, cast
@@ -89,6 +89,7 @@ class App(app_manager.OSKenApp):  # type: ignore[misc]  # os-ken ships no types
         self.events = queue.SimpleQueue()
         self._events_sem = _NoLimit()
         self._stopping = threading.Event()
+        self._ticks_waiting: set[str] = set()
         self.log = logging.getLogger(f"lockstitch.{self.name}")
 
     def post(self, occurred: Event) -> None:
@@ -110,11 +111,19 @@ class App(app_manager.OSKenApp):  # type: ignore[misc]  # os-ken ships no types
             next_s = time.monotonic() + period_s
             while not self._stopping.wait(max(0.0, next_s - time.monotonic())):
                 late_s = time.monotonic() - next_s
-                if self.events.qsize() < 1000:
+                if name not in self._ticks_waiting:
+                    self._ticks_waiting.add(name)
                     self.post(Tick(name, late_s))
                 next_s = max(next_s + period_s, time.monotonic())
 
         threading.Thread(target=run, name=f"{self.name}-{name}", daemon=True).start()
+
+    def get_handlers(self, ev: Any, state: str | None = None) -> Iterable[Callable[[Any], None]]:
+        """Who handles an event: os-ken asks as it takes one from the queue, so that a tick waits no more."""
+        if isinstance(ev, Tick):
+            self._ticks_waiting.discard(ev.name)
+        handlers: Iterable[Callable[[Any], None]] = super().get_handlers(ev, state)
+        return handlers
 
     def serve(self, request: Request[Answer], answer: Callable[[], Answer]) -> None:
         """Answer a request, passing on to the asker whatever goes wrong."""

@@ -17,11 +17,14 @@ LOOK_S = 0.25
 SOME, MANY = 50_000, 250_000
 """From so many new objects on it is worth it when there is little to do, and in any case: 250,000 take 40 ms."""
 
-_LITTLE = 0.3
-"""The share of a core below which there is little to do."""
+_LITTLE = 0.75
+"""The share of a core below which there is little to do: a thousand switches that are only watched are little."""
 
 _OLDER_EVERY = 10
 """Each so many times those are looked at as well that were there the times before."""
+
+ALL_EVERY_S, _ALL_AT_LAST_S = 600.0, 3600.0
+"""How often all objects are looked at when there is little to do, and however much there is: it takes longest."""
 
 
 @contextmanager
@@ -53,13 +56,15 @@ def tuned() -> Iterator[None]:
 
 def collect_when_idle(over: threading.Event) -> None:
     """Look for cycles of dead objects when there is little to do, or they may be too many; until it is over."""
-    looks = 0
+    looks, all_s = 0, time.monotonic()
     before_s, used_s = time.monotonic(), time.process_time()
     while not over.wait(LOOK_S):
         now_s, using_s = time.monotonic(), time.process_time()
-        share = (using_s - used_s) / (now_s - before_s)
+        idle = (using_s - used_s) / (now_s - before_s) < _LITTLE
         before_s, used_s = now_s, using_s
-        young = gc.get_count()[0]
-        if young >= (SOME if share < _LITTLE else MANY):
+        if now_s - all_s >= (ALL_EVERY_S if idle else _ALL_AT_LAST_S):
+            all_s = now_s
+            gc.collect()
+        elif gc.get_count()[0] >= (SOME if idle else MANY):
             looks += 1
             gc.collect(1 if looks % _OLDER_EVERY == 0 else 0)

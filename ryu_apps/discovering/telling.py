@@ -12,7 +12,12 @@ from ryu_apps.discovering.links import LinkTable
 from ryu_apps.discovering.ports import Ports
 from stitching.network import Host, Link, LinkKey, Network
 
-COALESCE_S = 0.02
+COALESCE_S, COALESCE_EACH_S = 0.02, 1e-4
+"""The least time between two tellings, and how much it grows with each switch and link.
+
+Every app looks at all there is each time: of a large fabric that is found in a thousand steps they would do
+nothing else, and what finds it would hardly get on.
+"""
 
 
 class Teller:
@@ -40,8 +45,12 @@ class Teller:
     def changed(self, wait_s: float = 0.0, *, at_once: bool = False) -> None:
         """Publish at the end of this handler, or when the last time is long enough ago."""
         now_s = self._clock()
-        due_s = now_s if at_once else max(now_s + wait_s, self._published_s + COALESCE_S)
+        due_s = now_s if at_once else max(now_s + wait_s, self._published_s + self._pause_s)
         self._publish_at_s = min(self._publish_at_s, due_s)
+
+    @property
+    def _pause_s(self) -> float:
+        return COALESCE_S + COALESCE_EACH_S * (len(self._ports.switches) + len(self._table.links))
 
     def remembers(self) -> None:
         """There is something to tell from the start."""

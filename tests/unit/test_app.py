@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
 from os_ken.base.app_manager import AppManager
 
-from ryu_apps.app import App, Event, Request, ask, handles
+from ryu_apps.app import App, Event, Request, Tick, ask, handles
+from tests.system.waiting import wait_until
 
 
 @dataclass
@@ -23,8 +25,25 @@ class Stumble(Event):
     """Makes the handler raise."""
 
 
+@dataclass
+class Hold(Event):
+    """Keeps the app busy until it is let go."""
+
+    let_go: threading.Event
+
+
 class Oracle(App):
     """Answers, and refuses negative numbers."""
+
+    ticks = 0
+
+    @handles(Hold)
+    def on_hold(self, event: Hold) -> None:
+        event.let_go.wait(10.0)
+
+    @handles(Tick)
+    def on_tick(self, _tick: Tick) -> None:
+        self.ticks += 1
 
     @handles(Stumble)
     def on_stumble(self, _event: Stumble) -> None:
@@ -70,3 +89,17 @@ def test_an_app_that_does_not_run_is_named() -> None:
 def test_an_app_goes_on_after_a_fault_in_a_handler(oracle: Oracle) -> None:
     oracle.post(Stumble())
     assert ask("Oracle", Double(4), timeout_s=5.0) == 8
+
+
+def test_one_tick_of_each_timer_waits_however_long_the_app_is_busy(oracle: Oracle) -> None:
+    hold = Hold(threading.Event())
+    oracle.post(hold)
+    wait_until(lambda: oracle.events.qsize() == 0, 5.0, "the app was not held")
+    for name in ("fast", "faster"):
+        oracle.every(0.001, name)
+    wait_until(lambda: oracle.events.qsize() == 2, 5.0, "no ticks came")
+    late = threading.Timer(0.05, hold.let_go.set)
+    late.start()
+    late.join()
+    assert oracle.events.qsize() <= 2
+    wait_until(lambda: oracle.ticks > 20, 5.0, "ticks did not go on")

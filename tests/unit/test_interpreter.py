@@ -43,6 +43,17 @@ def test_dead_cycles_go_while_the_process_is_busy_when_they_are_many(monkeypatch
     assert len(few) + len(many) == 2_100
 
 
+def test_dead_cycles_that_were_old_already_go_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interpreter, "LOOK_S", 0.01)
+    monkeypatch.setattr(interpreter, "ALL_EVERY_S", 0.05)
+    with tuned():
+        knot = _Knot()
+        dead = weakref.ref(knot)
+        gc.collect()
+        del knot
+        wait_until(lambda: dead() is None, 10.0, "the old cycle was not found")
+
+
 def test_all_is_set_back() -> None:
     before = sys.getswitchinterval(), gc.isenabled(), gc.get_threshold(), gc.get_freeze_count()
     with tuned():

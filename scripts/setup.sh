@@ -13,7 +13,7 @@ fail() {
 # command:package pairs. What is there is used, wherever it came from.
 missing=""
 for need in ovs-vsctl:openvswitch-switch ovs-vswitchd:openvswitch-switch mnexec:mininet ip:iproute2 \
-    ping:iputils-ping ifconfig:net-tools; do
+    ping:iputils-ping ifconfig:net-tools nft:nftables wireguard-go:wireguard-go; do
     PATH="$PATH:/usr/sbin:/sbin" command -v "${need%%:*}" >/dev/null || missing="$missing ${need#*:}"
 done
 command -v "$PYTHON" >/dev/null || missing="$missing python3"

@@ -18,12 +18,18 @@ from xdist.workermanage import WorkerController
 
 SYSTEM = "tests/system"
 
-ALONE = tuple(
-    f"{SYSTEM}/test_{name}.py"
-    for name in (
-        *("guests", "two_controllers", "ryu_paths", "reconcile", "store_locked", "full_tables"),
-        *("wire_echo", "bundles", "lab_scale", "controller_start", "ray_executor"),
-    )
+ALONE = (
+    *(
+        f"{SYSTEM}/test_{name}.py"
+        for name in (
+            *("guests", "two_controllers", "ryu_paths", "reconcile", "store_locked", "full_tables"),
+            *("wire_echo", "bundles", "lab_scale", "controller_start", "ray_executor"),
+        )
+    ),
+    *(
+        f"{SYSTEM}/vte/{path.name}"
+        for path in sorted((Path(__file__).parent / "system" / "vte").glob("test_*.py"))
+    ),
 )
 """System tests whose switches are in daemons of their own, or that have none; what takes longest comes first."""
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mininet_topos.handles import LabError
-from mininet_topos.ovs import which
+from mininet_topos.ovs import OvsError, run, which
 
 _START_TIMEOUT_S = 10.0
 _END_TIMEOUT_S = 10.0
@@ -107,3 +107,15 @@ class Enclosure:
         if self._outer.poll() is None:
             self._outer.kill()
             self._outer.wait()
+
+
+def cable(one: Enclosure, device: str, other: Enclosure, other_device: str) -> None:
+    """Join two enclosures by a cable with an end in each. Raises LabError."""
+    ends = (
+        ["name", device, "netns", str(one.pid), "type", "veth"],
+        ["peer", "name", other_device, "netns", str(other.pid)],
+    )
+    try:
+        run(["ip", "link", "add", *ends[0], *ends[1]])
+    except OvsError as error:
+        raise LabError(f"{one.name} and {other.name} could not be joined: {error}") from error

@@ -1,0 +1,205 @@
+"""What crosses a site's tunnel is what its filters let through: for every pair, protocol and port."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from ipaddress import ip_network
+from typing import Any
+
+import pytest
+
+from mininet_topos.handles import HostHandle
+from mininet_topos.overlay.enclosure import Enclosure, cable
+from tests.system.frames import ears, send, settle
+from tests.system.ip_frames import IPV4, ip_frame
+from vte_agent.protocol.filters import Filters, Pair, Pattern, Standing
+
+SITES = {1: "10.1.0.1", 2: "10.1.1.1", 3: "10.9.0.1"}
+FAR = {11: "10.2.0.1", 12: "10.2.1.1", 13: "10.8.0.1"}
+CALLS = [
+    (6, 1000, 80),
+    (6, 1000, 8003),
+    (6, 1000, 22),
+    (6, 80, 1000),
+    (17, 1000, 53),
+    (17, 53, 1000),
+    (1, 0, 0),
+    (47, 0, 0),
+]
+
+WEB = Pattern(rule="web", allow=True, protocol=6, ports=((80, 80), (8000, 8005)))
+ANSWERS = Pattern(rule="web", allow=True, protocol=6, ports=((80, 80), (8000, 8005)), reply=True)
+NO_SSH = Pattern(rule="no ssh", allow=False, protocol=6, ports=((22, 22),))
+ALL = Pattern(rule="all", allow=True)
+
+FILTERS = Filters(
+    version=1,
+    standings=tuple(
+        Standing(id=number, prefixes=(ip_network(f"{address.rpartition('.')[0]}.0/24"),))
+        for number, address in {**SITES, **FAR}.items()
+        if number not in (3, 13)
+    ),
+    pairs=(
+        Pair(source=1, target=11, patterns=(WEB,)),
+        Pair(source=11, target=1, patterns=(ANSWERS,)),
+        Pair(source=2, target=12, patterns=(NO_SSH, ALL)),
+        Pair(source=12, target=2, patterns=(ALL,)),
+    ),
+)
+
+
+@dataclass
+class Site:
+    """A site with a host in front of it and one behind its tunnel; `driver` filters inside the site."""
+
+    enclosure: Enclosure
+    near: HostHandle
+    far: HostHandle
+    driver: subprocess.Popen[str]
+
+    def ask(self, *request: Any) -> Any:
+        """Have the driver do something."""
+        assert self.driver.stdin is not None
+        assert self.driver.stdout is not None
+        self.driver.stdin.write(json.dumps(request) + "\n")
+        self.driver.stdin.flush()
+        answer = json.loads(self.driver.stdout.readline())
+        assert answer["ok"], answer
+        return answer["value"]
+
+
+DRIVER = """
+import json, sys
+from vte_agent.protocol.filters import Filters
+from vte_agent.segmentation import NotFiltered, Segmentation
+s = Segmentation()
+for line in sys.stdin:
+    what, *rest = json.loads(line)
+    try:
+        if what == "apply":
+            value = s.apply(Filters.model_validate(rest[0]))
+        elif what == "counts":
+            value = {one.rule: one.packets for one in s.counts()}
+        else:
+            value = s.remove()
+        print(json.dumps({"ok": True, "value": value}), flush=True)
+    except NotFiltered as error:
+        print(json.dumps({"ok": False, "value": str(error)}), flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Site]:
+    """near - site - far, where the device towards far has a tunnel's name."""
+    with ExitStack() as stack:
+        boxes = {name: Enclosure(name) for name in ("site", "near", "far")}
+        for box in boxes.values():
+            stack.callback(box.close)
+        middle = boxes["site"]
+        hosts = {}
+        for name, device, networks in (("near", "lan", SITES), ("far", "ls0", FAR)):
+            cable(middle, device, boxes[name], "eth0")
+            macs = [
+                json.loads(box.run(["ip", "-j", "link", "show", one]))[0]["address"]
+                for box, one in ((middle, device), (boxes[name], "eth0"))
+            ]
+            lines = [f"link set {device} up"]
+            for address in networks.values():
+                lines += [f"addr add {address.rpartition('.')[0]}.254/24 dev {device}"]
+                lines += [f"neigh add {address} lladdr {macs[1]} dev {device}"]
+            middle.run(["ip", "-batch", "-"], stdin="\n".join(lines))
+            boxes[name].run(["ip", "link", "set", "eth0", "up"])
+            # Its MAC is that of the site: whatever it is sent goes there first.
+            hosts[name] = HostHandle(name, boxes[name].pid, "", macs[0], "", 0, 0, "eth0")
+        middle.run(["sysctl", "-q", "-w", "net.ipv4.ip_forward=1"])
+        driver = subprocess.Popen(
+            middle.enter([sys.executable, "-c", DRIVER]), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        stack.callback(driver.wait, 10)
+        stack.callback(driver.terminate)
+        yield Site(middle, hosts["near"], hosts["far"], driver)
+
+
+def fates(site: Site) -> dict[tuple[int, int, tuple[int, int, int]], bool]:
+    """Which packets arrive, of all protocols and ports between all networks, in both directions."""
+    packets = {}
+    ways = [*itertools.product(SITES, FAR), *itertools.product(FAR, SITES)]
+    addresses = {**SITES, **FAR}
+    for number, ((a, b), call) in enumerate(itertools.product(ways, CALLS), start=1):
+        sender = site.near if a in SITES else site.far
+        target = HostHandle("", 0, addresses[b], sender.mac, "", 0, 0, "")
+        packet = ip_frame(sender, target, call[0], call[1], call[2], number=number, src_ip=addresses[a])
+        packets[a, b, call] = sender, packet
+    with ears(site.near, site.far, eth_type=IPV4) as heard:
+        for sender, packet in packets.values():
+            send(sender, packet)
+        settle(heard)
+        # One hop less to live, and another checksum with it: told by identification and addresses.
+        arrived = {data[18:20] + data[26:34] for ear in heard.values() for data in ear.heard}
+    return {key: packet[18:20] + packet[26:34] in arrived for key, (_, packet) in packets.items()}
+
+
+def expected(filters: Filters) -> dict[tuple[int, int, tuple[int, int, int]], bool]:
+    """The same by the words of the filters."""
+    pairs = {(pair.source, pair.target): pair.patterns for pair in filters.pairs}
+    ways = [*itertools.product(SITES, FAR), *itertools.product(FAR, SITES)]
+    return {
+        (a, b, call): next((p.allow for p in pairs.get((a, b), ()) if is_about(p, call)), False)
+        for (a, b), call in itertools.product(ways, CALLS)
+    }
+
+
+def is_about(pattern: Pattern, call: tuple[int, int, int]) -> bool:
+    if pattern.protocol is None:
+        return True
+    port = call[1] if pattern.reply else call[2]
+    inside = not pattern.ports or any(first <= port <= last for first, last in pattern.ports)
+    return pattern.protocol == call[0] and inside
+
+
+def test_without_filters_everything_passes_with_them_only_what_they_let_through(site: Site) -> None:
+    assert all(fates(site).values())
+    site.ask("apply", FILTERS.model_dump(mode="json"))
+    found = fates(site)
+    assert found == expected(FILTERS)
+    assert 10 < sum(found.values()) < len(found) / 2
+    counts = site.ask("counts")
+    assert counts["web"] == sum(found[1, 11, c] for c in CALLS) + sum(found[11, 1, c] for c in CALLS)
+    assert counts["no ssh"] == 1
+    assert sum(counts.values()) == len(found)
+    site.ask("remove")
+    assert all(fates(site).values())
+    assert site.enclosure.run(["nft", "list", "tables"]) == ""
+
+
+def test_what_was_counted_stays_counted_across_a_change(site: Site) -> None:
+    site.ask("apply", FILTERS.model_dump(mode="json"))
+    before = site.ask("counts")
+    site.ask("apply", FILTERS.model_copy(update={"version": 2}).model_dump(mode="json"))
+    assert site.ask("counts") == before
+    fates(site)
+    after = site.ask("counts")
+    assert sum(after.values()) - sum(before.values()) == len(expected(FILTERS))
+    site.ask("remove")
+
+
+def test_two_thousand_rules_are_changed_in_one_step(site: Site) -> None:
+    patterns = tuple(
+        Pattern(rule=f"r{n}", allow=True, protocol=17, ports=((1000 + n, 1000 + n),)) for n in range(500)
+    )
+    many = FILTERS.model_copy(
+        update={
+            "pairs": tuple(
+                pair.model_copy(update={"patterns": (*patterns, *pair.patterns)}) for pair in FILTERS.pairs
+            )
+        }
+    )
+    site.ask("apply", many.model_dump(mode="json"))
+    assert fates(site) == expected(many)
+    site.ask("remove")

@@ -1,0 +1,1 @@
+"""Whether tunnels are alive, each direction on its own, and how well they do."""

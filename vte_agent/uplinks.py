@@ -1,0 +1,106 @@
+"""The ways out of a node as they are now: device, address, gateway and MTU of each uplink that it was given."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Any
+
+from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+Address = IPv4Address | IPv6Address
+
+_UP = 0x1
+_PERMANENT_SCOPE = 0
+_DEVICE = re.compile(r"[^\s/:]{1,15}")
+_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
+
+
+class BadUplink(ValueError):
+    """What was given as an uplink is none."""
+
+
+@dataclass(frozen=True)
+class UplinkNow:
+    """An uplink that can be used now. gateway None: what lies there is reached without one."""
+
+    name: str
+    device: str
+    index: int
+    address: Address
+    gateway: Address | None
+    mtu: int
+
+
+def read_uplinks(words: Mapping[str, str]) -> Mapping[str, str]:
+    """Check names and devices, as `name: device`. Raises BadUplink."""
+    if not words:
+        raise BadUplink("a site needs an uplink: give NAME=DEVICE, as wan=eth0")
+    for name, device in words.items():
+        if not _NAME.fullmatch(name):
+            raise BadUplink(f"{name!r} is no name for an uplink: letters, digits, '.', '_' and '-'")
+        if not _DEVICE.fullmatch(device):
+            raise BadUplink(f"{device!r} is no name of a network device")
+    return dict(words)
+
+
+class Uplinks:
+    """Reads them from the kernel. For one thread."""
+
+    def __init__(self, devices: Mapping[str, str]) -> None:
+        """`devices` by the names of the uplinks. Raises BadUplink."""
+        self._devices = read_uplinks(devices)
+        self._netlink: Any = IPRoute()
+
+    def read(self) -> tuple[tuple[UplinkNow, ...], tuple[str, ...]]:
+        """Those that can be used now, in the order given, and what keeps the others from it."""
+        try:
+            links = {link.get_attr("IFLA_IFNAME"): link for link in self._netlink.get_links()}
+            found, problems = [], []
+            for name, device in self._devices.items():
+                one = self._one(name, device, links.get(device))
+                if isinstance(one, str):
+                    problems.append(f"uplink {name}: {one}")
+                else:
+                    found.append(one)
+        except (NetlinkError, OSError) as error:
+            return (), (f"the kernel does not say which uplinks there are: {error}",)
+        return tuple(found), tuple(problems)
+
+    def _one(self, name: str, device: str, link: Any) -> UplinkNow | str:
+        if link is None:
+            return f"there is no device {device}"
+        if not link["flags"] & _UP:
+            return f"{device} is down"
+        index = int(link["index"])
+        address = self._address(index)
+        if address is None:
+            return f"{device} has no address"
+        return UplinkNow(
+            name, device, index, address, self._gateway(index, address), int(link.get_attr("IFLA_MTU"))
+        )
+
+    def _address(self, index: int) -> Address | None:
+        """Its first address that is of use beyond the device, IPv4 before IPv6."""
+        found = [
+            ip_address(each.get_attr("IFA_LOCAL") or each.get_attr("IFA_ADDRESS"))
+            for each in self._netlink.get_addr(index=index)
+            if each["scope"] == _PERMANENT_SCOPE
+        ]
+        return next(iter(sorted(found, key=lambda address: address.version)), None)
+
+    def _gateway(self, index: int, address: Address) -> Address | None:
+        """The gateway of a default route by this device, whichever table that is in."""
+        family = 2 if address.version == 4 else 10
+        for route in self._netlink.get_routes(family=family, oif=index):
+            gateway = route.get_attr("RTA_GATEWAY")
+            if gateway and not route["dst_len"]:
+                return ip_address(gateway)
+        return None
+
+    def close(self) -> None:
+        """Close the socket to the kernel."""
+        self._netlink.close()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+import time
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -25,7 +27,10 @@ from stitching.stitch import Stitch
 OWNER = "guarantees"
 
 SETTLE_S = 0.25
-"""Changes that come together are one change of the queues: each is several runs of tc."""
+"""Changes that come together are one change of the queues: each may be several runs of tc."""
+
+ROUND_S = 1.0
+"""The shortest time between two changes of the queues: promises that follow a forecast change all the time."""
 
 
 class Guarantor(App):
@@ -33,8 +38,9 @@ class Guarantor(App):
 
     _EVENTS: ClassVar[list[type]] = [WantQueues, GuaranteesJudged]
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self._clock = clock
         self._network: Network | None = None
         self._stitches: tuple[Stitch, ...] | None = None
         self._servers: frozenset[str] = frozenset()
@@ -43,6 +49,7 @@ class Guarantor(App):
         self._wanted: Mapping[PortId, PortQueues] | None = None
         self._verdicts: Mapping[int, Verdict] = MappingProxyType({})
         self._stale = False
+        self._last_round_s = -math.inf
 
     def start(self) -> None:
         """Start handling events, and the timer."""
@@ -74,20 +81,47 @@ class Guarantor(App):
     @handles(Tick)
     def on_tick(self, _tick: Tick) -> None:
         """Want what is to be now, once for all that happened since."""
-        if not self._stale or self._network is None or self._stitches is None:
+        if self._network is None or self._stitches is None:
             return
-        self._stale = False
-        # Of all switches, whoever knows them: what is there from before a restart is as it shall be then.
-        self._plan = plan(self._stitches, self._network) if self._servers else Plan()
+        if self._stale:
+            self._stale = False
+            # Of all switches, whoever knows them: what is there from before a restart is as it shall be then.
+            self._plan = plan(self._stitches, self._network) if self._servers else Plan()
+            self._want()
+            self._judge()
+        elif self._want():
+            self._judge()
+
+    def _want(self) -> bool:
+        """Say what is wanted if that is new, and the last time is long enough ago. Returns whether it was said."""
         # Also that none are wanted, the first time: there may be some from before a restart.
-        if self._servers and self._plan.ports != self._wanted:
-            self._wanted = self._plan.ports
-            self.publish(WantQueues(OWNER, self._plan.ports))
-        self._judge()
+        if not self._servers or self._plan.ports == self._wanted:
+            return False
+        now_s = self._clock()
+        if now_s - self._last_round_s < ROUND_S:
+            return False
+        self._last_round_s = now_s
+        self._wanted = self._plan.ports
+        self.publish(WantQueues(OWNER, self._plan.ports))
+        return True
 
     def _judge(self) -> None:
         stitches = (self._stitches or ()) if self._servers else ()
-        verdicts = {stitch.id: verdict(stitch, self._plan, self._enforced) for stitch in stitches}
+        enforced = self._enforced_as_planned()
+        verdicts = {stitch.id: verdict(stitch, self._plan, enforced) for stitch in stitches}
         if verdicts != self._verdicts:
             self._verdicts = MappingProxyType(verdicts)
             self.publish(GuaranteesJudged(self._verdicts))
+
+    def _enforced_as_planned(self) -> Mapping[QueueId, Choice]:
+        """What holds each queue, but for those that are to be other ones and have not been asked for yet."""
+        if self._plan.ports == self._wanted:
+            return self._enforced
+        wanted = self._wanted or {}
+        as_planned = {
+            (port_id, queue.number)
+            for port_id, planned in self._plan.ports.items()
+            if port_id in wanted
+            for queue in set(planned.queues) & set(wanted[port_id].queues)
+        }
+        return {queue_id: choice for queue_id, choice in self._enforced.items() if queue_id in as_planned}

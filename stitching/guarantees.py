@@ -3,6 +3,9 @@
 Each stitch has a queue of its own on every link it was promised bandwidth on: what it sends above that borrows
 what others leave, and takes nothing from another's promise. So nobody has to be policed at the entrance. A port
 serves only so many queues well: above that, the least important share one, which is promised the sum.
+
+What the trigger has moved has no queue: its promise books room on the way and follows the forecast from second to
+second, and its packets go on as best effort, which is guaranteed all that is promised to nobody else.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from stitching.bandwidth import BandwidthShares
+from stitching.decisions import ORIGIN
 from stitching.enforced import Verdict
 from stitching.enforcement import Choice, Enforced
 from stitching.guarantee_flows import flows
@@ -37,6 +41,8 @@ MOST_GUARDED_MBPS = 1_000.0
 
 On faster ones one queueing discipline for all processors may cost more than that is worth.
 """
+
+_BY_TRIGGER = "the trigger made it to relieve a link, and what it moves is best effort with room booked for it"
 
 QueueId = tuple[PortId, int]
 
@@ -66,7 +72,7 @@ class _Promise:
 def plan(stitches: Sequence[Stitch], network: Network) -> Plan:
     """What has to be at the ports of the fabric whose links' capacity is known."""
     promises: dict[PortId, list[_Promise]] = defaultdict(list)
-    lacking: dict[int, str] = {}
+    lacking = {stitch.id: _BY_TRIGGER for stitch in stitches if stitch.request.origin == ORIGIN}
     for stitch, key, promise in _promises(stitches):
         link = network.links.get(key)
         if isinstance(stitch.path, BandwidthShares) and not stitch.path.mark:
@@ -118,9 +124,13 @@ def verdict(stitch: Stitch, planned: Plan, enforced: Mapping[QueueId, Choice]) -
     return "queue", f"{words}; {shared} of them are shared with other stitches" if shared else words
 
 
+def _is_guarded(stitch: Stitch) -> bool:
+    return is_promised(stitch) and stitch.request.origin != ORIGIN
+
+
 def _promises(stitches: Sequence[Stitch]) -> Iterator[tuple[Stitch, LinkKey, _Promise]]:
-    unguarded = [s for s in stitches if s.state in CARRYING and not is_promised(s)]
-    for stitch in filter(is_promised, stitches):
+    unguarded = [s for s in stitches if s.state in CARRYING and not _is_guarded(s)]
+    for stitch in filter(_is_guarded, stitches):
         onward = set(stitch.path.links) if isinstance(stitch.path, StitchPath) else set()
         for key, times in Counter(links_to_reserve(stitch.request, stitch.path)).items():
             promised_mbps = stitch.request.bandwidth_mbps * times

@@ -47,6 +47,11 @@ class Dresser:
         """Whether its filters are set, as far as is known."""
         return port_id in self._dressed and port_id not in self.failures
 
+    def turn(self, port_id: PortId) -> tuple[bool, float]:
+        """What to sort ports by: those without filters go first, and whose turn was long ago."""
+        has = self._dressed.get(port_id)
+        return has is not None, has.checked_s if has is not None else self._tried_s.get(port_id, -math.inf)
+
     def keep(self, wanted: Mapping[PortId, PortQueues]) -> None:
         """Forget the ports that want no queues any more: their filters went with the classes."""
         for table in (self._dressed, self._tried_s, self._failing_since_s, self.failures):
@@ -95,9 +100,11 @@ class Dresser:
         return True
 
     def _may_try(self, port_id: PortId, now_s: float) -> bool:
-        """Often while the switch daemon is about to make the classes, rarely where that did not help."""
-        is_new = now_s - self._failing_since_s.get(port_id, now_s) < CHECK_S
-        return now_s - self._tried_s.get(port_id, -math.inf) >= (AGAIN_S if is_new else CHECK_S)
+        """At once while the switch daemon is about to make the classes; the longer that takes, the less often."""
+        tried_s = self._tried_s.get(port_id, -math.inf)
+        if port_id not in self._failing_since_s:
+            return now_s - tried_s >= AGAIN_S
+        return now_s - tried_s >= min(CHECK_S, max(AGAIN_S, tried_s - self._failing_since_s[port_id]))
 
     def _is_as_left(self, has: _Dressed, remote: str, port: PortView, now_s: float) -> bool:
         try:

@@ -10,7 +10,7 @@ from ryu_apps.ovsdb.changes import SetQos
 from ryu_apps.ovsdb.view import BridgeView, PortView
 from stitching.enforcement import QueueFacts
 from stitching.network import PortId
-from stitching.queues import PortQueues, open_rows, rows
+from stitching.queues import PortQueues, QosRows, open_rows, rows
 
 USERSPACE = "netdev"
 
@@ -33,6 +33,8 @@ class QueueKeeper:
         self._by_owner: dict[str, Mapping[PortId, PortQueues]] = {}
         self.wanted: Mapping[PortId, PortQueues] = MappingProxyType({})
         """The queues of each port: a port that two owners name is the first one's, by name."""
+        self.rows: Mapping[PortId, QosRows] = MappingProxyType({})
+        """The rows that make them."""
 
     def want(self, owner: str, ports: Mapping[PortId, PortQueues]) -> None:
         """From now on this is what an owner wants."""
@@ -40,6 +42,12 @@ class QueueKeeper:
         merged: dict[PortId, PortQueues] = {}
         for name in sorted(self._by_owner, reverse=True):
             merged.update(self._by_owner[name])
+        self.rows = MappingProxyType(
+            {
+                port_id: self.rows[port_id] if self.wanted.get(port_id) == queues else rows(queues)
+                for port_id, queues in merged.items()
+            }
+        )
         self.wanted = MappingProxyType(merged)
 
     def step(
@@ -47,16 +55,20 @@ class QueueKeeper:
         ports: Mapping[PortId, PortView],
         undressed: Container[PortId] = (),
         useless: Container[PortId] = (),
+        submitted: Container[PortId] = (),
     ) -> QueueStep:
         """What to change. Before anybody has wanted anything, what is there from before a restart stays.
 
         `undressed` are ports whose filters are still to be set: their queues hold nothing back yet, or BFD would
-        be lost among everything else meanwhile. `useless` are ports where nothing would ever lead to a queue.
+        be lost among everything else meanwhile. `useless` are ports where nothing would ever lead to a queue;
+        `submitted` are those whose last change has not been seen to be carried out.
         """
         if not self._by_owner:
             return QueueStep()
         changes, left_alone = {}, set()
         for port_id, port in ports.items():
+            if port_id in submitted:
+                continue
             wanted = self.wanted.get(port_id)
             if wanted is None or port_id in useless:
                 if port.qos is not None and port.qos.ours:
@@ -64,12 +76,20 @@ class QueueKeeper:
             elif port.qos is not None and not port.qos.ours:
                 left_alone.add(port_id)
             elif port.kind in _DEVICES:
-                opened = open_rows(wanted)
-                waits = port_id in undressed and (port.qos is None or port.qos.rows == opened)
-                target = opened if waits else rows(wanted)
+                target = self._target(port_id, port, wanted, undressed)
                 if port.qos is None or port.qos.rows != target:
                     changes[port_id] = SetQos(port.uuid, target)
         return QueueStep(MappingProxyType(changes), frozenset(left_alone))
+
+    def _target(
+        self, port_id: PortId, port: PortView, wanted: PortQueues, undressed: Container[PortId]
+    ) -> QosRows:
+        """What a port shall have next: as long as filters are missing where nothing held back, that stays so."""
+        if port_id in undressed:
+            opened = open_rows(wanted)
+            if port.qos is None or port.qos.rows == opened:
+                return opened
+        return self.rows[port_id]
 
 
 def queue_facts(bridge: BridgeView | None, port: PortView | None, unfilterable: str) -> QueueFacts:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stitching.bandwidth import BandwidthRequest, BandwidthShares, Place
+from stitching.decisions import ORIGIN
 from stitching.enforcement import Choice, Enforced
 from stitching.guarantees import OWN_QUEUES, SHARED, plan, verdict
 from stitching.network import LinkKey, Network
@@ -116,6 +117,18 @@ def test_a_port_that_is_faster_than_queues_can_be_has_none_and_the_promise_says_
     by, why = verdict(stitch, planned, {})
     assert by == "none" and "40000 Mbit/s" in why
     assert plan([stitch], wire(MOST_MBPS)[0]).ports
+
+
+def test_what_the_trigger_moves_is_best_effort_and_says_so() -> None:
+    network, key = wire()
+    asked, moved = on(key, 1, 1.0), on(key, 2, 3.0)
+    moved = replace(moved, request=replace(moved.request, origin=ORIGIN))
+    planned = plan([asked, moved], network)
+    assert planned.ports == plan([asked], network).ports and 2 not in planned.queues
+    by, why = verdict(moved, planned, {})
+    assert by == "none" and "admission alone" in why and "best effort" in why
+    (guaranteed,) = plan([between(key, 5), moved], network).ports[key[:2]].queues
+    assert Labelled(2050, None, A, B) in guaranteed.flows, "what was guaranteed stays so where it is moved to"
 
 
 def test_a_segment_is_told_by_its_labels_both_ways() -> None:

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
 from ryu_apps.app import Tick
 from ryu_apps.events import (
     GuaranteesJudged,
@@ -11,7 +17,8 @@ from ryu_apps.events import (
     StitchesChanged,
     WantQueues,
 )
-from ryu_apps.guarantor import Guarantor
+from ryu_apps.guarantor import ROUND_S, SETTLE_S, Guarantor
+from stitching.decisions import ORIGIN
 from tests.unit.test_guarantees import QUEUE, on, wire
 
 NETWORK, KEY = wire()
@@ -22,13 +29,15 @@ class Bench(Guarantor):
     """The app without its thread; keeps what it publishes."""
 
     def __init__(self) -> None:
-        super().__init__()
+        self.now_s = 0.0
+        super().__init__(clock=lambda: self.now_s)
         self.published: list[object] = []
 
     def publish(self, occurred: object) -> None:
         self.published.append(occurred)
 
-    def wants(self) -> list[WantQueues]:
+    def wants(self, after_s: float = ROUND_S) -> list[WantQueues]:
+        self.now_s += after_s
         self.on_tick(Tick("settle"))
         wanted = [event for event in self.published if isinstance(event, WantQueues)]
         self.published = [event for event in self.published if event not in wanted]
@@ -76,3 +85,56 @@ def test_what_the_queues_do_is_told_by_stitch() -> None:
     bench.on_servers(OvsdbChanged(frozenset(), frozenset()))
     bench.wants()
     assert bench.published[-1] == GuaranteesJudged({})
+
+
+def promised(event: WantQueues) -> list[float]:
+    return [queue.min_mbps for queue in event.ports[KEY[:2]].queues]
+
+
+def test_the_first_change_for_a_while_is_made_at_once() -> None:
+    bench = Bench()
+    bench.know()
+    assert bench.wants(SETTLE_S)
+
+
+@given(st.lists(st.tuples(st.floats(0.0, 2.0), st.sampled_from([None, 1.0, 2.0, 3.0])), max_size=40))
+def test_promises_that_change_all_the_time_are_few_rounds_and_the_last_one_always_comes(
+    changes: list[tuple[float, float | None]],
+) -> None:
+    bench = Bench()
+    bench.know()
+    rounds: list[tuple[float, WantQueues]] = [(bench.now_s, event) for event in bench.wants()]
+    last = [2.0]
+    for after_s, mbps in changes:
+        last = [] if mbps is None else [mbps]
+        bench.on_stitches(StitchesChanged(tuple(on(KEY, 1, one) for one in last)))
+        rounds += [(bench.now_s, event) for event in bench.wants(after_s)]
+    waited_s = 0.0
+    while waited_s < ROUND_S + SETTLE_S:
+        waited_s += SETTLE_S
+        rounds += [(bench.now_s, event) for event in bench.wants(SETTLE_S)]
+    assert all(now_s - before_s >= ROUND_S for (before_s, _), (now_s, _) in pairwise(rounds))
+    assert promised(rounds[-1][1]) == last
+
+
+def test_a_promise_that_grew_is_not_claimed_before_its_queue_was_asked_for() -> None:
+    bench = Bench()
+    bench.know()
+    bench.wants()
+    bench.on_queues(QueuesChanged({(KEY[:2], 1): QUEUE}))
+    bench.on_stitches(StitchesChanged((on(KEY, 1, 3.0),)))
+    assert not bench.wants(SETTLE_S)
+    judged = [event for event in bench.published if isinstance(event, GuaranteesJudged)]
+    assert [event.verdicts[1][0] for event in judged] == ["none", "queue", "none"]
+    assert "its queue is being set" in judged[-1].verdicts[1][1]
+
+
+def test_what_the_trigger_makes_and_resizes_changes_no_queue() -> None:
+    bench = Bench()
+    bench.know()
+    bench.wants()
+    for mbps in (1.0, 2.0, 4.0):
+        moved = on(KEY, 2, mbps)
+        moved = replace(moved, request=replace(moved.request, origin=ORIGIN))
+        bench.on_stitches(StitchesChanged((STITCH, moved)))
+        assert not bench.wants()

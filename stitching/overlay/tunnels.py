@@ -1,0 +1,145 @@
+"""The tunnels of an overlay: which there can be, what they are called, and in which part of its life each is.
+
+A line is what tunnels follow each other on: two sites, an uplink at each, a transport. A tunnel is one version of
+it and never changes: another key, MTU or probing is another version beside it that takes over (replacing.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property, lru_cache
+from hashlib import blake2s
+from ipaddress import IPv4Network, IPv6Network
+from types import MappingProxyType
+
+from stitching.overlay.sites import Address, Pair, Prefix
+
+DEFAULT_RANGE: Prefix = IPv4Network("100.96.0.0/12")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Line:
+    """Two sites (a < b, by serial), the uplink at each, and the transport."""
+
+    a: int
+    uplink_a: str
+    b: int
+    uplink_b: str
+    transport: str
+
+    def __post_init__(self) -> None:
+        if self.a >= self.b:
+            raise ValueError(f"a line goes from the lower serial to the higher one, not from {self.a} to {self.b}")
+
+    @property
+    def pair(self) -> Pair:
+        """The two sites."""
+        return self.a, self.b
+
+    def other(self, serial: int) -> int:
+        """The far end, seen from one."""
+        return self.b if serial == self.a else self.a
+
+    def uplink_at(self, serial: int) -> str:
+        """The uplink at one end."""
+        return self.uplink_a if serial == self.a else self.uplink_b
+
+
+@lru_cache(maxsize=65_536)
+def line_name(line: Line) -> str:
+    """The same for the same line at all times; at most 52 characters, so that a version fits behind it."""
+    text = "\0".join((line.uplink_a, line.uplink_b, line.transport))
+    return f"t{line.a}-{line.b}-{blake2s(text.encode(), digest_size=5).hexdigest()}"
+
+
+@dataclass(frozen=True, slots=True)
+class TunnelSpec:
+    """What a version is made with; any other value is another version. `mtu` None: what probing finds.
+
+    `epoch` counts orders to make the keys anew.
+    """
+
+    mtu: int | None = None
+    interval_ms: int = 50
+    multiplier: int = 3
+    epoch: int = 0
+
+
+DEFAULT_SPEC = TunnelSpec()
+
+
+class Phase(StrEnum):
+    """COMING: wanted beside what there is. ACTIVE: carries. LEAVING: traffic moves off it.
+
+    GONE: wanted no more, and remembered until neither end can have it.
+    """
+
+    COMING = "coming"
+    ACTIVE = "active"
+    LEAVING = "leaving"
+    GONE = "gone"
+
+
+@dataclass(frozen=True)
+class Tunnel:
+    """A version of a line. `slot` is its place in the range of addresses; `generation` the one of its phase."""
+
+    line: Line
+    number: int
+    spec: TunnelSpec
+    slot: int
+    made_at_s: float
+    phase: Phase
+    since_s: float
+    generation: int
+    why: str = ""
+
+    @cached_property
+    def name(self) -> str:
+        """As both ends and the messages call it."""
+        return f"{line_name(self.line)}-v{self.number}"
+
+    @property
+    def wanted(self) -> bool:
+        """Whether the two ends should have it."""
+        return self.phase is not Phase.GONE
+
+
+@dataclass(frozen=True, slots=True)
+class LineState:
+    """The versions of a line, oldest first; `number` of the last one made, and when another may be tried."""
+
+    number: int = 0
+    tunnels: tuple[Tunnel, ...] = ()
+    failures: int = 0
+    retry_at_s: float = 0.0
+
+    def of(self, phase: Phase) -> Tunnel | None:
+        """The newest version in a phase."""
+        return next((tunnel for tunnel in reversed(self.tunnels) if tunnel.phase is phase), None)
+
+
+@dataclass(frozen=True, slots=True)
+class TunnelBook:
+    """All lines with their versions: to be stored, or addresses could be given twice after a restart."""
+
+    lines: Mapping[Line, LineState] = field(default_factory=lambda: MappingProxyType({}))
+    next_slot: int = 0
+    overlay_range: Prefix = DEFAULT_RANGE
+
+    def tunnels(self) -> tuple[Tunnel, ...]:
+        """All that the sites should have."""
+        return tuple(one for state in self.lines.values() for one in state.tunnels if one.wanted)
+
+
+def addresses(overlay_range: Prefix, slot: int) -> tuple[Address, Address]:
+    """The two addresses of a slot (a /31 of RFC 3021, a /127 of RFC 6164): of end a, and of end b."""
+    base = overlay_range.network_address
+    return base + 2 * slot, base + (2 * slot + 1)
+
+
+def slots(overlay_range: IPv4Network | IPv6Network) -> int:
+    """How many tunnels a range has room for."""
+    return overlay_range.num_addresses // 2

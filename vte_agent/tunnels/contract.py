@@ -27,7 +27,8 @@ class TunnelSpec:
     """What one end needs to exist.
 
     device: the name of the network device, at most 15 characters, ours by its prefix. local: the uplink's address
-    that outer packets leave from. address and peer_address: the two ends inside the tunnel.
+    that outer packets leave from. address and peer_address: the two ends inside the tunnel. mark: the
+    firewall mark of outer packets, by which an `ip rule` sends them out of that uplink; 0 is none.
     """
 
     name: str
@@ -36,6 +37,7 @@ class TunnelSpec:
     address: Address
     peer_address: Address
     mtu: int
+    mark: int = 0
 
 
 @dataclass(frozen=True)

@@ -103,24 +103,17 @@ class Devices:
             lambda: self._netlink.link("add", ifname=device, kind=kind, IFLA_GROUP=GROUP),
         )
 
-    def sign(self, device: str, tunnel: str) -> None:
-        """Give a device our alias, with the tunnel's name."""
-        link = self._there(device)
-        self._ask(
-            f"give device {device} its alias",
-            lambda: self._netlink.link("set", index=link.index, IFLA_IFALIAS=ALIAS + tunnel, IFLA_GROUP=GROUP),
-        )
-
     def set_up(self, spec: TunnelSpec) -> None:
-        """Addresses, MTU, and up; what is so already stays as it is."""
+        """Our alias with the tunnel's name, addresses, MTU, and up; what is so already stays as it is."""
         link = self._there(spec.device)
         _check_mtu(spec, spec.mtu)
         # Nobody but the other end is reached through it: a link-local address would only send what nobody needs.
         quiet = {"attrs": [("AF_INET6", {"attrs": [("IFLA_INET6_ADDR_GEN_MODE", _NO_LINK_LOCAL)]})]}
 
         def change() -> None:
-            if not link.up:
-                self._netlink.link("set", index=link.index, IFLA_AF_SPEC=quiet)
+            self._netlink.link(
+                "set", index=link.index, IFLA_IFALIAS=ALIAS + spec.name, IFLA_GROUP=GROUP, IFLA_AF_SPEC=quiet
+            )
             self._netlink.link("set", index=link.index, mtu=spec.mtu, state="up")
             self._netlink.addr(
                 "replace",

@@ -158,7 +158,6 @@ class WireGuardTunnels:
         if state.public_key is None or state.mark != spec.mark:
             self._runner.set_own(device, new_private_key() if state.public_key is None else None, spec.mark)
         self._devices.set_up(spec)
-        self._devices.sign(device, spec.name)
         state = self._with_port(device)
         if state.public_key is None or state.mark != spec.mark:
             raise TunnelFailed(f"device {device} did not take its key and mark; make the tunnel again")

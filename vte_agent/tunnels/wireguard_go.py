@@ -119,7 +119,6 @@ class GoRunner:
             if time.monotonic() > give_up_s:
                 raise TunnelFailed(f"wireguard-go does not answer for device {device}: {process.said(child)}")
             time.sleep(_START_POLL_S)
-        self._devices.sign(device, spec.name)
 
     def adopt(self, spec: TunnelSpec) -> None:
         """A device that nobody runs any more is made anew."""

@@ -13,6 +13,9 @@ from collections import Counter
 import pytest
 from hypothesis import HealthCheck, settings
 
+# Its assertions say what they compare, as those of test files do.
+pytest.register_assert_rewrite("tests.tunnel_contract")
+
 settings.register_profile("same", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 settings.register_profile("explore", settings.get_profile("same"), derandomize=False, print_blob=True)
 settings.load_profile("same")

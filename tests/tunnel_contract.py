@@ -173,8 +173,9 @@ class TunnelContract:
         assert world.passes(0, spec, 1300) and not world.passes(0, spec, 1301)
 
     def test_an_end_that_moves_is_followed(self, world: World) -> None:
-        join(world, "t")
+        ends = join(world, "t")
         now = world.roam(1, world.spec(1, "t"))
+        connect(world, 1, "t", peer(world, 0, "t", ends[0]))
         assert world.passes(1, world.spec(1, "t"), 100)
         with world.at(0) as tunnels:
             assert tunnels.read()[world.spec(0, "t").device].endpoint == now
@@ -183,6 +184,7 @@ class TunnelContract:
     def test_where_the_other_end_moved_to_outlives_the_next_run(self, world: World) -> None:
         ends = join(world, "t")
         now = world.roam(1, world.spec(1, "t"))
+        connect(world, 1, "t", peer(world, 0, "t", ends[0]))
         assert world.passes(1, world.spec(1, "t"), 100)
         world.next_run(0)
         connect(world, 0, "t", peer(world, 1, "t", ends[1]))

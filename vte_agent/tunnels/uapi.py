@@ -68,14 +68,15 @@ def set_peer(change: PeerChange) -> bytes:
     lines = []
     for key in change.remove:
         lines += [f"public_key={_hex(key)}", "remove=true"]
-    lines += [f"public_key={_hex(change.public_key)}", f"preshared_key={_hex(change.secret)}"]
+    lines.append(f"public_key={_hex(change.public_key)}")
+    if change.secret is not None:
+        lines.append(f"preshared_key={_hex(change.secret)}")
     if change.endpoint is not None:
         lines.append(f"endpoint={_endpoint_text(change.endpoint)}")
-    lines.append("replace_allowed_ips=true")
-    lines += [f"allowed_ip={prefix}" for prefix in sorted(ANYTHING)]
+    if change.allowed:
+        lines += ["replace_allowed_ips=true", *(f"allowed_ip={prefix}" for prefix in sorted(ANYTHING))]
     if change.wake:
-        lines.append("persistent_keepalive_interval=0")
-    lines.append(f"persistent_keepalive_interval={KEEPALIVE_S}")
+        lines += ["persistent_keepalive_interval=0", f"persistent_keepalive_interval={KEEPALIVE_S}"]
     return _request(lines)
 
 

@@ -115,19 +115,22 @@ class WireGuardTunnels:
             raise
 
     def connect(self, spec: TunnelSpec, peer: PeerEnd) -> None:
-        """Say who the other end is. Asked again without a handshake, it calls again. Raises TunnelFailed."""
+        """Say who the other end is. Raises TunnelFailed.
+
+        Said again it changes nothing, but: without a handshake this end calls again, and the address that outer
+        packets leave from is chosen anew. wireguard-go needs that after an uplink got another address.
+        """
         device = spec.device
         state = self._runner.state(device)
         key = check_peer(state.public_key, peer)
         asked_s = time.monotonic()
         again = asked_s - self._called_at_s.get(device, float("-inf")) >= _CALL_AGAIN_S
         change = change_for(state, peer, key, now_s=self._now_s(), again=again)
-        if change is None:
-            return
         self._runner.set_peer(device, change)
-        self._called_at_s[device] = asked_s
+        if change.secret is not None:
+            self._called_at_s[device] = asked_s
         # A set may stop half-way: what counts is what the device says then.
-        if not is_done(self._runner.state(device), change):
+        if not is_done(self._runner.state(device), peer, key):
             raise TunnelFailed(f"device {device} did not take its peer; connect it again, or make the tunnel anew")
 
     def set_mtu(self, spec: TunnelSpec, mtu: int) -> None:

@@ -61,6 +61,8 @@ class _Connection:
         tunnel = process.tunnel_of(self.pid, device)
         if tunnel is None:
             self._socket.close()
+            if process.is_ending(self.pid):
+                raise ProcessLookupError(self.pid, "it is ending")
             raise TunnelFailed(f"what answers at {process.socket_of(device)} is no wireguard-go of this agent's")
         self.tunnel = tunnel
 
@@ -188,6 +190,8 @@ class GoRunner:
     def _pid(self, device: str) -> int | None:
         try:
             return self._connection(device).pid
+        except ProcessLookupError as ending:
+            return ending.errno
         except (OSError, TunnelFailed):
             return process.search(device) if self._devices.get(device) else None
 
@@ -199,7 +203,7 @@ class GoRunner:
     def _answers(self, device: str) -> bool:
         try:
             self._connection(device)
-        except (FileNotFoundError, ConnectionRefusedError):
+        except (FileNotFoundError, ConnectionRefusedError, ProcessLookupError):
             return False
         except OSError as error:
             raise TunnelFailed(f"cannot reach wireguard-go of device {device}: {error.strerror}") from None

@@ -102,9 +102,11 @@ class KernelRunner:
         with _reported(device):
             for key in change.remove:
                 self._netlink.set(device, peer={"public_key": _text(key), "remove": True})
+            peer = _peer(change)
             if change.wake:
-                self._netlink.set(device, peer={**_peer(change), "persistent_keepalive": 0})
-            self._netlink.set(device, peer={**_peer(change), "persistent_keepalive": KEEPALIVE_S})
+                self._netlink.set(device, peer={**peer, "persistent_keepalive": 0})
+                peer = {"public_key": peer["public_key"], "persistent_keepalive": KEEPALIVE_S}
+            self._netlink.set(device, peer=peer)
 
     def remove(self, device: str) -> None:
         """Taking the device away ends all that it had."""
@@ -148,12 +150,11 @@ def _peer_state(peer: Any) -> PeerState:
 
 
 def _peer(change: PeerChange) -> dict[str, Any]:
-    peer: dict[str, Any] = {
-        "public_key": _text(change.public_key),
-        "preshared_key": _text(change.secret),
-        "replace_allowed_ips": True,
-        "allowed_ips": sorted(ANYTHING),
-    }
+    peer: dict[str, Any] = {"public_key": _text(change.public_key)}
+    if change.secret is not None:
+        peer["preshared_key"] = _text(change.secret)
+    if change.allowed:
+        peer |= {"replace_allowed_ips": True, "allowed_ips": sorted(ANYTHING)}
     if change.endpoint is not None:
         peer |= {"endpoint_addr": str(change.endpoint.address), "endpoint_port": change.endpoint.port}
     return peer

@@ -56,7 +56,7 @@ def start(device: str, tunnel: str) -> Started:
             {"PATH": search_path(), "LOG_LEVEL": "error", "WG_PROCESS_FOREGROUND": "1", _MARK: tunnel},
             file_actions=[
                 (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-                (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
+                (os.POSIX_SPAWN_DUP2, log, 1),
                 (os.POSIX_SPAWN_DUP2, log, 2),
             ],
             setsid=True,
@@ -138,6 +138,14 @@ def tunnel_of(pid: int, device: str) -> str | None:
     return next((one.removeprefix(prefix).decode() for one in environment if one.startswith(prefix)), None)
 
 
+def is_ending(pid: int) -> bool:
+    """Whether a process has ended, or is about to and has no memory any more; its files may still be open."""
+    try:
+        return not Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return True
+
+
 def search(device: str) -> int | None:
     """The process of a device whose socket is gone."""
     for entry in os.scandir("/proc"):
@@ -154,9 +162,13 @@ def end(pid: int, device: str) -> None:
         return
     try:
         # Looked at after it was opened: from here on the number cannot become another process's.
-        if tunnel_of(pid, device) is None:
+        if is_ending(pid):
+            signals: tuple[int, ...] = (0,)
+        elif tunnel_of(pid, device) is None:
             return
-        for number in (signal.SIGTERM, signal.SIGKILL):
+        else:
+            signals = (signal.SIGTERM, signal.SIGKILL)
+        for number in signals:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(handle, number)
             poll = select.poll()

@@ -60,13 +60,15 @@ class DeviceState:
 class PeerChange:
     """What to say about the peer, after those that `remove` names are gone (it may be among them).
 
-    wake: the interval of keepalives goes from none to KEEPALIVE_S, which has a packet sent at once.
+    secret None: it has it. endpoint None: none is known. allowed: ANYTHING has to be said. wake: the interval of
+    keepalives goes from none to KEEPALIVE_S, which has a packet sent at once.
     """
 
     public_key: bytes
-    secret: bytes = field(repr=False)
+    secret: bytes | None = field(repr=False)
     endpoint: Endpoint | None
     remove: tuple[bytes, ...]
+    allowed: bool
     wake: bool
 
 
@@ -101,33 +103,33 @@ def check_peer(own: bytes | None, peer: PeerEnd) -> bytes:
     return key
 
 
-def change_for(state: DeviceState, peer: PeerEnd, key: bytes, *, now_s: float, again: bool) -> PeerChange | None:
-    """What makes the device's only peer this one; None when it is so already.
+def change_for(state: DeviceState, peer: PeerEnd, key: bytes, *, now_s: float, again: bool) -> PeerChange:
+    """What makes the device's only peer this one.
 
-    An endpoint that packets come from is left as it is: the other end may have roamed. again: a peer without a
+    An endpoint that packets come from is said as it is: the other end may have roamed. To say it has the device
+    forget from which address of ours it sent there, which may have become another. again: a peer without a
     handshake is made anew, since WireGuard calls once in five seconds at most and forgets that only so.
     """
     there = next((one for one in state.peers if one.public_key == key), None)
     others = tuple(one.public_key for one in state.peers if one.public_key != key)
     if there is None:
-        return PeerChange(key, peer.secret, peer.endpoint, others, wake=True)
-    same = there.secret_digest == secret_digest(peer.secret)
-    if not same or (there.handshake_at_s is None and again):
-        return PeerChange(key, peer.secret, peer.endpoint, (*others, key), wake=True)
+        return PeerChange(key, peer.secret, peer.endpoint, others, allowed=True, wake=True)
+    if there.secret_digest != secret_digest(peer.secret) or (there.handshake_at_s is None and again):
+        return PeerChange(key, peer.secret, peer.endpoint, (*others, key), allowed=True, wake=True)
     heard = there.handshake_at_s is not None and now_s - there.handshake_at_s < SESSION_S
-    moved = not heard and peer.endpoint not in (None, there.endpoint)
-    if moved or others or (there.keepalive_s, there.allowed) != (KEEPALIVE_S, ANYTHING):
-        return PeerChange(key, peer.secret, peer.endpoint if moved else None, others, wake=not heard)
-    return None
+    endpoint = there.endpoint if heard else peer.endpoint
+    wake = not heard or there.keepalive_s != KEEPALIVE_S
+    return PeerChange(key, None, endpoint, others, allowed=there.allowed != ANYTHING, wake=wake)
 
 
-def is_done(state: DeviceState, change: PeerChange) -> bool:
-    """Whether the device is as the change has it."""
+def is_done(state: DeviceState, peer: PeerEnd, key: bytes) -> bool:
+    """Whether the device has this peer, and no other."""
     if len(state.peers) != 1:
         return False
-    peer = state.peers[0]
-    return (
-        (peer.public_key, peer.secret_digest) == (change.public_key, secret_digest(change.secret))
-        and (peer.keepalive_s, peer.allowed) == (KEEPALIVE_S, ANYTHING)
-        and (change.endpoint is None or peer.endpoint is not None)
-    )
+    there = state.peers[0]
+    return (there.public_key, there.secret_digest, there.keepalive_s, there.allowed) == (
+        key,
+        secret_digest(peer.secret),
+        KEEPALIVE_S,
+        ANYTHING,
+    ) and (peer.endpoint is None or there.endpoint is not None)

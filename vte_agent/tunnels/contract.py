@@ -96,7 +96,10 @@ class Tunnels(Protocol):
         """Change the device's MTU in place. Raises TunnelFailed."""
 
     def read(self) -> Mapping[str, Reading]:
-        """All tunnels that are alive, by device; one whose process or device has gone is not among them."""
+        """All tunnels that are alive, by device; one whose process or device has gone is not among them.
+
+        A tunnel may need to be read to come up: a few times a second while one has no handshake.
+        """
 
     def delete(self, device: str) -> None:
         """Take a tunnel away with all that belongs to it; nothing happens where there is none."""

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from typing import Protocol
 
 from vte_agent.protocol.base import public_text
 from vte_agent.protocol.wanted import Transport
 from vte_agent.tunnels.contract import LocalEnd, PeerEnd, Reading, TunnelFailed, TunnelSpec
 from vte_agent.tunnels.devices import Devices, Link, not_ours
+from vte_agent.tunnels.wireguard_calls import Calls
 from vte_agent.tunnels.wireguard_state import (
     DeviceState,
     PeerChange,
@@ -29,7 +31,6 @@ from vte_agent.tunnels.wireguard_state import (
 
 PORT_WITHIN_S = 2.0
 _PORT_POLL_S = 0.001
-_CALL_AGAIN_S = 1.0
 
 
 class Runner(Protocol):
@@ -86,7 +87,7 @@ class WireGuardTunnels:
         """
         self._runner, self._devices, self._besides, self._now_s = runner, devices, besides, now_s
         self._known = set(runner.found()) if not runner.missing() else set()
-        self._called_at_s: dict[str, float] = {}
+        self._calls = Calls()
 
     def missing(self) -> str:
         """Why there is no WireGuard on this node, and the remedy; "" where there is."""
@@ -117,18 +118,16 @@ class WireGuardTunnels:
     def connect(self, spec: TunnelSpec, peer: PeerEnd) -> None:
         """Say who the other end is. Raises TunnelFailed.
 
-        Said again it changes nothing, but: without a handshake this end calls again, and the address that outer
-        packets leave from is chosen anew. wireguard-go needs that after an uplink got another address.
+        Said again it changes nothing that packets depend on, but the address that outer packets leave from is
+        chosen anew. wireguard-go needs that after an uplink got another address.
         """
         device = spec.device
         state = self._runner.state(device)
         key = check_peer(state.public_key, peer)
-        asked_s = time.monotonic()
-        again = asked_s - self._called_at_s.get(device, float("-inf")) >= _CALL_AGAIN_S
-        change = change_for(state, peer, key, now_s=self._now_s(), again=again)
-        self._runner.set_peer(device, change)
-        if change.secret is not None:
-            self._called_at_s[device] = asked_s
+        if state.public_key is None:
+            raise TunnelFailed(f"device {device} has no key: make the tunnel again")
+        self._runner.set_peer(device, change_for(state, peer, key, now_s=self._now_s(), again=False))
+        self._calls.told(device, state.public_key, key, peer, time.monotonic())
         # A set may stop half-way: what counts is what the device says then.
         if not is_done(self._runner.state(device), peer, key):
             raise TunnelFailed(f"device {device} did not take its peer; connect it again, or make the tunnel anew")
@@ -138,16 +137,26 @@ class WireGuardTunnels:
         self._devices.set_mtu(spec, mtu)
 
     def read(self) -> Mapping[str, Reading]:
-        """All tunnels that are alive, by device."""
+        """All tunnels that are alive, by device. Ends without a handshake call again when it is time."""
         now_s = self._now_s()
         states = self._runner.states(self._known)
+        for device, state in states.items():
+            self._call_again(device, state, now_s)
         return {device: state.reading(now_s) for device, state in states.items()}
+
+    def _call_again(self, device: str, state: DeviceState, now_s: float) -> None:
+        if state.reading(now_s).handshake_age_s is not None:
+            self._calls.over(device)
+        elif due := self._calls.due(device, time.monotonic()):
+            # Who died meanwhile is not among the living the next time.
+            with suppress(TunnelFailed):
+                self._runner.set_peer(device, change_for(state, *due, now_s=now_s, again=True))
 
     def delete(self, device: str) -> None:
         """Take a tunnel away with all that belongs to it. Raises TunnelFailed."""
         self._runner.remove(device)
         self._known.discard(device)
-        self._called_at_s.pop(device, None)
+        self._calls.over(device)
 
     def close(self) -> None:
         """Let go of sockets; tunnels stay."""

@@ -85,12 +85,13 @@ def age_s(world: World, node: int, name: str) -> float | None:
         return tunnels.read()[world.spec(node, name).device].handshake_age_s
 
 
-def shaken(world: World, name: str, within_s: float = 1.0) -> bool:
-    return eventually(lambda: all(age_s(world, node, name) is not None for node in (0, 1)), within_s)
+def shaken(world: World, name: str) -> bool:
+    """Before WireGuard by itself would call a second time, however busy the machine is."""
+    return eventually(lambda: all(age_s(world, node, name) is not None for node in (0, 1)), 4.5)
 
 
 class TunnelContract:
-    def test_two_ends_that_know_each_other_shake_hands_within_a_second(self, world: World) -> None:
+    def test_two_ends_that_know_each_other_shake_hands(self, world: World) -> None:
         ends = join(world, "t")
         for node in (0, 1):
             assert world.passes(node, world.spec(node, "t"), 100)
@@ -111,7 +112,7 @@ class TunnelContract:
         ends = create(world, "t")
         connect(world, 0, "t", peer(world, 1, "t", ends[1]))
         connect(world, 1, "t", PeerEnd(ends[0].public_key, SECRET, None))
-        assert shaken(world, "t", within_s=2.0)
+        assert shaken(world, "t")
 
     def test_the_next_run_takes_a_tunnel_over_as_it_is(self, world: World) -> None:
         ends = join(world, "t")

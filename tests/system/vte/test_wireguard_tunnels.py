@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -31,6 +32,15 @@ def world(request: pytest.FixtureRequest) -> Iterator[WireGuardWorld]:
 
 class TestWireGuardTunnels(TunnelContract):
     pass
+
+
+def test_from_nothing_to_a_handshake_takes_less_than_a_second(world: WireGuardWorld) -> None:
+    took_s = []
+    for name in ("t", "a", "b"):
+        start_s = time.monotonic()
+        join(world, name)
+        took_s.append(time.monotonic() - start_s)
+    assert min(took_s) < 1.0
 
 
 def test_what_cannot_be_made_leaves_nothing(world: WireGuardWorld) -> None:

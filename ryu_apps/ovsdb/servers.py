@@ -98,7 +98,8 @@ class Servers:
             if dpid in self._bridges:
                 by_remote[self._bridges[dpid][0]].append(change)
         for remote, of_remote in by_remote.items():
-            self._connections[remote].submit(of_remote)
+            if remote in self._connections:  # none is left while the controller ends
+                self._connections[remote].submit(of_remote)
 
     def sweep(self, remote: str) -> None:
         """Delete what deleted ports and rows have left in the database of a server."""

@@ -104,6 +104,11 @@ class Upkeep:
             elif there.unwanted_s is None:
                 self.standing[name] = replace(there, unwanted_s=now_s)
 
+    @property
+    def goals(self) -> Mapping[str, Goal]:
+        """What is wanted."""
+        return self._goals
+
     def steps(self, use: Use, now_s: float) -> list[Step]:
         """What can be done now. Deletions of what must not be come first, those of what is merely over last."""
         forbidden: list[Step] = []

@@ -1,0 +1,208 @@
+"""One round of the overlay's decisions: from what is known of the sites to what each of them shall have."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import permutations
+from types import MappingProxyType
+
+from stitching.overlay.candidates import Graph, TunnelView
+from stitching.overlay.choosing import Choice, Steadiness, choose
+from stitching.overlay.compiling import ChoiceKey, Compiled, Given, compile_plans
+from stitching.overlay.measures import UNMEASURED, Measured
+from stitching.overlay.mesh import Mesh, MeshPolicy, Situation, next_mesh
+from stitching.overlay.replacing import UP, Replacing, SiteReport, step
+from stitching.overlay.scoring import AppClass, score
+from stitching.overlay.site_plan import PlannedClass, SitePlan, affected
+from stitching.overlay.sites import NodeLoad, Pair, Site
+from stitching.overlay.tunnels import Line, Tunnel, TunnelBook
+
+NO_CLASS = AppClass("")
+"""What packets of no class want: a bit of everything."""
+
+MOST_CHOOSING = 32
+"""Up to so many sites every pair has its way chosen; above, pairs with a forecast do and the others take the star."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known now. `sites` is the same object for as long as nothing of it has changed.
+
+    `measured` is by tunnel, as its end a sees it; `demand_mbps` by pair, a high quantile of the forecast;
+    `silent_since_s` has who does not speak; `departed` who is no member any more.
+    """
+
+    sites: Mapping[int, Site]
+    reports: Mapping[int, SiteReport] = field(default_factory=lambda: MappingProxyType({}))
+    measured: Mapping[str, Measured] = field(default_factory=lambda: MappingProxyType({}))
+    loads: Mapping[int, NodeLoad] = field(default_factory=lambda: MappingProxyType({}))
+    silent_since_s: Mapping[int, float] = field(default_factory=lambda: MappingProxyType({}))
+    demand_mbps: Mapping[Pair, float] = field(default_factory=lambda: MappingProxyType({}))
+    departed: Collection[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class OverlayPolicy:
+    """How decisions are made. `classes`: which packets are of which, and what they want."""
+
+    mesh: MeshPolicy = field(default_factory=MeshPolicy)
+    replacing: Replacing = field(default_factory=Replacing)
+    steadiness: Steadiness = field(default_factory=Steadiness)
+    classes: tuple[tuple[PlannedClass, AppClass], ...] = ()
+
+
+Sent = tuple[int, SitePlan]
+"""A plan, and the generation with which it was sent first."""
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """All that the next round is made from; to be stored before anybody is told.
+
+    `in_force`: by site, the plan it has confirmed last and all that were made for it since.
+    """
+
+    generation: int = 0
+    mesh: Mesh = field(default_factory=Mesh)
+    book: TunnelBook = field(default_factory=TunnelBook)
+    choices: Mapping[ChoiceKey, Choice] = field(default_factory=lambda: MappingProxyType({}))
+    compiled: Compiled | None = None
+    in_force: Mapping[int, tuple[Sent, ...]] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def plans(self) -> Mapping[int, SitePlan]:
+        """What each site shall have."""
+        return self.compiled.plans if self.compiled is not None else {}
+
+
+@dataclass(frozen=True)
+class Round:
+    """The overlay from now on, whose plans are other ones, and what an operator would want to read of it."""
+
+    overlay: Overlay
+    changed: frozenset[int]
+    events: tuple[str, ...]
+
+
+def next_round(before: Overlay, facts: Facts, policy: OverlayPolicy, now_s: float) -> Round:
+    """Decide. Without anything new the plans are the same objects as before."""
+    generation = before.generation + 1
+    up = frozenset(_up_lines(before.book, facts.reports))
+    situation = Situation(
+        facts.sites, facts.demand_mbps, _poor(before.choices), facts.loads, facts.silent_since_s, up
+    )
+    mesh = next_mesh(before.mesh, situation, now_s, policy.mesh)
+    stepped = step(
+        before.book, mesh.lines, facts.reports, now_s, generation, policy=policy.replacing, departed=facts.departed
+    )
+    tunnels = stepped.book.tunnels()
+    down = frozenset(one.name for one in tunnels if not is_up(one, facts.reports))
+    choices = _choices(before.choices, facts, tunnels, mesh.hubs.transit, down, policy, now_s)
+    orders: dict[int, dict[int, dict[str | None, Sequence[tuple[str, ...]]]]] = {}
+    for (src, dst, name), choice in choices.items():
+        orders.setdefault(src, {}).setdefault(dst, {})[name] = choice.order
+    if before.compiled is not None and orders == before.compiled.given.orders:
+        orders = before.compiled.given.orders  # type: ignore[assignment]
+    in_force = _still_in_force(before.in_force, facts)
+    given = Given(
+        facts.sites, stepped.book, mesh.hubs.transit, tuple(one for one, _ in policy.classes), orders, down
+    )
+    compiled = compile_plans(
+        given, {serial: [plan for _, plan in sent] for serial, sent in in_force.items()}, before.compiled
+    )
+    changed = affected(before.plans, compiled.plans)
+    for serial in changed & compiled.plans.keys():
+        in_force[serial] = (*in_force.get(serial, ()), (generation, compiled.plans[serial]))
+    after = Overlay(
+        generation if changed else before.generation,
+        mesh,
+        stepped.book,
+        choices,
+        compiled,
+        MappingProxyType(in_force),
+    )
+    return Round(after, changed, stepped.events)
+
+
+def is_up(tunnel: Tunnel, reports: Mapping[int, SiteReport]) -> bool:
+    """Whether both ends call it up."""
+    return all(
+        serial in reports and (end := reports[serial].tunnels.get(tunnel.name)) is not None and end.state == UP
+        for serial in tunnel.line.pair
+    )
+
+
+def _up_lines(book: TunnelBook, reports: Mapping[int, SiteReport]) -> list[Line]:
+    return [tunnel.line for tunnel in book.tunnels() if is_up(tunnel, reports)]
+
+
+def _poor(choices: Mapping[ChoiceKey, Choice]) -> Mapping[Pair, str]:
+    """Pairs that have a class none of whose ways is good enough."""
+    return {
+        (min(src, dst), max(src, dst)): choice.taken.flaw
+        for (src, dst, _), choice in choices.items()
+        if not choice.taken.good
+    }
+
+
+def _choices(
+    before: Mapping[ChoiceKey, Choice],
+    facts: Facts,
+    tunnels: Sequence[Tunnel],
+    transit: Collection[int],
+    down: Collection[str],
+    policy: OverlayPolicy,
+    now_s: float,
+) -> Mapping[ChoiceKey, Choice]:
+    graph = Graph((_view(tunnel, facts, down) for tunnel in tunnels), transit)
+    busy = {serial: load.worst for serial, load in facts.loads.items()}
+    wishes = [(None, NO_CLASS), *((planned.name, app) for planned, app in policy.classes)]
+    choices: dict[ChoiceKey, Choice] = {}
+    for src, dst in _pairs(facts):
+        ways = graph.ways(src, dst)
+        expected_mbps = facts.demand_mbps.get((min(src, dst), max(src, dst)), 0.0)
+        for name, app in wishes:
+            scored = [score(way, app, busy, expected_mbps) for way in ways]
+            choice = choose(before.get((src, dst, name)), scored, now_s, policy.steadiness)
+            if choice is not None:
+                choices[src, dst, name] = choice
+    return MappingProxyType(choices)
+
+
+def _pairs(facts: Facts) -> list[tuple[int, int]]:
+    """Who sends to whom: those with something behind them."""
+    ends = [serial for serial, site in facts.sites.items() if site.prefixes]
+    if len(ends) <= MOST_CHOOSING:
+        return list(permutations(ends, 2))
+    known = set(ends)
+    return [way for a, b in facts.demand_mbps if {a, b} <= known for way in ((a, b), (b, a))]
+
+
+def _view(tunnel: Tunnel, facts: Facts, down: Collection[str]) -> TunnelView:
+    line = tunnel.line
+    ends = [facts.sites[serial].uplink(line.uplink_at(serial)) for serial in line.pair if serial in facts.sites]
+    capacities = [end.capacity_mbps for end in ends if end is not None and end.capacity_mbps is not None]
+    return TunnelView(
+        tunnel.name,
+        line.a,
+        line.b,
+        facts.measured.get(tunnel.name, UNMEASURED),
+        sum(end.price for end in ends if end is not None),
+        min(capacities, default=None),
+        tunnel.name not in down,
+    )
+
+
+def _still_in_force(before: Mapping[int, tuple[Sent, ...]], facts: Facts) -> dict[int, tuple[Sent, ...]]:
+    """Without those that a site has left behind, or who is no member any more."""
+    kept: dict[int, tuple[Sent, ...]] = {}
+    for serial, sent in before.items():
+        if serial in facts.departed:
+            continue
+        report = facts.reports.get(serial)
+        done = [
+            place for place, (number, _) in enumerate(sent) if report is not None and number <= report.generation
+        ]
+        kept[serial] = sent[done[-1] :] if done else sent
+    return kept

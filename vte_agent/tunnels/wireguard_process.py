@@ -73,7 +73,11 @@ def start(device: str, tunnel: str) -> Started:
 def said(started: Started) -> str:
     """The last line that a process wrote before it was told any key."""
     lines = os.pread(started.log, _LOG_BYTES, 0).rstrip(b"\0").decode("utf-8", "replace").strip().splitlines()
-    return lines[-1] if lines else "it says nothing"
+    if not lines:
+        return "it says nothing"
+    # Each has one inotify instance; by default a user has 128, on all of the machine.
+    remedy = "; raise fs.inotify.max_user_instances with sysctl" if "too many open files" in lines[-1] else ""
+    return lines[-1] + remedy
 
 
 def reap(pid: int) -> bool:

@@ -311,10 +311,10 @@ def test_what_wireguard_go_says_when_it_cannot_start_is_in_the_failure(
 ) -> None:
     before = world.left()
     program = tmp_path / "wireguard-go"
-    program.write_text("#!/bin/sh\necho more\necho 'ERROR: no more devices'\nexit 1\n")
+    program.write_text("#!/bin/sh\necho more\necho 'ERROR: too many open files'\nexit 1\n")
     program.chmod(0o700)
     monkeypatch.setattr(process, "PROGRAM", str(program))
-    with world.at(0) as tunnels, pytest.raises(TunnelFailed, match=r"ended at once .*: ERROR: no more devices"):
+    with world.at(0) as tunnels, pytest.raises(TunnelFailed, match=r"ERROR: too many open files; .*max_user_inst"):
         tunnels.create(world.spec(0, "t"))
     assert world.left() == before
 

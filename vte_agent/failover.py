@@ -1,0 +1,301 @@
+"""Which tunnel each route takes, and why. Pure: how tunnels do and what time it is come in as arguments.
+
+Three kinds of moves:
+
+- away from a dead way: at once, always;
+- from a way that does badly to one that does well, or back to a better one: at most one of these a minute and
+  route, back only after the better one has done well for a while, and twice as long each time it died again;
+- what the controller has asked for (another order of tunnels, or a new tunnel that has come up): at once.
+
+Whatever happens a route goes over one of its own tunnels or nowhere.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from vte_agent.probing.session import Direction, Need
+from vte_agent.probing.tunnel_probes import TunnelHealth
+from vte_agent.protocol.has import RouteReport
+from vte_agent.protocol.wanted import Prefix, WantedRoute
+
+QUALITY_MOVES_APART_S = 60.0
+RETURN_AFTER_S = 30.0
+LONGEST_RETURN_S = 600.0
+SETTLED_S = 1.0
+"""How long a tunnel that is new has to do well before a route leaves a living one for it."""
+
+_FORGET_DEATHS_S = 600.0
+_NOTHING_KNOWN = TunnelHealth()
+
+RouteKey = tuple[Prefix, str | None]
+"""Prefix and class: what tells two routes apart."""
+
+
+@dataclass(frozen=True)
+class Move:
+    """A route takes another tunnel from now on. to None: none is alive, its packets go nowhere."""
+
+    key: RouteKey
+    to: str | None
+    why: str
+
+
+def key_of(route: WantedRoute) -> RouteKey:
+    """What a route is told from others by."""
+    return route.prefix, route.class_name
+
+
+@dataclass
+class _Way:
+    """A tunnel as a way for one route. well_since_s None: it is not well now."""
+
+    well_since_s: float | None = None
+    is_usable: bool = False
+    is_bad: bool = False
+    trouble: str = ""
+    deaths_s: deque[float] = field(default_factory=deque)
+    was_bad: bool = False
+
+    @property
+    def is_new(self) -> bool:
+        """It has done nothing wrong yet."""
+        return not self.deaths_s and not self.was_bad
+
+    def see(self, usable: bool, bad: bool, trouble: str, now_s: float) -> None:
+        if self.is_usable and not usable:
+            self.deaths_s.append(now_s)
+        while self.deaths_s and self.deaths_s[0] < now_s - _FORGET_DEATHS_S:
+            self.deaths_s.popleft()
+        self.was_bad |= bad
+        self.is_usable, self.is_bad, self.trouble = usable, bad, trouble
+        if not usable or bad:
+            self.well_since_s = None
+        elif self.well_since_s is None:
+            self.well_since_s = now_s
+
+    def has_settled(self, now_s: float) -> bool:
+        """Whether it has been well for as long as it takes to be preferred to a living one."""
+        if self.well_since_s is None:
+            return False
+        wait_s = min(LONGEST_RETURN_S, RETURN_AFTER_S * 2 ** max(0, min(10, len(self.deaths_s) - 1)))
+        return now_s - self.well_since_s >= (SETTLED_S if self.is_new else wait_s)
+
+
+_Grade = Callable[[_Way, TunnelHealth], bool]
+
+
+class _Route:
+    """One route: its ways, best first, and the one it takes."""
+
+    def __init__(self, wanted: WantedRoute, taken: str | None) -> None:
+        self.wanted = wanted
+        self.taken = taken
+        self.why = "as it was found" if taken else "no tunnel has answered yet"
+        self.moves = 0
+        self.ways: dict[str, _Way] = {name: _Way() for name in wanted.tunnels}
+        self._was_ordered = False
+        self._moved_s = float("-inf")
+        self._chosen_s = float("-inf")
+
+    def reorder(self, wanted: WantedRoute) -> None:
+        """The controller wants it otherwise: what was learned of its tunnels is kept."""
+        self._was_ordered |= wanted.tunnels != self.wanted.tunnels
+        self.wanted = wanted
+        self.ways = {name: self.ways.get(name) or _Way() for name in wanted.tunnels}
+
+    def see(
+        self, healths: Mapping[str, TunnelHealth], silent: Collection[tuple[str, object]], now_s: float
+    ) -> None:
+        """Take in how the tunnels do; `silent` are (tunnel, address) at which what is watched does not answer."""
+        watch = self.wanted.watch
+        judged = {}
+        for name in self.wanted.tunnels:
+            health = healths.get(name, _NOTHING_KNOWN)
+            judged[name] = health.alive.heard is Direction.ALIVE, health, (name, watch) in silent
+        # Where what is watched answers on no living way, it is that which is down, and no way is better for it.
+        answers = any(alive and not quiet for alive, _, quiet in judged.values())
+        for name, (alive, health, quiet) in judged.items():
+            trouble = (
+                _trouble(health) if not alive else f"{watch} does not answer behind it" if quiet else health.bad
+            )
+            self.ways[name].see(alive and not (quiet and answers), bool(health.bad), trouble, now_s)
+
+    def step(self, healths: Mapping[str, TunnelHealth], now_s: float) -> str | None:
+        """Choose; returns why it moved, or None where it did not."""
+        ways, taken = self.ways, self.taken
+        now = ways.get(taken) if taken is not None else None
+        if taken is not None and now is not None and not now.is_usable and _is_early(healths, taken):
+            return None
+        if taken is None or now is None or not now.is_usable:
+            self._was_ordered = False
+            return self._leave(healths, now_s)
+        if self._was_ordered:
+            self._was_ordered = False
+            target = self._first(lambda way: not way.is_bad and (way.is_new or way.has_settled(now_s)))
+            return self._go(target, "the controller wants it so", now_s)
+        return self._improve(taken, now, now_s)
+
+    def _leave(self, healths: Mapping[str, TunnelHealth], now_s: float) -> str | None:
+        """The way it takes is dead, or it has none."""
+        left = "the first that answers"
+        if self.taken is not None:
+            left = f"{self.taken}: {self._trouble_of(self.taken)}"
+        target = self._best_other(healths, (_is_fresh_and_well, _is_well, _is_usable))
+        if target is None:
+            if self.taken in self.ways and _is_held(None, healths.get(self.taken or "", _NOTHING_KNOWN)):
+                # It may go again at once, but there is nothing better.
+                return None
+            target = self._best_other(healths, (_is_held,))
+        if target is not None:
+            return self._go(target, left, now_s)
+        nothing = "; ".join(f"{name}: {way.trouble}" for name, way in self.ways.items())
+        if self.taken is not None:
+            return self._go(None, f"no tunnel is alive: {nothing}", now_s)
+        self.why = f"no tunnel is alive: {nothing}"
+        return None
+
+    def _best_other(self, healths: Mapping[str, TunnelHealth], grades: Iterable[_Grade]) -> str | None:
+        """The first tunnel, but the one it takes, of the best grade that there is one of."""
+        others = [(name, way, healths.get(name, _NOTHING_KNOWN)) for name, way in self.ways.items()]
+        for is_good in grades:
+            for name, way, health in others:
+                if name != self.taken and is_good(way, health):
+                    return name
+        return None
+
+    def _trouble_of(self, name: str) -> str:
+        return self.ways[name].trouble if name in self.ways else "not wanted any more"
+
+    def _improve(self, taken: str, now: _Way, now_s: float) -> str | None:
+        """The way it takes is alive: is there a better one that it may go to?"""
+        better = tuple(self.ways)[: tuple(self.ways).index(taken)]
+        arrived = self._first(lambda way: way.is_new and way.has_settled(now_s), better)
+        if arrived is not None:
+            return self._go(arrived, "better, and it has come up", now_s)
+        if now_s - self._chosen_s < QUALITY_MOVES_APART_S:
+            return None
+        if now.is_bad:
+            target = self._first(
+                lambda way: way.well_since_s is not None and now_s - way.well_since_s >= SETTLED_S
+            )
+            return self._choose(target, f"{taken} {now.trouble}", now_s)
+        if now_s - self._moved_s < QUALITY_MOVES_APART_S:
+            return None
+        target = self._first(lambda way: way.has_settled(now_s), better)
+        return self._choose(target, "better, and well again for long enough", now_s)
+
+    def _first(self, fits: Callable[[_Way], bool], names: Iterable[str] | None = None) -> str | None:
+        chosen = self.ways if names is None else names
+        return next((name for name in chosen if self.ways[name].is_usable and fits(self.ways[name])), None)
+
+    def _choose(self, target: str | None, why: str, now_s: float) -> str | None:
+        said = self._go(target, why, now_s)
+        if said is not None:
+            self._chosen_s = now_s
+        return said
+
+    def _go(self, target: str | None, why: str, now_s: float) -> str | None:
+        if target == self.taken or (
+            target is None and self.taken in self.ways and self.ways[self.taken].is_usable
+        ):
+            return None
+        self.moves += self.taken is not None
+        self.taken, self.why, self._moved_s = target, why, now_s
+        return why
+
+
+class Failover:
+    """All routes of a node. taken: which tunnels they were found to take when the agent started."""
+
+    def __init__(self, taken: Mapping[RouteKey, str] | None = None) -> None:
+        self._found = dict(taken or {})
+        self._routes: dict[RouteKey, _Route] = {}
+
+    def want(self, routes: Sequence[WantedRoute]) -> None:
+        """These routes and no others; of two for one prefix and class the first counts."""
+        wanted: dict[RouteKey, WantedRoute] = {}
+        for route in routes:
+            wanted.setdefault(key_of(route), route)
+        self._routes = {key: self._kept(key, route) for key, route in wanted.items()}
+        self._found.clear()
+
+    def step(
+        self,
+        now_s: float,
+        healths: Mapping[str, TunnelHealth],
+        silent: Collection[tuple[str, object]] = frozenset(),
+    ) -> tuple[Move, ...]:
+        """What moves now. To be called whenever a tunnel changes, and every second.
+
+        healths: all tunnels. silent: (tunnel, address) of each address that is watched and does not answer.
+        """
+        moves = []
+        for key, route in self._routes.items():
+            route.see(healths, silent, now_s)
+            if (why := route.step(healths, now_s)) is not None:
+                moves.append(Move(key, route.taken, why))
+        return tuple(moves)
+
+    def taken(self) -> Mapping[RouteKey, str | None]:
+        """Which tunnel each route takes; None: it goes nowhere."""
+        return {key: route.taken for key, route in self._routes.items()}
+
+    def needs(self, tunnels: Iterable[str]) -> Mapping[str, Need]:
+        """What each of these tunnels is needed for."""
+        used = {route.taken for route in self._routes.values()}
+        named = {name for route in self._routes.values() for name in route.wanted.tunnels}
+        return {n: Need.USED if n in used else Need.NEXT if n in named else Need.IDLE for n in tunnels}
+
+    def watched(self) -> frozenset[tuple[str, object]]:
+        """(tunnel, address): what has to be watched over which tunnel."""
+        return frozenset((n, r.wanted.watch) for r in self._routes.values() if r.wanted.watch for n in r.ways)
+
+    def report(self) -> tuple[RouteReport, ...]:
+        """All routes, as they are told to the controller."""
+        return tuple(
+            RouteReport(prefix=prefix, class_name=name, tunnel=route.taken, why=route.why[:300], moves=route.moves)
+            for (prefix, name), route in self._routes.items()
+        )
+
+    def _kept(self, key: RouteKey, wanted: WantedRoute) -> _Route:
+        if (route := self._routes.get(key)) is None:
+            found = self._found.get(key)
+            return _Route(wanted, found if found in wanted.tunnels else None)
+        route.reorder(wanted)
+        return route
+
+
+def _is_early(healths: Mapping[str, TunnelHealth], name: str) -> bool:
+    """Nothing can be said yet of a tunnel that was found in use: it is left alone until something can."""
+    return name in healths and healths[name].alive.heard is Direction.UNKNOWN
+
+
+def _is_fresh_and_well(way: _Way, health: TunnelHealth) -> bool:
+    return way.is_usable and not way.is_bad and health.alive.fresh
+
+
+def _is_well(way: _Way, _: TunnelHealth) -> bool:
+    return way.is_usable and not way.is_bad
+
+
+def _is_usable(way: _Way, _: TunnelHealth) -> bool:
+    return way.is_usable
+
+
+def _is_held(_: _Way | None, health: TunnelHealth) -> bool:
+    return health.alive.heard is Direction.HELD
+
+
+def _trouble(health: TunnelHealth) -> str:
+    match health.alive.heard:
+        case Direction.UNKNOWN:
+            return "has not answered yet"
+        case Direction.HELD:
+            return "was dead and has just come back"
+        case _ if health.alive.hears is Direction.ALIVE:
+            return "the other end does not hear us"
+        case _:
+            return "the other end is silent"

@@ -1,0 +1,154 @@
+"""The prober as the agent sees it: a process that probes all tunnels, and says what changed."""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import vte_agent
+from vte_agent.probing.priority import run_ahead
+from vte_agent.probing.session import Need
+from vte_agent.probing.sockets import ProbeFailed
+from vte_agent.probing.tunnel_probes import ProbedTunnel, TunnelHealth
+
+_ANSWER_WITHIN_S = 10.0
+_BEGIN_AGAIN_S = 1.0
+
+_log = logging.getLogger(__name__)
+
+OnChange = Callable[[Mapping[str, TunnelHealth]], None]
+
+
+class Prober:
+    """Liveness and quality of all tunnels, both roles, in the network namespace that `start` is called in.
+
+    `on_change` is called in a thread of the prober with the tunnels that became alive, dead, good or bad; it has
+    to return at once. All else may be called from any thread, and raises ProbeFailed where the process does not
+    answer. A process that dies is started again, with the tunnels it had.
+    """
+
+    def __init__(self, on_change: OnChange) -> None:
+        self._on_change = on_change
+        self._tunnels: dict[str, ProbedTunnel] = {}
+        self._asking = threading.Lock()
+        self._answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._stopping = threading.Event()
+        self._connection: Connection | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._thread = threading.Thread(target=self._listen, name="prober", daemon=True)
+
+    def start(self) -> None:
+        """Begin; to be called once."""
+        self._begin()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the process; the other ends find the tunnels dead."""
+        self._stopping.set()
+        if self._connection is None or self._process is None:
+            return
+        with self._asking:
+            self._connection.send(("stop", None))
+        self._thread.join(_ANSWER_WITHIN_S)
+        self._end()
+
+    def add(self, tunnel: ProbedTunnel) -> None:
+        """Probe a tunnel from now on, in place of one of the same name. Raises ProbeFailed."""
+        if problem := self._ask("add", tunnel):
+            raise ProbeFailed(problem)
+        self._tunnels[tunnel.name] = tunnel
+
+    def remove(self, name: str) -> None:
+        """Probe a tunnel no more; nothing happens where there is none of the name."""
+        self._tunnels.pop(name, None)
+        self._ask("remove", name)
+
+    def need(self, needs: Mapping[str, Need]) -> None:
+        """What tunnels are needed for from now on; those that are not named stay as they are."""
+        self._ask("need", dict(needs))
+
+    def health(self) -> Mapping[str, TunnelHealth]:
+        """All tunnels as they are now, by name."""
+        found: Mapping[str, TunnelHealth] = self._ask("health")
+        return found
+
+    def take_worst_late_s(self) -> float:
+        """How late the process's timer was at worst since last asked."""
+        return float(self._ask("take_worst_late_s"))
+
+    def _ask(self, what: str, argument: object = None) -> Any:
+        with self._asking:
+            if self._connection is None:
+                raise ProbeFailed("the prober does not run; start it first")
+            try:
+                self._connection.send((what, argument))
+                said = self._answers.get(timeout=_ANSWER_WITHIN_S)
+            except (OSError, queue.Empty) as error:
+                raise ProbeFailed("the prober's process does not answer; it is started again") from error
+            if isinstance(said, _Gone):
+                raise ProbeFailed("the prober's process has ended; it is started again")
+            return said
+
+    def _begin(self) -> None:
+        here, there = Pipe()
+        environment = dict(os.environ)
+        package = str(Path(vte_agent.__file__).parents[1])
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, (package, environment.get("PYTHONPATH"))))
+        words = [sys.executable, "-P", "-m", "vte_agent.probing.process", str(there.fileno())]
+        with there:
+            self._process = subprocess.Popen(words, pass_fds=[there.fileno()], env=environment)
+        self._connection = here
+
+    def _end(self) -> None:
+        if self._process is not None:
+            try:
+                self._process.wait(_ANSWER_WITHIN_S)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        if self._connection is not None:
+            self._connection.close()
+
+    def _listen(self) -> None:
+        """Hear the process; begin again where it dies."""
+        run_ahead()
+        while not self._stopping.is_set():
+            assert self._connection is not None
+            try:
+                what, said = self._connection.recv()
+            except (EOFError, OSError):
+                self._again()
+                continue
+            if what == "changed":
+                self._on_change(said)
+            else:
+                self._answers.put(said)
+
+    def _again(self) -> None:
+        if self._stopping.wait(_BEGIN_AGAIN_S):
+            return
+        _log.error("prober=ended remedy='it is started again'")
+        self._answers.put(_Gone())
+        with self._asking:
+            self._end()
+            self._answers = queue.SimpleQueue()
+            self._begin()
+            assert self._connection is not None
+            for tunnel in tuple(self._tunnels.values()):
+                # The answers are read here: nobody else hears the process now.
+                self._connection.send(("add", tunnel))
+                while self._connection.recv()[0] != "answer":
+                    pass
+
+
+class _Gone:
+    """What is answered by a process that is not there any more."""

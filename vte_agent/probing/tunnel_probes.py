@@ -1,0 +1,181 @@
+"""All that is probed of one tunnel: its liveness, its quality in both roles, and the sockets for it."""
+
+from __future__ import annotations
+
+import math
+import socket
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from vte_agent.probing.liveness_wire import MOST_HEARD, BadProbe, Heard, decode, encode
+from vte_agent.probing.quality import WINDOWS_S, DelayWatch, LossWatch, Window, Windows
+from vte_agent.probing.session import NOTHING_KNOWN, Alive, Need, Session
+from vte_agent.probing.sockets import (
+    LIVENESS_PORT,
+    REFLECTOR_PORT,
+    SENDER_PORT,
+    Address,
+    Received,
+    open_socket,
+    receive,
+    send,
+)
+from vte_agent.probing.stamp import BadStamp, Reflector, Sender
+from vte_agent.protocol.wanted import Liveness
+
+STAMP_INTERVAL_S = {Need.USED: 0.0125, Need.NEXT: 0.1, Need.IDLE: 1.0}
+
+_LIVENESS = Liveness()
+_MOST_AT_ONCE = 64
+"""Datagrams of one socket in one turn: a flood on one tunnel must not silence the others."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """From when on a tunnel does badly: share of packets lost on the way out, and rise of the round trip."""
+
+    loss: float = 0.05
+    rise_ms: float = 50.0
+
+
+@dataclass(frozen=True)
+class ProbedTunnel:
+    """What the prober has to know. peer: which end it leads to; tunnels to one end speak for each other."""
+
+    name: str
+    device: str
+    address: Address
+    peer_address: Address
+    peer: int
+    liveness: Liveness = _LIVENESS
+    need: Need = Need.NEXT
+    limits: Limits = Limits()
+
+
+@dataclass(frozen=True)
+class TunnelHealth:
+    """A tunnel as its probes see it. bad: in which way it does worse than it may; "" where it does not."""
+
+    alive: Alive = NOTHING_KNOWN
+    bad: str = ""
+    windows: tuple[Window, ...] = ()
+
+
+class TunnelProbes:
+    """The probes of one tunnel; used by the prober's thread only, once it is made. Raises ProbeFailed."""
+
+    def __init__(self, tunnel: ProbedTunnel, discriminator: int, now_s: float) -> None:
+        self.tunnel = tunnel
+        self.session = Session(discriminator, tunnel.liveness, now_s, tunnel.need)
+        self.siblings: Sequence[TunnelProbes] = ()
+        self.bad = ""
+        self._need = tunnel.need
+        self._loss, self._delay = LossWatch(tunnel.limits.loss), DelayWatch(tunnel.limits.rise_ms)
+        self._sender, self._reflector, self._windows = Sender(), Reflector(), Windows()
+        self._stamp_due_s = now_s
+        self._heard_s = now_s
+        ports = ((LIVENESS_PORT, LIVENESS_PORT), (SENDER_PORT, REFLECTOR_PORT), (REFLECTOR_PORT, SENDER_PORT))
+        self._sockets: list[socket.socket] = []
+        try:
+            for port, peer_port in ports:
+                made = open_socket(tunnel.device, tunnel.address, tunnel.peer_address, port, peer_port)
+                self._sockets.append(made)
+        except BaseException:
+            self.close()
+            raise
+        hear: tuple[Callable[[Received, float], None], ...] = (self._probe, self._reply, self._reflect)
+        self.readers = dict(zip(self._sockets, hear, strict=True))
+
+    def close(self) -> None:
+        """Close the sockets."""
+        for made in self._sockets:
+            made.close()
+
+    @property
+    def next_s(self) -> float:
+        """When this tunnel wants to be looked at again."""
+        if self.session.has_news:
+            return -math.inf
+        return min(self.session.due_s, self.session.deadline_s, self._stamp_due_s)
+
+    def need(self, need: Need, now_s: float) -> None:
+        """What the tunnel is needed for from now on."""
+        self._need = need
+        self.session.need(need, now_s)
+        self._stamp_due_s = min(self._stamp_due_s, now_s + STAMP_INTERVAL_S[need])
+
+    def send_due(self, now_s: float) -> None:
+        """Send what has to be sent by now."""
+        if self.session.due_s <= now_s:
+            others = (s.session.last_heard(now_s) for s in self.siblings if s is not self)
+            heard = tuple(h for h in others if h is not None)[:MOST_HEARD]
+            send(self._sockets[0], encode(self.session.probe(now_s, heard)))
+        if self._stamp_due_s <= now_s:
+            send(self._sockets[1], self._sender.packet(now_s, time.time()))
+            step_s = STAMP_INTERVAL_S[self._need]
+            self._stamp_due_s = max(self._stamp_due_s, now_s - step_s) + step_s
+
+    def read(self, source: socket.socket) -> None:
+        """Hear what has come in on one of the sockets."""
+        before_s, self._heard_s = self._heard_s, time.monotonic()
+        for _ in range(_MOST_AT_ONCE):
+            if (received := receive(source)) is None:
+                return
+            now_s = time.monotonic()
+            age_s = 0.0 if received.wall_s is None else time.time() - received.wall_s
+            # The wall clock may have been set in between: it cannot have come before it was last asked for.
+            at_s = now_s - min(max(0.0, age_s), max(0.0, now_s - before_s))
+            self.readers[source](received, at_s)
+
+    def judge(self, now_s: float, late_s: float) -> None:
+        """Find out how the tunnel does; all that came has been read."""
+        self.session.judge(now_s, late_s)
+        self._loss.add(*self.session.take_out_counts())
+        self.bad = self._why_bad()
+
+    def health(self, now_s: float) -> TunnelHealth:
+        """As last judged."""
+        windows = tuple(self._windows.window(length_s, now_s) for length_s in WINDOWS_S)
+        return TunnelHealth(self.session.alive(now_s), self.bad, windows)
+
+    def _why_bad(self) -> str:
+        if self._loss.is_bad:
+            return f"loses {self.tunnel.limits.loss:.0%} or more on the way there"
+        if self._delay.is_bad:
+            return f"takes {self.tunnel.limits.rise_ms:g} ms more than it did"
+        return ""
+
+    def _probe(self, received: Received, at_s: float) -> None:
+        try:
+            probe = decode(received.data)
+        except BadProbe:
+            return
+        self.session.hear(probe, at_s)
+        sessions = {s.session.discriminator: s.session for s in self.siblings if s is not self}
+        for heard in probe.others:
+            if session := sessions.get(heard.discriminator):
+                session.told(
+                    Heard(heard.discriminator, heard.sequence, heard.held_s), at_s, self.session.interval_s
+                )
+
+    def _reply(self, received: Received, at_s: float) -> None:
+        try:
+            reply = self._sender.reply(received.data, at_s)
+        except BadStamp:
+            return
+        if reply is None:
+            return
+        self._windows.add(reply)
+        self._loss.add(reply.sent, max(0, reply.sent - reply.reflected))
+        rtt_ms = reply.rtt_s * 1e3
+        self._delay.add(at_s, rtt_ms, self._windows.ewma_ms if self._windows.ewma_ms is not None else rtt_ms)
+
+    def _reflect(self, received: Received, at_s: float) -> None:
+        del at_s
+        wall_s = time.time()
+        came_s = wall_s if received.wall_s is None else received.wall_s
+        try:
+            send(self._sockets[2], self._reflector.reflect(received.data, came_s, wall_s, received.ttl))
+        except BadStamp:
+            return

@@ -1,0 +1,230 @@
+"""Makes the routes and rules of the kernel as they are wanted (route_tables.py); no others are touched."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Callable, Mapping
+from functools import partial
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+from vte_agent.protocol.wanted import Prefix
+from vte_agent.route_tables import (
+    CLASS_PREFERENCE,
+    EVERYWHERE,
+    NO_WAYS,
+    PREFERENCE,
+    PROTOCOL,
+    UPLINK_PREFERENCE,
+    Action,
+    Rule,
+    Slot,
+    Ways,
+    is_ours,
+    routes_of,
+    rules_of,
+)
+
+_TYPES = {"unicast": 1, "unreachable": 7, "throw": 9}
+_TYPE_NAMES = {number: name for name, number in _TYPES.items()}
+_INVERT = 0x02
+_ONLINK = 0x04
+_LINK = 253
+_FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
+_PREFERENCES = (UPLINK_PREFERENCE, CLASS_PREFERENCE, PREFERENCE)
+_GONE = frozenset({errno.ENOENT, errno.ESRCH, errno.ENODEV})
+
+
+class RoutingFailed(RuntimeError):
+    """The kernel cannot be asked at all; the message says why and what to do."""
+
+
+class Router:
+    """Our part of the kernel's routing in the network namespace this is made in; one thread uses it.
+
+    What an earlier run left is known from the start and is taken over by the first `apply`. Raises RoutingFailed.
+    """
+
+    def __init__(self) -> None:
+        try:
+            self._netlink: Any = IPRoute()
+        except OSError as error:
+            raise RoutingFailed(f"the kernel's routing cannot be reached: {error.strerror}") from error
+        self._routes: dict[Slot, Action] = {}
+        self._rules: set[Rule] = set()
+        self._indices: dict[str, int] = {}
+        self.refresh()
+
+    def __enter__(self) -> Router:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the kernel; routes and rules stay."""
+        self._netlink.close()
+
+    def refresh(self) -> None:
+        """Read what is there of ours: routes leave by themselves when their device goes down."""
+        names = {link["index"]: link.get_attr("IFLA_IFNAME") for link in self._netlink.get_links()}
+        self._indices = {name: index for index, name in names.items()}
+        self._routes = {}
+        for family in _FAMILIES.values():
+            for message in self._netlink.get_routes(family=family, proto=PROTOCOL):
+                if read := _read_route(message, names):
+                    self._routes[read[0]] = read[1]
+        self._rules = set()
+        for version, family in _FAMILIES.items():
+            for message in self._netlink.get_rules(family=family):
+                if rule := _read_rule(message, version):
+                    self._rules.add(rule)
+
+    def devices(self) -> Mapping[tuple[int, Prefix], str]:
+        """Which device each prefix takes in each of our tables, as last read or set."""
+        return {(s.table, s.prefix): a.device for s, a in self._routes.items() if a.device is not None}
+
+    def apply(self, ways: Ways) -> tuple[str, ...]:
+        """Make it so, by difference; returns what could not be done, and why. May be called again and again.
+
+        A packet under way meets the old way or the new one, or is refused; it never leaves by one that is neither.
+        """
+        routes, rules = routes_of(ways), rules_of(ways)
+        problems: list[str] = []
+        # The guards come first, then the ways, then the rules that lead there; they leave the other way round.
+        for slot in sorted(routes, key=lambda slot: -slot.metric):
+            if self._routes.get(slot) != routes[slot]:
+                self._try(partial(self._replace, slot, routes[slot]), f"route to {slot.prefix}", problems)
+        for rule in rules - self._rules:
+            self._try(partial(self._rule, "add", rule), f"rule to table {rule.table}", problems)
+        for rule in self._rules - rules:
+            self._try(partial(self._rule, "del", rule), f"rule to table {rule.table}", problems)
+        for slot in sorted(self._routes.keys() - routes.keys(), key=lambda slot: slot.metric):
+            self._try(partial(self._delete, slot), f"route to {slot.prefix}", problems)
+        return tuple(problems)
+
+    def clear(self) -> tuple[str, ...]:
+        """Take away all that is ours, also what an earlier run left; returns what could not be."""
+        self.refresh()
+        return self.apply(NO_WAYS)
+
+    def _try(self, change: Callable[[], object], what: str, problems: list[str]) -> None:
+        try:
+            change()
+        except NetlinkError as error:
+            problems.append(f"{what}: {error.args[1] if len(error.args) > 1 else error}")
+
+    def _replace(self, slot: Slot, action: Action) -> None:
+        words: dict[str, object] = {}
+        if action.device is not None:
+            words |= {"oif": self._index(action.device)} | ({"scope": _LINK} if slot.prefix.version == 4 else {})
+        if action.gateway is not None:
+            words |= {"gateway": str(action.gateway), "flags": _ONLINK, "scope": 0}
+        if action.source is not None:
+            words["prefsrc"] = str(action.source)
+        try:
+            self._netlink.route("replace", **_route_words(slot), type=action.kind, **words)
+        except NetlinkError:
+            # Its number may have been that of an earlier device of this name.
+            self._indices.pop(action.device or "", None)
+            raise
+        self._routes[slot] = action
+
+    def _index(self, device: str) -> int:
+        if device not in self._indices:
+            found = self._netlink.link_lookup(ifname=device)
+            if not found:
+                raise NetlinkError(errno.ENODEV, f"there is no device {device}")
+            self._indices[device] = found[0]
+        return self._indices[device]
+
+    def _delete(self, slot: Slot) -> None:
+        try:
+            self._netlink.route("del", **_route_words(slot), type=self._routes[slot].kind)
+        except NetlinkError as error:
+            if error.code not in _GONE:
+                raise
+        del self._routes[slot]
+
+    def _rule(self, command: str, rule: Rule) -> None:
+        try:
+            self._netlink.rule(command, **_rule_words(rule))
+        except NetlinkError as error:
+            if error.code not in ({errno.EEXIST} if command == "add" else _GONE):
+                raise
+        self._rules ^= {rule}
+
+
+def loosen(device: str) -> None:
+    """Let a tunnel's device take in what would be answered over another tunnel; where it was off it stays off.
+
+    Raises OSError.
+    """
+    for name in ("all", device):
+        path = Path(f"/proc/sys/net/ipv4/conf/{name}/rp_filter")
+        if int(path.read_text()) == 1:
+            # The greater of the two counts, and that of the device is ours.
+            Path(f"/proc/sys/net/ipv4/conf/{device}/rp_filter").write_text("2")
+            return
+
+
+def _rule_words(rule: Rule) -> dict[str, object]:
+    words: dict[str, object] = {
+        "family": _FAMILIES[rule.version],
+        "table": rule.table,
+        "priority": rule.preference,
+        "protocol": PROTOCOL,
+    }
+    if rule.mask:
+        words |= {"fwmark": rule.mark, "fwmask": rule.mask}
+    if rule.source is not None:
+        words |= {"src": str(rule.source.network_address), "src_len": rule.source.prefixlen}
+    return words | {"flags": _INVERT} if rule.inverted else words
+
+
+def _read_rule(message: Any, version: int) -> Rule | None:
+    preference = message.get_attr("FRA_PRIORITY")
+    if message.get_attr("FRA_PROTOCOL") != PROTOCOL or preference not in _PREFERENCES:
+        return None
+    source = message.get_attr("FRA_SRC")
+    return Rule(
+        *(version, message.get_attr("FRA_TABLE"), preference),
+        *(message.get_attr("FRA_FWMARK") or 0, message.get_attr("FRA_FWMASK") or 0),
+        ip_network(f"{source}/{message['src_len']}") if source else None,
+        bool(message["flags"] & _INVERT),
+    )
+
+
+def _route_words(slot: Slot) -> dict[str, object]:
+    return {
+        "family": _FAMILIES[slot.prefix.version],
+        "dst": str(slot.prefix),
+        "table": slot.table,
+        "priority": slot.metric,
+        "proto": PROTOCOL,
+    }
+
+
+def _read_route(message: Any, names: Mapping[int, str]) -> tuple[Slot, Action] | None:
+    table = message.get_attr("RTA_TABLE") or message["table"]
+    kind = _TYPE_NAMES.get(message["type"])
+    if not is_ours(table) or message["proto"] != PROTOCOL or kind is None:
+        return None
+    destination, version = message.get_attr("RTA_DST"), 4 if message["family"] == socket.AF_INET else 6
+    prefix = ip_network(f"{destination}/{message['dst_len']}") if destination else EVERYWHERE[version]
+    slot = Slot(table, prefix, message.get_attr("RTA_PRIORITY") or 0)
+    if kind != "unicast":
+        return slot, Action(kind)
+    source, gateway = message.get_attr("RTA_PREFSRC"), message.get_attr("RTA_GATEWAY")
+    return slot, Action(
+        *(kind, names.get(message.get_attr("RTA_OIF"))),
+        *(ip_address(source) if source else None, ip_address(gateway) if gateway else None),
+    )

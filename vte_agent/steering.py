@@ -1,0 +1,153 @@
+"""Keeps the routes of a node on living tunnels, with no controller.
+
+The prober says what changed, failover says what moves, and the kernel is told, all from one thread.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from vte_agent.failover import Failover, Move, RouteKey, key_of
+from vte_agent.probing.priority import run_ahead
+from vte_agent.probing.prober import Prober
+from vte_agent.probing.tunnel_probes import TunnelHealth
+from vte_agent.protocol.has import RouteReport
+from vte_agent.protocol.wanted import Prefix, WantedRoute
+from vte_agent.route_tables import TABLE, Address, UplinkWay, Ways
+from vte_agent.routing import Router
+
+LOOK_EVERY_S = 1.0
+"""How often what no probe tells is looked at: hold-downs that are over, routes that left with their device."""
+
+_log = logging.getLogger(__name__)
+
+OnMove = Callable[[Sequence[Move]], None]
+
+
+@dataclass(frozen=True)
+class Steered:
+    """What is wanted: routes, numbers of classes by name, the device of each tunnel by name, what `Ways` has."""
+
+    routes: tuple[WantedRoute, ...] = ()
+    classes: Mapping[str, int] = field(default_factory=dict)
+    devices: Mapping[str, str] = field(default_factory=dict)
+    local: tuple[Prefix, ...] = ()
+    sources: tuple[Address, ...] = ()
+    uplinks: tuple[UplinkWay, ...] = ()
+
+
+class Steering:
+    """Routes follow tunnels. `start` after what an earlier run left was wanted again, so that it is taken over.
+
+    on_move is called in this thread after the kernel was told. The prober's on_change has to be `changed`.
+    """
+
+    def __init__(self, on_move: OnMove | None = None) -> None:
+        self._on_move = on_move
+        self._lock = threading.Condition()
+        self._fresh: dict[str, TunnelHealth] = {}
+        self._steered: Steered | None = None
+        self._stopping = False
+        self._prober: Prober | None = None
+        self._problems: tuple[str, ...] = ()
+        self._reports: tuple[RouteReport, ...] = ()
+        self._thread = threading.Thread(target=self._run, name="steering", daemon=True)
+
+    def start(self, prober: Prober) -> None:
+        """Begin; to be called once, with the prober started."""
+        self._prober = prober
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread and take all routes and rules of ours away."""
+        with self._lock:
+            self._stopping = True
+            self._lock.notify()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def want(self, steered: Steered) -> None:
+        """These routes and no others, from now on."""
+        with self._lock:
+            self._steered = steered
+            self._lock.notify()
+
+    def changed(self, healths: Mapping[str, TunnelHealth]) -> None:
+        """Tunnels do otherwise than they did; returns at once."""
+        with self._lock:
+            self._fresh.update(healths)
+            self._lock.notify()
+
+    def report(self) -> tuple[tuple[RouteReport, ...], tuple[str, ...]]:
+        """The routes as they are, and what could not be told to the kernel."""
+        with self._lock:
+            return self._reports, self._problems
+
+    def _run(self) -> None:
+        run_ahead()
+        with Router() as router:
+            self._follow(router)
+            for problem in router.clear():
+                _log.warning("left_behind=%r", problem)
+
+    def _follow(self, router: Router) -> None:
+        assert self._prober is not None
+        failover: Failover | None = None
+        healths: dict[str, TunnelHealth] = {}
+        steered, look_s = Steered(), 0.0
+        while True:
+            with self._lock:
+                wait_s = look_s - time.monotonic()
+                if not (self._stopping or self._steered or self._fresh) and wait_s > 0:
+                    self._lock.wait(wait_s)
+                if self._stopping:
+                    return
+                wanted, self._steered = self._steered, None
+                fresh, self._fresh = self._fresh, {}
+            if wanted is not None:
+                steered = wanted
+                failover = failover or Failover(_found(router, steered))
+                failover.want(steered.routes)
+            healths.update(fresh)
+            if (looks := time.monotonic() >= look_s) or wanted is not None:
+                healths = dict(self._prober.health())
+                look_s = time.monotonic() + LOOK_EVERY_S
+            if failover is None:
+                continue
+            if looks:
+                router.refresh()
+            self._move(router, failover, steered, healths)
+
+    def _move(
+        self, router: Router, failover: Failover, steered: Steered, healths: Mapping[str, TunnelHealth]
+    ) -> None:
+        moves = failover.step(time.monotonic(), healths)
+        devices = {key: steered.devices.get(taken or "") for key, taken in failover.taken().items()}
+        problems = router.apply(Ways(devices, steered.classes, steered.local, steered.sources, steered.uplinks))
+        with self._lock:
+            self._reports, self._problems = failover.report(), problems
+        assert self._prober is not None
+        self._prober.need(failover.needs(healths))
+        for move in moves:
+            prefix, class_name = move.key
+            _log.info("route=%s class=%s tunnel=%s why=%r", prefix, class_name, move.to, move.why)
+        for problem in problems:
+            _log.warning("problem=%r", problem)
+        if moves and self._on_move:
+            self._on_move(moves)
+
+
+def _found(router: Router, steered: Steered) -> Mapping[RouteKey, str]:
+    """Which tunnel each route took when an earlier run ended."""
+    tunnels = {device: name for name, device in steered.devices.items()}
+    found = router.devices()
+    taken = {}
+    for route in steered.routes:
+        number = 0 if route.class_name is None else steered.classes.get(route.class_name, 0)
+        if name := tunnels.get(found.get((TABLE + number, route.prefix), "")):
+            taken[key_of(route)] = name
+    return taken

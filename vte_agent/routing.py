@@ -35,7 +35,8 @@ _TYPES = {"unicast": 1, "unreachable": 7, "throw": 9}
 _TYPE_NAMES = {number: name for name, number in _TYPES.items()}
 _INVERT = 0x02
 _ONLINK = 0x04
-_LINK = 253
+_LINK, _NOWHERE = 253, 255
+"""Scopes: on its link; and, when a route is deleted, whatever its scope is."""
 _FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 _PREFERENCES = (UPLINK_PREFERENCE, CLASS_PREFERENCE, PREFERENCE)
 _GONE = frozenset({errno.ENOENT, errno.ESRCH, errno.ENODEV})
@@ -148,7 +149,7 @@ class Router:
 
     def _delete(self, slot: Slot) -> None:
         try:
-            self._netlink.route("del", **_route_words(slot), type=self._routes[slot].kind)
+            self._netlink.route("del", **_route_words(slot), type=self._routes[slot].kind, scope=_NOWHERE)
         except NetlinkError as error:
             if error.code not in _GONE:
                 raise

@@ -14,7 +14,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from mininet_topos.namespaces import network_of
@@ -104,6 +104,8 @@ class Site:
         # Keeps a process in the namespace, so that threads can enter it.
         words = ["ip", "netns", "exec", self.namespace, "cat"]
         self._anchor = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+        # Nothing is to appear by itself, so that what is there before and after can be compared.
+        self.run("sysctl", "-qw", "net.ipv6.conf.default.addr_gen_mode=1")
         self.run("ip", "link", "set", "lo", "up")
 
     def close(self) -> None:
@@ -124,7 +126,6 @@ class TwoSites:
     b: Site
     internet: Site
     tunnels: tuple[str, ...] = ()
-    extra: dict[str, Any] = field(default_factory=dict)
 
     def wanted(self, site: str, interval_ms: int = 50, **other: Any) -> dict[str, Any]:
         """What site.py is told: all tunnels, and a route to the other site over them, best first."""
@@ -182,7 +183,8 @@ def two_sites(tunnels: int = 2) -> Iterator[TwoSites]:
                 internet.run("ip", "link", "set", f"{name}{site.name}", "master", name)
         for number, site in enumerate((a, b), 1):
             _link((site, "wan"), (internet, f"wan{site.name}"), f"{INTERNET}.{number}/24")
-            site.run("ip", "route", "add", "default", "dev", "wan")
+            internet.run("ip", "addr", "add", f"{INTERNET}.{100 + number}/32", "dev", f"wan{site.name}")
+            site.run("ip", "route", "add", "default", "via", f"{INTERNET}.{100 + number}")
             site.run("ip", "addr", "add", f"{site.host}/32", "dev", "lo")
         yield TwoSites(a, b, internet, names)
 

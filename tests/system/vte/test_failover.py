@@ -1,57 +1,17 @@
-"""A site whose tunnel dies, goes deaf one way, or loses packets: its routes take another, and nothing leaks.
+"""A site whose tunnel dies, goes deaf one way, or loses packets: its routes take another.
 
 No controller is there in any of these tests.
 """
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
-
 import pytest
 
-from tests.system.vte.flow import Receiver, flow
-from tests.system.vte.two_sites import PREFIXES, Site, TwoSites, open_in, two_sites
+from tests.system.vte.flow import flow
+from tests.system.vte.steered import flows, running, settled, taken
 from tests.system.waiting import wait_until
 
 CUTS = 3
-_ALL_PROTOCOLS = 0x0003
-_OURS = bytes((10, 201))
-
-
-def taken(site: Site) -> str | None:
-    """Which tunnel the site's route to the other takes."""
-    for route in site.ask("report")["routes"]:
-        return None if route["tunnel"] is None else str(route["tunnel"])
-    return None
-
-
-def both_alive(site: Site) -> bool:
-    tunnels = site.ask("report")["tunnels"]
-    return all(t["alive"]["heard"] == t["alive"]["hears"] == "alive" for t in tunnels.values())
-
-
-def settled(world: TwoSites) -> None:
-    """All tunnels are well, and both sites have a way."""
-    for site in (world.a, world.b):
-        wait_until(lambda site=site: both_alive(site) and taken(site), 10, lambda site=site: site.ask("report"))  # type: ignore[misc]
-
-
-def flows(receiver: Receiver) -> None:
-    """Packets come, now."""
-    receiver.forget()
-    wait_until(lambda: len(receiver.read()) > 40, 10, "no packet comes")
-    receiver.forget()
-
-
-@contextmanager
-def running(**wanted: Any) -> Iterator[TwoSites]:
-    with two_sites() as world:
-        world.start(**wanted)
-        settled(world)
-        yield world
 
 
 @pytest.mark.parametrize(("interval_ms", "most_ms"), [(50, 200), (20, 90)])
@@ -93,95 +53,3 @@ def test_a_tunnel_that_loses_packets_is_left_within_three_seconds(words: str, wh
         wait_until(lambda: taken(world.a) == "t2", 3, "the route stays")
         assert world.a.ask("report")["routes"][0]["why"] == why
         assert taken(world.b) == "t1"
-
-
-def leaked(watch: socket.socket) -> int:
-    """How many packets between the sites came by the internet since last asked."""
-    count = 0
-    while True:
-        try:
-            frame = watch.recv(2048)
-        except BlockingIOError:
-            return count
-        count += frame[12:14] == b"\x08\x00" and frame[30:32] == _OURS
-
-
-@contextmanager
-def watched(world: TwoSites, device: str) -> Iterator[socket.socket]:
-    def made() -> socket.socket:
-        kind = socket.SOCK_RAW | socket.SOCK_NONBLOCK
-        source = socket.socket(socket.AF_PACKET, kind, socket.htons(_ALL_PROTOCOLS))
-        source.bind((device, 0))
-        return source
-
-    with open_in(world.internet, made) as source:
-        yield source
-
-
-def test_nothing_leaves_unencrypted_whatever_dies() -> None:
-    with running() as world, watched(world, "wana") as watch, flow(world.a, world.b) as receiver:
-        flows(receiver)
-        for tunnel in world.tunnels:
-            world.way(tunnel, "drop")
-        wait_until(lambda: taken(world.a) is None, 5, "a route is left")
-        # The devices go as well, and with them what the kernel keeps for them.
-        for tunnel in world.tunnels:
-            world.a.run("ip", "link", "set", tunnel, "down")
-            world.way(tunnel, None)
-        wait_until(lambda: "t1" not in world.a.run("ip", "route", "show", "table", "7600"), 5, "routes stay")
-        for tunnel in world.tunnels:
-            world.a.run("ip", "link", "set", tunnel, "up")
-        settled(world)
-        flows(receiver)
-        assert leaked(watch) == 0
-        # The watch sees what it should: without the agent's rules the same flow takes the default route.
-        world.a.stop()
-        wait_until(lambda: leaked(watch) > 0, 5, "nothing is seen on the internet's side")
-
-
-def test_clean_up_is_exact() -> None:
-    with two_sites() as world:
-        before = world.a.state(), world.b.state()
-        world.start(classes=[{"name": "voice", "number": 1, "matches": [{"protocol": 17, "dscp": 46}]}])
-        settled(world)
-        assert world.a.state() != before[0]
-        for site in (world.a, world.b):
-            site.stop()
-        assert (world.a.state(), world.b.state()) == before
-
-
-def test_an_agent_that_was_killed_is_taken_over_from_without_a_gap() -> None:
-    with running() as world, flow(world.a, world.b) as receiver:
-        flows(receiver)
-        before = world.a.state()
-        world.a.kill()
-        wanted = world.wanted("a")
-        world.a.start(wanted)
-        settled(world)
-        flows_since = len(receiver.read())
-        wait_until(lambda: len(receiver.read()) > flows_since + 20, 5, "no packet comes any more")
-        assert receiver.longest_silence_s() < 0.1
-        assert world.a.state() == before
-
-
-def test_two_applications_take_two_ways() -> None:
-    routes = [
-        {"prefix": PREFIXES["b"], "tunnels": ["t1", "t2"]},
-        {"prefix": PREFIXES["b"], "tunnels": ["t2", "t1"], "class_name": "voice"},
-    ]
-    classes = [{"name": "voice", "number": 3, "matches": [{"protocol": 17, "ports": [7002, 7002]}]}]
-    with two_sites() as world:
-        world.b.start(world.wanted("b"))
-        world.a.start(world.wanted("a", routes=routes, classes=classes))
-        for site in (world.a, world.b):
-            wait_until(lambda site=site: both_alive(site), 10, "the tunnels do not come up")  # type: ignore[misc]
-        wait_until(lambda: [r["tunnel"] for r in world.a.ask("report")["routes"]] == ["t1", "t2"], 5, "no ways")
-        with flow(world.a, world.b) as bulk, flow(world.a, world.b, 7002) as voice:
-            for receiver in (bulk, voice):
-                flows(receiver)
-            world.way("t2", "drop")
-            wait_until(lambda: world.a.ask("report")["routes"][1]["tunnel"] == "t1", 5, "the class stays")
-            seen = len(voice.read())
-            wait_until(lambda: len(voice.read()) > seen + 20, 5, "no packet comes any more")
-            assert 0.05 < voice.longest_silence_s() < 0.2
-            assert bulk.longest_silence_s() < 0.05

@@ -1,4 +1,4 @@
-"""The routes of a site whose tunnels come and go: nothing leaks, nothing is left behind, classes go their own way."""
+"""The routes of a site whose tunnels come and go: nothing leaks or is left behind, classes go their own way."""
 
 from __future__ import annotations
 

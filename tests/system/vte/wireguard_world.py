@@ -124,8 +124,11 @@ class WireGuardWorld:
                 return False
 
     def kill(self, node: int, device: str) -> None:
-        del node
-        os.kill(self.process_of(device), signal.SIGKILL)
+        if processes := processes_of({device}):
+            os.kill(processes[0], signal.SIGKILL)
+        else:
+            # The kernel runs it: it dies with its device alone.
+            self.run(node, "ip", "link", "del", device)
 
     def process_of(self, device: str) -> int:
         """The only wireguard-go of a device."""

@@ -8,15 +8,23 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
 from functools import cache
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 Value = TypeVar("Value")
 
 _TAG = "kind"
+
+_IP = (IPv4Address, IPv6Address, IPv4Network, IPv6Network)
+_OF_EITHER_VERSION: Mapping[tuple[Any, ...], Callable[[str], Any]] = {
+    (IPv4Address, IPv6Address): ip_address,
+    (IPv4Network, IPv6Network): ip_network,
+}
 
 
 class BadRecord(ValueError):
@@ -46,6 +54,8 @@ def _plain(value: Any) -> Any:
     """What json.dumps cannot say by itself, one level of it."""
     if isinstance(value, Enum):
         return value.value
+    if isinstance(value, _IP):
+        return str(value)
     cls: Any = type(value)
     tag, names = _shape(cls)
     return tag | {name: getattr(value, name) for name in names}
@@ -66,10 +76,12 @@ _ENCODER = json.JSONEncoder(allow_nan=False, check_circular=False, separators=("
 def _typed(kind: Any, data: Any, where: str) -> Any:
     origin = get_origin(kind)
     if origin in (Union, UnionType):
-        options = get_args(kind)
-        if data is None and NoneType in options:
+        options = tuple(option for option in get_args(kind) if option is not NoneType)
+        if data is None and len(options) < len(get_args(kind)):
             return None
-        return _typed(_of_kind([option for option in options if option is not NoneType], data, where), data, where)
+        if options in _OF_EITHER_VERSION:
+            return _ip(_OF_EITHER_VERSION[options], data, where)
+        return _typed(_of_kind(options, data, where), data, where)
     if origin is tuple:
         return _tuple(get_args(kind), data, where)
     if is_dataclass(kind):
@@ -82,7 +94,7 @@ def _typed(kind: Any, data: Any, where: str) -> Any:
     return _scalar(kind, data, where)
 
 
-def _of_kind(options: list[Any], data: Any, where: str) -> Any:
+def _of_kind(options: tuple[Any, ...], data: Any, where: str) -> Any:
     """Which of several classes a record is of."""
     if len(options) == 1 or not isinstance(data, dict) or _TAG not in data:
         return options[0]
@@ -98,6 +110,15 @@ def _scalar(kind: Any, data: Any, where: str) -> Any:
     if type(data) is not kind or (kind is float and not math.isfinite(data)):
         raise BadRecord(f"{where} is {data!r} where a {kind.__name__} is expected")
     return data
+
+
+def _ip(parse: Callable[[str], Any], data: Any, where: str) -> Any:
+    try:
+        if type(data) is str:
+            return parse(data)
+    except ValueError as error:
+        raise BadRecord(f"{where}: {error}") from error
+    raise BadRecord(f"{where} is {data!r} where an address is expected")
 
 
 def _tuple(kinds: tuple[Any, ...], data: Any, where: str) -> tuple[Any, ...]:

@@ -24,10 +24,10 @@ from sqlalchemy import (
 from ryu_apps.store.engine import Database
 from ryu_apps.store.errors import StoreError
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 """2 added the policy, who may call the API, and what they changed and were answered. 3 added intents.
 
-4 added which links are encrypted. 5 added the OVSDB server of a switch.
+4 added which links are encrypted. 5 added the OVSDB server of a switch. 6 added the overlay.
 """
 
 metadata = MetaData()
@@ -62,6 +62,14 @@ ovsdb = Table(
     "ovsdb", metadata, Column("dpid", String(16), primary_key=True), Column("remote", Text, nullable=False)
 )
 """The OVSDB servers of switches, as they were told over REST."""
+
+overlay = Table(
+    "overlay",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("body", Text, nullable=False),
+)
+"""The tunnels of the sites and the plans that they were told: one document, in the row 1."""
 
 links = Table(
     "links",
@@ -207,13 +215,16 @@ minutes = Table(
 _ADDED_IN_3 = frozenset({intent_versions.name, transfers.name})
 _ADDED_IN_4 = frozenset({encrypted_ports.name})
 _ADDED_IN_5 = frozenset({ovsdb.name})
-_SINCE_3 = _ADDED_IN_4 | _ADDED_IN_5
+_ADDED_IN_6 = frozenset({overlay.name})
+_SINCE_4 = _ADDED_IN_5 | _ADDED_IN_6
+_SINCE_3 = _ADDED_IN_4 | _SINCE_4
 _SINCE_2 = _ADDED_IN_3 | _SINCE_3
 _ADDED_AFTER = {
     1: _SINCE_2 | {policies.name, tokens.name, audit.name, answers.name},
     2: _SINCE_2,
     3: _SINCE_3,
-    4: _ADDED_IN_5,
+    4: _SINCE_4,
+    5: _ADDED_IN_6,
 }
 """The tables that a file of an older version need not have."""
 

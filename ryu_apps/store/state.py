@@ -146,6 +146,17 @@ class StateStore:
             else:
                 _replace(connection, schema.ovsdb, [row])
 
+    def overlay(self) -> str | None:
+        """The overlay as it was saved last; None where it never was."""
+        with self._database.reading("read the overlay") as connection:
+            body: str | None = connection.scalar(select(schema.overlay.c.body))
+        return body
+
+    def save_overlay(self, body: str) -> None:
+        """Keep the overlay; it is on the disk when this returns."""
+        with self._lock, self._database.writing("save the overlay") as connection:
+            _replace(connection, schema.overlay, [{"id": 1, "body": body}])
+
     # -- the fabric -----------------------------------------------------------------------------------------
 
     def network(self) -> Network | None:

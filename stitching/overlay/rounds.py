@@ -22,7 +22,7 @@ NO_CLASS = AppClass("")
 """What packets of no class want: a bit of everything."""
 
 MOST_CHOOSING = 32
-"""Up to so many sites every pair has its way chosen; above, pairs with a forecast do and the others take the star."""
+"""Up to so many sites every pair has its way chosen; above, pairs with a forecast do; the others take the star."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,9 @@ def next_round(before: Overlay, facts: Facts, policy: OverlayPolicy, now_s: floa
     compiled = compile_plans(
         given, {serial: [plan for _, plan in sent] for serial, sent in in_force.items()}, before.compiled
     )
-    changed = affected(before.plans, compiled.plans)
+    changed = frozenset(
+        serial for serial in affected(before.plans, compiled.plans) if not _is_told(serial, in_force, compiled)
+    )
     for serial in changed & compiled.plans.keys():
         in_force[serial] = (*in_force.get(serial, ()), (generation, compiled.plans[serial]))
     after = Overlay(
@@ -123,6 +125,12 @@ def next_round(before: Overlay, facts: Facts, policy: OverlayPolicy, now_s: floa
         MappingProxyType(in_force),
     )
     return Round(after, changed, stepped.events)
+
+
+def _is_told(serial: int, in_force: Mapping[int, tuple[Sent, ...]], compiled: Compiled) -> bool:
+    """Whether a site's plan is the one that it was sent last: after a restart they are made anew."""
+    sent = in_force.get(serial)
+    return sent is not None and sent[-1][1] == compiled.plans.get(serial)
 
 
 def is_up(tunnel: Tunnel, reports: Mapping[int, SiteReport]) -> bool:

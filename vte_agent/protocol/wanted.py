@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import Field
 
 from vte_agent.protocol.base import PROTOCOL_VERSION, Generation, Message, Name, Serial
+from vte_agent.protocol.filters import Filters
 from vte_agent.protocol.signed import Signed
 
 Address = IPv4Address | IPv6Address
@@ -108,3 +109,5 @@ class Wanted(Message):
     tunnels: tuple[WantedTunnel, ...] = ()
     classes: tuple[WantedClass, ...] = ()
     routes: tuple[WantedRoute, ...] = ()
+    filters: Filters | None = None
+    """Who may send what through the tunnels; None: nothing is kept from anybody."""

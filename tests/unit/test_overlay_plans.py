@@ -1,14 +1,17 @@
 """What each site shall have: who is told of a change, and that nothing goes round while sites take plans up."""
 
+import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 from types import MappingProxyType
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from stitching.overlay import compiling
 from stitching.overlay.compiling import Compiled, Given, Orders, compile_plans
 from stitching.overlay.site_plan import PlannedClass, SitePlan, affected
 from stitching.overlay.sites import Pair, Prefix, Site, pair_of
@@ -246,3 +249,37 @@ Changing.TestCase.settings = settings(
     max_examples=25, stateful_step_count=20, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 TestChanging = Changing.TestCase
+
+
+def walk(seed: int) -> Changing:
+    """Changes at random, of the kinds that the machine above makes."""
+    draw, world_of = random.Random(seed), Changing()
+    for _ in range(25):
+        match draw.randrange(6):
+            case 0:
+                world_of.move_prefixes([draw.choice((0, *SERIALS)) for _ in POOL], set(SERIALS))
+            case 1:
+                world_of.choose_hubs(draw.sample(SERIALS, draw.randint(1, 4)))
+            case 2:
+                world_of.change_tunnels(set(draw.sample(ALL_PAIRS, draw.randint(8, 15))), 1)
+            case 3:
+                names = sorted(one.name for one in world_of.given.book.tunnels())
+                down = frozenset(draw.sample(names, len(names) // 3))
+                world_of.given = replace(world_of.given, down=down)
+            case 4:
+                world_of.compile()
+            case _:
+                world_of.take_up(draw.choice(SERIALS), draw.randint(0, 2))
+    return world_of
+
+
+def rounds(world_of: Changing) -> bool:
+    return any(goes_round(world_of.in_force, address) for address in ADDRESSES)
+
+
+def test_random_walks_never_make_a_loop_and_many_would_if_nothing_were_withheld(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert not any(rounds(walk(seed)) for seed in range(60))
+    monkeypatch.setattr(compiling, "withheld", lambda *_: {})
+    assert sum(rounds(walk(seed)) for seed in range(60)) > 10

@@ -195,7 +195,9 @@ class _Next:
         kept = []
         for old in self.hubs.retiring:
             here = self.reach.of(old) & self.sites.keys()
-            waits = [serial for serial in here if not self._served(serial)]
+            # A site that was a hub has to be served by others too, a relay has nothing behind it.
+            all_here = here | {old} if here and self.sites[old].prefixes else here
+            waits = [serial for serial in all_here if not self._served(serial)]
             if waits:
                 kept.append(old)
                 names = ", ".join(self.sites[serial].name for serial in sorted(waits)[:3])

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import os
-import secrets
 import socket
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -15,6 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from ryu_apps.private_files import write_file
 from ryu_apps.rest.tls import CERTIFICATE, KEY, TlsError, TlsFiles
 
 _VALID = timedelta(days=3650)
@@ -74,8 +73,8 @@ def _make(files: TlsFiles, hosts: Iterable[str]) -> None:
     )
     pem = serialization.Encoding.PEM
     plain = serialization.NoEncryption()
-    _write(files.key, key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain), 0o600)
-    _write(files.certificate, certificate.public_bytes(pem), 0o644)
+    write_file(files.key, key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain), 0o600)
+    write_file(files.certificate, certificate.public_bytes(pem), 0o644)
 
 
 def _names(hosts: Iterable[str]) -> list[str]:
@@ -89,17 +88,3 @@ def _general_name(host: str) -> x509.GeneralName:
         return x509.IPAddress(ipaddress.ip_address(host))
     except ValueError:
         return x509.DNSName(host)
-
-
-def _write(path: Path, content: bytes, mode: int) -> None:
-    """Write a file in one step, never open to more than `mode` says."""
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    try:
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), "wb") as file:
-            os.fchmod(file.fileno(), mode)
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.rename(path)
-    finally:
-        draft.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""The overlay: what is measured of the control channel."""

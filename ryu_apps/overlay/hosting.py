@@ -1,0 +1,203 @@
+"""The agents that are on the channel: hears what they say, sends them what is newest, cuts who may not be here."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, Final
+
+from websockets.exceptions import ConnectionClosed
+
+from ryu_apps.overlay.authority import Authority, BadCsr, expiry_of
+from ryu_apps.overlay.book import Agent, Troubles
+from ryu_apps.overlay.letting_in import LettingIn
+from ryu_apps.rest.access.limits import Buckets
+from vte_agent.protocol.base import Message, Serial
+from vte_agent.protocol.channel import Close
+from vte_agent.protocol.enrollment import Refused, Renew, Renewed
+from vte_agent.protocol.frames import FROM_AGENT, BadFrame, Hello, Moved, decode, encode
+from vte_agent.protocol.has import Has
+from vte_agent.protocol.members import Roll
+
+log = logging.getLogger("lockstitch.overlay")
+
+FRAMES_PER_S, FRAMES_AT_ONCE = 20.0, 300.0
+"""Of one agent; one that says more is read more slowly."""
+
+EXPIRED = "the certificate has expired; have another token made"
+
+
+def _ignored(*_: Any) -> None:
+    """Nobody listens."""
+
+
+@dataclass(frozen=True)
+class GateListener:
+    """What the gate tells, on its own thread: what is called here must not block."""
+
+    on_hello: Callable[[Serial, Hello], object] = _ignored
+    on_has: Callable[[Serial, Has], object] = _ignored
+    on_moved: Callable[[Serial, Moved], object] = _ignored
+    on_gone: Callable[[Serial, str], object] = _ignored
+
+
+class Hosting:
+    """All agents there are. Only on the gate's thread."""
+
+    def __init__(
+        self,
+        authority: Authority,
+        letting_in: LettingIn,
+        listener: GateListener,
+        clock: Callable[[], float],
+    ) -> None:
+        self._authority = authority
+        self._letting_in = letting_in
+        self._listener = listener
+        self._clock = clock
+        self._frames = Buckets(FRAMES_PER_S, FRAMES_AT_ONCE, time.monotonic)
+        self._roll: Roll | None = None
+        self._roll_frame: bytes | None = None
+        self._closings: set[asyncio.Task[None]] = set()
+        self.agents: dict[Serial, Agent] = {}
+        self.troubles: Final = Troubles()
+
+    def send_wanted(self, serial: Serial, frame: bytes) -> None:
+        """Have a frame sent to an agent that is here, in place of one that still waits."""
+        agent = self.agents.get(serial)
+        if agent is not None:
+            agent.wanted = frame
+            agent.news.set()
+
+    def publish_roll(self, roll: Roll, frame: bytes) -> None:
+        """Have a roll sent to all, and whom it revokes cut."""
+        if self._roll is not None and roll.epoch < self._roll.epoch:
+            return
+        self._roll, self._roll_frame = roll, frame
+        for agent in self.agents.values():
+            agent.roll = frame
+            agent.news.set()
+        self.sweep()
+
+    def sweep(self) -> None:
+        """Cut who may no longer be here."""
+        now_s = self._clock()
+        for agent in list(self.agents.values()):
+            if self._is_revoked(agent.serial):
+                self._cut(agent, Close.REVOKED, f"serial {agent.serial} is revoked")
+            elif agent.expires_s <= now_s:
+                self._cut(agent, Close.EXPIRED, EXPIRED)
+
+    def _is_revoked(self, serial: Serial) -> bool:
+        return self._roll is not None and serial in self._roll.revoked
+
+    async def welcome(self, agent: Agent) -> None:
+        """Have an agent here that has just come, if it may be, until it goes."""
+        if self._is_revoked(agent.serial):
+            log.warning("serial=%d address=%s is revoked and was turned away", agent.serial, agent.address)
+            await agent.connection.close(Close.REVOKED, f"serial {agent.serial} is revoked")
+        elif agent.expires_s <= self._clock():
+            await agent.connection.close(Close.EXPIRED, EXPIRED)
+        else:
+            await self._host(agent)
+
+    async def _host(self, agent: Agent) -> None:
+        """An agent, from its coming to its going."""
+        other = self.agents.get(agent.serial)
+        if other is not None:
+            self._replace(other, agent)
+        self.agents[agent.serial] = agent
+        agent.roll = self._roll_frame
+        agent.news.set()
+        sending = asyncio.create_task(self._send(agent))
+        why = "closed"
+        try:
+            while True:
+                text = await agent.connection.recv()
+                if (wait_s := self._frames.take(str(agent.serial))) is not None:
+                    # Not read in the meantime, so that it cannot send: one agent leaves room for the others.
+                    await asyncio.sleep(wait_s)
+                self._take(agent, decode(text, FROM_AGENT))
+        except ConnectionClosed as error:
+            why = (error.rcvd.reason if error.rcvd else "") or ("closed" if error.rcvd else "the connection broke")
+        except (BadFrame, BadCsr) as error:
+            why = str(error)
+            self.troubles.note(agent.serial, f"{agent} says what is not understood: {error}")
+            log.warning("serial=%d bad frame: %s", agent.serial, error)
+            await agent.connection.close(Close.REFUSED, str(error)[:120])
+        finally:
+            sending.cancel()
+            self._left(agent, why)
+
+    def _take(self, agent: Agent, message: Message) -> None:
+        if not agent.said_hello:
+            if not isinstance(message, Hello):
+                raise BadFrame("the first thing to say is Hello")
+            agent.said_hello = True
+            log.info("serial=%d name=%s address=%s connected", agent.serial, agent.name, agent.address)
+            self._listener.on_hello(agent.serial, message)
+        elif isinstance(message, Has):
+            self._listener.on_has(agent.serial, message)
+        elif isinstance(message, Moved):
+            self._listener.on_moved(agent.serial, message)
+        elif isinstance(message, Renew):
+            self._renew(agent, message)
+        else:
+            raise BadFrame(f"a {type(message).__name__} has no place here")
+
+    def _renew(self, agent: Agent, asked: Renew) -> None:
+        answer: Message
+        if self._letting_in.may_renew(agent.serial):
+            signed = self._authority.sign_client(asked.csr, agent.serial, agent.name)
+            agent.expires_s = expiry_of(signed)
+            answer = Renewed(certificate=signed)
+        else:
+            answer = Refused(reason="certificates are asked for too often; wait a minute")
+        agent.answers.append(encode(answer).encode())
+        agent.news.set()
+
+    async def _send(self, agent: Agent) -> None:
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                await agent.news.wait()
+                agent.news.clear()
+                while (frame := agent.take_next()) is not None:
+                    await agent.connection.send(frame, text=True)
+
+    def _replace(self, old: Agent, new: Agent) -> None:
+        """The newer one wins. That the older one still answers shows that there are two."""
+
+        async def close() -> None:
+            await old.connection.close(Close.REPLACED, f"another agent came as serial {old.serial}")
+            end = old.connection.protocol
+            if end.close_rcvd is not None and end.close_rcvd_then_sent is False:
+                what = f"two agents have the identity of {old}: at {old.address} and at {new.address}"
+                self.troubles.note(old.serial, what)
+                log.warning("serial=%d %s", old.serial, what)
+
+        self._later(close())
+
+    def _cut(self, agent: Agent, code: Close, why: str) -> None:
+        log.warning("serial=%d cut: %s", agent.serial, why)
+        self._left(agent, why)
+
+        async def close() -> None:
+            await agent.connection.close(code, why)
+
+        self._later(close())
+
+    def _left(self, agent: Agent, why: str) -> None:
+        if self.agents.get(agent.serial) is agent:
+            del self.agents[agent.serial]
+            log.info("serial=%d gone: %s", agent.serial, why)
+            if agent.said_hello:
+                self._listener.on_gone(agent.serial, why)
+
+    def _later(self, closing: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(closing)
+        self._closings.add(task)
+        task.add_done_callback(self._closings.discard)

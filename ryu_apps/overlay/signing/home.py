@@ -1,0 +1,71 @@
+"""The signer's directory: its key and its ledger, for its own user alone, and for one process at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from ryu_apps.overlay.signing.ledger import Ledger
+from ryu_apps.overlay.signing.signer import Signer
+from ryu_apps.private_files import write_file
+
+KEY = "policy.key"
+LEDGER = "ledger.db"
+CONTROLLER_SOCKET = "controller.sock"
+OPERATOR_SOCKET = "operator.sock"
+
+
+class SignerError(Exception):
+    """The signer cannot start; the message says what to do."""
+
+
+class InUse(SignerError):
+    """Another process has the directory."""
+
+
+@contextlib.contextmanager
+def opened(directory: Path, clock: Callable[[], float]) -> Iterator[Signer]:
+    """The signer of a directory, made at its first use. Raises SignerError; InUse where another process has it."""
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _check_mode(directory, "700")
+        with (directory / "lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InUse(f"another signer uses {directory}; stop it, or ask it") from None
+            key = _key(directory)
+            with contextlib.closing(Ledger(directory / LEDGER)) as ledger:
+                yield Signer(ledger, key, clock)
+    except OSError as error:
+        raise SignerError(f"cannot use {directory} for the signer: {error.strerror}") from error
+    except sqlite3.Error as error:
+        raise SignerError(f"{directory / LEDGER} cannot be used ({error}); put it back from a copy") from error
+
+
+def _key(directory: Path) -> Ed25519PrivateKey:
+    path = directory / KEY
+    if not path.exists():
+        if (directory / LEDGER).exists():
+            raise SignerError(f"{path} is gone; put it back from a copy: all agents know it")
+        write_file(path, Ed25519PrivateKey.generate().private_bytes_raw(), 0o600)
+    _check_mode(path, "600")
+    try:
+        return Ed25519PrivateKey.from_private_bytes(path.read_bytes())
+    except ValueError:
+        raise SignerError(f"{path} is damaged; put it back from a copy: all agents know it") from None
+
+
+def _check_mode(path: Path, should_be: str) -> None:
+    status = path.stat()
+    if stat.S_IMODE(status.st_mode) & 0o077 or status.st_uid != os.geteuid():
+        raise SignerError(
+            f"{path} can be used by others; run: chown {os.geteuid()} {path}; chmod {should_be} {path}"
+        )

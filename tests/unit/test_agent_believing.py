@@ -1,0 +1,387 @@
+"""An agent believes what is signed by whom it has to be and nothing that is older than what it knows."""
+
+from __future__ import annotations
+
+import errno
+import os
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.unit.trust_world import Clock, public, wanted_for
+from vte_agent import keeping as keeping_module
+from vte_agent import membership as members
+from vte_agent.believing import ACCEPTED_FILE, WANTED_FILE, Believer, NotBelieved, Older, Standing
+from vte_agent.identity import FILE, Identity, WeakKey, load_or_make
+from vte_agent.keeping import CannotKeep, Keeping
+from vte_agent.membership import ROLL_FILE, Membership
+from vte_agent.protocol.base import public_text
+from vte_agent.protocol.members import Member, Roll
+from vte_agent.protocol.signed import Signed
+from vte_agent.protocol.wanted import Transport, WantedTunnel
+
+POLICY, CONTROLLER, FOREIGN = (Ed25519PrivateKey.generate() for _ in range(3))
+KEYS = {serial: Identity(Ed25519PrivateKey.generate(), X25519PrivateKey.generate()) for serial in range(1, 6)}
+CLOCK_S = 1_700_000_000.0
+DAY_S = 86_400
+
+
+def member(serial: int, **changed: Any) -> Member:
+    own = KEYS[serial]
+    plain = Member(
+        serial=serial,
+        name=f"n{serial}",
+        identity=own.public_identity,
+        pairing=own.public_pairing,
+        not_after=int(CLOCK_S) + 30 * DAY_S,
+    )
+    return plain.model_copy(update=changed)
+
+
+def a_roll(epoch: int = 1, key: Ed25519PrivateKey = POLICY, **changed: Any) -> Signed:
+    roll = Roll(
+        epoch=epoch,
+        issued_at=int(CLOCK_S),
+        not_after=int(CLOCK_S) + DAY_S,
+        controllers=(public(CONTROLLER),),
+    )
+    return Signed.of(roll.model_copy(update=changed), key)
+
+
+def tunnel(peer: int, name: str = "", key: Signed | None = None) -> WantedTunnel:
+    return WantedTunnel(
+        name=name or f"t{peer}",
+        peer=peer,
+        transport=Transport.WIREGUARD,
+        uplink="wan",
+        address=IPv4Address("10.255.0.1"),
+        peer_address=IPv4Address("10.255.0.2"),
+        peer_key=key,
+    )
+
+
+def with_peers(generation: int, *peers: int, roll: Signed | None = None) -> Signed:
+    return wanted_for(
+        1,
+        roll or a_roll(),
+        CONTROLLER,
+        generation,
+        peers=tuple(Signed.of(member(peer), POLICY) for peer in peers),
+        tunnels=tuple(tunnel(peer) for peer in peers),
+    )
+
+
+class World:
+    def __init__(self, directory: Path) -> None:
+        self.clock = Clock(CLOCK_S)
+        self.directory = directory
+        self.membership = Membership(
+            controllers=("127.0.0.1:1",),
+            authority="",
+            policy_key=public(POLICY),
+            member=Signed.of(member(1), POLICY),
+        )
+        self.restart()
+
+    def restart(self) -> None:
+        self.keeping = Keeping(self.directory)
+        self.believer = Believer(self.membership, self.keeping, self.clock)
+
+    @property
+    def peers(self) -> set[int]:
+        return set(self.believer.judge().peers)
+
+    @property
+    def problems(self) -> str:
+        return "; ".join(self.believer.judge().problems)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path / "agent")
+
+
+def test_peers_of_a_wanted_state_are_taken_with_their_tunnels_and_keys(world: World) -> None:
+    key = KEYS[2].sign_tunnel_key(2, "t2", KEYS[3].public_pairing)
+    world.believer.take_roll(a_roll())
+    wanted = wanted_for(
+        1,
+        a_roll(),
+        CONTROLLER,
+        peers=(Signed.of(member(2), POLICY),),
+        tunnels=(tunnel(2, "t2", key), tunnel(2, "t")),
+    )
+    assert world.believer.take_wanted(wanted)
+    believed = world.believer.judge()
+    assert (believed.standing, set(believed.peers), believed.problems) == (Standing.CURRENT, {2}, ())
+    assert [one.name for one in believed.tunnels] == ["t2", "t"]
+    assert believed.keys == {"t2": KEYS[3].public_pairing}
+    assert not world.believer.take_wanted(wanted)
+
+
+def test_nothing_is_wanted_before_a_roll_says_by_whom(world: World) -> None:
+    with pytest.raises(NotBelieved, match="no roll has come yet"):
+        world.believer.take_wanted(with_peers(1, 2))
+    assert world.believer.judge().standing is Standing.NONE
+
+
+@pytest.mark.parametrize("key", [CONTROLLER, FOREIGN])
+def test_a_roll_of_anybody_else_is_none(world: World, key: Ed25519PrivateKey) -> None:
+    with pytest.raises(NotBelieved, match="not signed by a key"):
+        world.believer.take_roll(a_roll(key=key))
+
+
+def test_an_older_roll_is_refused_also_after_a_restart(world: World) -> None:
+    assert world.believer.take_roll(a_roll(5))
+    assert not world.believer.take_roll(a_roll(5))
+    for _ in range(2):
+        with pytest.raises(Older, match="epoch 4 is older than 5"):
+            world.believer.take_roll(a_roll(4))
+        with pytest.raises(NotBelieved, match="two rolls of epoch 5"):
+            world.believer.take_roll(a_roll(5, revoked=(3,)))
+        world.restart()
+
+
+def test_an_older_wanted_state_is_refused_also_after_a_restart(world: World) -> None:
+    world.believer.take_roll(a_roll())
+    world.believer.take_wanted(with_peers(7, 2))
+    for _ in range(2):
+        with pytest.raises(Older, match="generation 6 is not above 7"):
+            world.believer.take_wanted(with_peers(6, 3))
+        with pytest.raises(Older, match="generation 7 is not above 7"):
+            world.believer.take_wanted(with_peers(7, 3))
+        assert world.peers == {2} and world.believer.generation == 7
+        world.restart()
+
+
+def test_a_wanted_state_is_for_one_agent_and_by_a_controller_of_the_roll(world: World) -> None:
+    world.believer.take_roll(a_roll())
+    with pytest.raises(NotBelieved, match="of serial 2, not of 1"):
+        world.believer.take_wanted(wanted_for(2, a_roll(), CONTROLLER))
+    for key in (FOREIGN, POLICY):
+        with pytest.raises(NotBelieved, match="not signed by a key"):
+            world.believer.take_wanted(wanted_for(1, a_roll(), key))
+
+
+def test_a_peer_that_the_policy_key_has_not_signed_is_left_out_by_name(world: World) -> None:
+    world.believer.take_roll(a_roll())
+    forged = Signed.of(member(3), CONTROLLER)
+    wanted = wanted_for(
+        1, a_roll(), CONTROLLER, peers=(Signed.of(member(2), POLICY), forged), tunnels=(tunnel(2), tunnel(3))
+    )
+    world.believer.take_wanted(wanted)
+    assert world.peers == {2}
+    assert [one.peer for one in world.believer.judge().tunnels] == [2]
+    assert "peer 2 of 2 is not accepted: the Member is not signed" in world.problems
+    assert "tunnel t3 leads to serial 3, who is not accepted" in world.problems
+
+
+def test_a_tunnel_whose_key_its_peer_has_not_signed_is_left_out(world: World) -> None:
+    world.believer.take_roll(a_roll())
+    forged = KEYS[3].sign_tunnel_key(2, "t2", KEYS[3].public_pairing)
+    peers = (Signed.of(member(2), POLICY),)
+    world.believer.take_wanted(wanted_for(1, a_roll(), CONTROLLER, peers=peers, tunnels=(tunnel(2, key=forged),)))
+    assert world.believer.judge().tunnels == () and "tunnel t2: the TunnelKey is not signed" in world.problems
+
+
+def test_who_is_revoked_is_out_whatever_is_wanted(world: World) -> None:
+    world.believer.take_roll(a_roll())
+    world.believer.take_wanted(with_peers(1, 2, 3))
+    world.believer.take_roll(a_roll(2, revoked=(3,)))
+    assert world.peers == {2}
+    # The state that was written before is still the newest one; the known roll counts, not the one in it.
+    world.believer.take_wanted(with_peers(2, 2, 3))
+    assert world.peers == {2} and "n3 (serial 3) is revoked" in world.problems
+    assert "older" not in world.problems
+
+
+def test_a_later_roll_in_a_wanted_state_counts(world: World) -> None:
+    world.believer.take_roll(a_roll())
+    world.believer.take_wanted(with_peers(1, 2, 3, roll=a_roll(2, revoked=(3,))))
+    assert world.peers == {2}
+
+
+def test_who_is_revoked_itself_has_no_peers(world: World) -> None:
+    world.believer.take_roll(a_roll())
+    world.believer.take_wanted(with_peers(1, 2))
+    world.believer.take_roll(a_roll(2, revoked=(1,)))
+    assert world.believer.judge().standing is Standing.OUT and world.peers == set()
+    assert "this node (serial 1) is revoked" in world.problems
+
+
+def test_with_an_expired_roll_what_runs_goes_on_and_nobody_new_is_taken(world: World) -> None:
+    world.believer.take_roll(a_roll())
+    world.believer.take_wanted(with_peers(1, 2))
+    assert world.peers == {2}
+    world.clock.now_s += DAY_S
+    world.believer.take_wanted(with_peers(2, 2, 3))
+    for _ in range(2):
+        assert world.believer.judge().standing is Standing.EXPIRED and world.peers == {2}
+        assert "the roll has expired: what runs goes on" in world.problems
+        assert "n3 (serial 3) is new and waits for a current roll" in world.problems
+        world.restart()
+    world.believer.take_roll(a_roll(2, not_after=int(CLOCK_S) + 2 * DAY_S))
+    assert world.peers == {2, 3} and world.problems == ""
+
+
+def test_a_late_roll_still_revokes(world: World) -> None:
+    world.believer.take_roll(a_roll())
+    world.believer.take_wanted(with_peers(1, 2, 3))
+    assert world.peers == {2, 3}
+    world.clock.now_s += 2 * DAY_S
+    world.believer.take_roll(a_roll(2, revoked=(3,)))
+    assert world.believer.judge().standing is Standing.EXPIRED and world.peers == {2}
+
+
+def test_a_member_expires_and_no_clock_revives_it(world: World) -> None:
+    later = int(CLOCK_S) + 31 * DAY_S
+    world.believer.take_roll(a_roll())
+    world.believer.take_wanted(with_peers(1, 2))
+    world.believer.take_roll(a_roll(2, issued_at=later, not_after=later + DAY_S))
+    for _ in range(2):
+        # By its clock it is a month earlier; but the signer has signed since.
+        assert world.peers == set() and "n2 (serial 2) has expired" in world.problems
+        assert "this clock is behind" in world.problems
+        world.restart()
+
+
+def test_a_clock_that_jumps_ahead_and_comes_back_leaves_nothing_behind(world: World) -> None:
+    world.believer.take_roll(a_roll())
+    world.believer.take_wanted(with_peers(1, 2))
+    assert world.peers == {2}
+    world.clock.now_s += 3650 * DAY_S
+    assert world.believer.judge().standing is Standing.EXPIRED and world.peers == set()
+    world.clock.now_s -= 3650 * DAY_S
+    assert world.peers == {2} and world.problems == ""
+
+
+def test_a_full_disk_is_named_and_nothing_else_happens(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.believer.take_roll(a_roll())
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(keeping_module, "_write", full)
+        assert world.believer.take_roll(a_roll(2)) and world.believer.take_wanted(with_peers(4, 2))
+        assert world.peers == {2}
+        assert f"{WANTED_FILE} cannot be written (No space left on device); make room" in world.problems
+        with pytest.raises(Older):
+            world.believer.take_wanted(with_peers(3, 2))
+    # The disk has room again: the next look at things stores them.
+    assert world.problems == ""
+    world.restart()
+    assert world.believer.generation == 4 and world.peers == {2}
+    assert not list(world.directory.glob(".*"))
+
+
+@pytest.mark.parametrize("name", [ROLL_FILE, WANTED_FILE, ACCEPTED_FILE])
+@settings(max_examples=15)  # Each is on the disk before it goes on.
+@given(content=st.binary(max_size=50))
+def test_a_damaged_file_is_named_and_what_comes_mends_it(
+    tmp_path_factory: pytest.TempPathFactory, name: str, content: bytes
+) -> None:
+    world = World(tmp_path_factory.mktemp("agent") / "state")
+    world.believer.take_roll(a_roll())
+    world.believer.take_wanted(with_peers(1, 2))
+    world.believer.judge()
+    world.keeping.write(name, content)
+    world.restart()
+    assert name in world.problems
+    world.believer.take_roll(a_roll(2))
+    world.believer.take_wanted(with_peers(2, 2))
+    assert world.peers == {2} and world.problems == ""
+
+
+@settings(max_examples=40)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 5), st.integers(0, 5), st.sets(st.integers(2, 5)), st.booleans(), st.booleans()),
+        max_size=12,
+    )
+)
+def test_in_any_order_only_later_things_of_the_right_signers_count(
+    tmp_path_factory: pytest.TempPathFactory, events: list[tuple[int, int, set[int], bool, bool]]
+) -> None:
+    world = World(tmp_path_factory.mktemp("agent") / "state")
+    epoch, generation, revoked, wanted = -1, 0, frozenset[int](), frozenset[int]()
+    seen: dict[int, frozenset[int]] = {}
+    for new_epoch, new_generation, who, of_roll, forged in events:
+        if of_roll:
+            signed = a_roll(new_epoch, FOREIGN if forged else POLICY, revoked=tuple(sorted(who)))
+            try:
+                world.believer.take_roll(signed)
+            except NotBelieved:
+                assert forged or new_epoch < epoch or seen[new_epoch] != who
+            else:
+                assert not forged and new_epoch >= epoch
+                epoch, revoked = new_epoch, frozenset(who)
+                seen[epoch] = revoked
+        else:
+            peers = tuple(Signed.of(member(one), POLICY) for one in sorted(who))
+            inner = a_roll(0, revoked=tuple(sorted(seen.get(0, ()))))
+            signed = wanted_for(1, inner, FOREIGN if forged else CONTROLLER, new_generation, peers=peers)
+            try:
+                taken = world.believer.take_wanted(signed)
+            except NotBelieved:
+                assert forged or epoch < 0 or new_generation <= generation
+            else:
+                if taken:
+                    assert not forged and new_generation > generation
+                    generation, wanted = new_generation, frozenset(who)
+        if new_generation % 2:
+            world.restart()
+        assert world.peers == (wanted - revoked if epoch >= 0 else set())
+        assert world.believer.generation == generation
+
+
+def test_keys_are_made_once_and_are_private(tmp_path: Path) -> None:
+    keeping = Keeping(tmp_path / "agent")
+    own = load_or_make(keeping)
+    again = load_or_make(Keeping(tmp_path / "agent"))
+    assert (own.public_identity, own.public_pairing) == (again.public_identity, again.public_pairing)
+    assert keeping.path(FILE).stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "agent").stat().st_mode & 0o777 == 0o700
+    assert own.identity.private_bytes_raw().hex() not in repr(own)
+    keeping.path(FILE).chmod(0o644)
+    with pytest.raises(CannotKeep, match="can be used by others"):
+        load_or_make(keeping)
+
+
+@settings(max_examples=30)
+@given(st.binary(max_size=60) | st.just(b'{"identity":"00","pairing":"00"}'))
+def test_damaged_keys_are_named_and_not_shown(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    keeping = Keeping(tmp_path_factory.mktemp("agent") / "state")
+    keeping.write(FILE, content)
+    with pytest.raises(CannotKeep, match="is damaged; put it back") as caught:
+        load_or_make(keeping)
+    assert caught.value.__suppress_context__
+    keeping.write(members.FILE, content)
+    with pytest.raises(CannotKeep, match="is damaged"):
+        members.load(keeping)
+
+
+def test_a_pair_has_one_secret_for_each_tunnel_and_nobody_else_has_it() -> None:
+    one, two, three = (member(serial) for serial in (1, 2, 3))
+    secret = KEYS[1].pair_secret(one, two, "t1")
+    assert KEYS[2].pair_secret(two, one, "t1") == secret and len(secret) == 32
+    others = {
+        KEYS[1].pair_secret(one, two, "t2"),
+        KEYS[1].pair_secret(one, three, "t1"),
+        KEYS[3].pair_secret(one, two, "t1"),
+        KEYS[1].pair_secret(one.model_copy(update={"serial": 4}), two, "t1"),
+        KEYS[1].pair_secret(one, two.model_copy(update={"serial": 4}), "t1"),
+    }
+    assert len(others) == 5 and secret not in others
+
+
+@pytest.mark.parametrize("weak", [bytes(32), (1).to_bytes(32, "little")])
+def test_a_pairing_key_of_low_order_is_refused(weak: bytes) -> None:
+    with pytest.raises(WeakKey, match=r"n2 \(serial 2\) is a weak one"):
+        KEYS[1].pair_secret(member(1), member(2, pairing=public_text(weak)), "t1")

@@ -1,0 +1,612 @@
+"""The control channel over real TLS, with the signer in a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import logging
+import signal
+import socket
+import sqlite3
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from websockets import frames
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, WebSocketException
+
+from benchmarks.meshing.loop import Loop
+from ryu_apps.overlay import authority as authority_module
+from ryu_apps.overlay.authority import Authority
+from ryu_apps.overlay.gate import Gate
+from ryu_apps.overlay.signing.client import RollWatch, SignerClient, SignerGone
+from ryu_apps.overlay.signing.requests import ControllerCard, MakeToken, Refusal
+from tests.system.waiting import wait_until
+from tests.unit.trust_world import Heard, Site, an_enroll, identity, public, wanted_for
+from vte_agent import membership as members
+from vte_agent.channel import ChannelState
+from vte_agent.enrolling import NotEnrolled, enroll
+from vte_agent.identity import csr_of, load_or_make, tls_key
+from vte_agent.keeping import Keeping
+from vte_agent.protocol.channel import SERVER_NAME, Close
+from vte_agent.protocol.enrollment import Enrolled, Refused, Token
+from vte_agent.protocol.frames import FROM_CONTROLLER, Hello, Moved, RollFrame, decode, encode
+from vte_agent.protocol.has import Has
+from vte_agent.protocol.signed import Signed
+
+STATE_KEY = Ed25519PrivateKey.generate()
+BAD = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@dataclass
+class World:
+    directory: Path
+    loop: Loop
+    authority: Authority
+    gate: Gate
+    heard: Heard
+    signer: Path
+    watch: RollWatch
+    sites: list[Site] = field(default_factory=list)
+
+    @property
+    def operator(self) -> SignerClient:
+        return SignerClient(self.signer / "operator.sock")
+
+    @property
+    def controller(self) -> SignerClient:
+        return SignerClient(self.signer / "controller.sock")
+
+    def token(self, **wish: Any) -> Token:
+        return Token.read(self.operator.make_token(MakeToken(**wish)).token)
+
+    def enroll(self, name: str, token: Token | None = None) -> Path:
+        directory = self.directory / f"{name}-{len(list(self.directory.iterdir()))}"
+        self.loop.run(enroll(token or self.token(), name, Keeping(directory)))
+        return directory
+
+    def join(self, name: str) -> Site:
+        """A site that was let in and whose channel is open."""
+        site = Site.of(self.enroll(name), self.loop)
+        self.sites.append(site)
+        wait_until(lambda: site.believer.own.serial in self.heard.hellos, 10, lambda: site.states)
+        return site
+
+    def member(self, serial: int) -> Signed:
+        return next(
+            one
+            for one in self.controller.members()
+            if base64.b64decode(one.payload).startswith(b'{"serial":%d,' % serial)
+        )
+
+    def want(self, site: Site, generation: int = 1, *peers: Signed) -> Signed:
+        serial = site.believer.own.serial
+        wanted = wanted_for(serial, self.controller.roll().roll, STATE_KEY, generation, peers=peers)
+        self.gate.send_wanted(serial, wanted)
+        return wanted
+
+
+@contextlib.contextmanager
+def signer_process(directory: Path) -> Iterator[subprocess.Popen[bytes]]:
+    log = directory.with_suffix(".log")
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ryu_apps.overlay.signing", "--state", directory], stderr=file
+        )
+    try:
+        ready = SignerClient(directory / "controller.sock")
+        wait_until(lambda: _answers(ready), 15, log.read_text)
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0, log.read_text()
+        assert not list(directory.glob("*.sock"))
+
+
+def _answers(client: SignerClient) -> bool:
+    with contextlib.suppress(SignerGone):
+        client.roll()
+        return True
+    return False
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    directory = tmp_path_factory.mktemp("overlay")
+    signer = directory / "signer"
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(signer_process(signer))
+        client = SignerClient(signer / "controller.sock")
+        state = directory / "controller"
+        state.mkdir()
+        authority = Authority(state)
+        heard = Heard()
+        gate = Gate(authority, client.roll().policy_key, client.admit, heard.listener())
+        gate.start("127.0.0.1", 0)
+        stack.callback(gate.stop)
+        loop = Loop()
+        stack.callback(loop.close)
+        watch = RollWatch(client, lambda now: gate.publish_roll(now.roll))
+        watch.start()
+        stack.callback(watch.stop)
+        world = World(directory, loop, authority, gate, heard, signer, watch)
+        world.operator.trust(
+            ControllerCard(
+                state_key=public(STATE_KEY),
+                authority_sha256=authority.sha256,
+                addresses=(f"127.0.0.1:{gate.port}",),
+            )
+        )
+        gate._letting_in._tries._burst = 10_000.0
+        yield world
+
+
+def context_of(directory: Path) -> ssl.SSLContext:
+    keeping = Keeping(directory)
+    membership = members.load(keeping)
+    assert membership is not None
+    return members.own_context(membership, keeping)
+
+
+async def say(port: int, context: ssl.SSLContext, *texts: str | bytes, answers: int = 1) -> list[str | bytes]:
+    """Say something to the gate; gives what it answers."""
+    async with connect(
+        f"wss://127.0.0.1:{port}/", ssl=context, server_hostname=SERVER_NAME, proxy=None, compression=None
+    ) as channel:
+        for text in texts:
+            await channel.send(text)
+        return [await asyncio.wait_for(channel.recv(), 5) for _ in range(answers)]
+
+
+def test_a_node_joins_with_a_token_and_is_told_what_is_wanted(world: World) -> None:
+    site = world.join("ber")
+    serial = site.believer.own.serial
+    wait_until(lambda: site.believer.judge().standing == "current", 5, lambda: site.refused)
+    world.want(site, 3)
+    wait_until(lambda: site.believer.generation == 3, 5, lambda: site.refused)
+    world.loop.call(site.channel.say_has, Has(generation=3))
+    world.loop.call(site.channel.say_moved, Moved(at_s=1.0, prefix="10.0.0.0/8"))
+    wait_until(lambda: serial in world.heard.has and world.heard.moved, 5, "nothing was heard")
+    assert world.heard.has[serial].generation == 3
+    assert {path.stat().st_mode & 0o077 for path in site.keeping.path("x").parent.iterdir()} == {0}
+
+
+def test_a_token_is_used_once_also_by_two_at_the_same_time(world: World) -> None:
+    token = world.token()
+    results = [
+        world.loop.begin(enroll(token, f"twin{n}", Keeping(world.directory / f"twin{n}"))) for n in range(4)
+    ]
+    outcomes = [one.exception(15) for one in results]
+    assert outcomes.count(None) == 1
+    assert all("was used, withdrawn or has expired" in str(one) for one in outcomes if one is not None)
+
+
+def test_a_withdrawn_or_expired_token_is_refused_by_name(world: World) -> None:
+    token = world.token()
+    world.operator.withdraw(token.id)
+    with pytest.raises(NotEnrolled, match="refuses: this token is not one that can be used"):
+        world.enroll("late", token)
+    with pytest.raises(NotEnrolled, match="has expired, or this clock is ahead"):
+        world.enroll("late", token.model_copy(update={"expires_at": int(time.time())}))
+
+
+def test_with_another_authority_nothing_is_sent(world: World, tmp_path: Path) -> None:
+    """The real gate, under a token that names another authority; and one that only shows the right certificate."""
+    with (
+        bytes_in_the_clear() as sent,
+        pytest.raises(NotEnrolled, match="not the controller that the token is for"),
+    ):
+        world.enroll("ams", world.token().model_copy(update={"authority_sha256": "ab" * 32}))
+    assert sent == []
+    impostor = Authority(tmp_path)
+    files = impostor.server_files()
+    files.certificate.write_text(files.certificate.read_text() + world.authority.pem)
+    gate = Gate(impostor, world.gate._policy_key, world.controller.admit)
+    gate.start("127.0.0.1", 0)
+    try:
+        token = world.token().model_copy(update={"controllers": (f"127.0.0.1:{gate.port}",)})
+        with (
+            bytes_in_the_clear() as sent,
+            pytest.raises(NotEnrolled, match=r"CERTIFICATE_VERIFY_FAILED|certificate verify failed"),
+        ):
+            world.enroll("ams", token)
+        assert sent == []
+    finally:
+        gate.stop()
+
+
+def test_a_member_cannot_pass_for_a_controller(world: World) -> None:
+    """Its certificate is of the same authority, but for a client."""
+    directory = world.enroll("mim")
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(directory / members.CERTIFICATE)
+    link = members.client_context(world.authority.pem)
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    one = link.wrap_bio(incoming, outgoing, server_hostname=SERVER_NAME)
+    two = server.wrap_bio(outgoing, incoming, server_side=True)
+
+    def shake_hands() -> None:
+        for end in (one, two, one, two):
+            with contextlib.suppress(ssl.SSLWantReadError):
+                end.do_handshake()
+
+    with pytest.raises(ssl.SSLCertVerificationError, match="unsuitable certificate purpose"):
+        shake_hands()
+
+
+def test_a_certificate_of_another_authority_opens_nothing(world: World, tmp_path: Path) -> None:
+    directory = world.enroll("foreign")
+    keeping = Keeping(directory)
+    other = Authority(tmp_path)
+    membership = members.load(keeping)
+    assert membership is not None
+    key = tls_key()
+    content = members.bundle(key, other.sign_client(csr_of(key), 1, "ber"), other.pem)
+    keeping.write(members.CERTIFICATE, content)
+    with pytest.raises((OSError, WebSocketException)):
+        world.loop.run(say(world.gate.port, context_of(directory), encode(Hello())))
+
+
+def test_a_revoked_one_is_cut_at_once_and_its_certificate_opens_nothing(world: World) -> None:
+    victim, friend = world.join("victim"), world.join("friend")
+    serial = victim.believer.own.serial
+    world.want(friend, 1, world.member(serial))
+    wait_until(lambda: serial in friend.believer.judge().peers, 5, lambda: friend.refused)
+    begun_s = time.monotonic()
+    world.operator.revoke(serial)
+    wait_until(lambda: victim.channel.state is ChannelState.REVOKED, 2, lambda: victim.states)
+    wait_until(lambda: serial not in friend.believer.judge().peers, 2, "a peer that is revoked")
+    assert time.monotonic() - begun_s < 2
+    with pytest.raises(ConnectionClosed) as caught:
+        world.loop.run(say(world.gate.port, context_of(victim.keeping.path("x").parent), encode(Hello())))
+    assert caught.value.rcvd is not None and caught.value.rcvd.code == Close.REVOKED
+    assert serial not in world.gate.connected()
+
+
+def test_an_expired_certificate_is_cut_and_one_in_time_renewed_with_another_key(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(authority_module, "CLIENT_VALID", timedelta(seconds=2))
+        patched.setattr(authority_module, "_SKEW", timedelta(seconds=30))
+        directory, silent = world.enroll("renewing"), world.enroll("silent")
+    before = (directory / members.CERTIFICATE).read_bytes()
+    site = Site.of(directory, world.loop)
+    wait_until(lambda: (directory / members.CERTIFICATE).read_bytes() != before, 5, lambda: site.states)
+    after = (directory / members.CERTIFICATE).read_bytes()
+    assert members.life_of(after).not_after > time.time() + 3600
+    assert before.partition(b"-----BEGIN CERT")[0] != after.partition(b"-----BEGIN CERT")[0]
+    with pytest.raises((OSError, WebSocketException)):
+        # Until it is cut; or not let in, where it has taken that long to get here.
+        world.loop.run(say(world.gate.port, context_of(silent), encode(Hello()), answers=9))
+    wait_until(lambda: time.time() > members.life_of(before).not_after + 1, 5, "time stands still")
+    assert site.channel.state is ChannelState.CONNECTED and site.channel.problem == ""
+
+
+def test_of_two_with_one_identity_the_newer_one_stays_and_both_are_told_of(world: World) -> None:
+    site = world.join("double")
+    serial = site.believer.own.serial
+    other = Site.of(site.keeping.path("x").parent, world.loop)
+    wait_until(lambda: site.channel.state is ChannelState.REPLACED, 5, lambda: site.states)
+    assert other.channel.state is ChannelState.CONNECTED
+    assert f"another agent came as serial {serial}" in site.channel.why
+    wait_until(lambda: serial in world.gate.problems(), 5, "no problem is named")
+    assert f"two agents have the identity of double (serial {serial})" in world.gate.problems()[serial]
+    assert serial not in {gone for gone, _ in world.heard.gone}
+
+
+def test_one_that_comes_back_before_its_old_connection_is_missed_is_no_double(world: World) -> None:
+    directory = world.enroll("roaming")
+    serial = identity_serial(directory)
+
+    async def vanish() -> None:
+        channel = await connect(
+            f"wss://127.0.0.1:{world.gate.port}/",
+            ssl=context_of(directory),
+            server_hostname=SERVER_NAME,
+            proxy=None,
+        )
+        await channel.send(encode(Hello()))
+        await asyncio.wait_for(channel.recv(), 5)
+        # Like one whose address has changed: nothing is read and nothing said any more.
+        channel.transport.pause_reading()
+        again = await say(world.gate.port, context_of(directory), encode(Hello()))
+        assert again
+        channel.transport.abort()
+
+    world.loop.run(vanish())
+    assert serial not in world.gate.problems()
+
+
+def identity_serial(directory: Path) -> int:
+    membership = members.load(Keeping(directory))
+    assert membership is not None
+    return membership.open().serial
+
+
+def test_only_the_newest_wanted_state_waits_for_an_agent(world: World) -> None:
+    """One that does not read costs one frame of each kind."""
+    site = world.join("slow")
+    agent = world.gate._hosting.agents[site.believer.own.serial]
+    roll = world.controller.roll().roll
+    states = [wanted_for(agent.serial, roll, STATE_KEY, generation) for generation in range(1, 300)]
+    for state in states:
+        world.gate.send_wanted(agent.serial, state)
+    wait_until(lambda: site.believer.generation == 299, 5, lambda: site.refused[-3:])
+    assert agent.wanted is None
+
+
+def test_replayed_and_older_states_are_refused(world: World) -> None:
+    site = world.join("replayed")
+    old = world.want(site, 1)
+    wait_until(lambda: site.believer.generation == 1, 5, lambda: site.refused)
+    old_roll = world.controller.roll().roll
+    world.want(site, 2)
+    wait_until(lambda: site.believer.generation == 2, 5, lambda: site.refused)
+    world.gate.send_wanted(site.believer.own.serial, old)
+    wait_until(lambda: any("generation 1 is not above 2" in one for one in site.refused), 5, lambda: site.refused)
+    world.operator.revoke(identity_serial(world.enroll("gone")))
+    wait_until(
+        lambda: site.keeping.read(members.ROLL_FILE) != old_roll.model_dump_json().encode(), 5, "no new roll"
+    )
+    world.gate._call(lambda: _push_roll(world.gate, site.believer.own.serial, old_roll))
+    wait_until(lambda: any("is older than" in one for one in site.refused), 5, lambda: site.refused)
+
+
+def _push_roll(gate: Gate, serial: int, roll: Signed) -> None:
+    gate._hosting.agents[serial].roll = encode(RollFrame(roll=roll)).encode()
+    gate._hosting.agents[serial].news.set()
+
+
+def test_a_controller_whose_database_was_changed_cannot_insert_a_peer(world: World) -> None:
+    """Whoever can write the controller's database has its state key sign what it likes."""
+    site, friend = world.join("honest"), world.join("neighbour")
+    database = sqlite3.connect(":memory:")
+    database.execute("CREATE TABLE members (member TEXT)")
+    database.executemany(
+        "INSERT INTO members VALUES (?)", [(one.model_dump_json(),) for one in world.controller.members()]
+    )
+    mine = Ed25519PrivateKey.generate()
+    intruder = friend.membership.open().model_copy(
+        update={"serial": 999, "name": "intruder", "identity": public(mine)}
+    )
+    true = friend.membership.member
+    swapped = true.model_copy(update={"payload": base64.b64encode(intruder.model_dump_json().encode()).decode()})
+    database.execute("DELETE FROM members WHERE member NOT LIKE ?", (f"%{true.signature}%",))
+    for forged in (swapped, Signed.of(intruder, STATE_KEY), Signed.of(intruder, mine)):
+        database.execute("INSERT INTO members VALUES (?)", (forged.model_dump_json(),))
+    rows = database.execute("SELECT member FROM members").fetchall()
+    database.close()
+    assert len(rows) == 4
+    world.want(site, 1, *(Signed.model_validate_json(row[0]) for row in rows))
+    wait_until(lambda: site.believer.generation == 1, 5, lambda: site.refused)
+    believed = site.believer.judge()
+    assert set(believed.peers) == {friend.believer.own.serial}
+    assert sum("the Member is not signed by a key that may say so" in one for one in believed.problems) == 3
+    # Nor can it have the signer do it: neither by a roll of its own, nor by a token.
+    with pytest.raises(Refusal):
+        world.controller.admit(
+            an_enroll(world.token(), "x", identity(world.directory / "x")).model_copy(update={"proof": "0" * 64})
+        )
+    for question in (lambda: world.controller.make_token(MakeToken()), lambda: world.controller.revoke(1)):
+        with pytest.raises(Refusal, match="no request that may be made here"):
+            question()
+
+
+def test_what_an_agent_may_not_say_ends_its_channel_alone(world: World) -> None:
+    directory, friend = world.enroll("rude"), world.join("polite")
+    serial = identity_serial(directory)
+    for text in ("{", encode(Has(generation=1)), encode(Hello()) + "x", b"\xff\x00"):
+        with pytest.raises(ConnectionClosed) as caught:
+            world.loop.run(say(world.gate.port, context_of(directory), text, answers=9))
+        assert caught.value.rcvd is not None and caught.value.rcvd.code in (Close.REFUSED, 1007)
+    with pytest.raises(ConnectionClosed):
+        world.loop.run(say(world.gate.port, context_of(directory), encode(Hello()), encode(Hello()), answers=9))
+    assert serial in world.gate.problems()
+    assert friend.channel.state is ChannelState.CONNECTED
+
+
+def stranger(world: World) -> ssl.SSLContext:
+    return members.client_context(world.authority.pem)
+
+
+def test_without_a_certificate_only_a_token_is_heard(world: World) -> None:
+    for text in (encode(Hello()), encode(Has(generation=1)), "{}", b"\x00", "x" * 60_000):
+        (answer,) = world.loop.run(say(world.gate.port, stranger(world), text))
+        assert isinstance(decode(answer, FROM_CONTROLLER), Refused)
+    with pytest.raises(ConnectionClosed) as caught:
+        world.loop.run(say(world.gate.port, stranger(world), "x" * 70_000))
+    assert caught.value.sent is not None and caught.value.rcvd is not None and caught.value.rcvd.code == 1009
+
+
+def test_a_csr_that_cannot_be_signed_does_not_use_the_token_up(world: World) -> None:
+    token, own = world.token(), identity(world.directory / "csr")
+    bad = an_enroll(token, "csr", own).model_copy(update={"csr": "nothing"})
+    (answer,) = world.loop.run(say(world.gate.port, stranger(world), encode(bad)))
+    assert decode(answer, FROM_CONTROLLER) == Refused(reason="this is no certificate request (PKCS #10, PEM)")
+    (answer,) = world.loop.run(say(world.gate.port, stranger(world), encode(an_enroll(token, "csr", own))))
+    assert isinstance(decode(answer, FROM_CONTROLLER), Enrolled)
+
+
+def test_who_tries_too_often_has_to_wait(world: World) -> None:
+    gate = Gate(world.authority, world.gate._policy_key, world.controller.admit)
+    gate.start("127.0.0.1", 0)
+
+    async def try_often() -> list[str]:
+        answers = [(await say(gate.port, stranger(world), "{}"))[0] for _ in range(25)]
+        return [decode(one, FROM_CONTROLLER).reason for one in answers]  # type: ignore[attr-defined]
+
+    try:
+        reasons = world.loop.run(try_often())
+    finally:
+        gate.stop()
+    assert "no type" in reasons[0] and "too many try from 127.0.0.1; come back in" in reasons[-1]
+
+
+@BAD
+@given(data=st.binary(max_size=400))
+def test_garbage_on_the_port_of_the_gate_hurts_nobody(world: World, data: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", world.gate.port)) as link:
+        link.sendall(data)
+    raw = members.client_context(world.authority.pem)
+    with (
+        socket.create_connection(("127.0.0.1", world.gate.port)) as link,
+        raw.wrap_socket(link, server_hostname=SERVER_NAME) as tls,
+    ):
+        tls.sendall(data)
+
+
+def test_after_all_the_garbage_a_node_can_join(world: World) -> None:
+    assert world.join("after").channel.state is ChannelState.CONNECTED
+
+
+@BAD
+@given(
+    data=st.binary(max_size=400) | st.text(max_size=200).map(lambda text: (text + "\n").encode()),
+    door=st.sampled_from(["controller", "operator"]),
+)
+def test_garbage_on_the_sockets_of_the_signer_hurts_nobody(world: World, data: bytes, door: str) -> None:
+    with socket.socket(socket.AF_UNIX) as link:
+        link.settimeout(5)
+        link.connect(str(world.signer / f"{door}.sock"))
+        link.sendall(data + b"\n")
+        link.shutdown(socket.SHUT_WR)
+        answer = link.makefile("rb").read()
+    assert answer.startswith(b'{"refused"')
+    assert world.controller.roll()
+
+
+def test_a_request_without_end_and_too_many_of_them_are_refused(world: World) -> None:
+    with socket.socket(socket.AF_UNIX) as link:
+        link.settimeout(5)
+        link.connect(str(world.signer / "controller.sock"))
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            link.sendall(b"x" * 200_000)
+        with contextlib.suppress(ConnectionResetError):
+            assert b"at most" in link.makefile("rb").read()
+    with contextlib.ExitStack() as stack:
+        links = [stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(40)]
+        for link in links:
+            link.settimeout(5)
+            link.connect(str(world.signer / "controller.sock"))
+        assert b"too many connections" in links[-1].makefile("rb").read()
+        # The operator's door is another one.
+        assert world.operator.roll()
+    wait_until(lambda: _answers(world.controller), 5, "the signer does not recover")
+
+
+@contextlib.contextmanager
+def bytes_in_the_clear() -> Iterator[list[bytes]]:
+    """What is given to TLS to be sent, at either end in this process."""
+    sent: list[bytes] = []
+
+    class Recording(ssl.SSLObject):
+        def write(self, data: Any) -> int:
+            count = super().write(data)
+            sent.append(bytes(memoryview(data)[:count]))
+            return count
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(ssl.SSLContext, "sslobject_class", Recording)
+        # What clients send is masked (RFC 6455, section 5.3); here neither end does it.
+        patched.setattr(frames, "apply_mask", lambda data, _: bytes(data))
+        yield sent
+
+
+def test_no_private_key_crosses_the_channel_or_gets_into_a_log(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    with bytes_in_the_clear() as sent:
+        token = world.token()
+        directory = world.enroll("secretive", token)
+        first = (directory / members.CERTIFICATE).read_bytes()
+        site = Site.of(directory, world.loop)
+        wait_until(lambda: site.believer.own.serial in world.heard.hellos, 5, lambda: site.states)
+        world.want(site, 1)
+        wait_until(lambda: site.believer.generation == 1, 5, lambda: site.refused)
+        world.loop.call(site.channel.say_has, Has(generation=1))
+        wait_until(lambda: site.believer.own.serial in world.heard.has, 5, "no report")
+    said = b"".join(sent)
+    assert b'"Enroll"' in said and b'"Enrolled"' in said and b'"WantedFrame"' in said and b'"Has"' in said
+    own = load_or_make(Keeping(directory))
+    secrets = [
+        own.identity.private_bytes_raw(),
+        own.pairing.private_bytes_raw(),
+        token.secret.encode(),
+        bytes.fromhex(token.secret),
+    ]
+    for content in (
+        first,
+        world.authority._key_path.read_bytes(),
+        (world.directory / "controller/overlay-server.key").read_bytes(),
+    ):
+        key: Any = serialization.load_pem_private_key(content, None)
+        secrets.append(key.private_numbers().private_value.to_bytes(32))
+        der = key.private_bytes(
+            serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        secrets.append(der)
+    logged = (world.directory / "signer.log").read_bytes() + caplog.text.encode()
+    assert b"admitted=secretive" in logged
+    for secret in secrets:
+        for spelling in spellings(secret):
+            assert spelling not in said
+            assert spelling not in logged
+    assert b"PRIVATE KEY" not in said + logged
+
+
+def spellings(secret: bytes) -> Iterator[bytes]:
+    yield secret
+    yield secret.hex().encode()
+    yield secret.hex().upper().encode()
+    # Whatever stands before it: base64 has three places where it can begin.
+    for before in range(3):
+        for encode_it in (base64.b64encode, base64.urlsafe_b64encode):
+            text = encode_it(bytes(before) + secret)
+            yield text[4 : len(text) - 4]
+
+
+def test_while_the_signer_is_gone_nobody_is_let_in_and_the_token_stays_good(world: World, tmp_path: Path) -> None:
+    with signer_process(tmp_path / "s") as process:
+        operator = SignerClient(tmp_path / "s/operator.sock")
+        client = SignerClient(tmp_path / "s/controller.sock", timeout_s=0.5)
+        gate = Gate(world.authority, client.roll().policy_key, client.admit)
+        gate.start("127.0.0.1", 0)
+        try:
+            address = f"127.0.0.1:{gate.port}"
+            operator.trust(
+                ControllerCard(
+                    state_key=public(STATE_KEY), authority_sha256=world.authority.sha256, addresses=(address,)
+                )
+            )
+            token = Token.read(operator.make_token(MakeToken()).token)
+            process.send_signal(signal.SIGSTOP)
+            with pytest.raises(
+                NotEnrolled, match="the signer cannot be asked now; come back later with the same token"
+            ):
+                world.loop.run(enroll(token, "ber", Keeping(tmp_path / "a")))
+            process.send_signal(signal.SIGCONT)
+            wait_until(lambda: _answers(client), 5, "it does not go on")
+            # What was asked was done when it went on; this node is told so when it asks again, and no other.
+            with pytest.raises(NotEnrolled, match="was used"):
+                world.loop.run(enroll(token, "ber", Keeping(tmp_path / "b")))
+            membership = world.loop.run(enroll(token, "ber", Keeping(tmp_path / "a")))
+            assert membership.open().serial == 1
+        finally:
+            gate.stop()
+    with pytest.raises(SignerGone, match="start it"):
+        client.roll()

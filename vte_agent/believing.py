@@ -1,0 +1,241 @@
+"""What the agent believes of what controllers tell it, and remembers so that nothing old comes back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from vte_agent.keeping import Keeping
+from vte_agent.membership import ROLL_FILE, Membership
+from vte_agent.protocol.base import Generation, Message, Name, PublicKey, Serial
+from vte_agent.protocol.members import Member, Roll, open_member, open_tunnel_key
+from vte_agent.protocol.signed import NotSigned, Signed
+from vte_agent.protocol.wanted import Wanted, WantedTunnel
+
+_M = TypeVar("_M", bound=Message)
+
+WANTED_FILE = "wanted.json"
+ACCEPTED_FILE = "accepted.json"
+
+_CLOCK_BEHIND_S = 60.0
+
+
+class NotBelieved(ValueError):
+    """What came is not carried out; the message says why."""
+
+
+class Older(NotBelieved):
+    """It was signed by whom it has to be, before something that is known."""
+
+
+class Standing(StrEnum):
+    """How things are with the roll. EXPIRED: what runs goes on, nobody new is taken. OUT: this node is revoked."""
+
+    NONE = "none"
+    CURRENT = "current"
+    EXPIRED = "expired"
+    OUT = "out"
+
+
+class _Accepted(Message):
+    """Who was accepted by a current roll: who stays when it expires."""
+
+    peers: tuple[Serial, ...] = ()
+
+
+@dataclass(frozen=True)
+class Believed:
+    """What is to be carried out now. keys: the other end's, by tunnel; a tunnel without one still waits for it.
+
+    wanted None: nothing was ever wanted of this node. tunnels are those of it that lead to accepted peers.
+    """
+
+    standing: Standing
+    wanted: Wanted | None
+    peers: Mapping[Serial, Member] = field(default_factory=dict)
+    tunnels: tuple[WantedTunnel, ...] = ()
+    keys: Mapping[Name, PublicKey] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+
+
+class Believer:
+    """Judges rolls and wanted states. For one thread; what it cannot store it goes by all the same."""
+
+    def __init__(self, membership: Membership, keeping: Keeping, clock: Callable[[], float] = time.time) -> None:
+        """Takes up what was believed when the agent ended. Raises NotSigned, CannotKeep."""
+        self._policy_key = membership.policy_key
+        self._own = membership.open()
+        self._keeping = keeping
+        self._clock = clock
+        self._roll: Roll | None = None
+        self._wanted: Wanted | None = None
+        self._signed_wanted: Signed | None = None
+        self._trouble: dict[str, str] = {}
+        self._inner_roll = ""
+        self._accepted = self._read_accepted()
+        self._resume()
+
+    @property
+    def own(self) -> Member:
+        """The member that it belongs to."""
+        return self._own
+
+    @property
+    def generation(self) -> Generation:
+        """Of the wanted state that was taken last; 0 where none was."""
+        return self._wanted.generation if self._wanted is not None else 0
+
+    def take_roll(self, signed: Signed) -> bool:
+        """Take a roll; whether it is another one than before. Raises NotBelieved.
+
+        One that has expired is taken where it is a later one: whom it revokes is out, and nobody new comes in.
+        """
+        try:
+            roll = signed.open(Roll, [self._policy_key])
+        except NotSigned as error:
+            raise NotBelieved(str(error)) from error
+        known = self._roll
+        if known is not None and roll.epoch < known.epoch:
+            raise Older(f"a roll of epoch {roll.epoch} is older than {known.epoch}, which is known")
+        if known is not None and roll.epoch == known.epoch:
+            if roll != known:
+                raise NotBelieved(
+                    f"there are two rolls of epoch {roll.epoch}: the signer's ledger went back in time"
+                )
+            return False
+        self._roll = roll
+        self._put(ROLL_FILE, signed)
+        return True
+
+    def take_wanted(self, signed: Signed) -> bool:
+        """Take a wanted state; whether it is another one than before. Raises NotBelieved."""
+        if self._roll is None:
+            raise NotBelieved("no roll has come yet that says which controllers to follow")
+        if signed == self._signed_wanted:
+            return False
+        try:
+            wanted = signed.open(Wanted, self._roll.controllers)
+        except NotSigned as error:
+            raise NotBelieved(str(error)) from error
+        if wanted.serial != self._own.serial:
+            raise NotBelieved(f"this is the wanted state of serial {wanted.serial}, not of {self._own.serial}")
+        if wanted.generation <= self.generation:
+            raise Older(f"generation {wanted.generation} is not above {self.generation}, which was taken")
+        self._wanted, self._signed_wanted = wanted, signed
+        self._put(WANTED_FILE, signed)
+        self._inner_roll = ""
+        try:
+            self.take_roll(wanted.roll)
+        except Older:
+            # No fault: this state was written before the roll that is known, by which it is judged.
+            pass
+        except NotBelieved as error:
+            self._inner_roll = f"the roll in the wanted state: {error}"
+        return True
+
+    def judge(self) -> Believed:
+        """What is to be carried out, by the roll and the time as they are now."""
+        self._keeping.flush()
+        problems = [*self._trouble.values(), *self._keeping.problems, *filter(None, [self._inner_roll])]
+        standing, now_s = self._standing(), self._now_s()
+        if standing is Standing.EXPIRED:
+            problems.append(
+                "the roll has expired: what runs goes on, nobody new is accepted; "
+                "look whether the controller reaches its signer, and at this clock"
+            )
+        if standing is Standing.OUT:
+            problems.append(
+                f"this node (serial {self._own.serial}) is revoked; enroll it anew if it is to come back"
+            )
+        if self._clock() < now_s - _CLOCK_BEHIND_S:
+            problems.append("this clock is behind what the signer has signed already; put it right")
+        if standing in (Standing.NONE, Standing.OUT) or self._wanted is None or self._roll is None:
+            return Believed(standing, self._wanted, problems=tuple(problems))
+        peers = self._peers(self._wanted, self._roll, standing, now_s, problems)
+        tunnels, keys = [], {}
+        for tunnel in self._wanted.tunnels:
+            peer = peers.get(tunnel.peer)
+            if peer is None:
+                problems.append(f"tunnel {tunnel.name} leads to serial {tunnel.peer}, who is not accepted")
+                continue
+            if tunnel.peer_key is not None:
+                try:
+                    keys[tunnel.name] = open_tunnel_key(tunnel.peer_key, peer, tunnel.name)
+                except NotSigned as error:
+                    problems.append(f"tunnel {tunnel.name}: {error}")
+                    continue
+            tunnels.append(tunnel)
+        if standing is Standing.CURRENT and tuple(sorted(peers)) != self._accepted.peers:
+            self._accepted = _Accepted(peers=tuple(sorted(peers)))
+            self._put(ACCEPTED_FILE, self._accepted)
+        return Believed(standing, self._wanted, peers, tuple(tunnels), keys, tuple(problems))
+
+    def _peers(
+        self, wanted: Wanted, roll: Roll, standing: Standing, now_s: float, problems: list[str]
+    ) -> dict[Serial, Member]:
+        peers: dict[Serial, Member] = {}
+        for place, signed in enumerate(wanted.peers):
+            try:
+                member = open_member(signed, roll, self._policy_key, now_s)
+            except NotSigned as error:
+                problems.append(f"peer {place + 1} of {len(wanted.peers)} is not accepted: {error}")
+                continue
+            if member.serial == self._own.serial:
+                problems.append("this node itself is among its peers, and left out")
+            elif standing is Standing.EXPIRED and member.serial not in self._accepted.peers:
+                problems.append(f"{member.name} (serial {member.serial}) is new and waits for a current roll")
+            else:
+                peers[member.serial] = member
+        return peers
+
+    def _standing(self) -> Standing:
+        if self._roll is None:
+            return Standing.NONE
+        if self._own.serial in self._roll.revoked:
+            return Standing.OUT
+        return Standing.CURRENT if self._now_s() < self._roll.not_after else Standing.EXPIRED
+
+    def _put(self, name: str, content: Message) -> None:
+        self._keeping.put(name, content.model_dump_json().encode())
+        self._trouble.pop(name, None)
+
+    def _now_s(self) -> float:
+        """Not before the latest time that was signed: a clock that was set back revives nothing."""
+        return max(self._clock(), float(self._roll.issued_at) if self._roll is not None else 0.0)
+
+    def _read_accepted(self) -> _Accepted:
+        kept = self._keeping.read(ACCEPTED_FILE)
+        if kept is None:
+            return _Accepted()
+        try:
+            return _Accepted.model_validate_json(kept)
+        except ValidationError:
+            self._trouble[ACCEPTED_FILE] = f"{self._keeping.path(ACCEPTED_FILE)} was damaged; begun anew"
+            return _Accepted()
+
+    def _resume(self) -> None:
+        """Take up what was stored: signed by the same keys as what comes."""
+        roll = self._stored(ROLL_FILE, Roll, [self._policy_key])
+        if roll is None:
+            return
+        self._roll = roll[1]
+        wanted = self._stored(WANTED_FILE, Wanted, self._roll.controllers)
+        if wanted is not None and wanted[1].serial == self._own.serial:
+            self._signed_wanted, self._wanted = wanted
+
+    def _stored(self, name: str, model: type[_M], keys: Iterable[PublicKey]) -> tuple[Signed, _M] | None:
+        kept = self._keeping.read(name)
+        if kept is None:
+            return None
+        try:
+            signed = Signed.model_validate_json(kept)
+            return signed, signed.open(model, keys)
+        except (ValidationError, NotSigned) as error:
+            why = str(error) if isinstance(error, NotSigned) else "it is damaged"
+            self._trouble[name] = f"{self._keeping.path(name)} is not taken up: {why}"
+            return None

@@ -1,0 +1,111 @@
+"""The agent's files: written in one step, for its user alone; what the disk does not take is tried again."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+from pathlib import Path
+
+
+class CannotKeep(Exception):
+    """A file cannot be read or written; the message says why and what to do. Nothing of its content is in it."""
+
+
+class Keeping:
+    """The state directory (0700) of one agent. For one thread."""
+
+    def __init__(self, directory: Path) -> None:
+        """Raises CannotKeep."""
+        self._directory = directory
+        self._waiting: dict[str, bytes] = {}
+        self._why: dict[str, str] = {}
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._check_mode(directory, "700")
+            for draft in directory.glob(".*.part"):
+                draft.unlink()
+        except OSError as error:
+            raise CannotKeep(f"{directory} cannot be used ({error.strerror}); give another one") from error
+
+    def path(self, name: str) -> Path:
+        """Where a file is."""
+        return self._directory / name
+
+    def read(self, name: str) -> bytes | None:
+        """A file as it was last put; None where there is none. Raises CannotKeep."""
+        if name in self._waiting:
+            return self._waiting[name]
+        path = self.path(name)
+        try:
+            self._check_mode(path, "600")
+            return path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise CannotKeep(f"{path} cannot be read ({error.strerror})") from error
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a file; it is on the disk when this returns. Raises CannotKeep, with the old one still there."""
+        path = self.path(name)
+        draft = self.path(f".{name}.{secrets.token_hex(8)}.part")
+        try:
+            try:
+                _write(draft, content)
+                draft.rename(path)
+                _sync_directory(self._directory)
+            finally:
+                draft.unlink(missing_ok=True)
+        except OSError as error:
+            raise CannotKeep(
+                f"{path} cannot be written ({error.strerror}); make room for it: it is tried again"
+            ) from error
+        self._waiting.pop(name, None)
+        self._why.pop(name, None)
+
+    def remove(self, name: str) -> None:
+        """Have no such file any more. Raises CannotKeep."""
+        try:
+            self.path(name).unlink(missing_ok=True)
+        except OSError as error:
+            raise CannotKeep(f"{self.path(name)} cannot be removed ({error.strerror})") from error
+
+    def put(self, name: str, content: bytes) -> None:
+        """Write a file, now or with the next flush() that succeeds; until then only this process knows it."""
+        try:
+            self.write(name, content)
+        except CannotKeep as error:
+            self._waiting[name] = content
+            self._why[name] = str(error)
+
+    def flush(self) -> None:
+        """Try again what the disk did not take."""
+        for name, content in list(self._waiting.items()):
+            self.put(name, content)
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What is not on the disk, and why."""
+        return tuple(self._why.values())
+
+    def _check_mode(self, path: Path, should_be: str) -> None:
+        status = path.stat()
+        if stat.S_IMODE(status.st_mode) & 0o077 or status.st_uid != os.geteuid():
+            raise CannotKeep(
+                f"{path} can be used by others; run: chown {os.geteuid()} {path}; chmod {should_be} {path}"
+            )
+
+
+def _write(path: Path, content: bytes) -> None:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

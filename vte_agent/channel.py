@@ -96,6 +96,7 @@ class Channel:
         self._news = asyncio.Event()
         self._renewing: ec.EllipticCurvePrivateKey | None = None
         self._renew_not_before_s = 0.0
+        self._logged = ChannelState.CLOSED, ""
         self.state = ChannelState.CLOSED
         self.why = ""
         self.problem = ""
@@ -257,9 +258,12 @@ class Channel:
         if (state, why) == (self.state, self.why):
             return
         self.state, self.why = state, why
-        level = logging.INFO if state in (ChannelState.CONNECTED, ChannelState.CLOSED) else logging.DEBUG
-        if state in (ChannelState.WAITING, ChannelState.REPLACED, ChannelState.REVOKED):
-            level = logging.WARNING
-        log.log(level, "channel=%s %s", state.value, why)
+        if state is ChannelState.CONNECTING:
+            log.debug("channel=%s %s", state.value, why)
+        elif (state, why) != self._logged:
+            # Once, however often it is tried again for the same reason.
+            self._logged = state, why
+            is_good = state in (ChannelState.CONNECTED, ChannelState.CLOSED)
+            log.log(logging.INFO if is_good else logging.WARNING, "channel=%s %s", state.value, why)
         with contextlib.suppress(Exception):
             self._listener.on_state(state, why)

@@ -90,6 +90,8 @@ class SignerClient:
                 link.sendall(question.model_dump_json().encode() + b"\n")
                 with link.makefile("rb") as file:
                     line = file.readline(_MOST_ANSWER_BYTES)
+        except (BrokenPipeError, ConnectionResetError):
+            line = b""
         except OSError as error:
             raise SignerGone(
                 f"the signer does not answer at {self._path} ({error.strerror or error}); start it"

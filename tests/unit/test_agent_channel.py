@@ -9,6 +9,7 @@ import random
 import socket
 import subprocess
 import sys
+import tempfile
 import tracemalloc
 from pathlib import Path
 
@@ -140,15 +141,14 @@ def test_an_address_may_be_of_version_six() -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
-def test_another_user_is_turned_away_from_the_signer_whatever_the_mode_of_its_socket(tmp_path: Path) -> None:
+def test_another_user_is_turned_away_from_the_signer_whatever_the_mode_of_its_socket() -> None:
     """Door 1 is for user 65534, door 2 for this one; each is open to all by its mode."""
-    for directory in (tmp_path, *tmp_path.parents[:2]):
-        directory.chmod(0o755)
-    server = SignerServer(make_signer(tmp_path, Clock()))
-    theirs = Door(tmp_path / "theirs", frozenset({65534}), OPERATOR, "theirs")
-    ours = Door(tmp_path / "ours", frozenset({0}), OPERATOR, "ours")
 
-    async def run() -> list[str]:
+    async def run(directory: Path) -> list[str]:
+        directory.chmod(0o755)
+        server = SignerServer(make_signer(directory, Clock()))
+        theirs = Door(directory / "theirs", frozenset({65534}), OPERATOR, "theirs")
+        ours = Door(directory / "ours", frozenset({0}), OPERATOR, "ours")
         async with server.serving((theirs, ours)):
             ours.path.chmod(0o666)
             with pytest.raises(SignerGone, match="does not talk to this user"):
@@ -156,16 +156,18 @@ def test_another_user_is_turned_away_from_the_signer_whatever_the_mode_of_its_so
             await asyncio.to_thread(SignerClient(ours.path).tokens)
             return [await asyncio.to_thread(ask_as_nobody, door.path) for door in (theirs, ours)]
 
-    assert asyncio.run(run()) == ['{"tokens":[]}\n', ""]
+    # Not in pytest's directory, into which nobody else can look.
+    with tempfile.TemporaryDirectory() as directory:
+        assert asyncio.run(run(Path(directory))) == ['{"tokens":[]}\n', ""]
 
 
 def ask_as_nobody(path: Path) -> str:
     code = (
-        "import socket, sys; link = socket.socket(socket.AF_UNIX); link.connect(sys.argv[1]); "
+        "import os, socket, sys; os.setgid(65534); os.setuid(65534); "
+        "link = socket.socket(socket.AF_UNIX); link.connect(sys.argv[1]); "
         'link.sendall(b\'{"op":"tokens"}\\n\'); link.shutdown(socket.SHUT_WR); '
         "sys.stdout.write(link.makefile().read())"
     )
-    drop = f"import os; os.setgid(65534); os.setuid(65534); {code}"
     return subprocess.run(
-        [sys.executable, "-S", "-c", drop, path], capture_output=True, text=True, timeout=20, check=False
+        [sys.executable, "-S", "-c", code, path], capture_output=True, text=True, timeout=20, check=False
     ).stdout

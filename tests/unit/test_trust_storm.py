@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.meshing.storm import storm
 
-AGENTS = 150
+AGENTS = 100
 MOST_MB = 400.0
 MOST_CPU_S = 20.0
 """Of a thousand."""

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.unit.trust_world import Clock, public, wanted_for
@@ -100,6 +100,12 @@ class World:
     @property
     def problems(self) -> str:
         return "; ".join(self.believer.judge().problems)
+
+
+@pytest.fixture(autouse=True)
+def disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A crash of the machine is not tried here, and a busy disk takes its time."""
+    monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
 @pytest.fixture
@@ -282,7 +288,7 @@ def test_a_full_disk_is_named_and_nothing_else_happens(world: World, monkeypatch
 
 
 @pytest.mark.parametrize("name", [ROLL_FILE, WANTED_FILE, ACCEPTED_FILE])
-@settings(max_examples=15)  # Each is on the disk before it goes on.
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=st.binary(max_size=50))
 def test_a_damaged_file_is_named_and_what_comes_mends_it(
     tmp_path_factory: pytest.TempPathFactory, name: str, content: bytes
@@ -299,7 +305,7 @@ def test_a_damaged_file_is_named_and_what_comes_mends_it(
     assert world.peers == {2} and world.problems == ""
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(
         st.tuples(st.integers(0, 5), st.integers(0, 5), st.sets(st.integers(2, 5)), st.booleans(), st.booleans()),
@@ -354,7 +360,7 @@ def test_keys_are_made_once_and_are_private(tmp_path: Path) -> None:
         load_or_make(keeping)
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=60) | st.just(b'{"identity":"00","pairing":"00"}'))
 def test_damaged_keys_are_named_and_not_shown(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     keeping = Keeping(tmp_path_factory.mktemp("agent") / "state")

@@ -15,7 +15,7 @@ from vte_agent.probing.session import Direction, Need
 from vte_agent.probing.sockets import ProbeFailed
 from vte_agent.probing.tunnel_probes import ProbedTunnel, TunnelHealth, TunnelProbes
 
-COALESCE_S = 0.002
+COALESCE_S = 0.004
 """Least time between two turns. What comes meanwhile is heard together; the kernel says when it came."""
 
 LATE_S = 0.003

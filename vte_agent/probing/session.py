@@ -99,6 +99,12 @@ class Session:
         self._need = need
         self._own_interval_s = liveness.interval_ms / 1e3
         self._multiplier = liveness.multiplier
+        self.interval_s = self._own_interval_s
+        """What both ends have agreed on: the longer of what either wants."""
+        self.peer_uses = False
+        """Routes of the other end go over this tunnel, as it last said."""
+        self._peer_keen = False
+        self._peer_interval_s = self._own_interval_s
         self._born_s = now_s
         self._sequence = 0
         self._slow_left = liveness.multiplier
@@ -118,12 +124,6 @@ class Session:
         self._to, self._from = _Held(), _Held()
 
     @property
-    def interval_s(self) -> float:
-        """What both ends have agreed on: the longer of what either wants."""
-        peer_s = self._peer.interval_us / 1e6 if self._peer else 0.0
-        return max(self._own_interval_s, peer_s)
-
-    @property
     def slow(self) -> bool:
         """Neither end wants the full rate, and the other end has been told so often enough."""
         return self._may_slow() and self._slow_left <= 0
@@ -133,7 +133,7 @@ class Session:
         """How long the other end may be silent: its multiplier of the interval it sends at."""
         if self._peer is None:
             return self._multiplier * self._own_interval_s
-        return self._peer.multiplier * self._peer_interval_s()
+        return self._peer.multiplier * self._peer_interval_s
 
     @property
     def deadline_s(self) -> float:
@@ -191,7 +191,8 @@ class Session:
                 return
         else:
             self._heard_count, self._count = 0, None
-        was_silent = self._silent
+        was_silent, was_keen = self._silent, self._peer_keen
+        self._says(probe)
         self._peer = probe
         self._heard_at_s = max(self._heard_at_s, at_s)
         self._heard_count = (self._heard_count + 1) % SEQUENCES
@@ -201,10 +202,10 @@ class Session:
         knows_us = probe.yours == self.discriminator
         self._says_heard = knows_us and probe.state != State.DOWN
         if knows_us:
-            self._acknowledged(probe.heard_sequence, probe.held_s, at_s, self._peer_interval_s())
+            self._acknowledged(probe.heard_sequence, probe.held_s, at_s, self._peer_interval_s)
             self._counted(probe)
         self.has_news |= was_silent or said != self._says_heard
-        woken = Flag.KEEN in probe.flags and (before is None or Flag.KEEN not in before.flags)
+        woken = self._peer_keen and not was_keen
         if woken:
             self._slow_left = self._multiplier
         if was_silent or (woken and self._need is Need.IDLE):
@@ -234,12 +235,12 @@ class Session:
         """How it stood when last judged."""
         patient = now_s - self._born_s < max(PATIENCE_S, IDLE_FACTOR * self.detection_s)
         silent_s = now_s - self._heard_at_s if self._peer else None
-        overdue_s = 1.5 * self._peer_interval_s() + self._widened_s
+        overdue_s = 1.5 * self._peer_interval_s + self._widened_s
         return Alive(
             heard=self._to.state(now_s, patient),
             hears=self._from.state(now_s, patient),
             fresh=not self._silent and silent_s is not None and silent_s < overdue_s,
-            peer_uses=not self._silent and self._peer is not None and Flag.USING in self._peer.flags,
+            peer_uses=not self._silent and self.peer_uses,
             rtt_s=self._rtt_s,
             silent_s=silent_s,
         )
@@ -250,14 +251,17 @@ class Session:
         self._out_sent = self._out_lost = 0
         return counts
 
-    def _peer_interval_s(self) -> float:
-        idle = self._peer is not None and Flag.IDLE in self._peer.flags
-        return self.interval_s * (IDLE_FACTOR if idle else 1)
+    def _says(self, probe: Probe) -> None:
+        # Once a probe, not each time it is asked for: this is what a node with many tunnels spends its time on.
+        self.interval_s = max(self._own_interval_s, probe.interval_us / 1e6)
+        self.peer_uses = bool(probe.flags & Flag.USING)
+        self._peer_keen = bool(probe.flags & Flag.KEEN)
+        self._peer_interval_s = self.interval_s * (IDLE_FACTOR if probe.flags & Flag.IDLE else 1)
 
     def _may_slow(self) -> bool:
         if self._need is not Need.IDLE or self._peer is None or self._silent:
             return False
-        return Flag.KEEN not in self._peer.flags
+        return not self._peer_keen
 
     def _acknowledged(self, sequence: int, held_s: float, at_s: float, carrier_s: float) -> None:
         sent_s = self._sent.get(sequence)

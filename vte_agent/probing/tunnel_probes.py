@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from vte_agent.probing.liveness_wire import MOST_HEARD, BadProbe, Heard, decode, encode
+from vte_agent.probing.liveness_wire import MOST_HEARD, BadProbe, decode, encode
 from vte_agent.probing.quality import WINDOWS_S, DelayWatch, LossWatch, Window, Windows
 from vte_agent.probing.session import NOTHING_KNOWN, Alive, Need, Session
 from vte_agent.probing.sockets import (
@@ -108,8 +108,9 @@ class TunnelProbes:
     def send_due(self, now_s: float) -> None:
         """Send what has to be sent by now."""
         if self.session.due_s <= now_s:
-            others = (s.session.last_heard(now_s) for s in self.siblings if s is not self)
-            heard = tuple(h for h in others if h is not None)[:MOST_HEARD]
+            # Only of those that carry the other end's routes does it have to know over another way.
+            used = (s.session for s in self.siblings if s.session.peer_uses and s is not self)
+            heard = tuple(h for s in used if (h := s.last_heard(now_s)) is not None)[:MOST_HEARD]
             send(self._sockets[0], encode(self.session.probe(now_s, heard)))
         if self._stamp_due_s <= now_s:
             send(self._sockets[1], self._sender.packet(now_s, time.time()))
@@ -152,12 +153,10 @@ class TunnelProbes:
         except BadProbe:
             return
         self.session.hear(probe, at_s)
-        sessions = {s.session.discriminator: s.session for s in self.siblings if s is not self}
         for heard in probe.others:
-            if session := sessions.get(heard.discriminator):
-                session.told(
-                    Heard(heard.discriminator, heard.sequence, heard.held_s), at_s, self.session.interval_s
-                )
+            for sibling in self.siblings:
+                if sibling.session.discriminator == heard.discriminator and sibling is not self:
+                    sibling.session.told(heard, at_s, self.session.interval_s)
 
     def _reply(self, received: Received, at_s: float) -> None:
         try:

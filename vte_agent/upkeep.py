@@ -120,7 +120,7 @@ class Upkeep:
                 forbidden.append(gone)
             elif goal is None:
                 over += [gone] if self._is_drained(there, use, now_s) else []
-            elif (goal.spec, goal.transport) != (there.goal.spec, there.goal.transport):
+            elif not _is_same(goal, there.goal):
                 # A tunnel never changes; who says otherwise has lost its memory, and this is another tunnel.
                 forbidden.append(gone)
         going = {step.name for step in (*forbidden, *over) if isinstance(step, Delete)}
@@ -139,7 +139,7 @@ class Upkeep:
             there = self.standing.get(name)
             if there is None:
                 creating.append(Create(goal))
-            elif goal.peer is not None and goal.peer != there.peer:
+            elif goal.peer is not None and (goal.peer, goal.spec) != (there.peer, there.goal.spec):
                 connecting.append(Connect(goal, goal.peer))
         return [*connecting, *creating]
 
@@ -183,6 +183,11 @@ class Upkeep:
         times += [there.unwanted_s + DRAIN_S for there in self.standing.values() if there.unwanted_s is not None]
         later = [time_s for time_s in times if time_s > now_s]
         return min(later, default=None)
+
+
+def _is_same(one: Goal, other: Goal) -> bool:
+    """Whether it is the same tunnel; the address that it leaves from may become another one (DHCP)."""
+    return (replace(one.spec, local=other.spec.local), one.transport) == (other.spec, other.transport)
 
 
 def _name(step: Step) -> str:

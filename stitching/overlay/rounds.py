@@ -104,7 +104,7 @@ def next_round(before: Overlay, facts: Facts, policy: OverlayPolicy, now_s: floa
         orders.setdefault(src, {}).setdefault(dst, {})[name] = choice.order
     if before.compiled is not None and orders == before.compiled.given.orders:
         orders = before.compiled.given.orders  # type: ignore[assignment]
-    in_force = _still_in_force(before.in_force, facts)
+    in_force = _still_in_force(before.in_force, facts, stepped.book)
     given = Given(
         facts.sites, stepped.book, mesh.hubs.transit, tuple(one for one, _ in policy.classes), orders, down
     )
@@ -202,11 +202,14 @@ def _view(tunnel: Tunnel, facts: Facts, down: Collection[str]) -> TunnelView:
     )
 
 
-def _still_in_force(before: Mapping[int, tuple[Sent, ...]], facts: Facts) -> dict[int, tuple[Sent, ...]]:
-    """Without those that a site has left behind, or who is no member any more."""
+def _still_in_force(
+    before: Mapping[int, tuple[Sent, ...]], facts: Facts, book: TunnelBook
+) -> dict[int, tuple[Sent, ...]]:
+    """Without those that a site has left behind, or who is no member any more and can have no tunnel."""
+    joined = {serial for line, state in book.lines.items() if state.tunnels for serial in line.pair}
     kept: dict[int, tuple[Sent, ...]] = {}
     for serial, sent in before.items():
-        if serial in facts.departed:
+        if serial in facts.departed and serial not in joined:
             continue
         report = facts.reports.get(serial)
         done = [

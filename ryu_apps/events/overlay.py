@@ -1,0 +1,39 @@
+"""What is asked of the overlay: which sites and tunnels there are, which ways packets take, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ryu_apps.app import Request
+from stitching.overlay.choosing import Choice
+from stitching.overlay.compiling import ChoiceKey
+from stitching.overlay.sites import Pair, Site
+from stitching.overlay.tunnels import Tunnel
+from vte_agent.protocol.has import Has
+
+
+@dataclass(frozen=True)
+class OverlayAnswer:
+    """The overlay as it is.
+
+    connected: who is on the control channel; said: the last word of each site; told: the generation that each was
+    sent last; why: for what reason two sites have tunnels; choices: the way of each class between two sites, with
+    the scores of all that there were.
+    """
+
+    epoch: int
+    sites: Mapping[int, Site]
+    connected: frozenset[int]
+    revoked: frozenset[int]
+    said: Mapping[int, Has]
+    told: Mapping[int, int]
+    tunnels: tuple[Tunnel, ...]
+    why: Mapping[Pair, str]
+    choices: Mapping[ChoiceKey, Choice]
+    problems: tuple[str, ...] = field(default=())
+
+
+@dataclass
+class OverlayRequest(Request[OverlayAnswer]):
+    """How does the overlay do?"""

@@ -1,0 +1,313 @@
+"""The app of the overlay: hears sites and the signer, decides in rounds, tells each site what it shall have."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from ryu_apps.app import App, Event, Tick, handles
+from ryu_apps.events.overlay import OverlayAnswer, OverlayRequest
+from ryu_apps.overlay.authority import Authority
+from ryu_apps.overlay.gate import Gate
+from ryu_apps.overlay.hosting import GateListener
+from ryu_apps.overlay.keeping import KeptOverlay, kept, restored
+from ryu_apps.overlay.reports import Reports, site_of
+from ryu_apps.overlay.signing.client import RollWatch, SignerClient, SignerGone
+from ryu_apps.overlay.signing.requests import Refusal, RollNow
+from ryu_apps.overlay.wanting import wanted_of
+from ryu_apps.store.codec import BadRecord, dump, load
+from stitching.overlay.rounds import Facts, Overlay, OverlayPolicy, next_round
+from stitching.overlay.sites import Site, SitesRefused, checked
+from vte_agent.protocol.base import PublicKey
+from vte_agent.protocol.frames import Moved
+from vte_agent.protocol.has import Has
+from vte_agent.protocol.members import Member, Roll
+from vte_agent.protocol.signed import NotSigned, Signed
+from vte_agent.protocol.wanted import Wanted
+
+ROUND_S = 0.25
+MEMBERS_AGAIN_S = 5.0
+
+
+@dataclass
+class _Came(Event):
+    serial: int
+
+
+@dataclass
+class _Said(Event):
+    serial: int
+    has: Has
+
+
+@dataclass
+class _Moved(Event):
+    serial: int
+    moved: Moved
+
+
+@dataclass
+class _Gone(Event):
+    serial: int
+    why: str
+
+
+@dataclass
+class _Roll(Event):
+    now: RollNow
+
+
+@dataclass(frozen=True)
+class Doors:
+    """Where the overlay listens for sites, and where its signer does."""
+
+    host: str
+    port: int
+    signer: Path
+
+
+class SiteOverlay(App):
+    """Owns the overlay. `save` stores a document and `saved` is the one that was stored last."""
+
+    _EVENTS: ClassVar[list[type]] = []
+
+    def __init__(
+        self,
+        *,
+        doors: Doors,
+        authority: Authority,
+        state_key: Ed25519PrivateKey,
+        save: Callable[[str], None],
+        saved: str | None,
+        policy: OverlayPolicy | None = None,
+        clock: Callable[[], float] = time.time,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self._doors = doors
+        self._authority = authority
+        self._state_key = state_key
+        self._save, self._clock = save, clock
+        self._policy = policy or OverlayPolicy()
+        self._overlay = _restored(saved)
+        self._stored = saved
+        self._client = SignerClient(doors.signer)
+        self._watch = RollWatch(self._client, lambda now: self.post(_Roll(now)))
+        self._gate: Gate | None = None
+        self._roll: Signed | None = None
+        self._open_roll: Roll | None = None
+        self._policy_key: PublicKey | None = None
+        self._members: dict[int, Signed] = {}
+        self._open: dict[int, Member] = {}
+        self._reports = Reports()
+        self._sites: dict[int, Site] = {}
+        self._told: dict[int, Wanted] = {}
+        self._problems: dict[str, str] = {}
+        self._looked_s = float("-inf")
+
+    def start(self) -> None:
+        """Begin; sites are let in once the signer has said who is a member."""
+        super().start()
+        self._watch.start()
+        self.every(ROUND_S, "round")
+
+    def stop(self) -> None:
+        """Close the channel; sites go on without it."""
+        self._watch.stop()
+        if self._gate is not None:
+            self._gate.stop()
+        super().stop()
+
+    @property
+    def port(self) -> int:
+        """Where sites are listened for; 0 while they are not yet."""
+        return self._gate.port if self._gate is not None else 0
+
+    # what the signer and sites say
+
+    @handles(_Roll)
+    def _on_roll(self, event: _Roll) -> None:
+        try:
+            roll = event.now.roll.open(Roll, [event.now.policy_key])
+        except NotSigned as error:
+            self._problems["roll"] = f"the signer's roll is none: {error}"
+            return
+        self._problems.pop("roll", None)
+        self._roll, self._open_roll, self._policy_key = event.now.roll, roll, event.now.policy_key
+        if self._gate is None:
+            self._gate = Gate(self._authority, event.now.policy_key, self._client.admit, self._listener())
+            self._gate.start(self._doors.host, self._doors.port)
+            self.log.info("event=overlay_open port=%d epoch=%d", self._gate.port, roll.epoch)
+        # Whom it revokes is out before anything else is done.
+        self._gate.publish_roll(event.now.roll)
+        self._read_members()
+        self._round()
+
+    def _listener(self) -> GateListener:
+        return GateListener(
+            on_hello=lambda serial, _hello: self.post(_Came(serial)),
+            on_has=lambda serial, has: self.post(_Said(serial, has)),
+            on_moved=lambda serial, moved: self.post(_Moved(serial, moved)),
+            on_gone=lambda serial, why: self.post(_Gone(serial, why)),
+        )
+
+    @handles(_Came)
+    def _on_came(self, event: _Came) -> None:
+        if event.serial not in self._open:
+            self._read_members()
+        wanted = self._told.get(event.serial)
+        if wanted is not None:
+            self._send(wanted)
+        self._round()
+
+    @handles(_Said)
+    def _on_said(self, event: _Said) -> None:
+        self._reports.has(event.serial, event.has, self._clock())
+        self._round()
+
+    @handles(_Moved)
+    def _on_moved(self, event: _Moved) -> None:
+        moved = event.moved
+        self.log.info(
+            "event=site_moved serial=%d prefix=%s class=%s tunnel=%s reason=%r",
+            event.serial, moved.prefix, moved.class_name or "", moved.after or "none", moved.why,
+        )  # fmt: skip
+
+    @handles(_Gone)
+    def _on_gone(self, event: _Gone) -> None:
+        self._reports.silent(event.serial, self._clock())
+
+    @handles(Tick)
+    def _on_tick(self, _tick: Tick) -> None:
+        if time.monotonic() - self._looked_s > MEMBERS_AGAIN_S:
+            self._read_members()
+        self._round()
+
+    def _read_members(self) -> None:
+        """Ask the signer who is a member. While it is away those that are known stay."""
+        if self._open_roll is None or self._policy_key is None:
+            return
+        self._looked_s = time.monotonic()
+        try:
+            listed = list(self._client.members())
+        except (SignerGone, Refusal) as error:
+            self._problems["signer"] = str(error)
+            return
+        self._problems.pop("signer", None)
+        signed, members = {}, {}
+        for one in listed:
+            try:
+                member = one.open(Member, [self._policy_key])
+            except NotSigned as error:
+                self._problems["members"] = f"a member is none: {error}"
+                continue
+            if member.serial not in self._open_roll.revoked and member.not_after > self._clock():
+                signed[member.serial], members[member.serial] = one, member
+        for serial in self._open.keys() - members.keys():
+            self._reports.forget(serial)
+        self._members, self._open = signed, members
+
+    # rounds
+
+    def _round(self) -> None:
+        if self._roll is None:
+            return
+        facts = self._facts()
+        before = self._overlay
+        made = next_round(before, facts, self._policy, self._clock())
+        for event in made.events:
+            self.log.info("event=overlay %s", event)
+        self._overlay = made.overlay
+        news = self._news()
+        if self._overlay is not before:
+            document = dump(kept(self._overlay))
+            if document != self._stored:
+                # Before anybody is told: an address or a generation that was given is never given again.
+                self._save(document)
+                self._stored = document
+        for wanted in news:
+            self._told[wanted.serial] = wanted
+            self._send(wanted)
+
+    def _facts(self) -> Facts:
+        sites = {}
+        for serial, member in self._open.items():
+            sites[serial] = site_of(member, self._reports.said.get(serial))
+        if sites != self._sites:
+            try:
+                checked(sites.values(), self._overlay.book.overlay_range)
+            except SitesRefused as error:
+                self._problems["sites"] = str(error)
+            else:
+                self._problems.pop("sites", None)
+                self._sites = sites
+        ends = {tunnel.name: tunnel.line.pair for tunnel in self._overlay.book.tunnels()}
+        known = {serial for tunnel in self._overlay.book.tunnels() for serial in tunnel.line.pair}
+        return Facts(
+            self._sites,
+            self._reports.reports,
+            self._reports.measured(ends),
+            self._reports.loads,
+            self._reports.silent_since_s,
+            departed=frozenset((known | self._overlay.in_force.keys()) - self._open.keys()),
+        )
+
+    def _news(self) -> list[Wanted]:
+        """What each site shall have, where that is another than it was sent last. Each has a number of its own."""
+        assert self._roll is not None
+        for serial in self._told.keys() - self._open.keys():
+            del self._told[serial]
+        news = []
+        for serial, plan in self._overlay.plans.items():
+            if serial not in self._open:
+                continue
+            wanted = wanted_of(plan, 0, self._roll, self._members, self._reports.far_ends)
+            before = self._told.get(serial)
+            if before is None or before.model_copy(update={"generation": 0}) != wanted:
+                self._overlay = replace(self._overlay, generation=self._overlay.generation + 1)
+                news.append(wanted.model_copy(update={"generation": self._overlay.generation}))
+        return news
+
+    def _send(self, wanted: Wanted) -> None:
+        if self._gate is not None:
+            self._gate.send_wanted(wanted.serial, Signed.of(wanted, self._state_key))
+
+    # answers
+
+    @handles(OverlayRequest)
+    def _on_request(self, request: OverlayRequest) -> None:
+        self.serve(request, self._answer)
+
+    def _answer(self) -> OverlayAnswer:
+        gate, roll = self._gate, self._open_roll
+        problems = [*self._problems.values(), *self._overlay.mesh.problems]
+        if self._watch.problem:
+            problems.append(self._watch.problem)
+        if gate is not None:
+            problems += [f"serial {serial}: {what}" for serial, what in gate.problems().items()]
+        return OverlayAnswer(
+            roll.epoch if roll is not None else 0,
+            dict(self._sites),
+            gate.connected() if gate is not None else frozenset(),
+            frozenset(roll.revoked) if roll is not None else frozenset(),
+            dict(self._reports.said),
+            {serial: wanted.generation for serial, wanted in self._told.items()},
+            self._overlay.book.tunnels(),
+            self._overlay.mesh.why,
+            self._overlay.choices,
+            tuple(dict.fromkeys(problems)),
+        )
+
+
+def _restored(saved: str | None) -> Overlay:
+    if saved is None:
+        return Overlay()
+    try:
+        return restored(load(KeptOverlay, saved))
+    except BadRecord as error:
+        raise ValueError(f"the stored overlay cannot be read: {error}; is this an older Lockstitch?") from error

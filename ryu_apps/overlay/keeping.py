@@ -1,0 +1,99 @@
+"""What of the overlay is stored: enough for no address and no generation to be given twice after a restart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from ipaddress import ip_network
+from types import MappingProxyType
+
+from stitching.overlay.direct import Direct
+from stitching.overlay.hubs import Hubs
+from stitching.overlay.mesh import Mesh
+from stitching.overlay.rounds import Overlay
+from stitching.overlay.site_plan import SitePlan
+from stitching.overlay.tunnels import Line, LineState, TunnelBook, TunnelSpec
+
+
+@dataclass(frozen=True)
+class KeptLine:
+    """A line that is wanted, and its versions."""
+
+    line: Line
+    state: LineState
+    wanted: TunnelSpec | None
+
+
+@dataclass(frozen=True)
+class KeptPlan:
+    """A plan that a site may be carrying out."""
+
+    generation: int
+    plan: SitePlan
+
+
+@dataclass(frozen=True)
+class KeptHubs:
+    """The hubs; changed_s None: never."""
+
+    now: tuple[int, ...] = ()
+    retiring: tuple[int, ...] = ()
+    changed_s: float | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class KeptOverlay:
+    """All of it, in an order of its own. direct: pairs with tunnels of their own, why, and since when."""
+
+    generation: int
+    overlay_range: str
+    next_slot: int
+    hubs: KeptHubs
+    lines: tuple[KeptLine, ...]
+    plans: tuple[KeptPlan, ...]
+    direct: tuple[tuple[int, int, str, float], ...] = field(default=())
+
+
+def kept(overlay: Overlay) -> KeptOverlay:
+    """What is stored of an overlay."""
+    hubs, direct = overlay.mesh.hubs, overlay.mesh.direct
+    changed_s = hubs.changed_s if hubs.changed_s > float("-inf") else None
+    lines = {**dict.fromkeys(overlay.mesh.lines, LineState()), **overlay.book.lines}
+    return KeptOverlay(
+        overlay.generation,
+        str(overlay.book.overlay_range),
+        overlay.book.next_slot,
+        KeptHubs(hubs.now, hubs.retiring, changed_s, hubs.why),
+        tuple(
+            KeptLine(line, state, overlay.mesh.lines.get(line)) for line, state in sorted(lines.items(), key=_line)
+        ),
+        tuple(KeptPlan(number, plan) for sent in overlay.in_force.values() for number, plan in sent),
+        tuple((*pair, why, direct.changed_s.get(pair, 0.0)) for pair, why in direct.pairs.items()),
+    )
+
+
+def restored(stored: KeptOverlay) -> Overlay:
+    """The overlay as it was, but for what is found out again: choices, and who asks for what since when."""
+    hubs = stored.hubs
+    in_force: dict[int, tuple[tuple[int, SitePlan], ...]] = {}
+    for one in stored.plans:
+        serial = one.plan.serial
+        in_force[serial] = (*in_force.get(serial, ()), (one.generation, one.plan))
+    mesh = Mesh(
+        Hubs(hubs.now, hubs.retiring, hubs.changed_s if hubs.changed_s is not None else float("-inf"), hubs.why),
+        Direct(
+            MappingProxyType({(a, b): why for a, b, why, _ in stored.direct}),
+            changed_s=MappingProxyType({(a, b): at_s for a, b, _, at_s in stored.direct}),
+        ),
+        MappingProxyType({one.line: one.wanted for one in stored.lines if one.wanted is not None}),
+    )
+    book = TunnelBook(
+        MappingProxyType({one.line: one.state for one in stored.lines if one.state.tunnels}),
+        stored.next_slot,
+        ip_network(stored.overlay_range),
+    )
+    return Overlay(stored.generation, mesh, book, in_force=MappingProxyType(in_force))
+
+
+def _line(item: tuple[Line, LineState]) -> Line:
+    return item[0]

@@ -1,0 +1,90 @@
+"""What sites have said of themselves, as decisions want to know it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from ryu_apps.overlay.wanting import FarEnd
+from stitching.overlay.measures import Measured, smoothed
+from stitching.overlay.replacing import EndReport, SiteReport
+from stitching.overlay.sites import NodeLoad, Role, Site, Uplink
+from vte_agent.protocol.has import Has, TunnelReport
+from vte_agent.protocol.members import Member
+
+
+class Reports:
+    """The last word of each site. For one thread."""
+
+    def __init__(self) -> None:
+        self.said: dict[int, Has] = {}
+        self.silent_since_s: dict[int, float] = {}
+        self.reports: dict[int, SiteReport] = {}
+        self.far_ends: dict[tuple[int, str], FarEnd] = {}
+        self.loads: dict[int, NodeLoad] = {}
+        self._measured: dict[tuple[int, str], Measured] = {}
+
+    def has(self, serial: int, has: Has, now_s: float) -> None:
+        """A site says what it has."""
+        self.said[serial] = has
+        self.silent_since_s.pop(serial, None)
+        used = {route.tunnel for route in has.routes}
+        ends = {one.name: EndReport(one.state.value, one.name in used) for one in has.tunnels}
+        self.reports[serial] = SiteReport(has.generation, MappingProxyType(ends))
+        self.loads[serial] = NodeLoad(has.host.cpu, 0.0)
+        names = {one.name for one in has.tunnels}
+        for table in (self.far_ends, self._measured):
+            for key in [key for key in table if key[0] == serial and key[1] not in names]:
+                del table[key]
+        for one in has.tunnels:
+            self.far_ends[serial, one.name] = FarEnd(one.key, one.port)
+            key = serial, one.name
+            self._measured[key] = smoothed(self._measured.get(key), _measured(one, now_s))
+
+    def silent(self, serial: int, now_s: float) -> None:
+        """A site's channel is gone. What it had it has still, as far as anybody knows."""
+        self.silent_since_s.setdefault(serial, now_s)
+
+    def forget(self, serial: int) -> None:
+        """It is no member any more."""
+        self.silent_since_s.pop(serial, None)
+        for table in (self.said, self.reports, self.loads):
+            table.pop(serial, None)
+        for keyed in (self.far_ends, self._measured):
+            for key in [key for key in keyed if key[0] == serial]:
+                del keyed[key]
+
+    def measured(self, ends: Mapping[str, tuple[int, int]]) -> Mapping[str, Measured]:
+        """What is measured of tunnels, as their end a sees it; `ends` are the serials of both, by name.
+
+        What end a has not measured is taken from end b.
+        """
+        found = {}
+        for name, (a, b) in ends.items():
+            here, there = self._measured.get((a, name)), self._measured.get((b, name))
+            if here is not None and here.rtt_ms is not None:
+                found[name] = here
+            elif there is not None:
+                found[name] = there.turned()
+        return found
+
+
+def site_of(member: Member, has: Has | None) -> Site:
+    """A member as a site: with the uplinks and transports that it says it has."""
+    uplinks = tuple(Uplink(one.name, one.address) for one in has.uplinks) if has is not None else ()
+    transports = tuple(one.value for one in has.transports) if has is not None else ()
+    return Site(
+        serial=member.serial,
+        name=member.name,
+        role=Role(member.role.value),
+        prefixes=member.prefixes,
+        labels=MappingProxyType(dict(member.labels)),
+        critical=member.labels.get("critical") == "yes",
+        uplinks=uplinks,
+        transports=transports or ("wireguard",),
+    )
+
+
+def _measured(one: TunnelReport, now_s: float) -> Measured:
+    quality = one.quality
+    return Measured(quality.rtt_ms, quality.jitter_ms, quality.loss_out, quality.loss_in, None, now_s)

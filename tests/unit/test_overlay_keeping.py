@@ -1,0 +1,36 @@
+"""The overlay is after a restart what it was before: nobody is told anything, and no address is given twice."""
+
+from __future__ import annotations
+
+from ryu_apps.overlay.keeping import KeptOverlay, kept, restored
+from ryu_apps.store.codec import dump, load
+from stitching.overlay.replacing import Replacing
+from stitching.overlay.rounds import OverlayPolicy
+from stitching.overlay.tunnels import Phase
+from tests.unit.overlay_world import world
+from tests.unit.test_overlay_rounds import Lab, pairs_meet
+
+
+def test_after_a_restart_plans_are_the_same_and_nobody_is_told_anything() -> None:
+    lab = Lab(world(3, 2, n_uplinks=2))
+    lab.run(10.0)
+    before = lab.overlay
+    lab.overlay = restored(load(KeptOverlay, dump(kept(before))))
+    assert lab.overlay.book == before.book
+    made = lab.round()
+    assert not made.changed
+    assert made.overlay.plans == before.plans
+    assert made.overlay.generation >= before.generation
+
+
+def test_a_restart_in_the_middle_of_a_change_goes_on_with_it() -> None:
+    lab = Lab(world(2, 1), OverlayPolicy(replacing=Replacing(key_age_s=60.0, drain_s=2.0)))
+    while not any(one.phase is Phase.COMING and one.number > 1 for one in lab.overlay.book.tunnels()):
+        lab.run(0.5)
+    for _ in range(40):
+        lab.overlay = restored(load(KeptOverlay, dump(kept(lab.overlay))))
+        lab.run(0.5)
+        slots = [one.slot for state in lab.overlay.book.lines.values() for one in state.tunnels]
+        assert len(set(slots)) == len(slots)
+        assert pairs_meet(lab)
+    assert any(one.phase is Phase.ACTIVE and one.number > 1 for one in lab.overlay.book.tunnels())

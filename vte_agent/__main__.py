@@ -1,0 +1,5 @@
+"""`python -m vte_agent`: the same as `vte-agent`."""
+
+from vte_agent.cli import main
+
+main()

@@ -1,0 +1,215 @@
+"""`vte-agent`: enroll a node, run its agent, and see how it does."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import getpass
+import json
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import TypeAdapter, ValidationError
+from rich.console import Console
+from rich.table import Table
+
+from vte_agent import membership as members
+from vte_agent.agent import Agent
+from vte_agent.doctor import Finding, examine
+from vte_agent.enrolling import NotEnrolled, enroll
+from vte_agent.identity import load_or_make
+from vte_agent.keeping import CannotKeep, Keeping
+from vte_agent.protocol.base import Name
+from vte_agent.protocol.enrollment import BadToken, Token
+from vte_agent.protocol.has import Has, TunnelReport
+from vte_agent.protocol.signed import NotSigned
+from vte_agent.protocol.wanted import Transport
+from vte_agent.talking import NotRunning, ask_status, telling
+from vte_agent.tunnels.contract import Tunnels
+from vte_agent.tunnels.wireguard import wireguard_tunnels
+from vte_agent.uplinks import BadUplink, Uplinks, read_uplinks
+
+STATE = Path("/var/lib/lockstitch-agent")
+
+app = typer.Typer(
+    name="vte-agent",
+    help="The agent of one site: encrypted tunnels to the other sites, kept as the controller wants them.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+KNOWN_ERRORS = (BadToken, BadUplink, CannotKeep, NotEnrolled, NotRunning, NotSigned)
+"""What is told in one line; anything else is a fault of ours and keeps its traceback."""
+
+State = Annotated[
+    Path, typer.Option("--state", envvar="VTE_AGENT_STATE", help="Where the agent keeps what is its own.")
+]
+UplinkWords = Annotated[
+    list[str],
+    typer.Option(
+        "--uplink", metavar="NAME=DEVICE", envvar="VTE_AGENT_UPLINKS", help="A way out of the site; give each."
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
+
+
+def main() -> None:
+    """Run the command line; what is known to go wrong is one line and exit code 1."""
+    try:
+        app()
+    except KNOWN_ERRORS as error:
+        typer.echo(f"vte-agent: {error}", err=True)
+        raise SystemExit(1) from error
+
+
+@app.command("enroll")
+def enroll_command(
+    name: Annotated[str, typer.Option("--name", help="What this site is called; the token may demand one.")],
+    state: State = STATE,
+) -> None:
+    """Have this node let in, with a token that is read from standard input."""
+    text = getpass.getpass("Token: ") if sys.stdin.isatty() else sys.stdin.readline()
+    membership = asyncio.run(enroll(Token.read(text), _checked_name(name), Keeping(state)))
+    own = membership.open()
+    typer.echo(f"{own.name} is member {own.serial}; start it: vte-agent run --uplink NAME=DEVICE")
+
+
+@app.command("run")
+def run_command(
+    uplink: UplinkWords,
+    state: State = STATE,
+    keep: Annotated[
+        bool,
+        typer.Option("--keep", help="Leave tunnels and routes as they are on the way out, for the next start."),
+    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
+) -> None:
+    """Run the agent until it is told to stop (SIGTERM, Ctrl-C)."""
+    logging.basicConfig(
+        level=logging.DEBUG if verbose else logging.INFO,
+        format="%(asctime)s level=%(levelname)s %(name)s %(message)s",
+        stream=sys.stderr,
+    )
+    logging.getLogger("websockets").setLevel(logging.WARNING)
+    keeping = Keeping(state)
+    membership = members.load(keeping)
+    if membership is None:
+        raise NotEnrolled(f"{state} holds no membership; run vte-agent enroll first")
+    uplinks = Uplinks(_uplinks(uplink))
+    agent = Agent(keeping, load_or_make(keeping), membership, uplinks, _transports())
+    asyncio.run(_until_told(agent, state, keep=keep))
+
+
+async def _until_told(agent: Agent, state: Path, *, keep: bool) -> None:
+    running = asyncio.ensure_future(agent.run(keep=keep))
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, running.cancel)
+
+    def status() -> str:
+        return agent.status.model_dump_json() if agent.status is not None else "null"
+
+    async with telling(state, status):
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+
+
+@app.command("status")
+def status_command(state: State = STATE, as_json: AsJson = False) -> None:
+    """Show tunnels and routes of the running agent."""
+    text = ask_status(state)
+    if as_json:
+        typer.echo(text)
+        return
+    if text == "null":
+        typer.echo("the agent has just started")
+        return
+    has = Has.model_validate_json(text)
+    console = Console()
+    console.print(_tunnels(has.tunnels))
+    console.print(_routes(has))
+    for problem in has.problems:
+        console.print(f"problem: {problem}", markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command("doctor")
+def doctor_command(
+    uplink: Annotated[
+        list[str] | None, typer.Option("--uplink", metavar="NAME=DEVICE", envvar="VTE_AGENT_UPLINKS")
+    ] = None,
+    state: State = STATE,
+    as_json: AsJson = False,
+) -> None:
+    """Say what is missing on this node, and the remedy. The exit code is 1 where something is."""
+    uplinks = Uplinks(_uplinks(uplink)) if uplink else None
+    controllers: Sequence[str] = ()
+    with contextlib.suppress(CannotKeep):
+        membership = members.load(Keeping(state)) if state.is_dir() else None
+        controllers = membership.controllers if membership is not None else ()
+    findings = list(examine(state, uplinks, _transports(), controllers))
+    if as_json:
+        typer.echo(json.dumps([{"what": f.what, "found": f.found, "what_to_do": f.what_to_do} for f in findings]))
+    else:
+        Console().print(_findings(findings))
+    if not all(finding.is_well for finding in findings):
+        raise typer.Exit(1)
+
+
+def _transports() -> dict[Transport, Tunnels]:
+    return {Transport.WIREGUARD: wireguard_tunnels()}
+
+
+def _uplinks(words: Sequence[str]) -> dict[str, str]:
+    found = {}
+    for word in words:
+        name, equals, device = word.partition("=")
+        if not equals:
+            raise BadUplink(f"{word!r} is no uplink: give NAME=DEVICE, as wan=eth0")
+        found[name] = device
+    return dict(read_uplinks(found))
+
+
+def _checked_name(name: str) -> Name:
+    try:
+        return TypeAdapter(Name).validate_python(name)
+    except ValidationError:
+        raise typer.BadParameter("a name has letters, digits, '.', '_' and '-', at most 63") from None
+
+
+def _tunnels(tunnels: Sequence[TunnelReport]) -> Table:
+    table = Table("tunnel", "state", "round trip", "lost out", "lost in", "MTU", "handshake", title="Tunnels")
+    for one in tunnels:
+        quality = one.quality
+        table.add_row(
+            one.name,
+            f"{one.state.value}{f': {one.why}' if one.why else ''}",
+            _said(quality.rtt_ms, "{:.1f} ms"),
+            _said(quality.loss_out, "{:.1%}"),
+            _said(quality.loss_in, "{:.1%}"),
+            _said(one.mtu, "{}"),
+            _said(one.handshake_age_s, "{:.0f} s ago"),
+        )
+    return table
+
+
+def _routes(has: Has) -> Table:
+    table = Table("prefix", "class", "tunnel", "why", title="Routes")
+    for route in has.routes:
+        table.add_row(str(route.prefix), route.class_name or "", route.tunnel or "none", route.why)
+    return table
+
+
+def _findings(findings: Sequence[Finding]) -> Table:
+    table = Table("", "what", "found", "what to do")
+    for one in findings:
+        table.add_row("" if one.is_well else "!", one.what, one.found, one.what_to_do)
+    return table
+
+
+def _said(value: Any, form: str) -> str:
+    return "" if value is None else form.format(value)

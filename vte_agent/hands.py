@@ -1,0 +1,297 @@
+"""What the agent does to its node: tunnels, probes, routes, marks and filters, from one thread of its own.
+
+The thread makes it so by difference, looks again each second, and needs nobody for it: what is wanted is given to
+it once, and holds until something else is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from vte_agent.believing import Believed
+from vte_agent.believing import Standing as RollStanding
+from vte_agent.class_marks import ClassMarks, MarkingFailed
+from vte_agent.goals import SecretOf, goals_of
+from vte_agent.probing.prober import Prober
+from vte_agent.probing.sockets import ProbeFailed
+from vte_agent.probing.tunnel_probes import ProbedTunnel, TunnelHealth
+from vte_agent.protocol.members import Member
+from vte_agent.protocol.wanted import Liveness, Transport, WantedClass
+from vte_agent.route_tables import UplinkWay
+from vte_agent.steering import Steered, Steering
+from vte_agent.tunnels.contract import LocalEnd, Reading, TunnelFailed, Tunnels
+from vte_agent.upkeep import Connect, Create, Delete, Failure, Standing, Step, Upkeep, Use
+from vte_agent.uplinks import UplinkNow, Uplinks
+
+LOOK_EVERY_S, LOOK_SOON_S = 1.0, 0.25
+"""How often everything is looked at, and how often while a tunnel has had no handshake yet."""
+
+_log = logging.getLogger("vte_agent.hands")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All there is on the node, at one moment."""
+
+    generation: int = 0
+    standing: Mapping[str, Standing] = field(default_factory=dict)
+    failures: Mapping[str, Failure] = field(default_factory=dict)
+    readings: Mapping[str, Reading] = field(default_factory=dict)
+    healths: Mapping[str, TunnelHealth] = field(default_factory=dict)
+    uplinks: tuple[UplinkNow, ...] = ()
+    timer_late_s: float = 0.0
+    problems: tuple[str, ...] = ()
+
+
+class Hands:
+    """Started once; `want` may be called from any thread. on_news is called from the thread of this."""
+
+    def __init__(
+        self,
+        own: Member,
+        uplinks: Uplinks,
+        transports: Mapping[Transport, Tunnels],
+        secret_of: SecretOf,
+        prober: Prober,
+        steering: Steering,
+        on_news: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._own = own
+        self._uplinks = uplinks
+        self._transports = transports
+        self._secret_of = secret_of
+        self._prober = prober
+        self._steering = steering
+        self._on_news = on_news
+        self._marks = ClassMarks()
+        self._upkeep = Upkeep()
+        self._probed: dict[str, ProbedTunnel] = {}
+        self._steered: Steered | None = None
+        self._classes: tuple[WantedClass, ...] | None = None
+        self._trouble: dict[str, str] = {}
+        self._lock = threading.Condition()
+        self._believed: Believed | None = None
+        self._stopping = False
+        self._snapshot = Snapshot()
+        self._thread = threading.Thread(target=self._run, name="hands", daemon=True)
+
+    def start(self) -> None:
+        """Begin, with the prober started."""
+        self._thread.start()
+
+    def want(self, believed: Believed) -> None:
+        """From now on this is what is wanted."""
+        with self._lock:
+            self._believed = believed
+            self._lock.notify()
+
+    def poke(self) -> None:
+        """Something has changed that may let a step be done."""
+        with self._lock:
+            self._lock.notify()
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """What there was at the end of the last round."""
+        with self._lock:
+            return self._snapshot
+
+    def stop(self, *, keep: bool) -> None:
+        """End the thread. Without `keep` nothing of ours is left on the node."""
+        with self._lock:
+            self._stopping = True
+            self._lock.notify()
+        if self._thread.ident is not None:
+            self._thread.join()
+        if keep:
+            return
+        self._steering.stop()
+        for name in list(self._probed):
+            self._stop_probing(name)
+        for tunnels in self._transports.values():
+            for device in tunnels.found():
+                self._quietly(f"{device} was left", lambda tunnels=tunnels, device=device: tunnels.delete(device))  # type: ignore[misc]
+            tunnels.close()
+        self._quietly("marks were left", self._marks.clear)
+
+    def _quietly(self, what: str, act: Callable[[], object]) -> None:
+        try:
+            act()
+        except (TunnelFailed, MarkingFailed) as error:
+            _log.warning("%s: %s", what, error)
+
+    def _run(self) -> None:
+        believed: Believed | None = None
+        look_s = 0.0
+        while True:
+            with self._lock:
+                if self._believed is None and not self._stopping:
+                    self._lock.wait(max(0.0, look_s - time.monotonic()))
+                if self._stopping:
+                    return
+                believed, self._believed = self._believed or believed, None
+            look_s = time.monotonic() + (LOOK_SOON_S if self._is_calling() else LOOK_EVERY_S)
+            if believed is None:
+                continue
+            try:
+                self._round(believed)
+            except Exception:  # noqa: BLE001  # the node goes on as it is, and the next round begins from there
+                _log.exception("a round failed")
+
+    def _is_calling(self) -> bool:
+        """Whether a tunnel is connected and has had no handshake: ends call again when they are read."""
+        readings = self._snapshot.readings
+        return any(
+            there.peer is not None
+            and (reading := readings.get(there.goal.spec.device)) is not None
+            and reading.handshake_age_s is None
+            for there in self._upkeep.standing.values()
+        )
+
+    def _round(self, believed: Believed) -> None:
+        """Look at what there is, do what can be done, and say how things are."""
+        uplinks, problems = self._uplinks.read()
+        usable = {transport for transport, tunnels in self._transports.items() if not tunnels.missing()}
+        wished = goals_of(believed, self._own, uplinks, usable, self._secret_of)
+        readings = self._read()
+        self._upkeep.want(wished.goals, set(believed.peers), time.monotonic())
+        self._remove_strangers(believed)
+        healths, late_s = self._ask_prober()
+        for _ in range(3):
+            # What is done lets other things be done: a tunnel that was made is connected in the same round.
+            if not self._do_steps(healths, believed):
+                break
+        self._steer(believed, uplinks)
+        self._mark(believed)
+        said = (
+            *believed.problems,
+            *problems,
+            *wished.problems,
+            *self._steering.report()[1],
+            *self._trouble.values(),
+        )
+        with self._lock:
+            self._snapshot = Snapshot(
+                believed.wanted.generation if believed.wanted is not None else 0,
+                dict(self._upkeep.standing),
+                dict(self._upkeep.failures),
+                readings,
+                healths,
+                uplinks,
+                late_s,
+                said,
+            )
+        self._on_news()
+
+    def _ask_prober(self) -> tuple[Mapping[str, TunnelHealth], float]:
+        try:
+            answer = self._prober.health(), self._prober.take_worst_late_s()
+        except ProbeFailed as error:
+            self._trouble["prober"] = str(error)
+            return {}, 0.0
+        self._trouble.pop("prober", None)
+        return answer
+
+    def _read(self) -> dict[str, Reading]:
+        """What transports say of their tunnels; what has gone is made anew."""
+        readings: dict[str, Reading] = {}
+        for transport, tunnels in self._transports.items():
+            try:
+                found = tunnels.read()
+            except TunnelFailed as error:
+                self._trouble[transport.value] = str(error)
+                continue
+            self._trouble.pop(transport.value, None)
+            readings.update(found)
+            for name, there in list(self._upkeep.standing.items()):
+                if there.goal.transport is transport and there.goal.spec.device not in found:
+                    _log.warning("tunnel=%s device=%s is gone", name, there.goal.spec.device)
+                    self._stop_probing(name)
+                    self._upkeep.lost(name)
+        return readings
+
+    def _remove_strangers(self, believed: Believed) -> None:
+        """Delete devices of ours that an earlier run left and nobody wants, once it is known what is wanted."""
+        if believed.standing is RollStanding.NONE:
+            return
+        ours = {there.goal.spec.device for there in self._upkeep.standing.values()}
+        wanted = {goal.spec.device for goal in self._upkeep.goals.values()}
+        for tunnels in self._transports.values():
+            for device in set(tunnels.found()) - ours - wanted:
+                self._quietly(f"{device} was left", lambda tunnels=tunnels, device=device: tunnels.delete(device))  # type: ignore[misc]
+
+    def _do_steps(self, healths: Mapping[str, TunnelHealth], believed: Believed) -> bool:
+        ours = {route.tunnel for route in self._steering.report()[0] if route.tunnel is not None}
+        theirs = {name for name, health in healths.items() if health.alive.peer_uses}
+        steps = self._upkeep.steps(Use(frozenset(ours), frozenset(theirs)), time.monotonic())
+        liveness = {tunnel.name: tunnel.liveness for tunnel in believed.tunnels}
+        for step in steps:
+            try:
+                self._upkeep.done(step, self._carry_out(step, liveness))
+            except (TunnelFailed, ProbeFailed) as error:
+                _log.warning("step=%s failed: %s", type(step).__name__, error)
+                self._upkeep.failed(step, str(error), time.monotonic())
+        return bool(steps)
+
+    def _carry_out(self, step: Step, liveness: Mapping[str, Liveness]) -> LocalEnd | None:
+        match step:
+            case Create(goal):
+                return self._transports[goal.transport].create(goal.spec)
+            case Connect(goal, peer):
+                self._transports[goal.transport].connect(goal.spec, peer)
+                spec = goal.spec
+                probed = ProbedTunnel(
+                    spec.name, spec.device, spec.address, spec.peer_address, goal.serial, liveness[spec.name]
+                )
+                if self._probed.get(spec.name) != probed:
+                    self._prober.add(probed)
+                    self._probed[spec.name] = probed
+            case Delete(device, name, transport):
+                self._stop_probing(name)
+                self._transports[transport].delete(device)
+                _log.info("tunnel=%s device=%s deleted", name, device)
+        return None
+
+    def _stop_probing(self, name: str) -> None:
+        if self._probed.pop(name, None) is not None:
+            with contextlib.suppress(ProbeFailed):
+                self._prober.remove(name)
+
+    def _steer(self, believed: Believed, uplinks: tuple[UplinkNow, ...]) -> None:
+        wanted = believed.wanted
+        devices = {name: there.goal.spec.device for name, there in self._upkeep.standing.items() if there.peer}
+        steered = Steered(
+            routes=wanted.routes if wanted is not None else (),
+            classes={one.name: one.number for one in wanted.classes} if wanted is not None else {},
+            devices=devices,
+            local=self._own.prefixes,
+            uplinks=tuple(_ways(uplinks)),
+        )
+        if steered != self._steered:
+            self._steered = steered
+            self._steering.want(steered)
+
+    def _mark(self, believed: Believed) -> None:
+        classes = believed.wanted.classes if believed.wanted is not None else ()
+        if classes == self._classes:
+            return
+        try:
+            if classes:
+                self._marks.apply(classes)
+            else:
+                self._marks.clear()
+        except MarkingFailed as error:
+            self._trouble["classes"] = f"classes are not told apart: {error}"
+        else:
+            self._classes = classes
+            self._trouble.pop("classes", None)
+
+
+def _ways(uplinks: tuple[UplinkNow, ...]) -> Iterator[UplinkWay]:
+    for number, uplink in enumerate(uplinks, start=1):
+        yield UplinkWay(number, uplink.device, uplink.address, uplink.gateway)

@@ -1,0 +1,107 @@
+"""What the agent says of its node, made from what there is."""
+
+from __future__ import annotations
+
+import resource
+import time
+
+from vte_agent.hands import Snapshot
+from vte_agent.identity import Identity
+from vte_agent.probing.session import Direction
+from vte_agent.probing.tunnel_probes import TunnelHealth
+from vte_agent.protocol.base import PublicKey
+from vte_agent.protocol.has import (
+    Has,
+    HostReport,
+    Quality,
+    RouteReport,
+    TunnelReport,
+    TunnelState,
+    Uplink,
+)
+from vte_agent.protocol.members import Member
+from vte_agent.protocol.signed import Signed
+from vte_agent.protocol.wanted import Transport
+from vte_agent.upkeep import Standing
+
+_MOST_CHARS = 300
+_MOST_PROBLEMS = 50
+
+
+class Reporter:
+    """Keeps the signatures it has made, and what the process had used when it last said."""
+
+    def __init__(self, identity: Identity, own: Member) -> None:
+        self._identity = identity
+        self._own = own
+        self._signed: dict[tuple[str, PublicKey], Signed] = {}
+        self._used_s, self._at_s = time.process_time(), time.monotonic()
+
+    def has(
+        self,
+        snapshot: Snapshot,
+        routes: tuple[RouteReport, ...],
+        transports: tuple[Transport, ...],
+        problems: tuple[str, ...] = (),
+    ) -> Has:
+        """The report."""
+        tunnels = tuple(self._tunnel(name, there, snapshot) for name, there in sorted(snapshot.standing.items()))
+        not_made = tuple(
+            TunnelReport(name=name, state=TunnelState.FAILED, why=failure.why[:_MOST_CHARS])
+            for name, failure in sorted(snapshot.failures.items())
+            if name not in snapshot.standing
+        )
+        kept = {(name, there.local.public_key) for name, there in snapshot.standing.items()}
+        self._signed = {key: signed for key, signed in self._signed.items() if key in kept}
+        return Has(
+            generation=snapshot.generation,
+            transports=transports,
+            uplinks=tuple(Uplink(name=uplink.name, address=uplink.address) for uplink in snapshot.uplinks),
+            tunnels=(*tunnels, *not_made),
+            routes=routes,
+            host=self._host(snapshot.timer_late_s),
+            problems=tuple(text[:_MOST_CHARS] for text in (*snapshot.problems, *problems)[:_MOST_PROBLEMS]),
+        )
+
+    def _tunnel(self, name: str, there: Standing, snapshot: Snapshot) -> TunnelReport:
+        failure = snapshot.failures.get(name)
+        health = snapshot.healths.get(name)
+        reading = snapshot.readings.get(there.goal.spec.device)
+        return TunnelReport(
+            name=name,
+            state=TunnelState.FAILED if failure else _state(there, health),
+            why=(failure.why if failure else "")[:_MOST_CHARS],
+            key=self._key(name, there),
+            port=there.local.port,
+            mtu=there.goal.spec.mtu,
+            handshake_age_s=reading.handshake_age_s if reading is not None else None,
+            quality=health.windows[0].quality() if health is not None and health.windows else Quality(),
+            received_bytes=reading.received_bytes if reading is not None else 0,
+            sent_bytes=reading.sent_bytes if reading is not None else 0,
+        )
+
+    def _key(self, name: str, there: Standing) -> Signed | None:
+        public_key = there.local.public_key
+        if public_key is None:
+            return None
+        signed = self._signed.get((name, public_key))
+        if signed is None:
+            signed = self._identity.sign_tunnel_key(self._own.serial, name, public_key)
+            self._signed[name, public_key] = signed
+        return signed
+
+    def _host(self, timer_late_s: float) -> HostReport:
+        used_s, at_s = time.process_time(), time.monotonic()
+        share = (used_s - self._used_s) / max(1e-3, at_s - self._at_s)
+        self._used_s, self._at_s = used_s, at_s
+        memory_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        return HostReport(cpu=min(1.0, max(0.0, share)), memory_mb=memory_mb, timer_late_ms=1e3 * timer_late_s)
+
+
+def _state(there: Standing, health: TunnelHealth | None) -> TunnelState:
+    if there.peer is None or health is None:
+        return TunnelState.MAKING
+    both = health.alive.heard, health.alive.hears
+    if both == (Direction.ALIVE, Direction.ALIVE):
+        return TunnelState.UP
+    return TunnelState.MAKING if both == (Direction.UNKNOWN, Direction.UNKNOWN) else TunnelState.DOWN

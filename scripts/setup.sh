@@ -11,10 +11,14 @@ fail() {
 }
 
 # command:package pairs. What is there is used, wherever it came from.
-missing=""
+missing="" service=""
 for need in ovs-vsctl:openvswitch-switch ovs-vswitchd:openvswitch-switch mnexec:mininet ip:iproute2 \
-    ping:iputils-ping ifconfig:net-tools nft:nftables wireguard-go:wireguard-go; do
+    ping:iputils-ping ifconfig:net-tools nft:nftables wireguard-go:wireguard-go charon-systemd:charon-systemd; do
     PATH="$PATH:/usr/sbin:/sbin" command -v "${need%%:*}" >/dev/null || missing="$missing ${need#*:}"
+done
+# What strongSwan loads is no command.
+for need in kernel-libipsec:libcharon-extra-plugins openssl:libstrongswan-standard-plugins; do
+    ls /usr/lib*/*/plugins/libstrongswan-"${need%%:*}".so >/dev/null 2>&1 || missing="$missing ${need#*:}"
 done
 command -v "$PYTHON" >/dev/null || missing="$missing python3"
 if ! "$PYTHON" -c 'import venv, ensurepip' 2>/dev/null; then
@@ -27,12 +31,19 @@ if [ -n "$missing" ]; then
     command -v apt-get >/dev/null || fail "needs the programs of Debian's packages $missing; install them"
     echo "installing $missing"
     export DEBIAN_FRONTEND=noninteractive
+    # The agent starts a charon of its own; Debian would start one for the whole machine, now and with it.
+    case " $missing " in
+    *" charon-systemd "*) [ ! -d /run/systemd/system ] || service=strongswan.service ;;
+    esac
+    [ -z "$service" ] || systemctl --quiet mask --runtime "$service"
     log=$(mktemp)
     { apt-get update -qq && apt-get install -y -qq --no-install-recommends $missing; } >"$log" 2>&1 || {
         tail -n 20 "$log" >&2
+        [ -z "$service" ] || systemctl --quiet unmask --runtime "$service"
         fail "apt-get could not install $missing (log above)"
     }
     rm -f "$log"
+    [ -z "$service" ] || { systemctl --quiet unmask --runtime "$service"; systemctl --quiet disable "$service"; }
 fi
 
 "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || fail "needs Python 3.11 or newer; set PYTHON="

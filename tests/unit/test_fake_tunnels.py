@@ -6,7 +6,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from tests.tunnel_contract import SECRET, TunnelContract, connect, create, join, peer
+from tests.tunnel_contract import SECRET, WireGuardContract, connect, create, join, peer
 from vte_agent.protocol.wanted import Endpoint
 from vte_agent.tunnels.contract import PeerEnd, TunnelFailed, Tunnels, TunnelSpec
 from vte_agent.tunnels.devices import device_name
@@ -60,7 +60,7 @@ def world() -> FakeWorld:
     return FakeWorld()
 
 
-class TestFakeTunnels(TunnelContract):
+class TestFakeTunnels(WireGuardContract):
     pass
 
 

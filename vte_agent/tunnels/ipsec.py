@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from vte_agent.protocol.wanted import Endpoint, Transport
-from vte_agent.tunnels import ipsec_charon
+from vte_agent.tunnels import ipsec_process
 from vte_agent.tunnels.contract import LocalEnd, PeerEnd, Reading, TunnelFailed, TunnelSpec
 from vte_agent.tunnels.devices import Devices, not_ours
 from vte_agent.tunnels.ipsec_charon import Charon, Running
@@ -64,7 +64,7 @@ class IpsecTunnels:
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         """Take what an earlier run left. now_s: a clock that only goes on."""
-        self._missing = ipsec_charon.missing() or nft_missing()
+        self._missing = ipsec_process.missing() or nft_missing()
         self._devices = devices if devices is not None else Devices()
         self._links = IpsecLinks()
         self._charon, self._now_s = Charon(directory), now_s

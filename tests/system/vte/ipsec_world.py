@@ -72,7 +72,7 @@ class Node:
         asked = [["link"], ["-4", "address"], ["-4", "route", "show", "table", "all"], ["rule"]]
         told = [self.run("ip", "-o", *words) for words in [*asked, ["neighbour", "show", "nud", "permanent"]]]
         with self.inside():
-            processes = Charon(self.directory)._processes()
+            processes = Charon(self.directory).processes()
         return told, self.run("nft", "list", "ruleset"), processes, sorted(self.directory.parent.rglob("*"))
 
     def clear(self) -> None:

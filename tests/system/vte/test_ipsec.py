@@ -9,81 +9,22 @@ import struct
 import threading
 import time
 from collections.abc import Iterator
-from ipaddress import IPv4Address
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from mininet_topos.namespaces import network_of
-from mininet_topos.overlay.underlay import ROUTER, Place, Underlay, Uplink
-from tests.system.vte.ipsec_world import Node, passes
+from mininet_topos.overlay.underlay import ROUTER, Place, Underlay
+from tests.system.vte.ipsec_sites import SECRET, Sites, flow, uplinks
+from tests.system.vte.ipsec_world import Node
 from tests.tunnel_contract import eventually
-from vte_agent.protocol.wanted import Endpoint
-from vte_agent.tunnels.contract import PeerEnd, TunnelFailed, TunnelSpec
-from vte_agent.tunnels.devices import device_name
+from vte_agent.tunnels import ipsec_vici
+from vte_agent.tunnels.contract import TunnelFailed, TunnelSpec
 from vte_agent.tunnels.ipsec_plan import VXLAN_PORT, plan
 from vte_agent.tunnels.ipsec_vici import Vici
 
-SECRET = bytes(range(100, 132))
-PLACES = ("ber", "muc")
-UPLINKS = ("up0", "up1", "narrow", "hidden")
-FLOW_PORT, TCP_PORT = 9020, 9021
-
-
-def uplinks(nat: bool) -> tuple[Uplink, ...]:
-    return (
-        Uplink("up0", delay_ms=1.0),
-        Uplink("up1", delay_ms=1.0),
-        Uplink("narrow", delay_ms=1.0, mtu=1280),
-        Uplink("hidden", delay_ms=1.0, behind_nat=nat),
-    )
-
-
-class Sites:
-    """Two sites and tunnels between the uplinks of one name."""
-
-    def __init__(self, underlay: Underlay, directory: Path) -> None:
-        self.underlay = underlay
-        self.nodes = []
-        for name in PLACES:
-            (directory / name).mkdir()
-            self.nodes.append(Node(underlay.at(name), directory / name / "ipsec"))
-
-    def spec(self, node: int, uplink: str, *, first: int = 0) -> TunnelSpec:
-        near, far = (
-            IPv4Address("100.96.0.0") + 2 * UPLINKS.index(uplink) + (end ^ first) for end in (node, 1 - node)
-        )
-        name = f"t-{uplink}"
-        local = self.underlay.address(PLACES[node], uplink)
-        return TunnelSpec(name, device_name(name, PLACES[node]), local, near, far, 9000)
-
-    def create(self, node: int, uplink: str, *, first: int = 0) -> int:
-        with self.nodes[node].at() as tunnels:
-            return tunnels.create(self.spec(node, uplink, first=first)).port
-
-    def connect(self, node: int, uplink: str, port: int | None = 4500, *, first: int = 0) -> None:
-        endpoint = Endpoint(address=self.underlay.address(PLACES[1 - node], uplink), port=port) if port else None
-        with self.nodes[node].at() as tunnels:
-            tunnels.connect(self.spec(node, uplink, first=first), PeerEnd(None, SECRET, endpoint))
-
-    def join(self, uplink: str) -> None:
-        for node in (0, 1):
-            self.create(node, uplink)
-        for node in (1, 0):
-            self.connect(node, uplink)
-        assert eventually(lambda: self.is_up(uplink), 5.0)
-
-    def is_up(self, uplink: str) -> bool:
-        return None not in [self.age_s(node, uplink) for node in (0, 1)]
-
-    def age_s(self, node: int, uplink: str) -> float | None:
-        with self.nodes[node].at() as tunnels:
-            reading = tunnels.read().get(self.spec(node, uplink).device)
-        return reading.handshake_age_s if reading else None
-
-    def passes(self, uplink: str, size: int = 100, within_s: float = 2.0) -> bool:
-        return passes(*self.nodes, self.spec(0, uplink), size, within_s)
+TCP_PORT = 9021
 
 
 @pytest.fixture(scope="module")
@@ -103,46 +44,6 @@ def sites(lab: Underlay, tmp_path: Path) -> Iterator[Sites]:
     assert [node.left() for node in sites.nodes] == before
 
 
-def flow(sites: Sites, uplink: str, disturb: Any) -> tuple[int, int]:
-    """Packets sent every 5 ms, and how many of them came, while something happens."""
-    near, far = sites.spec(0, uplink), sites.spec(1, uplink)
-    with sites.nodes[1].inside():
-        target = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    with sites.nodes[0].inside():
-        source = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    target.bind((str(far.address), FLOW_PORT))
-    source.bind((str(near.address), 0))
-    over, sent, come = threading.Event(), 0, set[int]()
-
-    def receive() -> None:
-        target.settimeout(0.5)
-        while True:
-            try:
-                come.add(struct.unpack("!I", target.recv(64))[0])
-            except TimeoutError:
-                if over.is_set():
-                    return
-
-    def send() -> None:
-        nonlocal sent
-        while not over.wait(0.005):
-            source.sendto(struct.pack("!I", sent), (str(far.address), FLOW_PORT))
-            sent += 1
-
-    threads = [threading.Thread(target=receive), threading.Thread(target=send)]
-    for thread in threads:
-        thread.start()
-    try:
-        disturb()
-    finally:
-        over.set()
-        for thread in threads:
-            thread.join()
-        source.close()
-        target.close()
-    return sent, len(come)
-
-
 def test_tunnels_over_two_uplinks_are_up_within_a_second_and_a_cut_of_one_is_nothing_to_the_other(
     sites: Sites,
 ) -> None:
@@ -152,7 +53,7 @@ def test_tunnels_over_two_uplinks_are_up_within_a_second_and_a_cut_of_one_is_not
         sites.connect(1, uplink)
         before_s = time.monotonic()
         sites.connect(0, uplink)
-        assert eventually(lambda name=uplink: sites.is_up(name), 1.0)
+        assert eventually(partial(sites.is_up, uplink), 1.0)
         assert sites.passes(uplink, within_s=1.0 - (time.monotonic() - before_s))
     line = sites.underlay.link("muc", "up0")
 
@@ -202,6 +103,7 @@ def numbers(vici: Vici, kind: str) -> set[bytes]:
 def test_a_megabyte_crosses_in_packets_that_travel_whole(sites: Sites, uplink: str, mtu: int) -> None:
     sites.join(uplink)
     assert sites.passes(uplink, mtu) and not sites.passes(uplink, mtu + 1)
+    before = [counted(node, "Ip")["FragCreates"] for node in sites.nodes]
     data = os.urandom(1 << 20)
     far = str(sites.spec(1, uplink).address)
     with sites.nodes[1].inside():
@@ -221,15 +123,7 @@ def test_a_megabyte_crosses_in_packets_that_travel_whole(sites: Sites, uplink: s
     thread.join(10)
     server.close()
     assert bytes(got) == data
-    for node in sites.nodes:
-        assert "FragCreates" not in failed_fragments(node)
-
-
-def failed_fragments(node: Node) -> str:
-    head, values = (line.split() for line in node.run("grep", "^Ip:", "/proc/net/snmp").splitlines())
-    return " ".join(
-        name for name, value in zip(head, values, strict=True) if name.startswith("Frag") and value != "0"
-    )
+    assert [counted(node, "Ip")["FragCreates"] for node in sites.nodes] == before
 
 
 def test_a_site_behind_nat_calls(sites: Sites) -> None:
@@ -245,14 +139,13 @@ def test_a_site_behind_nat_calls(sites: Sites) -> None:
     assert endpoint is not None and endpoint.address != sites.underlay.address("muc", "hidden")
 
 
-def test_a_charon_that_hangs_is_noticed_and_made_anew(sites: Sites) -> None:
+def test_a_charon_that_hangs_is_noticed_and_made_anew(sites: Sites, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ipsec_vici, "ANSWER_WITHIN_S", 0.5)
     sites.join("up0")
     hung = sites.nodes[0].charon()
     os.kill(hung, signal.SIGSTOP)
     with sites.nodes[0].at() as tunnels:
         assert tunnels.read() == {}
-        tunnels.delete(sites.spec(0, "up0").device)
-        assert not tunnels.found()
     sites.create(0, "up0")
     assert sites.nodes[0].charon() != hung
     sites.connect(0, "up0")
@@ -271,7 +164,7 @@ def test_nothing_leaves_or_enters_as_clear_text(sites: Sites) -> None:
         for _ in range(5):
             stranger.sendto(vxlan + frame, (str(spec.local), VXLAN_PORT))
     assert eventually(lambda: sites.underlay.link("ber", "up0").stats().b_to_a.frames > received.b_to_a.frames + 4)
-    assert echoes(sites.nodes[0]) == 0
+    assert counted(sites.nodes[0], "Icmp")["InEchos"] == 0
     sites.nodes[0].kill()
     with (
         network_of(sites.underlay.at(ROUTER).pid),
@@ -298,13 +191,14 @@ def echo(spec: TunnelSpec) -> bytes:
 
 
 def checksum(data: bytes) -> int:
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     return ~(total % 0xFFFF) & 0xFFFF
 
 
-def echoes(node: Node) -> int:
-    head, values = (line.split() for line in node.run("grep", "^Icmp:", "/proc/net/snmp").splitlines())
-    return int(values[head.index("InEchos")])
+def counted(node: Node, protocol: str) -> dict[str, int]:
+    """The kernel's counters of a protocol."""
+    head, values = (line.split()[1:] for line in node.run("grep", f"^{protocol}:", "/proc/net/snmp").splitlines())
+    return {name: int(value) for name, value in zip(head, values, strict=True)}
 
 
 def test_the_secret_is_in_no_file_no_command_line_and_no_log(sites: Sites) -> None:
@@ -333,7 +227,7 @@ def test_a_port_that_is_taken_is_left_to_its_owner(sites: Sites) -> None:
 def test_what_is_missing_is_named_with_the_remedy(sites: Sites, monkeypatch: pytest.MonkeyPatch) -> None:
     with sites.nodes[0].at() as tunnels:
         assert tunnels.missing() == ""
-    monkeypatch.setattr("vte_agent.tunnels.ipsec_charon._PLUGIN_DIRECTORIES", ("/nowhere",))
+    monkeypatch.setattr("vte_agent.tunnels.ipsec_process._DIRECTORIES", ("/nowhere",))
     node = Node(sites.nodes[0].enclosure, sites.nodes[0].directory)
     with node.at() as tunnels, pytest.raises(TunnelFailed, match="apt-get install libcharon-extra-plugins"):
         tunnels.create(sites.spec(0, "up0"))

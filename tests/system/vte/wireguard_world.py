@@ -30,7 +30,7 @@ _HEADER_BYTES = {4: 28, 6: 48}
 
 
 class WireGuardWorld:
-    """What `TunnelContract` wants of a world. runner: who runs the devices, made inside each namespace."""
+    """What `WireGuardContract` wants of a world. runner: who runs the devices, made inside each namespace."""
 
     def __init__(self, runner: Callable[[Devices], Runner], *, inner: str = "10.7.0.") -> None:
         self._runner, self._inner = runner, inner

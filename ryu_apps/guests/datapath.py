@@ -14,6 +14,9 @@ from os_ken.ofproto import ofproto_v1_3 as ofp
 from ryu_apps.guests.outgoing import outgoing
 from ryu_apps.guests.share import NotYours, Share
 
+_TOLD_AT_MOST = 1000
+"""So many different refusals are remembered as told; an app that finds ever new ones is logged each time."""
+
 
 class GuestDatapath(ofproto_protocol.ProtocolDesc):  # type: ignore[misc]  # os-ken ships no types
     """The connection of a switch as a hosted app sees it.
@@ -107,7 +110,8 @@ class GuestDatapath(ofproto_protocol.ProtocolDesc):  # type: ignore[misc]  # os-
     def _refused(self, what: str, reason: str) -> bool:
         """Say so once for each reason: an app that asks again and again would fill the log."""
         level = logging.DEBUG if (what, reason) in self._told else logging.WARNING
-        self._told.add((what, reason))
+        if len(self._told) < _TOLD_AT_MOST:
+            self._told.add((what, reason))
         self._log.log(level, "switch=%s refused=%s reason=%s", self, what, reason)
         return False
 

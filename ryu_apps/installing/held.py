@@ -52,7 +52,8 @@ class Held:
     """One switch: what it has, what is on its way to it, and what it was asked.
 
     owed are the entries that may be other than they should be: it refused them, or they were found so when nothing
-    was to be sent. touched are those that were changed since it was asked what it has.
+    was to be sent. why is what it said against those that it refused. touched are those that were changed since it
+    was asked what it has.
     """
 
     dpid: int
@@ -65,6 +66,7 @@ class Held:
     ready: bool = False
     refused_s: float | None = None
     owed: set[EntryKey] = field(default_factory=set)
+    why: dict[EntryKey, str] = field(default_factory=dict)
     touched: set[EntryKey] = field(default_factory=set)
     asked: list[Asked] = field(default_factory=list)
     answering: list[Asked] = field(default_factory=list)

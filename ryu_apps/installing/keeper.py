@@ -73,6 +73,7 @@ class Keeper:
         difference = self.difference(switch)
         switch.refused_s = None
         switch.owed.clear()
+        switch.why.clear()
         if not switch.compared:
             kept = len(switch.has) - len(difference.wrong) - len(difference.excess)
             self.kept += kept

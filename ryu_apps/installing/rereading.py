@@ -84,7 +84,7 @@ class Rereader:
         left = self._keeper.difference(switch, switch.owed)
         stay = {entry.key for entry in (*left.missing, *left.wrong)}
         owed = [entry for entry in (*entries.missing, *entries.wrong) if entry.key in stay]
-        asked.answer(tuple(name(entry) for entry in owed))
+        asked.answer(tuple(_named(entry, switch.why.get(entry.key, "")) for entry in owed))
 
     def read_in_turn(self, now_s: float) -> None:
         """Read one switch again every READ_AGAIN_S: the one that was read longest ago."""
@@ -96,3 +96,8 @@ class Rereader:
             # To the end of the line.
             self._keeper.switches[switch.dpid] = self._keeper.switches.pop(switch.dpid)
             self.read(switch)
+
+
+def _named(entry: Entry, why: str) -> str:
+    """An entry that is not as it shall be, and what the switch said against it."""
+    return f"{name(entry)}: {why}" if why else name(entry)

@@ -127,6 +127,7 @@ class Stager:
                 self._keeper.take_back(switch, step)
             switch.refused_s = self._clock()
             switch.owed.add(step.key)
+            switch.why[step.key] = step.refused or ""
             reason = f"switch {switch.dpid:016x} refused {name(step.entry)}: {step.refused}"
             self._log.warning("%s entry=%s", reason, step.entry)
             for batch in list(self._batches.busy(switch.dpid).get(step.key, ())):

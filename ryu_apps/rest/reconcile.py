@@ -51,7 +51,7 @@ class ReconciledView(BaseModel):
     wrong: EntriesView = Field(description="As they should be.")
     excess: EntriesView
     others: OthersView
-    refused: list[str] = Field(description="What the switch would not have put right.")
+    refused: list[str] = Field(description="What the switch would not have put right, each with what it says.")
 
 
 @router.post("/{dpid}/reconcile", responses=documented(Kind.NOT_RECONCILED))

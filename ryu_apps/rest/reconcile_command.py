@@ -92,4 +92,7 @@ def _tables(answers: list[Any]) -> list[Table]:
     ]
     if entries:
         shown.append(table("Entries", "dpid", "was", "entry", "match", "does", rows=entries))
+    refused = [(answer["dpid"], what) for answer in answers for what in answer["refused"]]
+    if refused:
+        shown.append(table("Refused", "dpid", "entry, and what the switch says", rows=refused))
     return shown

@@ -157,10 +157,10 @@ def test_a_change_that_comes_while_a_switch_is_read_is_not_taken_for_drift(
     assert installer._switches[1].has == switch.table
 
 
-def test_what_a_switch_refuses_again_is_named(installer: Told, switch: FakeSwitch) -> None:
+def test_what_a_switch_refuses_again_is_named_with_what_it_says(installer: Told, switch: FakeSwitch) -> None:
     del switch.table[flow(1).key]
     switch.refuses.add(flow(1).key)
-    assert reconciled(installer, switch).refused == ("a rule in table 3",)
+    assert reconciled(installer, switch).refused == ("a rule in table 3: OFPFMFC_TABLE_FULL(1)",)
 
 
 def test_a_switch_that_is_away_or_goes_away_cannot_be_reconciled(installer: Told, switch: FakeSwitch) -> None:

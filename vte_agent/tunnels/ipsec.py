@@ -24,7 +24,7 @@ from vte_agent.tunnels.ipsec_links import KIND, IpsecLinks, nft_missing
 from vte_agent.tunnels.ipsec_plan import Plan, inside_mtu, plan
 from vte_agent.tunnels.ipsec_vici import Refused, Sa, Vici, ViciFailed
 
-RUNTIME: Final = Path("/run/lockstitch/ipsec")
+RUNTIME: Final = Path("/run/lockstitch")
 
 TAKE_OVER_S: Final = 2.0
 """The end that is to be called calls itself when it has not been called for so long."""
@@ -53,13 +53,16 @@ class _Line:
 
 
 class IpsecTunnels:
-    """All IPsec tunnels of this network namespace. directory: charon's socket is there, nobody else's."""
+    """All IPsec tunnels of this network namespace.
+
+    directory: charon's socket is there, and nobody else's. None: one in RUNTIME that the namespace has of its own.
+    """
 
     transport = Transport.IPSEC
 
     def __init__(
         self,
-        directory: Path = RUNTIME,
+        directory: Path | None = None,
         devices: Devices | None = None,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -67,7 +70,7 @@ class IpsecTunnels:
         self._missing = ipsec_process.missing() or nft_missing()
         self._devices = devices if devices is not None else Devices()
         self._links = IpsecLinks()
-        self._charon, self._now_s = Charon(directory), now_s
+        self._charon, self._now_s = Charon(directory or _directory()), now_s
         self._running: Running | None = None
         self._vici: Vici | None = None
         # Which charon each tunnel was made with: another one does not know it.
@@ -251,6 +254,10 @@ class IpsecTunnels:
                 # Refused is what is not loaded; it is when the tunnel is connected again.
                 with contextlib.suppress(Refused):
                     vici.initiate(device)
+
+
+def _directory() -> Path:
+    return RUNTIME / f"ipsec-{Path('/proc/thread-self/ns/net').stat().st_ino}"
 
 
 def _connection(spec: TunnelSpec, ours: Plan, port: int, endpoint: Endpoint | None) -> dict[str, Any]:

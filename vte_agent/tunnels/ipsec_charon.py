@@ -17,6 +17,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from vte_agent.marks import BYPASS
 from vte_agent.tunnels import ipsec_process as process
 from vte_agent.tunnels.contract import TunnelFailed
 
@@ -46,6 +47,10 @@ charon-systemd {{
   cookie_threshold = 100
   send_vendor_id = no
   plugins {{
+    socket-default {{
+      # Outer packets are no application's.
+      fwmark = {mark}/{mark}
+    }}
     vici {{
       socket = unix://{socket}
     }}
@@ -164,7 +169,9 @@ class Charon:
             port = self._port()
             if not port or not _is_free(port):
                 port = next(filter(_is_free, (_FIRST_PORT, *_OTHER_PORTS)), 0)
-            self._configuration.write_text(_CONFIGURATION.format(plugins=process.PLUGINS, port=port, socket=path))
+            self._configuration.write_text(
+                _CONFIGURATION.format(plugins=process.PLUGINS, port=port, mark=BYPASS, socket=path)
+            )
             self._socket.unlink(missing_ok=True)
         except OSError as error:
             raise TunnelFailed(f"cannot write {self._directory}: {error.strerror}") from None

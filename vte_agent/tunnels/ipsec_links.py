@@ -23,12 +23,14 @@ from pyroute2.netlink.exceptions import NetlinkError
 from vte_agent.tunnels.contract import Address, TunnelFailed, TunnelSpec
 from vte_agent.tunnels.devices import GROUP, Link
 from vte_agent.tunnels.devices import _link as link_of
-from vte_agent.tunnels.ipsec_plan import VXLAN_PORT, Plan, is_outer
+from vte_agent.tunnels.ipsec_plan import OUTER_RANGE, VXLAN_PORT, Plan, is_outer
 
 KIND: Final = "vxlan"
 TABLE: Final = "lockstitch_ipsec"
 _LOOPBACK = "lo"
 _LAST_METRIC = 0xFFFFFFFF
+_MAIN_TABLE, _PREFERENCE = 254, 7598
+"""Before the agent's own tables: by those a packet could be led into the tunnel that it is the outside of."""
 _UNREACHABLE = 7
 _PERMANENT = 0x80
 _GONE = (errno.ENODEV, errno.ESRCH, errno.EADDRNOTAVAIL, errno.ENOENT)
@@ -93,6 +95,7 @@ class IpsecLinks:
         loopback = self._index(_LOOPBACK)
 
         def change() -> None:
+            self._rule("add")
             # Before the address: from here on nothing to the other end goes out as clear text.
             self._netlink.route(
                 "replace", dst=f"{plan.far}/32", type=_UNREACHABLE, priority=_LAST_METRIC, family=socket.AF_INET
@@ -137,6 +140,8 @@ class IpsecLinks:
                         family=socket.AF_INET,
                     ),
                 )
+        if not others:
+            self._rule("del")
         with contextlib.suppress(_Gone):
             self._tell(
                 f"remove device {cable.link.name}", lambda: self._netlink.link("del", index=cable.link.index)
@@ -150,6 +155,21 @@ class IpsecLinks:
     def close(self) -> None:
         """Close the netlink socket."""
         self._netlink.close()
+
+    def _rule(self, command: str) -> None:
+        """What is between two ends looks at the main table, where charon's routes are."""
+        try:
+            self._netlink.rule(
+                command,
+                family=socket.AF_INET,
+                dst=str(OUTER_RANGE.network_address),
+                dst_len=OUTER_RANGE.prefixlen,
+                table=_MAIN_TABLE,
+                priority=_PREFERENCE,
+            )
+        except NetlinkError as error:
+            if error.code not in (*_GONE, errno.EEXIST):
+                raise TunnelFailed(f"cannot set the rule for {OUTER_RANGE}: {error.args[1]}") from None
 
     def _index(self, device: str) -> int:
         found: list[int] = self._netlink.link_lookup(ifname=device)

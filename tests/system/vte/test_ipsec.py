@@ -19,6 +19,7 @@ from mininet_topos.overlay.underlay import ROUTER, Place, Underlay
 from tests.system.vte.ipsec_sites import SECRET, Sites, flow, uplinks
 from tests.system.vte.ipsec_world import Node
 from tests.tunnel_contract import eventually
+from vte_agent.marks import BYPASS, MASK
 from vte_agent.tunnels import ipsec_vici
 from vte_agent.tunnels.contract import TunnelFailed, TunnelSpec
 from vte_agent.tunnels.ipsec_plan import VXLAN_PORT, plan
@@ -77,7 +78,7 @@ def test_new_keys_of_either_kind_cost_no_packet(sites: Sites) -> None:
         for kind in ("child", "ike", "child", "ike"):
             with sites.nodes[0].at() as tunnels:
                 renew_keys(tunnels._ask()[1], kind, device)
-            for _ in range(20):
+            for _ in range(60):
                 assert sites.passes("up0")
 
     sent, come = flow(sites, "up0", renew)
@@ -140,11 +141,11 @@ def test_a_site_behind_nat_calls(sites: Sites) -> None:
 
 
 def test_a_charon_that_hangs_is_noticed_and_made_anew(sites: Sites, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ipsec_vici, "ANSWER_WITHIN_S", 0.5)
     sites.join("up0")
     hung = sites.nodes[0].charon()
     os.kill(hung, signal.SIGSTOP)
-    with sites.nodes[0].at() as tunnels:
+    with sites.nodes[0].at() as tunnels, monkeypatch.context() as quick:
+        quick.setattr(ipsec_vici, "ANSWER_WITHIN_S", 0.5)
         assert tunnels.read() == {}
     sites.create(0, "up0")
     assert sites.nodes[0].charon() != hung
@@ -211,6 +212,22 @@ def test_the_secret_is_in_no_file_no_command_line_and_no_log(sites: Sites) -> No
     words = (SECRET, SECRET.hex().encode(), SECRET.hex().upper().encode(), SECRET[:8])
     assert not [text for text in texts for word in words if word in text]
     assert node.directory.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_default_route_through_the_tunnel_does_not_catch_what_carries_the_tunnel(sites: Sites) -> None:
+    sites.join("up0")
+    node, device = sites.nodes[0], sites.spec(0, "up0").device
+    rule = ["pref", "7601", "not", "fwmark", f"{BYPASS}/{MASK}", "lookup", "7600"]
+    node.run("ip", "route", "add", "default", "dev", device, "table", "7600")
+    node.run("ip", "rule", "add", *rule)
+    try:
+        assert sites.passes("up0")
+        sites.nodes[1].kill()
+        sites.create(1, "up0")
+        sites.connect(1, "up0")
+        assert eventually(lambda: sites.is_up("up0"), 8.0) and sites.passes("up0")
+    finally:
+        node.run("ip", "rule", "del", *rule)
 
 
 def test_a_port_that_is_taken_is_left_to_its_owner(sites: Sites) -> None:

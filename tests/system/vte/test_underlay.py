@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,9 @@ import pytest
 
 from mininet_topos import devices
 from mininet_topos.handles import LabError
+from mininet_topos.overlay.flow import Flow
 from mininet_topos.overlay.underlay import Place, Underlay, Uplink
+from tests.system.waiting import wait_until
 
 PLACES = (
     Place("ber", (Uplink("up0", delay_ms=5.0), Uplink("up1", delay_ms=20.0))),
@@ -110,6 +113,20 @@ for _ in range(50):
     heard = hear.stdout.readline().decode().strip()
     hear.wait(5)
     assert heard not in ("", str(underlay.address("muc", "up1")), str(underlay.address("muc", "up0")))
+
+
+def test_a_flow_says_what_was_lost_and_how_long_nothing_came(underlay: Underlay) -> None:
+    ends = [str(underlay.address(place, "up0")) for place in ("ber", "muc")]
+    with Flow(underlay.at("ber"), ends[0], underlay.at("muc"), ends[1]) as flow:
+        wait_until(lambda: flow.passage().came > 50, 10.0, "nothing came")
+        flow.begin()
+        underlay.link("ber", "up0").cut()
+        time.sleep(0.3)  # the length of the cut
+        underlay.link("ber", "up0").restore()
+        wait_until(lambda: flow.passage().came > 50, 10.0, "nothing came any more")
+        passage = flow.passage()
+    assert 250.0 < passage.longest_silence_ms < 1000.0
+    assert 50 <= passage.lost <= 200
 
 
 def test_what_is_asked_for_has_to_be_there(underlay: Underlay) -> None:

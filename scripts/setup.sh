@@ -12,12 +12,21 @@ fail() {
 
 # command:package pairs. What is there is used, wherever it came from.
 missing="" service=""
-for need in ovs-vsctl:openvswitch-switch ovs-vswitchd:openvswitch-switch mnexec:mininet ip:iproute2 \
-    ping:iputils-ping ifconfig:net-tools nft:nftables wireguard-go:wireguard-go charon-systemd:charon-systemd; do
+needs="ovs-vsctl:openvswitch-switch ovs-vswitchd:openvswitch-switch mnexec:mininet ip:iproute2 ping:iputils-ping
+    ifconfig:net-tools"
+plugins=""
+case "$EXTRAS" in
+*dev*)
+    # Tunnels between sites are tested with all that they can be made of.
+    needs="$needs nft:nftables wireguard-go:wireguard-go charon-systemd:charon-systemd"
+    plugins="kernel-libipsec:libcharon-extra-plugins openssl:libstrongswan-standard-plugins"
+    ;;
+esac
+for need in $needs; do
     PATH="$PATH:/usr/sbin:/sbin" command -v "${need%%:*}" >/dev/null || missing="$missing ${need#*:}"
 done
 # What strongSwan loads is no command.
-for need in kernel-libipsec:libcharon-extra-plugins openssl:libstrongswan-standard-plugins; do
+for need in $plugins; do
     ls /usr/lib*/*/plugins/libstrongswan-"${need%%:*}".so >/dev/null 2>&1 || missing="$missing ${need#*:}"
 done
 command -v "$PYTHON" >/dev/null || missing="$missing python3"

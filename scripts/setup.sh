@@ -18,7 +18,7 @@ plugins=""
 case "$EXTRAS" in
 *dev*)
     # Tunnels between sites are tested with all that they can be made of.
-    needs="$needs nft:nftables wireguard-go:wireguard-go charon-systemd:charon-systemd"
+    needs="$needs nft:nftables wireguard-go:wireguard-go charon-systemd:charon-systemd sysctl:procps nsenter:util-linux"
     plugins="kernel-libipsec:libcharon-extra-plugins openssl:libstrongswan-standard-plugins"
     ;;
 esac

@@ -20,6 +20,23 @@ _ALIASES = {
 """Names that os-ken has changed."""
 
 
+_required: list[str] = []
+"""The services that modules asked for when they were imported, by require_app."""
+
+
+def required_since(number: int = 0) -> tuple[str, ...]:
+    """The services that were asked for, without the first `number`."""
+    return tuple(_required[number:])
+
+
+def _require_app(app_name: str, api_style: bool = False) -> None:  # noqa: ARG001  # os-ken's own signature
+    """Note what os-ken would write into the module that imports the caller.
+
+    os-ken finds that module by counting frames, and our importer adds frames: it would mark `importlib`.
+    """
+    _required.append(app_name)
+
+
 class RyuImporter(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """Finds ryu and all below it. It goes before the path: half a real Ryu and half os-ken would not work."""
 
@@ -58,6 +75,8 @@ def install() -> None:
     """Make imports of ryu.* work in this process."""
     if not any(isinstance(finder, RyuImporter) for finder in sys.meta_path):
         sys.meta_path.insert(0, RyuImporter())
+    # The other modules of os-ken look it up each time they call it.
+    vars(importlib.import_module("os_ken.base.app_manager"))["require_app"] = _require_app
     for name, aliases in _ALIASES.items():
         module = importlib.import_module(name)
         for alias, original in aliases.items():

@@ -55,6 +55,7 @@ def load(named: Sequence[str]) -> tuple[Loaded, ...]:
 
 
 def _load(named: str) -> Loaded:
+    already = len(imports.required_since())
     module = in_time(named, "being imported", lambda: _import(named))
     classes = [
         found
@@ -68,7 +69,9 @@ def _load(named: str) -> Loaded:
     versions = getattr(app_class, "OFP_VERSIONS", None)
     if versions is not None and ofproto_v1_3.OFP_VERSION not in versions:
         raise GuestError(f"{named} does not speak OpenFlow 1.3, which is what this controller speaks")
-    return Loaded(named, app_class, tuple(sorted(get_dependent_services(app_class))))
+    # What the app's imports require, whether it handles events of that or only asks.
+    services = {*get_dependent_services(app_class), *imports.required_since(already)}
+    return Loaded(named, app_class, tuple(sorted(services)))
 
 
 def _import(named: str) -> ModuleType:

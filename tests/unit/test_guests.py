@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -278,6 +279,19 @@ def test_ryu_is_os_ken_and_stays_so() -> None:
     assert wsgi.ControllerBase is ControllerBase
     with pytest.raises(ModuleNotFoundError, match="copy that file beside your app"):
         importlib.import_module("ryu.app.simple_switch_13")
+
+
+@pytest.mark.usefixtures("_ryu")
+def test_an_app_requires_what_its_imports_require(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "os_ken.topology.api", raising=False)
+    file = tmp_path / "asking_app.py"
+    file.write_text(
+        "from ryu.base import app_manager\nfrom ryu.topology.api import get_switch\n"
+        "class Asking(app_manager.RyuApp):\n    pass\n"
+    )
+    (loaded,) = load([str(file)])
+    assert loaded.services == ("os_ken.topology.switches",)
+    assert not hasattr(importlib, "_REQUIRED_APP")
 
 
 def test_the_hub_ends_its_waits_and_takes_no_fault_for_an_end() -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import anyio
 from anyio.to_thread import run_sync
@@ -10,6 +13,7 @@ from fastapi import APIRouter, HTTPException, Request, Response
 
 from ryu_apps.guests import wsgi
 from ryu_apps.guests.loading import cause
+from ryu_apps.rest.access.audit import ChangeOf
 from ryu_apps.rest.access.roles import Role, needs
 from ryu_apps.rest.problems import Kind, Problem
 
@@ -39,12 +43,14 @@ def pages_of(application: wsgi.WSGIApplication) -> tuple[APIRouter, APIRouter]:
 
 def _handler(
     application: wsgi.WSGIApplication, limiter: Callable[[], anyio.CapacityLimiter]
-) -> Callable[[Request], Awaitable[Response]]:
-    async def handler(request: Request) -> Response:
+) -> Callable[[Request, ChangeOf], Awaitable[Response]]:
+    async def handler(request: Request, change: ChangeOf) -> Response:
         path = request.url.path
         if not application.has(request.method, path):
             raise HTTPException(404)
-        asked = wsgi.Request(request.method, path, request.url.query, _told(request), await request.body())
+        body = await request.body()
+        asked = wsgi.Request(request.method, path, request.url.query, _told(request), body)
+        change.after = {"given": _recorded(body), "query": request.url.query or None, "answered": None}
         try:
             with anyio.fail_after(ANSWER_S):
                 answer = await run_sync(application.answer, asked, abandon_on_cancel=True, limiter=limiter())
@@ -60,6 +66,7 @@ def _handler(
                 f"the hosted app failed over {request.method} {path}: {cause(error)}",
                 remedy="put the app right, or what is sent to it",
             ) from error
+        change.after["answered"] = _recorded(answer.body)
         return Response(answer.body, answer.status_code, answer.headers, answer.content_type)
 
     return handler
@@ -68,3 +75,13 @@ def _handler(
 def _told(request: Request) -> dict[str, str]:
     """The headers, without the token: it is no business of the app."""
     return {name: value for name, value in request.headers.items() if name != "authorization"}
+
+
+def _recorded(body: bytes) -> Any:
+    """A body for the audit: as it is where it is JSON, without its secrets then; else its length and hash."""
+    if not body:
+        return None
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return {"bytes": len(body), "sha256": hashlib.sha256(body).hexdigest()}

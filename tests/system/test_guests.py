@@ -112,6 +112,9 @@ def test_the_pages_of_an_app_are_behind_the_same_token_which_it_does_not_see(swi
     assert api.get("/monitor/red").json()["type"].endswith("no-such-path")
     failed = api.post("/monitor/fail", json={"a": 1})
     assert failed.status_code == 502 and "RuntimeError" in failed.json()["detail"]
+    (record,) = switches.json("/v1/audit?limit=1&resource=/monitor")
+    assert (record["path"], record["outcome"]) == ("/monitor/fail", "failed")
+    assert record["after"]["given"] == {"a": 1}
 
 
 def test_what_ours_leave_undecided_reaches_the_app_as_of_table_0_and_crosses_the_fabric(switches: Bridges) -> None:
@@ -239,6 +242,11 @@ def test_a_thread_of_an_app_that_fails_is_told(tmp_path: Path, monkeypatch: pyte
         assert reasons == ["a thread of a hosted app ended with KeyError: 'missing'"]
     finally:
         controller.stop()
+
+
+def test_an_app_that_asks_for_the_topology_and_handles_no_event_of_it_is_answered(tmp_path: Path) -> None:
+    with bridges(tmp_path / "state", 2, ((1, 2),), *app("asker")) as running:
+        assert running.json("/asker") == {"switches": [1, 2], "links": [[1, 2], [2, 1]], "hosts": 0}
 
 
 def test_what_an_app_of_an_earlier_run_left_is_gone_before_the_next_begins(tmp_path: Path) -> None:

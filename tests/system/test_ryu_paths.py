@@ -324,3 +324,36 @@ def test_a_switch_that_is_silent_is_named_and_no_request_hangs(switches: Bridges
         15.0,
         "both answer again",
     )
+
+
+def test_what_was_there_before_a_change_is_in_the_audit_log(switches: Bridges) -> None:
+    def newest() -> tuple[Any, Any]:
+        (one,) = switches.json("/v1/audit?limit=1&resource=/stats")
+        return one["before"], one["after"]
+
+    add(switches)
+    assert newest() == ({"dpid": 1, "rules": []}, {"dpid": 1, "given": flow()})
+    add(switches, actions=[])
+    before, _ = newest()
+    ((rule,), dpid) = before["rules"], before["dpid"]
+    assert (dpid, rule["cookie"], rule["priority"], rule["actions"]) == (1, 1, 11111, ["OUTPUT:2"])
+    add(switches, priority=11112)
+    gone = {"dpid": 1, "priority": 11112, "match": {"in_port": 1}}
+    for command, found in (("delete_strict", [11112]), ("delete", [11111]), ("delete", [])):
+        assert switches.call("POST", f"/stats/flowentry/{command}", gone).status_code == 200
+        before, after = newest()
+        assert [rule["priority"] for rule in before["rules"]] == found and after["given"] == gone
+    many = switches.ovs.directory / "many"
+    many.write_text("".join(f"cookie=0x5200000000000001,priority={2000 + n},actions=drop\n" for n in range(201)))
+    switches.ovs.ofctl("add-flows", "br1", str(many))
+    assert switches.call("DELETE", "/stats/flowentry/clear/1").status_code == 200
+    assert newest() == ({"dpid": 1, "rules": 201}, {"dpid": 1, "given": {}})
+    meter = {"dpid": 1, "meter_id": 4, "flags": ["KBPS"], "bands": [{"type": "DROP", "rate": 1000}]}
+    group = {"dpid": 1, "group_id": 6, "type": "ALL", "buckets": []}
+    for kind, body in (("meter", meter), ("group", group)):
+        assert switches.call("POST", f"/stats/{kind}entry/add", body).status_code == 200
+        assert newest() == (None, {"dpid": 1, "given": body})
+        named = {name: body[name] for name in ("dpid", f"{kind}_id")}
+        assert switches.call("POST", f"/stats/{kind}entry/delete", named).status_code == 200
+        before, _ = newest()
+        assert before.items() >= {name: body[name] for name in body if name != "bands"}.items()

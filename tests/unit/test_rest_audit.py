@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 
 from ryu_apps.events import CreateStitch, DeleteVnet, PutVnet
+from ryu_apps.guests.pages import pages_of
+from ryu_apps.guests.wsgi import ControllerBase, Request, Response, WSGIApplication, route
+from ryu_apps.ofctl.app import AskSwitch, Refused
 from ryu_apps.rest.access import audit as audit_module
 from ryu_apps.rest.access import journal
 from ryu_apps.rest.apps import ApiSettings
@@ -123,6 +126,70 @@ def test_every_kind_of_change_is_on_record(call: Caller) -> None:
     secret = token.pop("token")
     assert seen[6][3] == token
     assert secret not in call("GET", "/v1/audit").text and TOKEN not in call("GET", "/v1/audit").text
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "before"),
+    [
+        ("flowentry/delete", {"match": {"in_port": 1}}, {"rules": 1}),
+        ("flowentry/add", {"priority": 5, "match": {"in_port": 1}, "actions": []}, {"rules": 0}),
+        ("groupentry/modify", {"group_id": 1, "type": "ALL", "buckets": []}, {"group_id": 1, "type": "FF"}),
+        ("meterentry/delete", {"meter_id": 1}, {"meter_id": 1}),
+        ("meterentry/add", {"meter_id": 2}, None),
+        ("portdesc/modify", {"port_no": 1, "config": 1, "mask": 1}, {"port_no": 1, "config": 0}),
+    ],
+)
+def test_a_change_by_ryus_paths_is_on_record_with_the_switch_what_was_sent_and_what_was_there(
+    call: Caller, path: str, body: dict[str, Any], before: dict[str, Any] | None
+) -> None:
+    assert call("POST", f"/stats/{path}", json={"dpid": 1, **body}).status_code == 200
+    (one,) = audit(call)
+    assert (one["who"], one["path"], one["outcome"]) == ("bootstrap", f"/stats/{path}", "done")
+    assert one["after"] == {"dpid": 1, "given": {"dpid": 1, **body}}
+    if before is None:
+        assert one["before"] is None
+        return
+    seen = one["before"]
+    if "rules" in seen:
+        seen = {**seen, "rules": len(seen["rules"])}
+    assert seen.items() >= {"dpid": 1, **before}.items()
+
+
+def test_a_switch_that_does_not_tell_what_was_there_may_still_be_changed(
+    call: Caller, controller: FakeController, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change = controller.switches
+
+    def refuses(request: Any) -> Any:
+        if isinstance(request, AskSwitch):
+            raise Refused("it has no meters")
+        return change(request)
+
+    monkeypatch.setitem(vars(controller)["_answers"], AskSwitch, refuses)
+    assert call("POST", "/stats/meterentry/delete", json={"dpid": 1, "meter_id": 1}).status_code == 200
+    assert call("DELETE", "/stats/flowentry/clear/1").status_code == 200
+    assert [(one["before"], one["after"]["dpid"]) for one in audit(call)] == [(None, 1), (None, 1)]
+
+
+def test_what_a_page_of_a_hosted_app_was_sent_and_answered_is_on_record_without_secrets(
+    controller: FakeController,
+) -> None:
+    class Things(ControllerBase):
+        @route("things", "/things", methods=["POST"])
+        def make(self, req: Request) -> Response:
+            return Response(json={"made": req.json["name"]}) if req.body[:1] == b"{" else Response(body=b"done")
+
+    application = WSGIApplication()
+    application.register(Things)
+    call = Caller(api_of(controller, pages=pages_of(application)))
+    call("POST", "/things?fast=1", json={"name": "one", "password": "t0p"})
+    call("POST", "/things", content=b"\x00t0p")
+    binary, plain = audit(call)
+    assert plain["path"] == "/things" and plain["after"] == {
+        "given": {"name": "one", "password": "(not kept)"}, "query": "fast=1", "answered": {"made": "one"},
+    }  # fmt: skip
+    assert binary["after"]["given"]["bytes"] == 4 and binary["after"]["answered"]["bytes"] == 4
+    assert "t0p" not in call("GET", "/v1/audit").text
 
 
 def test_what_was_refused_and_what_failed_are_told_apart(call: Caller, controller: FakeController) -> None:

@@ -41,6 +41,7 @@ from ryu_apps.events import (
     WantRules,
 )
 from ryu_apps.stitches.asking import Desk
+from ryu_apps.stitches.blaming import Blamer
 from ryu_apps.stitches.book import StitchBook, StitchStore
 from ryu_apps.stitches.changes import Changes
 from ryu_apps.stitches.deciding import Decider
@@ -106,7 +107,8 @@ class Stitcher(App):
         self._mover = mover = Mover(life)
         self._replacer = replacer = Replacer(life)
         self._times = times = Times(life, self._expecting)
-        self._mender = mender = Mender(life, mover, self.log)
+        self._blamer = blamer = Blamer(life)
+        self._mender = mender = Mender(life, mover, blamer, self.log)
         displacer = Displacer(life, mover, replacer)
         self._desk = Desk(life, replacer, displacer, times)
         self._parter = Parter(life, mender)
@@ -217,6 +219,7 @@ class Stitcher(App):
             self._times.keep()
             self._retrier.retry()
             self._mender.follow_routes()
+            self._blamer.weigh()
             self._mender.improve()
             self._retrier.end_overdue()
             self._tell()

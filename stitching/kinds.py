@@ -205,6 +205,16 @@ def probe_ways(stitch: Stitch) -> tuple[ProbeWay, ...]:
     return ()
 
 
+def probed_links(stitch: Stitch) -> Iterator[tuple[LinkKey, ...]]:
+    """The links that each of its probes between two hosts crosses, in the order of probe_ways."""
+    match stitch.path:
+        case StitchPath() as path:
+            yield from (path.links, path.reversed.links)[: len(probe_ways(stitch))]
+        case SegmentTree() as tree:
+            way = dict(segment_routes(tree))
+            yield from (way.get(probe.pair, ()) for probe in probe_ways(stitch))
+
+
 def broadcast_probes(stitch: Stitch) -> tuple[Flood, ...]:
     """The broadcast probes that prove it beside those, each of which has to come out at all its switches."""
     return floods(stitch.path) if isinstance(stitch.path, SegmentTree) else ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Literal, Protocol
@@ -28,6 +28,7 @@ from stitching.network import Host, LinkKey, Network, node_name, reverse
 from stitching.path_memory import PathMemory, Room
 from stitching.policy.ruling import Ruling
 from stitching.stitch import Hop, Protection, StitchPath, VmRequest
+from stitching.terms import Terms
 from stitching.vnet import Directory
 
 Floats = npt.NDArray[np.float64]
@@ -37,6 +38,10 @@ SEARCH_S = 1.0
 
 DISJOINT_GAP = 0.01
 """Two paths within 1 % of the best are as good as the best: loads are not known better."""
+
+
+LOSS_MS = 1e4
+"""What loss costs where it is limited: for one per cent less, a path may take 100 ms more."""
 
 
 class NotPossible(Exception):
@@ -63,7 +68,8 @@ class Situation:
     load_mbps is what each link is expected to carry (absent means nothing is known, taken as idle); resources
     holds what is promised already; ruling is what the policy says now. contested are the addresses that several
     hosts claim, with their MACs; demand_mbps is what each pair sent lately, and routes tells the links that each
-    pair crosses. paths are those found before on this network under this load.
+    pair crosses. paths are those found before on this network under this load. lossy (-ln of the share that comes
+    through) and late_ms are what links are suspected of adding to what is known of them, see stitching.blame.
     """
 
     network: Network
@@ -75,6 +81,24 @@ class Situation:
     demand_mbps: Mapping[tuple[str, str], float] = field(default_factory=dict)
     routes: Callable[[], Mapping[tuple[str, str], tuple[LinkKey, ...]]] = dict
     paths: PathMemory = field(default_factory=PathMemory)
+    lossy: Mapping[LinkKey, float] = field(default_factory=dict)
+    late_ms: Mapping[LinkKey, float] = field(default_factory=dict)
+
+    def suspicion_ms(self, request: Terms, keys: Iterable[LinkKey], *, both_ways: bool) -> list[float]:
+        """What links cost beside latency and load, for what has a limit on loss or latency.
+
+        A way round is worth a lot where loss is limited: no limit is put on it, so that what is suspected wrongly
+        can keep nobody from the only path there is.
+        """
+        lossy = self.lossy if request.max_loss is not None else {}
+        late_ms = self.late_ms if request.max_latency_ms is not None else {}
+
+        def one_way_ms(key: LinkKey) -> float:
+            return LOSS_MS * lossy.get(key, 0.0) + late_ms.get(key, 0.0)
+
+        if not both_ways:
+            return [one_way_ms(key) for key in keys]
+        return [one_way_ms(key) + one_way_ms(reverse(key)) for key in keys]
 
     @property
     def rulings(self) -> Ruling:
@@ -140,19 +164,21 @@ def _best(request: VmRequest, situation: Situation, source: int, target: int) ->
     network, mbps = situation.network, request.bandwidth_mbps
     both_ways = uses_both_ways(request)
     room = _room(situation, both_ways=both_ways)
-    asked = (source, target, mbps, request.max_latency_ms, request.protection, both_ways)
+    limits_loss = request.max_loss is not None
+    asked = (source, target, mbps, request.max_latency_ms, request.protection, both_ways, limits_loss)
     known = situation.paths.recall(asked, mbps, room)
     if known is not None:
         return known
     topology = network.both_ways if both_ways else network.topology
     load = np.array([situation.load_mbps.get(key, 0.0) for key in network.link_order])
     free = np.array([room(key) for key in network.link_order], dtype=np.float64)
+    suspicion_ms = np.array(situation.suspicion_ms(request, network.link_order, both_ways=both_ways))
     question = _Question(
         topology,
         node_name(source),
         node_name(target),
         Constraints(bandwidth_mbps=mbps, max_latency_ms=request.max_latency_ms, free_mbps=free),
-        link_cost(topology, load_mbps=load + mbps, weights=CostWeights()),
+        link_cost(topology, load_mbps=load + mbps, weights=CostWeights()) + suspicion_ms,
     )
     paths = _paths(request.protection, question)
     full = tuple(network.link_order[row] for row in np.flatnonzero(free < mbps))

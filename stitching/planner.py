@@ -9,7 +9,7 @@ from stitching.admission import Admission
 from stitching.damage import Damage
 from stitching.kinds import place
 from stitching.members import AddressBook
-from stitching.network import LinkKey, Network, PortId
+from stitching.network import LinkKey, Network, PortId, reverse
 from stitching.path_memory import PathMemory
 from stitching.plan import NotPossible, Rooms, Situation
 from stitching.policy.ruling import Ruling
@@ -38,6 +38,8 @@ class Planner:
         self._stitches: tuple[Stitch, ...] = ()
         self._routes: tuple[Network, Ruling, object, Mapping[Pair, Route]] | None = None
         self._usable: tuple[Network, Mapping[LinkKey, float], PathMemory] | None = None
+        self._lossy: Mapping[LinkKey, float] = {}
+        self._late_ms: Mapping[LinkKey, float] = {}
 
     def follow(self, network: Network) -> None:
         """The fabric is this now."""
@@ -73,6 +75,17 @@ class Planner:
         self._usable = None
         self._demand_mbps = dict(demand_mbps)
 
+    def suspect(self, lossy: Mapping[LinkKey, float], late_ms: Mapping[LinkKey, float]) -> None:
+        """Go by what links are suspected of adding to loss and latency, see Situation."""
+        if lossy or late_ms or self._lossy or self._late_ms:
+            self._lossy, self._late_ms = lossy, late_ms
+            self._usable = None
+
+    def suspicion(self, request: StitchRequest, path: Placement) -> float:
+        """How much the links of a path are suspected of, by what the request limits."""
+        links = dict.fromkeys(min(key, reverse(key)) for key in path.links)
+        return sum(self.situation.suspicion_ms(request, links, both_ways=True))
+
     @property
     def situation(self) -> Situation:
         """The part of the fabric whose switches can take rules now, its load, and what is promised on it."""
@@ -95,6 +108,8 @@ class Planner:
             self._demand_mbps,
             self.routes_now,
             paths,
+            self._lossy,
+            self._late_ms,
         )
 
     def routes_now(self) -> Mapping[Pair, Route]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from logging import Logger
 
+from ryu_apps.stitches.blaming import Blamer
 from ryu_apps.stitches.life import CARRYING_ON, REFUSALS, Life
 from ryu_apps.stitches.moving import Move, Mover
 from ryu_apps.stitches.together import Together
@@ -20,9 +21,10 @@ from stitching.stitch import State, Stitch
 class Mender:
     """Looks after stitches when the fabric has changed, and by and by."""
 
-    def __init__(self, life: Life, mover: Mover, log: Logger) -> None:
+    def __init__(self, life: Life, mover: Mover, blamer: Blamer, log: Logger) -> None:
         self._life = life
         self._mover = mover
+        self._blamer = blamer
         self._log = log
         self._routes: Mapping[Pair, Route] | None = None
 
@@ -132,6 +134,8 @@ class Mender:
                     else life.planner.whole_path(stitch, hurt)
                 )
             except NotPossible:
+                continue
+            if hurt is None and not self._blamer.is_cleaner(stitch, life.prover.watches.get(number), path):
                 continue
             if life.upkeep.is_better(stitch, path) and life.planner.all_ready(path.dpids):
                 try:

@@ -21,11 +21,13 @@ _ROUNDING_S = 1e-6
 
 
 @dataclass
-class _Direction:
+class Direction:
     """sent_s: probes without an answer so far; answered: the outcomes of the last COUNTED, oldest first.
 
     ends are the switches that a broadcast probe comes out at, none for one between two hosts; awaited is where the
     one that was sent at a time has not come out yet. turn is the number of those of which one is sent at a time.
+    flawed_s is when the last loss was seen, flawed_since_s when the first of those counted was; slow_s and
+    slow_since_s say the same of probes that took too long.
     """
 
     ends: frozenset[int] = frozenset()
@@ -36,6 +38,27 @@ class _Direction:
     missed: int = 0
     latency_ms: float | None = None
     slow: int = 0
+    flawed_s: float = float("-inf")
+    flawed_since_s: float = float("-inf")
+    slow_s: float = float("-inf")
+    slow_since_s: float = float("-inf")
+
+    def lose(self, sent_s: float) -> None:
+        """The probe that was sent then never came out."""
+        if not self.lost:
+            self.flawed_since_s = sent_s
+        self.flawed_s = sent_s
+        self.answered.append(False)
+
+    def took(self, latency_ms: float, most_ms: float, sent_s: float) -> None:
+        """A probe that was sent then came out after latency_ms; most_ms were allowed."""
+        if latency_ms <= most_ms:
+            self.slow = 0
+            return
+        if not self.slow:
+            self.slow_since_s = sent_s
+        self.slow_s = sent_s
+        self.slow += 1
 
     @property
     def lost(self) -> int:
@@ -53,7 +76,7 @@ class Watch:
     """
 
     started_s: float
-    directions: tuple[_Direction, ...]
+    directions: tuple[Direction, ...]
     max_latency_ms: float | None = None
     max_loss: float | None = None
     next_s: float = 0.0
@@ -78,8 +101,8 @@ class Watch:
 
         branches: a part may be dead while the rest carries; directions are then those of pairs, two by two.
         """
-        pairs = tuple(_Direction() for _ in range(directions))
-        broadcast = tuple(_Direction(ends=ends, turn=turn) for turn, ends in floods)
+        pairs = tuple(Direction() for _ in range(directions))
+        broadcast = tuple(Direction(ends=ends, turn=turn) for turn, ends in floods)
         return cls(now_s, (*pairs, *broadcast), max_latency_ms, max_loss, branches=branches)
 
     def __post_init__(self) -> None:
@@ -124,18 +147,28 @@ class Watch:
     @property
     def slow(self) -> bool:
         """Whether the last MISSES probes of a direction all took longer than was asked for."""
-        return any(direction.slow >= MISSES for direction in self.directions)
+        return any(map(self.is_slow, self.directions))
+
+    @staticmethod
+    def is_slow(direction: Direction) -> bool:
+        """Whether its last MISSES probes all took longer than was asked for."""
+        return direction.slow >= MISSES
 
     @property
     def lossy(self) -> bool:
         """Whether a direction lost a greater share than was asked for, and MISSES probes at least."""
-        if self.max_loss is None:
+        return any(map(self.is_lossy, self.directions))
+
+    def is_lossy(self, direction: Direction) -> bool:
+        """Whether it lost a greater share than was asked for, and MISSES probes at least."""
+        if self.max_loss is None or direction.lost < MISSES:
             return False
-        most = self.max_loss
-        return any(
-            direction.lost >= MISSES and direction.lost > most * len(direction.answered)
-            for direction in self.directions
-        )
+        return direction.lost > self.max_loss * len(direction.answered)
+
+    @property
+    def every_s(self) -> float:
+        """How often it is probed once it is proven."""
+        return max(WATCH_EVERY_S if self.max_loss is None else COUNT_EVERY_S, self.spacing_s)
 
     @property
     def loss(self) -> float | None:
@@ -188,19 +221,18 @@ class Watch:
         if now_s < self.next_s:
             return ()
         self.away_since_s = None
-        often_s = WATCH_EVERY_S if self.max_loss is None else COUNT_EVERY_S
         soon_s = PROVE_EVERY_S * 2 ** min(self.tries, _DOUBLINGS)
-        self.next_s = now_s + max(often_s if self.proven else soon_s, self.spacing_s)
+        self.next_s = now_s + (self.every_s if self.proven else max(soon_s, self.spacing_s))
         self.tries += 1
         chosen = tuple(number for number in self._chosen() if number not in away)
         for number in away:
             self.directions[number].sent_s.clear()
         for direction in (self.directions[number] for number in chosen):
             while direction.sent_s and heard_s - direction.sent_s[0] > ANSWER_WITHIN_S:
-                direction.sent_s.popleft()
+                lost_s = direction.sent_s.popleft()
                 if self.proven or (self.branches and direction.latency_ms is not None):
                     direction.missed += 1
-                    direction.answered.append(False)
+                    direction.lose(lost_s)
             direction.sent_s.append(now_s)
         return chosen
 
@@ -242,16 +274,16 @@ class Watch:
         if sent_s is None:
             direction.sent_s.clear()
         while direction.sent_s and sent_s is not None and direction.sent_s[0] <= sent_s + _ROUNDING_S:
-            earlier = direction.sent_s.popleft() < sent_s - _ROUNDING_S
-            if earlier and known is not None:
-                direction.answered.append(False)
+            earlier_s = direction.sent_s.popleft()
+            if earlier_s < sent_s - _ROUNDING_S and known is not None:
+                direction.lose(earlier_s)
         direction.answered.append(True)
         self.proven = self.proven or all(other.latency_ms is not None for other in self.directions)
         if self.max_latency_ms is not None:
-            direction.slow = direction.slow + 1 if latency_ms > self.max_latency_ms else 0
+            direction.took(latency_ms, self.max_latency_ms, float("-inf") if sent_s is None else sent_s)
 
     @staticmethod
-    def _is_whole(direction: _Direction, sent_s: float | None, end: int | None) -> bool:
+    def _is_whole(direction: Direction, sent_s: float | None, end: int | None) -> bool:
         """Whether nothing of a probe is awaited any more, now that it came out at this end."""
         if not direction.ends or sent_s is None or end is None:
             return True

@@ -84,6 +84,11 @@ class Situation:
     lossy: Mapping[LinkKey, float] = field(default_factory=dict)
     late_ms: Mapping[LinkKey, float] = field(default_factory=dict)
 
+    @property
+    def suspects(self) -> bool:
+        """Whether any link is suspected of anything: mostly none is, and asking of each would cost."""
+        return bool(self.lossy or self.late_ms)
+
     def suspicion_ms(self, request: Terms, keys: Iterable[LinkKey], *, both_ways: bool) -> list[float]:
         """What links cost beside latency and load, for what has a limit on loss or latency.
 
@@ -172,13 +177,15 @@ def _best(request: VmRequest, situation: Situation, source: int, target: int) ->
     topology = network.both_ways if both_ways else network.topology
     load = np.array([situation.load_mbps.get(key, 0.0) for key in network.link_order])
     free = np.array([room(key) for key in network.link_order], dtype=np.float64)
-    suspicion_ms = np.array(situation.suspicion_ms(request, network.link_order, both_ways=both_ways))
+    cost = link_cost(topology, load_mbps=load + mbps, weights=CostWeights())
+    if situation.suspects:
+        cost = cost + np.array(situation.suspicion_ms(request, network.link_order, both_ways=both_ways))
     question = _Question(
         topology,
         node_name(source),
         node_name(target),
         Constraints(bandwidth_mbps=mbps, max_latency_ms=request.max_latency_ms, free_mbps=free),
-        link_cost(topology, load_mbps=load + mbps, weights=CostWeights()) + suspicion_ms,
+        cost,
     )
     paths = _paths(request.protection, question)
     full = tuple(network.link_order[row] for row in np.flatnonzero(free < mbps))

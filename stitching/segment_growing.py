@@ -31,7 +31,8 @@ class Growing:
         back = {key: row for row, key in enumerate(order)}
         usable = [min(room[key], room.get(reverse(key), 0.0)) >= request.bandwidth_mbps for key in order]
         cost = link_cost(self.topology, load_mbps=load + request.bandwidth_mbps, weights=CostWeights())
-        cost = cost + np.array(situation.suspicion_ms(request, order, both_ways=True))
+        if situation.suspects:
+            cost = cost + np.array(situation.suspicion_ms(request, order, both_ways=True))
         both = [max(cost[row], cost[back.get(reverse(key), row)]) for row, key in enumerate(order)]
         # Links that cost nothing would make ways through the tree and ways beside it look the same.
         self.plain_cost: Floats = np.where(usable, np.maximum(both, 1e-6), np.inf)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from os_ken.controller import ofp_event
@@ -23,9 +24,10 @@ from ryu_apps.polling import polls
 from ryu_apps.polling.counters import Tally
 from ryu_apps.polling.polled import Ask, Datapath, PolledSwitch, rates_of
 from ryu_apps.polling.polls import Question
+from ryu_apps.polling.stitch_counts import StitchCounts
 from ryu_apps.transactions import Asker, Transactions
 from stitching.bandwidth import BandwidthShares
-from stitching.kinds import senders
+from stitching.kinds import entrances, senders
 from stitching.network import Network
 
 SLOTS = 50
@@ -73,6 +75,9 @@ class Telemetry(App):
         self._clock = clock
         self._wall_clock = wall_clock
         self._xids = Transactions(Asker.TELEMETRY)
+        self._last_counts = Transactions(Asker.LAST_COUNTS)
+        self._counts = StitchCounts()
+        self._stitches = self._entrances = _NOBODY
         self._switches: dict[int, PolledSwitch] = {}
         self._slots: list[dict[int, PolledSwitch]] = [{} for _ in range(POLL_SLOTS)]
         self._network = Network()
@@ -108,6 +113,8 @@ class Telemetry(App):
         self._sources = {}
         shares = (stitch.path for stitch in event.stitches if isinstance(stitch.path, BandwidthShares))
         self._metered = frozenset(dpid for placed in shares for dpid in placed.dpids)
+        self._stitches = frozenset(stitch.id for stitch in event.stitches)
+        self._entrances = frozenset(dpid for stitch in event.stitches for dpid in entrances(stitch))
         for stitch in event.stitches:
             for dpid, macs in senders(stitch):
                 self._sources.setdefault(dpid, {})[stitch.id] = macs
@@ -185,7 +192,7 @@ class Telemetry(App):
         wanted = [Question.PORTS]
         if dpid in self._with_hosts:
             wanted.append(Question.DEMANDS)
-        if dpid in self._sources:
+        if dpid in self._entrances:
             wanted.append(Question.STITCHES)
         if dpid in self._metered:
             wanted.append(Question.METERS)
@@ -205,6 +212,10 @@ class Telemetry(App):
     def on_reply(self, event: Any) -> None:
         """Take in an answer, when it is one to a question of ours and complete."""
         message = event.msg
+        if self._last_counts.owns(message.xid):
+            # Asked by the stitcher, of a stitch that is taken out: nobody waits for the whole of it.
+            self._counts.take(message.datapath.id, message.entries)
+            return
         if not self._xids.owns(message.xid):
             return
         switch = self._switches.get(message.datapath.id)
@@ -215,6 +226,8 @@ class Telemetry(App):
             return
         self._answered += not switch.asks
         dpid = switch.datapath.id
+        if answer.ask.question is Question.STITCHES:
+            self._counts.take(dpid, answer.body)
         switch.take(answer, self._sources.get(dpid, {}), self._network.switches.get(dpid, {}))
 
     # -- tell -----------------------------------------------------------------------------------------------
@@ -230,7 +243,9 @@ class Telemetry(App):
         # The end by the beat of the period, not by when the tick was handled: samples are evenly spaced.
         time_s = self._wall_clock() - (self._clock() - ended_s)
         self._beat += 1
-        self._rates = rates_of(time_s, self._period_s, self._switches, self._beat)
+        self._counts.keep(self._stitches, self._clock())
+        rates = rates_of(time_s, self._period_s, self._switches, self._beat)
+        self._rates = replace(rates, stitch_counts=self._counts.totals)
         for switch in self._switches.values():
             switch.forget_rates()
         self.publish(RatesMeasured(self._rates))

@@ -15,6 +15,7 @@ class Asker(IntEnum):
     NAMEPLATE = 0x4E
     TELEMETRY = 0x54
     CAPABILITY = 0x7C
+    LAST_COUNTS = 0x4C
 
 
 class Transactions(Iterator[int]):

@@ -2,7 +2,7 @@
 
 Boolean tomography in weights (after Duffield, Network tomography of binary network performance
 characteristics, 2006): what is missed on a path is spread over its links by how much each was suspected before, so
-that a link which several bad paths have in common soon bears all of it; a path that does well clears every link of it.
+that a link which several bad paths have in common soon bears all of it; a path that does well clears its links.
 """
 
 from __future__ import annotations

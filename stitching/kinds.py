@@ -281,6 +281,14 @@ def senders(stitch: Stitch) -> Iterator[tuple[int, frozenset[str]]]:
                 yield dpid, frozenset(member.mac for member in tree.members if member.dpid == dpid)
 
 
+def entrances(stitch: Stitch) -> frozenset[int]:
+    """The switches where packets enter it, in any direction."""
+    found = {dpid for dpid, _ in senders(stitch)}
+    if isinstance(stitch.path, StitchPath) and stitch.vm_request.both_ways:
+        found.add(stitch.path.hops[-1].dpid)
+    return frozenset(found)
+
+
 def same_place(one: Placement, other: Placement) -> bool:
     """Whether two placements are on the same links."""
     match one, other:

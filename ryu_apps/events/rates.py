@@ -18,7 +18,8 @@ class Rates:
 
     beat counts the periods of this process, those left out included: it goes on where the wall clock steps.
     A port or demand that could not be measured this time (late switch, counter reset, first sample) is absent.
-    meter_packets are all that each meter of ours, by (dpid, number), has counted so far.
+    meter_packets are all that each meter of ours, by (dpid, number), has counted so far; stitch_counts the packets
+    and bytes that have entered each stitch, by its id, those that ended lately included.
     """
 
     time_s: float
@@ -30,6 +31,7 @@ class Rates:
     stitch_mbps: Mapping[int, float] = field(default_factory=dict)
     meter_packets: Mapping[tuple[int, int], int] = field(default_factory=dict)
     beat: int = 0
+    stitch_counts: Mapping[int, tuple[int, int]] = field(default_factory=dict)
 
 
 @dataclass

@@ -38,6 +38,14 @@ def request(question: Question, xid: int) -> bytes:
     return _HEADER.pack(4, 18, _HEADER.size + len(body), xid) + body
 
 
+def stitch_request(stitch_id: int, xid: int) -> bytes:
+    """The message that asks for the rules of one stitch."""
+    of_it = cookie.pack(Kind.STITCH, stitch=stitch_id), cookie.KIND_MASK | 0xFFFFFFFF
+    return _HEADER.pack(4, 18, _HEADER.size + len(_BODIES[Question.STITCHES]), xid) + _flow_body(
+        Table.STITCH, *of_it
+    )
+
+
 def port_readings(body: Iterable[Any]) -> tuple[list[Reading[int]], list[Reading[int]], list[Reading[int]]]:
     """Bytes sent, bytes received and packets dropped on the way out, by port number, from OFPPortStats."""
     tx: list[Reading[int]] = []
@@ -115,18 +123,18 @@ def _is_of(stats: FlowStats, kind: Kind, table: Table) -> bool:
     return ours and stats.table_id == table
 
 
-def _flow_body(kind: Kind, table: Table) -> bytes:
-    """A request for the flow entries of ours of one kind, which are all in one table."""
+def _flow_body(table: Table, of: int, mask: int) -> bytes:
+    """A request for the flow entries of one table whose cookies are like this one."""
     return (
         struct.pack("!HHxxxx", 1, 0)
-        + struct.pack("!BxxxIIxxxxQQ", table, _ANY, _ANY, cookie.pack(kind), cookie.KIND_MASK)
+        + struct.pack("!BxxxIIxxxxQQ", table, _ANY, _ANY, of, mask)
         + struct.pack("!HHxxxx", 1, 4)
     )
 
 
 _BODIES = {
     Question.PORTS: struct.pack("!HHxxxxIxxxx", 4, 0, _ANY),
-    Question.DEMANDS: _flow_body(Kind.SEGMENT, Table.SEGMENT),
+    Question.DEMANDS: _flow_body(Table.SEGMENT, cookie.pack(Kind.SEGMENT), cookie.KIND_MASK),
     Question.METERS: struct.pack("!HHxxxxIxxxx", 9, 0, _ANY),
-    Question.STITCHES: _flow_body(Kind.STITCH, Table.STITCH),
+    Question.STITCHES: _flow_body(Table.STITCH, cookie.pack(Kind.STITCH), cookie.KIND_MASK),
 }

@@ -72,6 +72,8 @@ class CarryingView(TermsView):
     latency_ms: float | None
     probe_ms: float | None
     probe_loss: float | None = Field(description="Share of the last 60 probes that did not come through.")
+    packets: int | None = Field(description="Packets that have entered it, in all directions, probes included.")
+    bytes: int | None = Field(description="Bytes of them, as the switches where they enter last said.")
 
 
 class VmView(CarryingView):
@@ -242,6 +244,7 @@ def _weekly_view(weekly: Weekly) -> WeeklyView:
 
 def _carrying(stitch: Stitch, fabric: Fabric) -> dict[str, Any]:
     request = stitch.request
+    counted = fabric.rates.stitch_counts.get(stitch.id) if fabric.rates is not None else None
     return {
         **_terms(stitch, fabric),
         "bandwidth_mbps": request.bandwidth_mbps,
@@ -251,6 +254,8 @@ def _carrying(stitch: Stitch, fabric: Fabric) -> dict[str, Any]:
         "latency_ms": stitch.path.latency_ms if stitch.path else None,
         "probe_ms": stitch.probe_ms,
         "probe_loss": stitch.probe_loss,
+        "packets": counted[0] if counted is not None else None,
+        "bytes": counted[1] if counted is not None else None,
     }
 
 

@@ -34,7 +34,7 @@ StitchId = Annotated[int, Path(ge=1, le=0xFFFFFFFF)]
 READS = needs(Role.VIEWER, scoped=True)
 CHANGES = needs(Role.OPERATOR, scoped=True)
 
-MEASURED = ("load_mbps", "probe_ms", "probe_loss")
+MEASURED = ("load_mbps", "probe_ms", "probe_loss", "packets", "bytes")
 """What changes although nobody changed the stitch."""
 
 

@@ -109,6 +109,8 @@ def stitch(answer: Json) -> Table:
         ("enforced by", answer["enforced"]),
         ("that is known from", answer["enforced_why"] or ""),
         ("load Mbit/s", number(answer["load_mbps"])),
+        ("packets", UNKNOWN if answer.get("packets") is None else answer["packets"]),
+        ("bytes", UNKNOWN if answer.get("bytes") is None else answer["bytes"]),
         ("labels", ", ".join(f"{name}={value}" for name, value in answer["labels"].items())),
         ("priority", answer["priority"]),
         ("valid", _valid(answer)),

@@ -160,6 +160,8 @@ class Life:
         """Take the rules out, the entrance first; the stitch moves on when they are gone."""
         self.prover.forget(stitch.id)
         before = self.moving.pop(stitch.id, None)
+        self.prover.count_last(stitch)
+        self.prover.count_last(before)
         self._outcomes[stitch.id] = _Outcome(then, reason, again, self.idle.hurried)
         self.changes.take_away(stitch.id, max(self.drain_s(stitch), self.drain_s(before)))
 

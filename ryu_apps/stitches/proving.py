@@ -8,10 +8,12 @@ from typing import Any
 from ryu_apps import wire
 from ryu_apps.connections import Connections
 from ryu_apps.events import ProbeArrived
+from ryu_apps.polling.polls import stitch_request
 from ryu_apps.stitches.due import DueLine
 from ryu_apps.stitches.probe import StitchProbe, StitchProber
 from ryu_apps.stitches.watch import Watch
-from stitching.kinds import ProbeWay, broadcast_probes, has_branches, probe_ways
+from ryu_apps.transactions import Asker, Transactions
+from stitching.kinds import ProbeWay, broadcast_probes, entrances, has_branches, probe_ways
 from stitching.rules import PORT_CONTROLLER
 from stitching.segment_watch import Flood
 from stitching.stitch import Placement, Stitch, StitchRequest
@@ -35,6 +37,7 @@ class Prover:
         """Not to be changed but by what is called here."""
         self._line = DueLine()
         self._ways: dict[int, tuple[Placement, tuple[ProbeWay | Flood, ...]]] = {}
+        self._counting = Transactions(Asker.LAST_COUNTS)
         self._spacing_s = {True: 0.0, False: 0.0}
 
     # -- switches -------------------------------------------------------------------------------------------
@@ -88,6 +91,14 @@ class Prover:
     def due(self, now_s: float) -> Generator[int, None, None]:
         """The stitches whose watches are due, see DueLine.due."""
         return self._line.due(now_s)
+
+    def count_last(self, stitch: Stitch | None) -> None:
+        """Ask for the counters of a stitch before its rules go; the answer is for telemetry."""
+        if stitch is None:
+            return
+        for dpid in sorted(entrances(stitch)):
+            if dpid in self._connections:
+                self._connections[dpid].send(stitch_request(stitch.id, next(self._counting)))
 
     def forget(self, stitch_id: int) -> None:
         """Prove a stitch no longer."""

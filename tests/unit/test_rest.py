@@ -43,7 +43,9 @@ WANTED: dict[str, Any] = {"source": "h1", "destination": "h2", "bandwidth_mbps":
 
 @pytest.fixture
 def controller() -> FakeController:
-    rates = Rates(NOW_S + 59, 1.0, port_tx_mbps={(1, 10): 2.5}, stitch_mbps={1: 0.75})
+    rates = Rates(
+        NOW_S + 59, 1.0, port_tx_mbps={(1, 10): 2.5}, stitch_mbps={1: 0.75}, stitch_counts={1: (12, 3456)}
+    )
     return FakeController(vnets=red_and_blue(), rates=rates)
 
 
@@ -162,6 +164,8 @@ def test_a_stitch_is_made_shown_and_taken_away(call: Caller, controller: FakeCon
         "latency_ms": 3.0,
         "probe_ms": None,
         "probe_loss": None,
+        "packets": 12,
+        "bytes": 3456,
         "load_mbps": 0.75,
         "enforced": "none",
         "enforced_why": None,

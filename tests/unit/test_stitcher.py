@@ -7,9 +7,18 @@ from dataclasses import replace
 import pytest
 from os_ken.controller.handler import DEAD_DISPATCHER
 
-from ryu_apps.app import Tick
-from ryu_apps.events import NetworkChanged, RulesMissing, StagesApplied, SwitchTaken, VnetsChanged, WantRules
+from ryu_apps.app import Event, Tick
+from ryu_apps.events import (
+    ApplyStages,
+    NetworkChanged,
+    RulesMissing,
+    StagesApplied,
+    SwitchTaken,
+    VnetsChanged,
+    WantRules,
+)
 from ryu_apps.stitches.judging import AWAY_S
+from ryu_apps.transactions import Asker
 from stitching.application import Application
 from stitching.match import TCP, Match
 from stitching.network import Host, Network
@@ -248,3 +257,20 @@ def test_what_crosses_a_switch_that_another_controller_took_is_down_and_says_so(
     bench.confirm()
     assert bench.stitch().state is State.FAILED
     assert "another controller has taken switch 0000000000000002" in (bench.stitch().reason or "")
+
+
+def test_the_counters_of_a_stitch_are_read_before_its_rules_go(bench: Bench) -> None:
+    up(bench)
+    asked: dict[int, int] = {}
+
+    def note(occurred: Event) -> None:
+        if isinstance(occurred, ApplyStages):
+            asked.update({dpid: sum(map(is_last_question, s.sent)) for dpid, s in bench.switches.items()})
+
+    bench.on_publish = note
+    bench._desk.delete(1)
+    assert asked == {1: 1, 2: 1, 3: 0}
+
+
+def is_last_question(sent: tuple[int, int]) -> bool:
+    return sent[1] >> 24 == Asker.LAST_COUNTS

@@ -29,6 +29,7 @@ from ryu_apps.events import (
 from ryu_apps.polling import polls
 from ryu_apps.polling.polls import Question
 from ryu_apps.telemetry import GIVE_UP_PERIODS, SLOTS, Telemetry
+from ryu_apps.transactions import Asker
 from ryu_apps.wire import FlowStats, flow_mod
 from stitching import cookie
 from stitching.cookie import Kind
@@ -263,7 +264,32 @@ def test_stitches_are_counted_where_they_begin_and_one_way() -> None:
         lab.count(switch, Kind.STITCH, MAC_A, MAC_B, 2.0, stitch=8)
     lab.app.on_stitches(StitchesChanged((stitch(7, 1), replace(stitch(9, 1), path=None))))
     assert lab.run(3)[-1].stitch_mbps == {7: pytest.approx(4.0, rel=1e-4)}
-    assert {question for question, _ in egress.asked} == {Question.PORTS}
+    assert {question for question, _ in egress.asked} == {Question.PORTS, Question.STITCHES}
+
+
+def test_what_has_entered_a_stitch_is_summed_and_stays_when_its_rules_are_gone() -> None:
+    lab = Lab()
+    ingress, egress = lab.switch(1, p1=0.0), lab.switch(99, p1=0.0)
+    lab.count(ingress, Kind.STITCH, MAC_A, MAC_B, 4.0, stitch=7)
+    lab.count(egress, Kind.STITCH, MAC_B, MAC_A, 1.0, stitch=7)
+    lab.app.on_stitches(StitchesChanged((stitch(7, 1),)))
+    _, sent = lab.run(3)[-1].stitch_counts[7]
+    assert 2 * 5 * MBPS < sent < 3 * 5 * MBPS
+    lab.app.on_reply(SimpleNamespace(msg=last_answer(ingress, lab)))
+    ingress.flows.clear()
+    egress.flows.clear()
+    lab.app.on_stitches(StitchesChanged(()))
+    _, last = lab.run(3)[-1].stitch_counts[7]
+    assert last > sent
+    assert lab.run(3)[-1].stitch_counts[7][1] == last
+
+
+def last_answer(switch: FakeSwitch, lab: Lab) -> SimpleNamespace:
+    """What a switch says when a stitch is taken out, to the stitcher's question."""
+    entries = switch.answer(Question.STITCHES)
+    return SimpleNamespace(
+        datapath=switch, xid=Asker.LAST_COUNTS << 24, flags=0, entries=entries, received_s=lab.now_s
+    )
 
 
 def test_answers_in_parts_are_joined() -> None:

@@ -53,7 +53,7 @@ TRANSITIONS: dict[State, frozenset[State]] = {
     State.DOWN: frozenset({State.FAILED, State.REQUESTED, State.TERMINATING}),
     State.ADJUSTING: frozenset({State.UP, State.DEGRADED, State.DOWN, State.FAILED, State.TERMINATING}),
     State.TERMINATING: frozenset({State.TERMINATED}),
-    State.FAILED: frozenset({State.REQUESTED, State.TERMINATING}),
+    State.FAILED: frozenset({State.REQUESTED, State.REJECTED, State.TERMINATING}),
     State.REJECTED: frozenset(),
     State.TERMINATED: frozenset(),
 }

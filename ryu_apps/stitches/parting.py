@@ -10,7 +10,11 @@ from stitching.kinds import fixed_pairs
 from stitching.policy.changes import forbidden
 from stitching.policy.document import Policy
 from stitching.policy.ruling import Ruling
+from stitching.stitch import State
 from stitching.vnet import Directory, VNet
+
+AT_REST = (State.REQUESTED, State.FAILED)
+"""States in which a stitch has no rules on any switch: what is forbidden then never comes to carry."""
 
 
 class Parter:
@@ -40,4 +44,8 @@ class Parter:
         life = self._life
         active = life.book.active
         for number, reason in list(forbidden(life.planner.ruling, life.planner.network, active)):
-            life.terminate(life.book[number], reason)
+            stitch = life.book[number]
+            if stitch.state in AT_REST:
+                life.end(stitch, State.REJECTED, reason)
+            else:
+                life.terminate(stitch, reason)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import MappingProxyType
 
 import pytest
 
+from ryu_apps.app import Tick
 from ryu_apps.events import NetworkChanged, PolicyChanged, VnetsChanged
 from stitching.application import Application
 from stitching.match import TCP
 from stitching.plan import NotPossible
 from stitching.policy.document import ANY, By, Demands, Policy, Rule, Selector
 from stitching.stitch import State, VmRequest
+from stitching.validity import Validity
 from stitching.vnet import Member, VNet
-from tests.unit.stitcher_bench import REQUEST, A, B, Bench, MemoryStore, create, triangle, up, way
+from tests.unit.stitcher_bench import REQUEST, A, B, Bench, MemoryStore, create, restarted, triangle, up, way
 
 RED, BLUE = VNet("red", (Member(A, "a"),)), VNet("blue", (Member(B, "b"),))
 NOTHING = Policy((Rule("quiet"),))
@@ -88,3 +91,40 @@ def test_a_path_takes_the_links_that_encrypt_where_that_is_demanded(bench: Bench
     rule(bench, Policy((Rule("secret", allow=True, demands=Demands(encrypted=True)),), encrypted=over_3))
     up(bench, REQUEST)
     assert way(bench) == [1, 3, 2]
+
+
+def test_what_waits_for_its_hours_and_is_forbidden_meanwhile_is_rejected_with_the_rule(bench: Bench) -> None:
+    create(bench, replace(REQUEST, valid=Validity(bench.now_s + 600.0)))
+    assert bench.stitch().state is State.REQUESTED
+    rule(bench, NOTHING)
+    assert (bench.stitch().state, bench.stitch().reason) == (State.REJECTED, "policy rule 'quiet' denies it")
+    rule(bench, Policy())
+    bench.now_s += 601.0
+    bench.on_tick(Tick("retry"))
+    assert bench.stitch().state is State.REJECTED
+
+
+def test_what_waits_for_room_and_is_forbidden_meanwhile_is_rejected_and_holds_nothing(bench: Bench) -> None:
+    up(bench)
+    bench.on_network(NetworkChanged(replace(triangle(), links={})))
+    bench.confirm()
+    assert bench.stitch().state is State.FAILED
+    rule(bench, NOTHING)
+    assert (bench.stitch().state, bench.stitch().reason) == (State.REJECTED, "policy rule 'quiet' denies it")
+    rule(bench, Policy())
+    bench.on_network(NetworkChanged(triangle()))
+    assert bench.stitch().state is State.REJECTED
+    assert bench._planner.admission.resources.free((1, 2, 2, 1)) == 10.0
+
+
+def test_what_was_forbidden_while_the_controller_was_away_is_rejected_when_it_is_back() -> None:
+    store = MemoryStore()
+    before = Bench(store)
+    before.on_network(NetworkChanged(triangle()))
+    before.connect()
+    create(before, replace(REQUEST, valid=Validity(before.now_s + 3600.0)))
+    again = restarted(store)
+    rule(again, NOTHING)
+    assert again.stitch().state is State.REJECTED
+    again._book.flush()
+    assert store.kept[1].state is State.REJECTED

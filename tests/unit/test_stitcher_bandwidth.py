@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import cast
 
+import numpy as np
 import pytest
 
+from forecasting import Forecast
 from ryu_apps.app import Tick
-from ryu_apps.events import NetworkChanged, Rates, RatesMeasured, VnetsChanged
+from ryu_apps.events import ApplyStages, NetworkChanged, OutlookReady, Rates, RatesMeasured, VnetsChanged
 from ryu_apps.store.codec import dump, load
 from stitching.bandwidth import BandwidthRequest, BandwidthShares
-from stitching.following import PAUSE_S
+from stitching.following import GROW, HOLD_S, PAUSE_S, SHRINK, STEPS
 from stitching.network import Host, Network
 from stitching.plan import NotPossible
 from stitching.planner import Duplicate
 from stitching.rules import LEAST_METER, FlowRule, PushLabel, Table
 from stitching.stitch import State, Stitch
 from stitching.vnet import Member, VNet
-from tests.unit.stitcher_bench import A, B, Bench, C, MemoryStore, triangle
+from tests.unit.stitcher_bench import A, B, Bench, C, MemoryStore, confirm, triangle
 
 REQUEST = BandwidthRequest("red", "red", guarantee_mbps=2.0, cap_mbps=6.0, bandwidth_mbps=2.0)
 VNETS = (VNet("red", (Member(A, "a"), Member(B, "b"), Member(C, "c"))),)
@@ -199,3 +203,99 @@ def test_what_the_forecast_has_made_of_a_guarantee_stays_within_its_new_bounds(b
     bench.confirm()
     assert bench.stitch().request.bandwidth_mbps == 4.0
     assert bench._changer.change(1, replace(REQUEST, cap_mbps=4.0)).request.bandwidth_mbps == 2.0
+
+
+FOLLOWING = replace(REQUEST, follow_forecast=True)
+
+
+def expect(bench: Bench, *mbps: float) -> None:
+    """It is forecast that a sends so much to b in the next steps, with a quantile of 0.9 twice as high."""
+    middle = np.array([mbps])
+    demands = Forecast(
+        ("ab",), 1.0, (0.5, 0.9), middle, np.stack([middle, 2 * middle], axis=-1), np.array([False])
+    )
+    outlook = SimpleNamespace(pairs=((A, B),), demands=demands, stitches=frozenset())
+    bench.on_outlook(cast("OutlookReady", SimpleNamespace(outlook=outlook)))
+
+
+def promised(bench: Bench) -> float:
+    assert bench.stitch().request.bandwidth_mbps == bench._planner.admission.resources.reserved((1, 2, 2, 1))
+    return bench.stitch().request.bandwidth_mbps
+
+
+def test_a_guarantee_grows_at_once_to_what_is_expected_and_no_rule_changes(bench: Bench) -> None:
+    up(bench, FOLLOWING)
+    told = [event for event in bench.told if isinstance(event, ApplyStages)]
+    expect(bench, 1.0, 1.0, 2.0, 1.0)
+    assert promised(bench) == 4.0, "the quantile of the highest of the next steps"
+    assert [event for event in bench.told if isinstance(event, ApplyStages)] == told
+    assert bench.stitch().state is State.UP
+
+
+def test_it_looks_no_further_ahead_than_a_few_steps(bench: Bench) -> None:
+    up(bench, FOLLOWING)
+    expect(bench, *[0.5] * STEPS, 3.0)
+    assert promised(bench) == 2.0
+
+
+def test_it_shrinks_only_where_less_is_expected_for_long_and_never_below_what_was_asked_for(bench: Bench) -> None:
+    up(bench, FOLLOWING)
+    expect(bench, 2.5)
+    assert promised(bench) == 5.0
+    expect(bench, 1.5)
+    bench.now_s += HOLD_S - 1
+    expect(bench, 1.5)
+    assert promised(bench) == 5.0, "not before it has been less for long"
+    bench.now_s += 1
+    expect(bench, 1.5)
+    assert promised(bench) == 3.0
+    expect(bench, 0.0)
+    bench.now_s += HOLD_S
+    expect(bench, 0.0)
+    assert promised(bench) == 2.0, "what was asked for is the least"
+
+
+def test_more_in_between_begins_the_wait_anew(bench: Bench) -> None:
+    up(bench, FOLLOWING)
+    expect(bench, 2.5)
+    expect(bench, 1.5)
+    bench.now_s += HOLD_S - 1
+    expect(bench, 2.4)
+    bench.now_s += 1
+    expect(bench, 1.5)
+    assert promised(bench) == 5.0
+    bench.now_s += HOLD_S
+    expect(bench, 1.5)
+    assert promised(bench) == 3.0
+
+
+def test_it_stays_where_little_more_or_less_is_expected(bench: Bench) -> None:
+    up(bench, FOLLOWING)
+    expect(bench, 2.0)
+    for mbps in (2.0 * GROW, 2.0 * SHRINK):
+        expect(bench, mbps)
+        bench.now_s += 2 * HOLD_S
+        expect(bench, mbps)
+        assert promised(bench) == 4.0
+    expect(bench, 2.0 * GROW + 0.01)
+    assert promised(bench) == pytest.approx(4.0 * GROW + 0.02)
+
+
+def test_it_grows_to_its_cap_at_most_and_to_what_links_have(bench: Bench) -> None:
+    up(bench, FOLLOWING)
+    expect(bench, 50.0)
+    assert promised(bench) == 6.0
+    bench._desk.delete(1)
+    bench.confirm()
+    bench._desk.create(replace(FOLLOWING, cap_mbps=None))
+    confirm(bench, 2)
+    expect(bench, 50.0)
+    assert bench.stitch(2).request.bandwidth_mbps == 2.0, "what cannot be promised is not"
+    expect(bench, 4.0)
+    assert bench.stitch(2).request.bandwidth_mbps == 8.0
+
+
+def test_one_that_does_not_follow_stays_as_it_was_asked_for(bench: Bench) -> None:
+    up(bench)
+    expect(bench, 2.5)
+    assert promised(bench) == 2.0

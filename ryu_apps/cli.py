@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from ryu_apps.forecasts import commands as forecasts
 from ryu_apps.forecasts.commands import BacktestFailed
+from ryu_apps.overlay import signer_commands
 from ryu_apps.paths import commands as paths
 from ryu_apps.paths.commands import PathCommandFailed
 from ryu_apps.plugins import Plugins
@@ -19,6 +20,7 @@ from ryu_apps.rest import (
     access_commands,
     client,
     intent_commands,
+    overlay_commands,
     ovsdb_commands,
     policy_commands,
     stitch_commands,
@@ -90,6 +92,8 @@ app.add_typer(stitch_commands.commands, name="stitch")
 app.add_typer(reconciling.commands)
 app.add_typer(ovsdb_commands.commands, name="switch")
 app.add_typer(intent_commands.commands, name="intent")
+app.add_typer(overlay_commands.commands, name="overlay")
+app.add_typer(signer_commands.commands, name="signer")
 app.add_typer(paths.commands)
 app.add_typer(forecasts.commands)
 

@@ -78,6 +78,7 @@ def started(settings: Settings) -> Iterator[tuple[int, int]]:
                 period_s=settings.period_s,
                 queue_depths=_queue_depths,
                 day_ahead=settings.day is not None,
+                overlay=settings.overlay is not None,
                 complaints=lambda: [*channel.door.complaints(), *house.complaints()],
             ),
             store=AccessStore(state.database),

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ryu_apps.app import Request
+from ryu_apps.overlay.signing.requests import ControllerCard
 from stitching.overlay.choosing import Choice
 from stitching.overlay.compiling import ChoiceKey
 from stitching.overlay.sites import Pair, Site
@@ -19,7 +20,8 @@ class OverlayAnswer:
 
     connected: who is on the control channel; said: the last word of each site; told: the generation that each was
     sent last; why: for what reason two sites have tunnels; choices: the way of each class between two sites, with
-    the scores of all that there were.
+    the scores of all that there were; card: what the signer trusts this controller by; port: where sites are
+    listened for, 0 while they are not.
     """
 
     epoch: int
@@ -32,6 +34,8 @@ class OverlayAnswer:
     why: Mapping[Pair, str]
     choices: Mapping[ChoiceKey, Choice]
     problems: tuple[str, ...] = field(default=())
+    card: ControllerCard | None = None
+    port: int = 0
 
 
 @dataclass

@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from ryu_apps.app import App, Event, Tick, handles
 from ryu_apps.events.overlay import OverlayAnswer, OverlayRequest
 from ryu_apps.overlay.authority import Authority
-from ryu_apps.overlay.gate import Gate
+from ryu_apps.overlay.card import card_of
+from ryu_apps.overlay.gate import Gate, GateError
 from ryu_apps.overlay.hosting import GateListener
 from ryu_apps.overlay.keeping import KeptOverlay, kept, restored
 from ryu_apps.overlay.reports import Reports, site_of
@@ -21,6 +22,7 @@ from ryu_apps.overlay.signing.client import RollWatch, SignerClient, SignerGone
 from ryu_apps.overlay.signing.requests import Refusal, RollNow
 from ryu_apps.overlay.wanting import wanted_of
 from ryu_apps.store.codec import BadRecord, dump, load
+from ryu_apps.store.errors import StoreError
 from stitching.overlay.rounds import Facts, Overlay, OverlayPolicy, next_round
 from stitching.overlay.sites import Site, SitesRefused, checked
 from vte_agent.protocol.base import PublicKey
@@ -64,11 +66,18 @@ class _Roll(Event):
 
 @dataclass(frozen=True)
 class Doors:
-    """Where the overlay listens for sites, and where its signer does."""
+    """Where the overlay listens for sites, where its signer does, and the addresses by which sites call."""
 
     host: str
     port: int
     signer: Path
+    addresses: tuple[str, ...] = ()
+
+    @property
+    def called_at(self) -> tuple[str, ...]:
+        """As agents call it: what was given for that, or where it listens."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return self.addresses or (f"{host}:{self.port}",)
 
 
 class SiteOverlay(App):
@@ -92,6 +101,7 @@ class SiteOverlay(App):
         self._doors = doors
         self._authority = authority
         self._state_key = state_key
+        self._card = card_of(state_key, authority.sha256, doors.called_at)
         self._save, self._clock = save, clock
         self._policy = policy or OverlayPolicy()
         self._overlay = _restored(saved)
@@ -139,14 +149,27 @@ class SiteOverlay(App):
             return
         self._problems.pop("roll", None)
         self._roll, self._open_roll, self._policy_key = event.now.roll, roll, event.now.policy_key
-        if self._gate is None:
-            self._gate = Gate(self._authority, event.now.policy_key, self._client.admit, self._listener())
-            self._gate.start(self._doors.host, self._doors.port)
-            self.log.info("event=overlay_open port=%d epoch=%d", self._gate.port, roll.epoch)
-        # Whom it revokes is out before anything else is done.
-        self._gate.publish_roll(event.now.roll)
+        self._open_gate()
+        if self._gate is not None:
+            # Whom it revokes is out before anything else is done.
+            self._gate.publish_roll(event.now.roll)
         self._read_members()
         self._round()
+
+    def _open_gate(self) -> None:
+        """Listen for sites, once it is known whom to trust; where the port is taken, with the next look."""
+        if self._gate is not None or self._policy_key is None or self._roll is None:
+            return
+        gate = Gate(self._authority, self._policy_key, self._client.admit, self._listener())
+        try:
+            gate.start(self._doors.host, self._doors.port)
+        except GateError as error:
+            self._problems["gate"] = f"{error}; it is tried again: end what listens there"
+            return
+        self._problems.pop("gate", None)
+        self._gate = gate
+        gate.publish_roll(self._roll)
+        self.log.info("event=overlay_open port=%d", gate.port)
 
     def _listener(self) -> GateListener:
         return GateListener(
@@ -185,6 +208,7 @@ class SiteOverlay(App):
     @handles(Tick)
     def _on_tick(self, _tick: Tick) -> None:
         if time.monotonic() - self._looked_s > MEMBERS_AGAIN_S:
+            self._open_gate()
             self._read_members()
         self._round()
 
@@ -228,7 +252,12 @@ class SiteOverlay(App):
             document = dump(kept(self._overlay))
             if document != self._stored:
                 # Before anybody is told: an address or a generation that was given is never given again.
-                self._save(document)
+                try:
+                    self._save(document)
+                except StoreError as error:
+                    self._problems["store"] = f"sites are told nothing new: {error}"
+                    return
+                self._problems.pop("store", None)
                 self._stored = document
         for wanted in news:
             self._told[wanted.serial] = wanted
@@ -286,6 +315,11 @@ class SiteOverlay(App):
     def _answer(self) -> OverlayAnswer:
         gate, roll = self._gate, self._open_roll
         problems = [*self._problems.values(), *self._overlay.mesh.problems]
+        if roll is not None and self._card.state_key not in roll.controllers:
+            problems.append(
+                "no site follows this controller, as the signer does not trust it: "
+                "lockstitch signer trust --card CARD (`lockstitch overlay card` prints it)"
+            )
         if self._watch.problem:
             problems.append(self._watch.problem)
         if gate is not None:
@@ -301,6 +335,8 @@ class SiteOverlay(App):
             self._overlay.mesh.why,
             self._overlay.choices,
             tuple(dict.fromkeys(problems)),
+            self._card,
+            self.port,
         )
 
 

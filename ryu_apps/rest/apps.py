@@ -28,6 +28,7 @@ INSTALLER = "Installer"
 INTENDER = "Intender"
 RECORDER = "Recorder"
 OVSDB = "Ovsdb"
+SITE_OVERLAY = "SiteOverlay"
 
 
 class Ask(Protocol):
@@ -47,7 +48,7 @@ class ApiSettings:
 
     ask_timeout_s is how long an app may take to answer. queue_depths, where given, tells how many events
     wait in the queue of each app. clock gives seconds since the epoch. day_ahead: whether there is an outlook over
-    the next day. complaints are more reasons for being degraded.
+    the next day, overlay whether sites are joined. complaints are more reasons for being degraded.
     """
 
     period_s: float = 1.0
@@ -55,6 +56,7 @@ class ApiSettings:
     queue_depths: Callable[[], Mapping[str, int]] | None = None
     clock: Callable[[], float] = time.time
     day_ahead: bool = True
+    overlay: bool = False
     complaints: Callable[[], Sequence[str]] = tuple
 
 

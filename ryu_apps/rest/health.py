@@ -30,6 +30,7 @@ from ryu_apps.events import (
     UnsavedRequest,
     VnetsRequest,
 )
+from ryu_apps.events.overlay import OverlayAnswer, OverlayRequest
 from ryu_apps.rest.access.roles import Role, needs
 from ryu_apps.rest.advice import advice
 from ryu_apps.rest.apps import (
@@ -40,6 +41,7 @@ from ryu_apps.rest.apps import (
     OVSDB,
     PREDICTOR,
     RECORDER,
+    SITE_OVERLAY,
     STITCHER,
     TELEMETRY,
     Apps,
@@ -81,6 +83,10 @@ class _Probe:
             self.reasons.append(f"{name} fails to answer ({type(error).__name__}); its log says why")
         return None
 
+    async def of_overlay(self) -> OverlayAnswer | None:
+        """How sites are joined; None without a reason where none are to be."""
+        return await self.ask(SITE_OVERLAY, OverlayRequest()) if self.apps.settings.overlay else None
+
     async def of_day(self, request: Request[Answer]) -> Answer | None:
         """The answer of who looks a day ahead; None without a reason where nobody does."""
         return await self.ask(DAY_PREDICTOR, request) if self.apps.settings.day_ahead else None
@@ -106,6 +112,7 @@ async def get_health(apps: AppsOf) -> HealthView:
         probe.of_day(ForecastStatusRequest()),
         probe.ask(OVSDB, OvsdbStatusRequest()),
     )
+    overlay = await probe.of_overlay()
     now_s = apps.settings.clock()
     uptime_s = max(0.0, now_s - apps.started_s)
     age_s = max(0.0, now_s - rates.time_s) if rates is not None else None
@@ -118,6 +125,7 @@ async def get_health(apps: AppsOf) -> HealthView:
         *_of_outlook("forecast", "periods", outlook, forecasts),
         *_of_outlook("outlook over a day", "steps", day_outlook, day),
         *_of_stores(unsaved or 0, recorder or RecorderStatus()),
+        *_of_overlay(overlay),
         *apps.settings.complaints(),
     ]
     depths = apps.settings.queue_depths
@@ -220,6 +228,25 @@ def _of_stores(unsaved: int, recorder: RecorderStatus) -> list[str]:
             f"the history is not written, {recorder.history_dropped} periods are lost; the log says why"
         )
     return reasons
+
+
+def _of_overlay(overlay: OverlayAnswer | None) -> list[str]:
+    """What keeps the overlay from its work, and sites from theirs."""
+    if overlay is None:
+        return []
+    reasons = [f"overlay: {problem}" for problem in overlay.problems]
+    away = sorted(site.name for serial, site in overlay.sites.items() if serial not in overlay.connected)
+    if away:
+        more = f" and {len(away) - _NAMED} more" if len(away) > _NAMED else ""
+        reasons.append(f"overlay: sites that are not connected: {', '.join(away[:_NAMED])}{more}")
+    said = [
+        f"overlay: site {site.name}: {problem}"
+        for serial, site in overlay.sites.items()
+        if serial in overlay.connected and serial in overlay.said
+        for problem in overlay.said[serial].problems
+    ]
+    rest = [f"overlay: {len(said) - _NAMED} more problems of sites"] if len(said) > _NAMED else []
+    return [*reasons, *said[:_NAMED], *rest]
 
 
 def _installer(status: InstallerStatus) -> InstallerView:

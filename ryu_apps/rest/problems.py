@@ -47,6 +47,8 @@ class Kind(Enum):
     NO_ANSWER = (504, "switch-silent", "The switch did not answer in time")
     UNKNOWN_INTENT = (404, "unknown-intent", "There is no such intent")
     BAD_INTENTS = (422, "bad-intents", "The intents cannot be accepted")
+    NO_OVERLAY = (404, "no-overlay", "This controller joins no sites")
+    UNKNOWN_SITE = (404, "unknown-site", "There is no such site")
     CONFLICT = (409, "conflicting-intents", "Intents contradict each other")
     UNDONE = (409, "undone", "A part could not be had, and all was undone")
     NOT_POSSIBLE = (409, "not-possible", "The stitch cannot be had")

@@ -54,7 +54,7 @@ def start_apps(
     stack: contextlib.ExitStack,
     undecided: int | None = None,
 ) -> Channel:
-    """Start all apps, which the stack stops; gives the one that switches connect to."""
+    """Start all apps, which the stack stops; gives the one that switches connect to. Raises StartError."""
     ofproto_protocol.set_app_supported_versions([ofproto_v1_3.OFP_VERSION])
     share = FULL_SHARE if settings.trigger is Mode.REACTIVE else settings.share
     policy = TriggerPolicy(
@@ -95,6 +95,12 @@ def start_apps(
     if settings.day is not None:
         stored = settings.store_url if _is_known(newest_s, settings.day) else None
         apps.append((DayPredictor, {"scope": settings.day, "stored": stored, **foreseeing}))
+    if settings.overlay is not None:
+        # Here and not above: most run without.
+        from ryu_apps.overlay.app import SiteOverlay
+        from ryu_apps.starting.overlay import overlay_arguments
+
+        apps.append((SiteOverlay, overlay_arguments(settings.overlay, settings.state, state)))
     manager = AppManager.get_instance()
     running = []
     for app_class, arguments in apps:

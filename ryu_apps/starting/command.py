@@ -122,6 +122,22 @@ def controller(
         list[str] | None,
         typer.Option("--app", metavar="APP", help="Run your own Ryu app too: a file or module; may be repeated."),
     ] = None,
+    overlay: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Join sites by encrypted tunnels; listen for their agents here."),
+    ] = None,
+    overlay_signer: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="LOCKSTITCH_OVERLAY_SIGNER",
+            show_default="~/.local/state/lockstitch-signer/controller.sock",
+            help="The signer's socket, which says who is a member.",
+        ),
+    ] = None,
+    overlay_address: Annotated[
+        list[str] | None,
+        typer.Option(metavar="HOST:PORT", help="Where agents call, if not at --overlay itself; may be repeated."),
+    ] = None,
     take_over: Annotated[
         bool, typer.Option("--take-over", help="Take switches that another controller keeps, once each.")
     ] = False,
@@ -160,6 +176,7 @@ def controller(
         bfd_ms=bfd_ms,
         apps=tuple(hosted or ()),
         take_over=take_over,
+        overlay=options.overlay(overlay, overlay_signer, overlay_address or []),
     )
     try:
         run(settings)

@@ -13,6 +13,7 @@ from ryu_apps.rest.tls import TlsFiles
 if TYPE_CHECKING:
     from forecasting import Calendar
     from ryu_apps.ovsdb.remotes import Certificates
+    from ryu_apps.starting.settings import OverlaySettings
 
 DAY_S = 86400.0
 
@@ -102,3 +103,34 @@ def members(names: str | None) -> tuple[str, ...]:
     if neural and find_spec("torch") is None:
         raise CannotStart(f"--members {neural[0]} needs PyTorch: pip install 'lockstitch[neural]'")
     return found
+
+
+def overlay(at: str | None, signer: Path | None, addresses: list[str]) -> OverlaySettings | None:
+    """Where sites are listened for; None where they are not to be."""
+    if at is None:
+        if addresses:
+            raise CannotStart("--overlay-address is of no use without --overlay HOST:PORT; give both")
+        return None
+    from ryu_apps.overlay.signing.places import default_signer, in_state
+    from ryu_apps.starting.overlay import is_anywhere
+    from ryu_apps.starting.settings import OverlaySettings
+
+    host, port = _host_port("--overlay", at)
+    for address in addresses:
+        if is_anywhere(_host_port("--overlay-address", address)[0]):
+            raise CannotStart(f"--overlay-address: nobody can call {address}; give an address that agents reach")
+    if is_anywhere(host) and not addresses:
+        raise CannotStart(
+            f"--overlay {at}: nobody can call that; give --overlay-address too, an address that agents reach"
+        )
+    return OverlaySettings(host, port, signer or in_state(default_signer()).controller, tuple(addresses))
+
+
+def _host_port(option: str, text: str) -> tuple[str, int]:
+    """The two of HOST:PORT or [HOST]:PORT."""
+    host, _, port = text.rpartition(":")
+    bare = host.removeprefix("[").removesuffix("]")
+    known = port.isascii() and port.isdecimal() and 0 < int(port) < 1 << 16
+    if not known or not bare or (":" in bare and bare == host) or len(text) > 255:
+        raise CannotStart(f"{option}: {text!r} is no HOST:PORT, such as 192.0.2.1:6690 or [2001:db8::1]:6690")
+    return bare, int(port)

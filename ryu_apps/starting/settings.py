@@ -19,10 +19,21 @@ class StartError(RuntimeError):
 
 
 @dataclass(frozen=True)
+class OverlaySettings:
+    """Where sites are listened for, where the signer is, and by which HOST:PORTs sites call (none: that one)."""
+
+    host: str
+    port: int
+    signer: Path
+    addresses: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Settings:
     """How a controller runs. Ports of 0 mean any free one; `calendar` and `members` are those of the forecasts.
 
     apps are files or modules with apps of others to host. take_over: take switches from other controllers.
+    overlay None: sites are none of its business.
     """
 
     state: Path
@@ -46,6 +57,7 @@ class Settings:
     bfd_ms: int = BFD_MS
     apps: tuple[str, ...] = ()
     take_over: bool = False
+    overlay: OverlaySettings | None = None
 
     @property
     def store_url(self) -> str:

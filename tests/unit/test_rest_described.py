@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from ryu_apps.rest.access.access import AccessSettings
 from ryu_apps.rest.apps import ApiSettings
 from stitching.stitch import State, Stitch, VmRequest
+from tests.unit.overlay_answer import an_overlay
 from tests.unit.test_rest_fake import MACS, NOW_S, TOKEN, Caller, FakeController, api_of, outlook, red_and_blue
 
 ENDLESS = "/v1/events"
@@ -39,7 +40,7 @@ class Settling(FakeController):
 
 def afresh() -> Caller:
     """The one API, with a controller of its own behind it."""
-    controller = Settling(vnets=red_and_blue(), outlook=outlook())
+    controller = Settling(vnets=red_and_blue(), outlook=outlook(), overlay=an_overlay())
     controller.add(Stitch(1, VmRequest(MACS[2], MACS[1], 1.0), State.UP, NOW_S, NOW_S))
     API.state.apps = replace(API.state.apps, asking=controller.ask)
     return CALL

@@ -59,11 +59,12 @@ from ryu_apps.events import (
     VnetsChanged,
     VnetsRequest,
 )
+from ryu_apps.events.overlay import OverlayAnswer, OverlayRequest
 from ryu_apps.ofctl.app import AskSwitch, ChangeSwitch, ConnectedSwitches
 from ryu_apps.ovsdb.remotes import check_remote
 from ryu_apps.policing import Policing
 from ryu_apps.rest.api import create_api
-from ryu_apps.rest.apps import DAY_PREDICTOR, ApiSettings
+from ryu_apps.rest.apps import DAY_PREDICTOR, SITE_OVERLAY, ApiSettings
 from ryu_apps.store import StateStore
 from stitching.admission import Admission
 from stitching.changing import as_asked, refuse_change
@@ -147,6 +148,7 @@ class FakeController:
     asked: list[Request[Any]] = field(default_factory=list)
     switches: Switches = field(default_factory=Switches)
     ovsdb: dict[int, str] = field(default_factory=dict)
+    overlay: OverlayAnswer | None = None
 
     def __post_init__(self) -> None:
         self._ids = itertools.count(1)
@@ -178,6 +180,7 @@ class FakeController:
             Reconcile: self._reconcile,
             OvsdbStatusRequest: lambda _: self._ovsdb_status(),
             SetSwitchOvsdb: self._set_ovsdb,
+            OverlayRequest: lambda _: self.overlay,
         }
 
     def _ovsdb_status(self) -> OvsdbStatus:
@@ -242,6 +245,8 @@ class FakeController:
             return self.day_outlook
         if name == DAY_PREDICTOR and isinstance(request, ForecastStatusRequest):
             return self.day_forecasts
+        if name == SITE_OVERLAY and self.overlay is None:
+            raise LookupError(f"no app {name!r} is running")
         return self._answers[type(request)](request)
 
     def add(self, stitch: Stitch) -> Stitch:

@@ -11,7 +11,8 @@ import sys
 import time
 from pathlib import Path
 
-from ryu_apps.overlay.signing.home import CONTROLLER_SOCKET, OPERATOR_SOCKET, SignerError, opened
+from ryu_apps.overlay.signing.home import SignerError, opened
+from ryu_apps.overlay.signing.places import CONTROLLER_SOCKET, OPERATOR_SOCKET
 from ryu_apps.overlay.signing.requests import CONTROLLER, OPERATOR, BadRequest
 from ryu_apps.overlay.signing.server import Door, SignerServer
 from ryu_apps.private_files import write_file

@@ -94,7 +94,8 @@ class SignerClient:
             line = b""
         except OSError as error:
             raise SignerGone(
-                f"the signer does not answer at {self._path} ({error.strerror or error}); start it"
+                f"the signer does not answer at {self._path} ({error.strerror or error}); start it: "
+                "lockstitch signer run"
             ) from error
         if not line.endswith(b"\n"):
             raise SignerGone(f"the signer at {self._path} does not talk to this user, or ended while it answered")

@@ -18,8 +18,6 @@ from ryu_apps.private_files import write_file
 
 KEY = "policy.key"
 LEDGER = "ledger.db"
-CONTROLLER_SOCKET = "controller.sock"
-OPERATOR_SOCKET = "operator.sock"
 
 
 class SignerError(Exception):

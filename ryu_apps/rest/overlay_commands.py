@@ -1,0 +1,89 @@
+"""`lockstitch overlay`: the sites, the tunnels between them, and why packets take the way they take."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from ryu_apps.rest import overlay_tables as tables
+from ryu_apps.rest.client import call, items
+from ryu_apps.rest.commands import LOCAL, AsJson, State, Url
+from ryu_apps.rest.output import Watch, follow, show
+
+commands = typer.Typer(
+    no_args_is_help=True, help="Sites and the tunnels between them: status, sites, paths, card."
+)
+
+
+@commands.command()
+def status(state: State, url: Url = LOCAL, watch: Watch = False, as_json: AsJson = False) -> None:
+    """Show how the overlay does, and what is wrong with it."""
+    follow(lambda: call(url, state, "GET", "/overlay"), tables.status, watch=watch, as_json=as_json)
+
+
+@commands.command()
+def sites(
+    state: State,
+    name: Annotated[str | None, typer.Argument(help="Only this one, with its tunnels and routes.")] = None,
+    url: Url = LOCAL,
+    watch: Watch = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show the sites; or one of them, with its ends of tunnels and its routes."""
+    if name is None:
+        follow(lambda: items(url, state, "/overlay/sites"), tables.sites, watch=watch, as_json=as_json)
+    else:
+        path = f"/overlay/sites/{_quoted(name)}"
+        follow(lambda: call(url, state, "GET", path), tables.site, watch=watch, as_json=as_json)
+
+
+@commands.command()
+def tunnels(
+    state: State,
+    site: Annotated[str | None, typer.Option("--site", help="Only those with an end at this site.")] = None,
+    url: Url = LOCAL,
+    watch: Watch = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show the tunnels: whether both ends call them up, and what is measured on them."""
+
+    def asked() -> list[Any]:
+        found = items(url, state, "/overlay/tunnels")
+        return [one for one in found if site is None or site in (one["a"], one["b"])]
+
+    follow(asked, tables.tunnels, watch=watch, as_json=as_json)
+
+
+@commands.command()
+def paths(
+    source: Annotated[str, typer.Argument(metavar="FROM", help="The site that sends.")],
+    to: Annotated[str, typer.Argument(metavar="TO", help="The site that receives.")],
+    state: State,
+    class_name: Annotated[str | None, typer.Option("--class", help="Only for packets of this class.")] = None,
+    url: Url = LOCAL,
+    watch: Watch = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show every way from one site to another with its score, which one is taken, and why."""
+    query: dict[str, str | float] = {"from": source, "to": to}
+    if class_name is not None:
+        query["class"] = class_name
+    follow(
+        lambda: call(url, state, "GET", "/overlay/paths", query=query),
+        tables.paths,
+        watch=watch,
+        as_json=as_json,
+    )
+
+
+@commands.command()
+def card(state: State, url: Url = LOCAL) -> None:
+    """Print the controller's card, for `lockstitch signer trust`. Nothing in it is secret."""
+    show(call(url, state, "GET", "/overlay/card"), as_json=True)
+
+
+def _quoted(name: str) -> str:
+    from urllib.parse import quote
+
+    return quote(name, safe="")

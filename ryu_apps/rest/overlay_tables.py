@@ -1,0 +1,139 @@
+"""Answers about the overlay as tables for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rich.table import Table
+
+from ryu_apps.shown import UNKNOWN, Coloured, number, table
+
+Json = Mapping[str, Any]
+
+
+def status(answer: Json) -> list[Table | str]:
+    """The overlay in a few lines."""
+    shown = table("Overlay", "what", "value", rows=(
+        ("sites are listened for", "yes" if answer["listening"] else "not yet"),
+        ("epoch of the roll", answer["epoch"] or UNKNOWN),
+        ("sites", answer["sites"]),
+        ("connected", ", ".join(answer["connected"]) or "none"),
+        ("tunnels up", f"{answer['tunnels_up']} of {answer['tunnels']}"),
+    ))  # fmt: skip
+    return [shown, *(f"problem: {problem}" for problem in answer["problems"])]
+
+
+def sites(answer: Iterable[Json]) -> list[Table | str]:
+    """Sites, one a line."""
+    listed = list(answer)
+    shown = table("Sites", "name", "serial", "role", "prefixes", "connected", "tunnels up", rows=(
+        (
+            one["name"],
+            one["serial"],
+            one["role"],
+            ", ".join(one["prefixes"]),
+            _yes(one["connected"]),
+            f"{one['tunnels_up']} of {one['tunnels']}",
+        )
+        for one in listed
+    ))  # fmt: skip
+    return [shown, *(f"problem at {one['name']}: {what}" for one in listed for what in one["problems"])]
+
+
+def site(answer: Json) -> list[Table | str]:
+    """One site."""
+    done = "-" if answer["generation_done"] is None else answer["generation_done"]
+    told = "-" if answer["generation_told"] is None else answer["generation_told"]
+    shown = table(f"Site {answer['name']}", "what", "value", rows=(
+        ("serial", answer["serial"]),
+        ("role", answer["role"]),
+        ("prefixes", ", ".join(answer["prefixes"]) or "none"),
+        ("labels", ", ".join(f"{name}={value}" for name, value in answer["labels"].items())),
+        ("connected", "yes" if answer["connected"] else "no"),
+        ("generation", f"{done} of {told}"),
+        ("uplinks", ", ".join(f"{one['name']} {one['address']}" for one in answer["uplinks"])),
+        ("transports", ", ".join(answer["transports"])),
+        ("processors in use", UNKNOWN if answer["cpu"] is None else f"{answer['cpu']:.0%}"),
+    ))  # fmt: skip
+    ends = table("Its ends of tunnels", "tunnel", "state", "RTT ms", "lost out", "lost in", "MTU", rows=(
+        (
+            one["name"],
+            _state(one["state"]),
+            number(one["rtt_ms"]),
+            _lost(one["loss_out"]),
+            _lost(one["loss_in"]),
+            UNKNOWN if one["mtu"] is None else one["mtu"],
+        )
+        for one in answer["ends"]
+    ))  # fmt: skip
+    return [shown, ends, routes(answer["routes"]), *(f"problem: {problem}" for problem in answer["problems"])]
+
+
+def routes(answer: Iterable[Json]) -> Table:
+    """Where packets go now, as the site says."""
+    return table("Where it sends packets now", "prefix", "class", "tunnel", "why", rows=(
+        (one["prefix"], one["class_name"] or "", one["tunnel"] or "none", one["why"]) for one in answer
+    ))  # fmt: skip
+
+
+def tunnels(answer: Iterable[Json]) -> Table:
+    """Tunnels, one a line."""
+    return table("Tunnels", "from", "to", "state", "phase", "RTT ms", "lost there", "back", "MTU", "by", rows=(
+        (
+            f"{one['a']}:{one['uplink_a']}",
+            f"{one['b']}:{one['uplink_b']}",
+            _both(one),
+            one["phase"],
+            number(one["rtt_ms"]),
+            _lost(one["loss_ab"]),
+            _lost(one["loss_ba"]),
+            UNKNOWN if one["mtu"] is None else one["mtu"],
+            one["transport"],
+        )
+        for one in answer
+    ))  # fmt: skip
+
+
+def paths(answer: Json) -> list[Table | str]:
+    """The ways of each class with their scores, and where the site sends packets now."""
+    shown: list[Table | str] = []
+    if not answer["choices"]:
+        shown.append(
+            f"nothing was chosen from {answer['from']} to {answer['to']}: there is no tunnel, or no prefix"
+        )
+    for choice in answer["choices"]:
+        name = choice["class_name"] or "packets of no class"
+        names = [part["name"] for part in choice["ways"][0]["parts"]] if choice["ways"] else []
+        title = f"{answer['from']} to {answer['to']}, {name} (score 0 is best)"
+        shown.append(table(title, "", "by", "score", *names, "flaw", rows=(
+            (
+                "taken" if way["taken"] else "",
+                ", ".join(way["tunnels"]),
+                f"{way['score']:.3f}",
+                *(f"{part['cost']:.2f} ({number(part['value'])})" for part in way["parts"]),
+                way["flaw"],
+            )
+            for way in choice["ways"]
+        )))  # fmt: skip
+        shown.append(f"why: {choice['why']}, since {choice['since'][:19].replace('T', ' ')}Z")
+    return [*shown, routes(answer["now"])]
+
+
+def _both(one: Json) -> str:
+    if one["up"]:
+        return Coloured("up", "green")
+    ends = [state or "unknown" for state in (one["state_a"], one["state_b"])]
+    return Coloured(ends[0] if ends[0] == ends[1] else " / ".join(ends), "yellow")
+
+
+def _state(state: str) -> str:
+    return Coloured(state, "green" if state == "up" else "yellow")
+
+
+def _yes(connected: bool) -> str:
+    return "yes" if connected else Coloured("no", "yellow")
+
+
+def _lost(part: float | None) -> str:
+    return UNKNOWN if part is None else f"{part:.1%}"

@@ -1,0 +1,76 @@
+"""What the overlay's app is made with: its key and authority, what was stored of it, and who may be called."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import logging
+import socket
+from pathlib import Path
+from typing import Any
+
+from ryu_apps.overlay.app import Doors
+from ryu_apps.overlay.authority import Authority, AuthorityError
+from ryu_apps.overlay.card import CardError, card_of, state_key, write_card
+from ryu_apps.overlay.keeping import KeptOverlay, restored
+from ryu_apps.starting.settings import OverlaySettings, StartError
+from ryu_apps.store import StateStore
+from ryu_apps.store.codec import load
+
+log = logging.getLogger("lockstitch.controller")
+
+
+def overlay_arguments(settings: OverlaySettings, directory: Path, state: StateStore) -> dict[str, Any]:
+    """The arguments of SiteOverlay; the controller's card is in its directory then. Raises StartError."""
+    _check_free(settings.host, settings.port)
+    try:
+        authority, key = Authority(directory), state_key(directory)
+        doors = Doors(settings.host, settings.port, settings.signer, settings.addresses)
+        path = write_card(directory, card_of(key, authority.sha256, doors.called_at))
+    except (AuthorityError, CardError) as error:
+        raise StartError(str(error)) from error
+    except OSError as error:
+        raise StartError(f"{directory} cannot be written ({error.strerror})") from error
+    log.info("overlay=%s:%d signer=%s card=%s", settings.host, settings.port, settings.signer, path)
+    return {
+        "doors": doors,
+        "authority": authority,
+        "state_key": key,
+        "save": state.save_overlay,
+        "saved": _stored(state),
+    }
+
+
+def _stored(state: StateStore) -> str | None:
+    """The overlay as it was stored, if it can be gone on with."""
+    saved = state.overlay()
+    if saved is None:
+        return None
+    try:
+        restored(load(KeptOverlay, saved))
+    except ValueError as error:
+        raise StartError(
+            f"the stored overlay cannot be read ({error}): start the Lockstitch that has written it, or put the "
+            "database back from a copy. Without it addresses that sites use would be given to others"
+        ) from error
+    return saved
+
+
+def _check_free(host: str, port: int) -> None:
+    """Raise StartError where sites could not be listened for: later, nobody would look at the message."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with contextlib.closing(socket.socket(family, socket.SOCK_STREAM)) as door:
+        door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            door.bind((host, port))
+        except OSError as error:
+            raise StartError(
+                f"cannot listen for sites on {host}:{port} ({error.strerror or error}); give another --overlay"
+            ) from error
+
+
+def is_anywhere(host: str) -> bool:
+    """Whether it is an address to listen at that nobody can call."""
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host).is_unspecified
+    return False

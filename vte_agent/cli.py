@@ -10,6 +10,7 @@ import logging
 import signal
 import sys
 from collections.abc import Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,17 +21,23 @@ from rich.table import Table
 
 from vte_agent import membership as members
 from vte_agent.agent import Agent
+from vte_agent.believing import Believer
+from vte_agent.cleaning import clean
 from vte_agent.doctor import Finding, examine
 from vte_agent.enrolling import NotEnrolled, enroll
+from vte_agent.goals import goals_of
 from vte_agent.identity import load_or_make
 from vte_agent.keeping import CannotKeep, Keeping
+from vte_agent.membership import Membership
+from vte_agent.planning import Plan, plan
 from vte_agent.protocol.base import Name
 from vte_agent.protocol.enrollment import BadToken, Token
 from vte_agent.protocol.has import Has, TunnelReport
 from vte_agent.protocol.signed import NotSigned
 from vte_agent.protocol.wanted import Transport
+from vte_agent.routing import RoutingFailed
 from vte_agent.talking import NotRunning, ask_status, telling
-from vte_agent.tunnels.contract import Tunnels
+from vte_agent.tunnels.contract import TunnelFailed, Tunnels
 from vte_agent.tunnels.wireguard import wireguard_tunnels
 from vte_agent.uplinks import BadUplink, Uplinks, read_uplinks
 
@@ -43,7 +50,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-KNOWN_ERRORS = (BadToken, BadUplink, CannotKeep, NotEnrolled, NotRunning, NotSigned)
+
+class StillRunning(Exception):
+    """An agent is at work on what is to be taken away."""
+
+
+KNOWN_ERRORS = (
+    BadToken, BadUplink, CannotKeep, NotEnrolled, NotRunning, NotSigned, RoutingFailed, StillRunning, TunnelFailed
+)  # fmt: skip
 """What is told in one line; anything else is a fault of ours and keeps its traceback."""
 
 State = Annotated[
@@ -96,10 +110,7 @@ def run_command(
         stream=sys.stderr,
     )
     logging.getLogger("websockets").setLevel(logging.WARNING)
-    keeping = Keeping(state)
-    membership = members.load(keeping)
-    if membership is None:
-        raise NotEnrolled(f"{state} holds no membership; run vte-agent enroll first")
+    keeping, membership = _membership(state)
     uplinks = Uplinks(_uplinks(uplink))
     agent = Agent(keeping, load_or_make(keeping), membership, uplinks, _transports())
     asyncio.run(_until_told(agent, state, keep=keep))
@@ -149,7 +160,7 @@ def doctor_command(
     uplinks = Uplinks(_uplinks(uplink)) if uplink else None
     controllers: Sequence[str] = ()
     with contextlib.suppress(CannotKeep):
-        membership = members.load(Keeping(state)) if state.is_dir() else None
+        membership = members.load(Keeping(state, looking=True)) if state.is_dir() else None
         controllers = membership.controllers if membership is not None else ()
     findings = list(examine(state, uplinks, _transports(), controllers))
     if as_json:
@@ -158,6 +169,57 @@ def doctor_command(
         Console().print(_findings(findings))
     if not all(finding.is_well for finding in findings):
         raise typer.Exit(1)
+
+
+@app.command("plan")
+def plan_command(uplink: UplinkWords, state: State = STATE, as_json: AsJson = False) -> None:
+    """Show what an agent would change here by what it was told last; nothing is changed."""
+    keeping, membership = _membership(state, looking=True)
+    believer, identity, transports = Believer(membership, keeping), load_or_make(keeping), _transports()
+    uplinks, problems = Uplinks(_uplinks(uplink)).read()
+    own, believed = believer.own, believer.judge()
+    usable = {transport for transport, tunnels in transports.items() if not tunnels.missing()}
+    wished = goals_of(believed, own, uplinks, usable, lambda peer, tunnel: identity.pair_secret(own, peer, tunnel))
+    made = plan(believed, wished, transports)
+    said = (*problems, *made.problems)
+    if as_json:
+        changes = [vars(change) for change in made.changes]
+        typer.echo(json.dumps({"generation": made.generation, "changes": changes, "problems": said}))
+        return
+    console = Console()
+    console.print(_changes(made))
+    for problem in said:
+        console.print(f"problem: {problem}", markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command("clean")
+def clean_command(state: State = STATE) -> None:
+    """Take away the tunnels, routes and rules that an agent has left (`run --keep`); none may be running."""
+    with contextlib.suppress(NotRunning):
+        ask_status(state)
+        raise StillRunning("an agent is running here; stop it first: systemctl stop vte-agent")
+    gone, problems = clean(_transports())
+    typer.echo(f"taken away: {', '.join(gone) or 'nothing was left'}")
+    for problem in problems:
+        typer.echo(f"vte-agent: {problem}", err=True)
+    if problems:
+        raise typer.Exit(1)
+
+
+@app.command("unit")
+def unit_command() -> None:
+    """Print a systemd unit for the agent, to be put into /etc/systemd/system."""
+    text = (files("vte_agent") / "systemd" / "vte-agent.service").read_text()
+    typer.echo(text.replace("/usr/bin/vte-agent", f"{Path(sys.argv[0]).resolve()}"), nl=False)
+
+
+def _membership(state: Path, *, looking: bool = False) -> tuple[Keeping, Membership]:
+    missing = looking and not state.is_dir()
+    keeping = None if missing else Keeping(state, looking=looking)
+    membership = members.load(keeping) if keeping is not None else None
+    if keeping is None or membership is None:
+        raise NotEnrolled(f"{state} holds no membership; run vte-agent enroll first")
+    return keeping, membership
 
 
 def _transports() -> dict[Transport, Tunnels]:
@@ -201,6 +263,13 @@ def _routes(has: Has) -> Table:
     table = Table("prefix", "class", "tunnel", "why", title="Routes")
     for route in has.routes:
         table.add_row(str(route.prefix), route.class_name or "", route.tunnel or "none", route.why)
+    return table
+
+
+def _changes(made: Plan) -> Table:
+    table = Table("what", "device", "tunnel", "why", title=f"Generation {made.generation}: what would change")
+    for one in made.changes:
+        table.add_row(one.what, one.device, one.tunnel, one.why)
     return table
 
 

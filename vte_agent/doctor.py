@@ -94,7 +94,7 @@ def _membership(state: Path) -> Iterator[Finding]:
         yield Finding("membership", f"there is no {state}", "vte-agent enroll")
         return
     try:
-        keeping = Keeping(state)
+        keeping = Keeping(state, looking=True)
         membership = members.load(keeping)
     except CannotKeep as error:
         yield Finding("state directory", "of no use", str(error))

@@ -15,14 +15,18 @@ class CannotKeep(Exception):
 class Keeping:
     """The state directory (0700) of one agent. For one thread."""
 
-    def __init__(self, directory: Path) -> None:
-        """Raises CannotKeep."""
+    def __init__(self, directory: Path, *, looking: bool = False) -> None:
+        """looking: an agent may be at work there, and nothing is changed. Raises CannotKeep."""
         self._directory = directory
         self._waiting: dict[str, bytes] = {}
         self._why: dict[str, str] = {}
+        self._looking = looking
         try:
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not looking:
+                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._check_mode(directory, "700")
+            if looking:
+                return
             for draft in directory.glob(".*.part"):
                 draft.unlink()
         except OSError as error:
@@ -48,6 +52,8 @@ class Keeping:
     def write(self, name: str, content: bytes) -> None:
         """Write a file; it is on the disk when this returns. Raises CannotKeep, with the old one still there."""
         path = self.path(name)
+        if self._looking:
+            raise CannotKeep(f"{path} is not there; put it back from a copy, or enroll anew")
         draft = self.path(f".{name}.{secrets.token_hex(8)}.part")
         try:
             try:
@@ -72,6 +78,9 @@ class Keeping:
 
     def put(self, name: str, content: bytes) -> None:
         """Write a file, now or with the next flush() that succeeds; until then only this process knows it."""
+        if self._looking:
+            self._waiting[name] = content
+            return
         try:
             self.write(name, content)
         except CannotKeep as error:

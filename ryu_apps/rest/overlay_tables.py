@@ -106,16 +106,17 @@ def paths(answer: Json) -> list[Table | str]:
         name = choice["class_name"] or "packets of no class"
         names = [part["name"] for part in choice["ways"][0]["parts"]] if choice["ways"] else []
         title = f"{answer['from']} to {answer['to']}, {name} (score 0 is best)"
-        shown.append(table(title, "", "by", "score", *names, "flaw", rows=(
+        shown.append(table(title, "", "by", "score", *names, rows=(
             (
                 "taken" if way["taken"] else "",
                 ", ".join(way["tunnels"]),
                 f"{way['score']:.3f}",
-                *(f"{part['cost']:.2f} ({number(part['value'])})" for part in way["parts"]),
-                way["flaw"],
+                # Plus zero: what costs nothing may come as -0.
+                *(f"{part['cost'] + 0.0:.2f} ({number(part['value'])})" for part in way["parts"]),
             )
             for way in choice["ways"]
         )))  # fmt: skip
+        shown += [f"{', '.join(way['tunnels'])}: {way['flaw']}" for way in choice["ways"] if way["flaw"]]
         shown.append(f"why: {choice['why']}, since {choice['since'][:19].replace('T', ' ')}Z")
     return [*shown, routes(answer["now"])]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 from ryu_apps.events.overlay import OverlayAnswer
@@ -55,7 +55,9 @@ def an_overlay(**changes: Any) -> OverlayAnswer:
 
 def _has(serial: int, generation: int, tunnels: list[str]) -> Has:
     other = 5 - serial
-    routes = [RouteReport(prefix=f"10.0.{other}.0/24", tunnel=tunnels[0], why="up")] if serial > 1 else []
+    routes = (
+        [RouteReport(prefix=ip_network(f"10.0.{other}.0/24"), tunnel=tunnels[0], why="up")] if serial > 1 else []
+    )
     return Has(
         generation=generation,
         transports=(Transport.WIREGUARD,),

@@ -34,6 +34,7 @@ from ryu_apps.rest.commands import default_state
 from ryu_apps.rest.server import RestServer, ServerError
 from ryu_apps.rest.tls import TlsFiles
 from ryu_apps.rest.token import TokenError, load_or_make_token
+from ryu_apps.starting.settings import OverlaySettings
 from stitching.stitch import State
 from tests.unit.test_rest_fake import MACS, NOW_S, FakeController, day_outlook, outlook, red_and_blue
 
@@ -410,7 +411,8 @@ def test_the_controller_takes_every_setting(lockstitch: Lockstitch, started: lis
         "--tls-cert", "c.pem", "--tls-key", "k.pem", "--insecure-http", "--rate-limit", "5", "--audit-days", "7",
         "--ovsdb", "unix:/run/db.sock", "--ovsdb", "ssl:a:6640", "--ovsdb-key", str(events), "--ovsdb-cert",
         str(events), "--ovsdb-ca", str(events), "--bfd-ms", "50", "--app", "mine.py",
-        "--app", "their.own", "--take-over", "--verbose",
+        "--app", "their.own", "--take-over", "--verbose", "--overlay", "10.0.0.1:6690",
+        "--overlay-signer", "s.sock", "--overlay-address", "192.0.2.1:443",
     )  # fmt: skip
     assert vars(started[0]) == {
         "ovsdb": ("unix:/run/db.sock", "ssl:a:6640"), "ovsdb_ssl": Certificates(*3 * (str(events),)), "bfd_ms": 50,
@@ -420,6 +422,7 @@ def test_the_controller_takes_every_setting(lockstitch: Lockstitch, started: lis
         "members": ("last", "sarimax", "ewma"), "apps": ("mine.py", "their.own"), "take_over": True,
         "tls": False, "tls_files": TlsFiles(Path("c.pem"), Path("k.pem")), "insecure_http": True,
         "limits": AccessSettings(rate_per_s=5.0, burst=50.0, audit_days=7.0),
+        "overlay": OverlaySettings("10.0.0.1", 6690, Path("s.sock"), ("192.0.2.1:443",)),
     }  # fmt: skip
 
 

@@ -1,0 +1,142 @@
+"""`vte-agent plan`, `doctor` and `unit` look at a node and change nothing; `clean` takes away what was left."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from vte_agent import cli
+from vte_agent.believing import Believed, Standing
+from vte_agent.goals import Wished
+from vte_agent.identity import load_or_make
+from vte_agent.keeping import CannotKeep, Keeping
+from vte_agent.planning import plan
+from vte_agent.protocol.wanted import Transport
+from vte_agent.tunnels.contract import Tunnels, TunnelSpec
+from vte_agent.tunnels.devices import device_name
+from vte_agent.tunnels.fake import FakeNetwork
+from vte_agent.upkeep import Goal
+
+
+def spec(name: str) -> TunnelSpec:
+    return TunnelSpec(
+        name=name,
+        device=device_name(name, "1"),
+        local=ip_address("192.0.2.1"),
+        address=ip_address("100.96.0.0"),
+        peer_address=ip_address("100.96.0.1"),
+        mtu=1440,
+    )
+
+
+def wished(*names: str) -> Wished:
+    return Wished({name: Goal(spec(name), Transport.WIREGUARD, 2, None) for name in names}, ("a problem",))
+
+
+@pytest.fixture
+def transports() -> Mapping[Transport, Tunnels]:
+    tunnels = FakeNetwork().node("ber")
+    for name in ("stays", "goes"):
+        tunnels.create(spec(name))
+    return {Transport.WIREGUARD: tunnels}
+
+
+def test_a_plan_makes_what_is_missing_keeps_what_is_there_and_removes_the_rest(
+    transports: Mapping[Transport, Tunnels],
+) -> None:
+    made = plan(Believed(Standing.CURRENT, None), wished("stays", "comes"), transports)
+    found = {(change.what, change.device) for change in made.changes}
+    assert found == {
+        ("keep", spec("stays").device),
+        ("make", spec("comes").device),
+        ("remove", spec("goes").device),
+    }
+    assert not made.is_done and made.problems == ("a problem",)
+    assert set(transports[Transport.WIREGUARD].found()) == {spec("stays").device, spec("goes").device}
+
+
+def test_before_it_is_known_what_is_wanted_nothing_is_removed(transports: Mapping[Transport, Tunnels]) -> None:
+    made = plan(Believed(Standing.NONE, None), Wished({}, ()), transports)
+    assert made.is_done and {change.what for change in made.changes} == {"keep"}
+
+
+def files(directory: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in directory.iterdir()}
+
+
+def test_who_only_looks_leaves_the_drafts_of_an_agent_at_work_and_writes_nothing(tmp_path: Path) -> None:
+    directory = tmp_path / "state"
+    load_or_make(Keeping(directory))
+    (directory / ".roll.json.0.part").write_bytes(b"half")
+    before = files(directory)
+    looking = Keeping(directory, looking=True)
+    looking.put("accepted.json", b"{}")
+    looking.flush()
+    assert looking.read("accepted.json") == b"{}" and not looking.problems
+    with pytest.raises(CannotKeep, match="enroll anew"):
+        looking.write("identity.json", b"{}")
+    assert files(directory) == before
+    Keeping(directory)
+    assert ".roll.json.0.part" not in files(directory), "the agent itself sweeps what its last run left"
+
+
+def test_who_looks_at_a_directory_that_is_not_there_makes_none(tmp_path: Path) -> None:
+    with pytest.raises(CannotKeep):
+        Keeping(tmp_path / "state", looking=True)
+    done = typed("plan", "--uplink", "wan=lo", "--state", str(tmp_path / "state"))
+    assert "run vte-agent enroll first" in f"{done.exception}"
+    assert not (tmp_path / "state").exists()
+
+
+def typed(*words: str) -> Any:
+    return CliRunner().invoke(cli.app, list(words))
+
+
+def test_doctor_says_all_it_finds_as_json_too(tmp_path: Path) -> None:
+    done = typed("doctor", "--json", "--state", str(tmp_path / "state"))
+    named = {one["what"]: one for one in json.loads(done.output)}
+    assert named["membership"]["what_to_do"] == "vte-agent enroll" and done.exit_code == 1
+    assert not (tmp_path / "state").exists()
+
+
+def test_the_unit_leaves_tunnels_to_the_next_run_and_runs_this_very_program() -> None:
+    unit = typed("unit").output
+    assert "KillMode=process" in unit and " run --keep " in unit
+    assert "ExecStart=/usr/bin/vte-agent" not in unit
+
+
+def test_clean_takes_away_what_is_there_and_says_what(
+    monkeypatch: pytest.MonkeyPatch, transports: Mapping[Transport, Tunnels], tmp_path: Path
+) -> None:
+    from vte_agent import cleaning
+
+    class NoRouter:
+        def __enter__(self) -> NoRouter:
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+
+        def clear(self) -> tuple[str, ...]:
+            return ()
+
+    class NoMarks:
+        def missing(self) -> str:
+            return "nft is not installed"
+
+    monkeypatch.setattr(cleaning, "Router", NoRouter)
+    monkeypatch.setattr(cleaning, "ClassMarks", NoMarks)
+    monkeypatch.setattr(cli, "_transports", lambda: transports)
+    done = typed("clean", "--state", str(tmp_path))
+    assert done.exit_code == 0 and spec("stays").device in done.output and spec("goes").device in done.output
+    assert "nothing was left" in typed("clean", "--state", str(tmp_path)).output
+
+
+def test_clean_leaves_a_running_agent_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "ask_status", lambda _: "null")
+    assert "stop it first" in f"{typed('clean').exception}"

@@ -1,0 +1,207 @@
+"""A controller is started with an overlay: what it keeps, what it refuses, and what it says while it waits."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import stat
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from ryu_apps.events.overlay import OverlayAnswer, OverlayRequest
+from ryu_apps.overlay.app import SiteOverlay
+from ryu_apps.overlay.card import CARD_FILE, KEY_FILE, CardError, read_card, state_key
+from ryu_apps.overlay.signing.client import RollWatch
+from ryu_apps.overlay.signing.requests import RollNow
+from ryu_apps.starting import options
+from ryu_apps.starting.options import CannotStart
+from ryu_apps.starting.overlay import overlay_arguments
+from ryu_apps.starting.settings import OverlaySettings, StartError
+from ryu_apps.store import StateStore
+from ryu_apps.store.errors import StoreError
+from tests.unit.trust_world import Clock, card, make_signer
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Iterator[StateStore]:
+    with contextlib.closing(StateStore(f"sqlite:///{tmp_path / 'lockstitch.db'}")) as store:
+        yield store
+
+
+def free_port() -> int:
+    with socket.socket() as door:
+        door.bind(("127.0.0.1", 0))
+        return int(door.getsockname()[1])
+
+
+def arguments(directory: Path, state: StateStore, port: int = 0, **more: Any) -> dict[str, Any]:
+    settings = OverlaySettings("127.0.0.1", port or free_port(), directory / "controller.sock", **more)
+    return overlay_arguments(settings, directory, state)
+
+
+# options -------------------------------------------------------------------------------------------------
+
+
+def test_without_the_option_there_is_no_overlay() -> None:
+    assert options.overlay(None, None, []) is None
+    with pytest.raises(CannotStart, match="--overlay HOST:PORT"):
+        options.overlay(None, None, ["192.0.2.1:6690"])
+
+
+def test_the_signer_is_looked_for_where_it_is_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", "/x")
+    found = options.overlay("[2001:db8::1]:6690", None, [])
+    assert found == OverlaySettings("2001:db8::1", 6690, Path("/x/lockstitch-signer/controller.sock"))
+    named = options.overlay("0.0.0.0:6690", Path("/s"), ["vpn.example:443"])
+    assert named == OverlaySettings("0.0.0.0", 6690, Path("/s"), ("vpn.example:443",))  # noqa: S104
+
+
+@pytest.mark.parametrize(
+    "text", ["", ":6690", "host", "host:", "host:0", "host:65536", "2001:db8::1:6690", "h:\u0663"]
+)
+def test_what_is_no_address_is_refused(text: str) -> None:
+    with pytest.raises(CannotStart, match=r"192\.0\.2\.1:6690"):
+        options.overlay(text, None, [])
+
+
+@pytest.mark.parametrize(("at", "called"), [("0.0.0.0:1", []), ("[::]:1", []), ("192.0.2.1:1", ["0.0.0.0:1"])])
+def test_an_address_that_nobody_can_call_is_refused(at: str, called: list[str]) -> None:
+    with pytest.raises(CannotStart, match="nobody can call"):
+        options.overlay(at, None, called)
+
+
+# what it keeps -------------------------------------------------------------------------------------------
+
+
+def test_key_and_card_are_the_same_after_a_restart_and_the_key_is_its_owners(
+    tmp_path: Path, state: StateStore
+) -> None:
+    arguments(tmp_path, state, 6690, addresses=("192.0.2.1:6690",))
+    first = read_card((tmp_path / CARD_FILE).read_text())
+    arguments(tmp_path, state, 6690, addresses=("192.0.2.1:6690",))
+    assert read_card((tmp_path / CARD_FILE).read_text()) == first
+    assert first.addresses == ("192.0.2.1:6690",)
+    assert stat.S_IMODE((tmp_path / KEY_FILE).stat().st_mode) == 0o600
+
+
+def test_a_key_that_others_can_read_or_that_is_damaged_is_refused(tmp_path: Path) -> None:
+    state_key(tmp_path)
+    (tmp_path / KEY_FILE).chmod(0o644)
+    with pytest.raises(CardError, match="chmod 600"):
+        state_key(tmp_path)
+    (tmp_path / KEY_FILE).chmod(0o600)
+    (tmp_path / KEY_FILE).write_bytes(b"short")
+    with pytest.raises(CardError, match="damaged") as caught:
+        state_key(tmp_path)
+    assert "short" not in str(caught.value)
+
+
+@pytest.mark.parametrize("body", ["", "{}", "null", '{"generation": "x"}', "\x00"])
+def test_it_does_not_start_with_an_overlay_that_cannot_be_read(
+    tmp_path: Path, state: StateStore, body: str
+) -> None:
+    state.save_overlay(body)
+    with pytest.raises(StartError, match="put the database back from a copy"):
+        arguments(tmp_path, state)
+
+
+def test_it_does_not_start_where_the_port_is_taken(tmp_path: Path, state: StateStore) -> None:
+    with socket.socket() as door:
+        door.bind(("127.0.0.1", 0))
+        door.listen()
+        with pytest.raises(StartError, match="give another --overlay"):
+            arguments(tmp_path, state, door.getsockname()[1])
+
+
+# what it says --------------------------------------------------------------------------------------------
+
+
+class Held:
+    """The app, whose thread is the test; its signer says what the test wants."""
+
+    def __init__(self, made: dict[str, Any], directory: Path) -> None:
+        self.app = SiteOverlay(**made)
+        self.signer = make_signer(directory, Clock(), None)
+        self.app._client.members = lambda: iter(())  # type: ignore[method-assign]
+
+    def hear(self) -> None:
+        now: RollNow = self.signer.roll()
+        self.app._watch._tell(now)
+        self.app._on_roll(self.app.events.get()[0])  # type: ignore[attr-defined]
+
+    def answer(self) -> OverlayAnswer:
+        request = OverlayRequest()
+        self.app._on_request(request)
+        return request.future.result(0)
+
+
+@pytest.fixture
+def held(tmp_path: Path, state: StateStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[Held]:
+    monkeypatch.setattr(RollWatch, "start", lambda _: None)
+    held = Held(arguments(tmp_path, state), tmp_path)
+    yield held
+    if held.app._gate is not None:
+        held.app._gate.stop()
+
+
+def test_before_the_signer_has_answered_nobody_is_listened_for(held: Held) -> None:
+    held.app._watch.problem = "the signer does not answer; start it"
+    answer = held.answer()
+    assert answer.port == 0 and answer.epoch == 0 and answer.problems == ("the signer does not answer; start it",)
+    assert answer.card is not None and answer.card.addresses
+
+
+def test_a_signer_that_does_not_trust_this_controller_is_named_with_the_remedy(held: Held) -> None:
+    held.hear()
+    assert held.answer().port and any("lockstitch signer trust" in one for one in held.answer().problems)
+    mine = held.answer().card
+    assert mine is not None
+    held.signer.trust(mine)
+    held.hear()
+    assert held.answer().problems == ()
+
+
+def test_a_port_that_was_taken_meanwhile_is_tried_again(held: Held) -> None:
+    doors = held.app._doors
+    with socket.socket() as door:
+        door.bind((doors.host, doors.port))
+        door.listen()
+        held.hear()
+        assert held.answer().port == 0 and any("tried again" in one for one in held.answer().problems)
+    held.app._open_gate()
+    assert held.answer().port == doors.port and not any("tried again" in one for one in held.answer().problems)
+
+
+def test_what_the_disk_does_not_take_is_told_to_no_site_and_is_said(
+    held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held.hear()
+    sent: list[object] = []
+    monkeypatch.setattr(held.app, "_send", sent.append)
+
+    def news() -> list[Any]:
+        held.app._overlay = replace(held.app._overlay, generation=held.app._overlay.generation + 1)
+        return [SimpleNamespace(serial=1, generation=1)]
+
+    def full(_: str) -> None:
+        raise StoreError("no space is left")
+
+    monkeypatch.setattr(held.app, "_news", news)
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(held.app, "_save", full)
+        held.app._round()
+    assert not sent and any("no space is left" in one for one in held.answer().problems)
+    held.app._round()
+    assert len(sent) == 1 and not any("no space is left" in one for one in held.answer().problems)
+
+
+def test_a_card_of_another_controller_is_not_taken_for_this_one(held: Held) -> None:
+    held.signer.trust(card(Ed25519PrivateKey.generate()))
+    held.hear()
+    assert any("does not trust it" in one for one in held.answer().problems)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import UTC, datetime
 from importlib.util import find_spec
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -112,14 +114,13 @@ def overlay(at: str | None, signer: Path | None, addresses: list[str]) -> Overla
             raise CannotStart("--overlay-address is of no use without --overlay HOST:PORT; give both")
         return None
     from ryu_apps.overlay.signing.places import default_signer, in_state
-    from ryu_apps.starting.overlay import is_anywhere
     from ryu_apps.starting.settings import OverlaySettings
 
     host, port = _host_port("--overlay", at)
     for address in addresses:
-        if is_anywhere(_host_port("--overlay-address", address)[0]):
+        if _is_anywhere(_host_port("--overlay-address", address)[0]):
             raise CannotStart(f"--overlay-address: nobody can call {address}; give an address that agents reach")
-    if is_anywhere(host) and not addresses:
+    if _is_anywhere(host) and not addresses:
         raise CannotStart(
             f"--overlay {at}: nobody can call that; give --overlay-address too, an address that agents reach"
         )
@@ -134,3 +135,10 @@ def _host_port(option: str, text: str) -> tuple[str, int]:
     if not known or not bare or (":" in bare and bare == host) or len(text) > 255:
         raise CannotStart(f"{option}: {text!r} is no HOST:PORT, such as 192.0.2.1:6690 or [2001:db8::1]:6690")
     return bare, int(port)
+
+
+def _is_anywhere(host: str) -> bool:
+    """Whether it is an address to listen at that nobody can call."""
+    with contextlib.suppress(ValueError):
+        return ip_address(host).is_unspecified
+    return False

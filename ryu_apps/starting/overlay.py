@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import logging
 import socket
 from pathlib import Path
@@ -67,10 +66,3 @@ def _check_free(host: str, port: int) -> None:
             raise StartError(
                 f"cannot listen for sites on {host}:{port} ({error.strerror or error}); give another --overlay"
             ) from error
-
-
-def is_anywhere(host: str) -> bool:
-    """Whether it is an address to listen at that nobody can call."""
-    with contextlib.suppress(ValueError):
-        return ipaddress.ip_address(host).is_unspecified
-    return False

@@ -362,7 +362,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     controller.run = settings.append
     monkeypatch.setitem(sys.modules, "ryu_apps.controller", controller)
     module: Any = ModuleType("ryu_apps.starting.settings")
-    module.Settings, module.StartError = SimpleNamespace, StartError
+    module.Settings, module.StartError, module.OverlaySettings = SimpleNamespace, StartError, OverlaySettings
     monkeypatch.setitem(sys.modules, "ryu_apps.starting.settings", module)
     predictor: Any = ModuleType("ryu_apps.predictor")
     predictor.Mode = Mode
@@ -398,6 +398,7 @@ def test_the_controller_has_sensible_defaults(
         "bfd_ms": 20,
         "apps": (),
         "take_over": False,
+        "overlay": None,
     }
 
 

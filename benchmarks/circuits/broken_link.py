@@ -10,20 +10,33 @@ from benchmarks.support.controller_process import wait_until
 from benchmarks.support.figure import Better, Figure, MeasurementFailed, note
 
 _STITCHES = 500
+_ROUNDS = 5
 _WITHIN_S = 20.0
 _TARGET_MS = 500.0
 
 
 def broken_link() -> Iterator[Figure]:
-    """Milliseconds from the cut (the carrier is lost) until the last of 500 is UP on another path."""
+    """Milliseconds from the cut (the carrier is lost) until the last of 500 is UP on another path; five cuts each.
+
+    Each cut is where all of them are then. The first counts too: what a controller has not done before takes it
+    longer, and links die unannounced.
+    """
     with ladder() as made:
         for protection, name in (("link", "reprotected_500_ms"), ("none", "rerouted_500_ms")):
             made.make(_STITCHES, protection=protection)
-            middle = _middle(made)
-            yield Figure(name, "stitches", _moved_ms(made, middle, protection), "ms", Better.LESS, _TARGET_MS)
-            made.lab.link(*middle).restore()
-            made.wait_for_links()
+            took = [_round_ms(made, protection) for _ in range(_ROUNDS)]
+            note(f"{name} rounds_ms={' '.join(f'{ms:.0f}' for ms in took)}")
+            yield Figure.over(name, "stitches", took, "ms", Better.LESS, target=_TARGET_MS)
             made.remove_all()
+
+
+def _round_ms(made: Ladder, protection: str) -> float:
+    middle = _middle(made)
+    took_ms = _moved_ms(made, middle, protection)
+    # The next cut comes before they would go back to the best way: links have to be the same for 10 s for that.
+    made.lab.link(*middle).restore()
+    made.wait_for_links()
+    return took_ms
 
 
 def _middle(made: Ladder) -> tuple[str, str]:

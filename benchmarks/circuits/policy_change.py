@@ -22,9 +22,7 @@ def policy_change() -> Iterator[Figure]:
     with ladder() as made:
         took = sorted(_stopped_ms(made) for _ in range(_ROUNDS))
     note("policy_change ms=" + " ".join(f"{ms:.0f}" for ms in took))
-    yield Figure(
-        "policy_change_to_stop_p95_ms", "stitches", took[round(0.95 * _ROUNDS) - 1], "ms", Better.LESS, _TARGET_MS
-    )
+    yield Figure.worst("policy_change_to_stop_p95_ms", "stitches", took, "ms", Better.LESS, target=_TARGET_MS)
 
 
 def _stopped_ms(made: Ladder) -> float:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -47,6 +47,7 @@ from ryu_apps.rest.described import ANYWHERE, described
 from ryu_apps.rest.events import Streams
 from ryu_apps.rest.guards import LimitBody, Shield
 from ryu_apps.rest.problems import Problem, documented
+from ryu_apps.rest.queries import only_known_queries
 from ryu_apps.store import AccessStore, StoreError
 from stitching.plan import NotPossible
 from stitching.stitch import BadTransition
@@ -137,7 +138,9 @@ def create_api(
     api.state.streams = Streams()
     api.state.apps = Apps(ask, settings, time.time() if started_s is None else started_s)
     for prefix, router in parts:
-        api.include_router(router, prefix=prefix, responses=documented(*ANYWHERE))
+        # Ryu's paths and hosted apps take what Ryu takes, which is anything.
+        checks = [Depends(only_known_queries)] if prefix == PREFIX else []
+        api.include_router(router, prefix=prefix, dependencies=checks, responses=documented(*ANYWHERE))
     return api
 
 

@@ -17,6 +17,7 @@ from ryu_apps.predicting.track_record import DEMANDS
 from ryu_apps.rest.access.roles import Need, Principal, Role, Who, needs
 from ryu_apps.rest.apps import DAY_PREDICTOR, PREDICTOR, AppsOf
 from ryu_apps.rest.fabric import Fabric, fabric_of
+from ryu_apps.rest.pages import LINKED, Page, PageOf
 from ryu_apps.rest.problems import Kind, Problem, documented
 from ryu_apps.rest.scoping import sees_host
 from ryu_apps.rest.views import (
@@ -45,11 +46,12 @@ LinkName = Annotated[str, Query(pattern=r"^[0-9a-fA-F]{16}:[0-9]{1,10}$", descri
 @router.get(
     "/forecasts",
     dependencies=[needs(Role.VIEWER, scoped=True)],
-    responses=documented(Kind.UNKNOWN_LINK, Kind.FORBIDDEN),
+    responses={**LINKED, **documented(Kind.UNKNOWN_LINK, Kind.FORBIDDEN)},
 )
 def get_forecasts(
     apps: AppsOf,
     who: Who,
+    page: PageOf,
     threshold_share: Share | None = None,
     link: LinkName | None = None,
     ahead: Annotated[Ahead, Query(description="How far to look: a few periods, or a day.")] = Ahead.PERIODS,
@@ -58,7 +60,8 @@ def get_forecasts(
 
     With threshold_share, also how likely each link is above that share of its capacity. With link, that link
     alone with what it carried lately, and no demands. A day ahead has many steps: without link some are left out.
-    A token with a scope is told of its own demands, and of no link.
+    A token with a scope is told of its own demands, and of no link. A page has `limit` links and demands
+    together, the links first.
     """
     if link is not None and who.scope is not None:
         Need(Role.VIEWER).check(who)
@@ -83,7 +86,12 @@ def get_forecasts(
         )
     fabric = fabric_of(apps)
     rows = _rows(outlook, link) if who.scope is None else []
-    mine = [all(sees_host(who, fabric, mac) for mac in pair) for pair in outlook.pairs]
+    mine = [
+        row
+        for row, pair in enumerate(outlook.pairs)
+        if link is None and all(sees_host(who, fabric, mac) for mac in pair)
+    ]
+    rows, mine = _of_page(page, outlook, rows, mine)
     status = apps.ask(predictor, ForecastStatusRequest())
     apart = _SHOWN_OF_A_DAY if ahead is Ahead.DAY and link is None else 1
     steps = range(apart, outlook.links.horizon + 1, apart)
@@ -113,8 +121,22 @@ def get_forecasts(
         outcomes=status.demand_outcomes + status.load_outcomes,
         workers_lost=status.workers_lost,
         links=views,
-        demands=_demands(outlook, fabric, steps, mine) if link is None else [],
+        demands=_demands(outlook, fabric, steps, mine),
     )
+
+
+def _of_page(page: Page, outlook: Outlook, links: list[int], demands: list[int]) -> tuple[list[int], list[int]]:
+    """Which of these rows of links and of demands are on a page: by name, as the next forecast has others."""
+
+    def key(item: tuple[bool, int]) -> tuple[int, str, str]:
+        is_demand, row = item
+        if is_demand:
+            return 1, *outlook.pairs[row]
+        dpid, port_no, *_ = outlook.link_keys[row]
+        return 0, node_name(dpid), f"{port_no:010d}"
+
+    shown = page.of([*((False, row) for row in links), *((True, row) for row in demands)], key, int, str, str)
+    return [row for is_demand, row in shown if not is_demand], [row for is_demand, row in shown if is_demand]
 
 
 def _rows(outlook: Outlook, link: str | None) -> list[int]:
@@ -170,12 +192,11 @@ def _sees_alarm(who: Principal, fabric: Fabric, alarm: Alarm) -> bool:
 
 
 def _demands(
-    outlook: Outlook, fabric: Fabric, steps: Sequence[int], shown: Sequence[bool]
+    outlook: Outlook, fabric: Fabric, steps: Sequence[int], rows: Iterable[int]
 ) -> list[DemandForecastView]:
     views = []
-    for row, (source_mac, target_mac) in enumerate(outlook.pairs):
-        if not shown[row]:
-            continue
+    for row in rows:
+        source_mac, target_mac = outlook.pairs[row]
         source, destination = fabric.member(source_mac), fabric.member(target_mac)
         views.append(
             DemandForecastView(

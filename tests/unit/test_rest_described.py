@@ -95,6 +95,22 @@ def test_every_operation_says_what_it_needs_and_what_may_go_wrong(
         assert ("header", "if-match") in names
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "operation"),
+    [one for one in operations() if one[1].startswith("/v1/")],
+    ids=lambda part: str(part)[:40],
+)
+def test_a_parameter_that_is_not_described_is_refused_by_its_name(
+    method: str, path: str, operation: dict[str, Any]
+) -> None:
+    described = {one["name"] for one in operation.get("parameters", ()) if one["in"] == "query"}
+    place = re.sub(r"{\w+}", "1", path)
+    for name in {"bogus", "limit", "label"} - described:
+        answer = afresh()(method, place, params={name: "1"})
+        assert (answer.status_code, answer.json()["field"]) == (422, name), answer.text
+        assert all(other in answer.json()["remedy"] for other in described)
+
+
 def test_every_reference_leads_somewhere() -> None:
     def references(value: Any) -> Iterator[str]:
         if isinstance(value, dict):
@@ -172,7 +188,7 @@ def requests(path: str, operation: dict[str, Any]) -> st.SearchStrategy[dict[str
             "path": st.fixed_dictionaries(in_path).map(
                 lambda given: path.format(**{name: quote(text, safe="") for name, text in given.items()})
             ),
-            "params": st.fixed_dictionaries({}, optional={**query, "unknown": texts}),
+            "params": st.fixed_dictionaries({}, optional=query),
             "headers": headers,
             "content": content,
             "declared": st.booleans() | st.just(value=True),

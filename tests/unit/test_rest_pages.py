@@ -14,7 +14,17 @@ from hypothesis import strategies as st
 from stitching.network import Host
 from stitching.stitch import State, Stitch, VmRequest
 from stitching.vnet import VNet
-from tests.unit.test_rest_fake import MACS, NOW_S, Caller, FakeController, api_of, caller_as, fabric, problem
+from tests.unit.test_rest_fake import (
+    MACS,
+    NOW_S,
+    Caller,
+    FakeController,
+    api_of,
+    caller_as,
+    fabric,
+    outlook,
+    problem,
+)
 
 
 def a_lot() -> FakeController:
@@ -52,6 +62,25 @@ def test_following_the_links_gives_everything_once_in_order(path: str, limit: in
     pages = followed(f"{path}?limit={limit}")
     assert [item for page in pages for item in page] == everything
     assert all(len(page) == limit for page in pages[:-1]) and 0 < len(pages[-1]) <= limit
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3])
+def test_forecasts_come_in_pages_the_links_first(limit: int) -> None:
+    call = Caller(api_of(FakeController(outlook=outlook())))
+    whole = call("GET", "/v1/forecasts")
+    assert "link" not in whole.headers
+    links, demands = [], []
+    path = f"/v1/forecasts?limit={limit}&threshold_share=0.8"
+    while path:
+        answer = call("GET", path)
+        links += answer.json()["links"]
+        demands += answer.json()["demands"]
+        assert len(answer.json()["links"]) + len(answer.json()["demands"]) <= limit
+        path = answer.links.get("next", {}).get("url", "")
+    assert [one["name"] for one in links] == [one["name"] for one in whole.json()["links"]]
+    assert all(one["prob_above"] or one["capacity_mbps"] is None for one in links)
+    assert demands == whole.json()["demands"]
+    assert len(links) == 2 and len(demands) == 1
 
 
 def test_the_link_keeps_the_filter() -> None:

@@ -9,6 +9,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from ryu_apps.events import CreateStitches
+from ryu_apps.rest.access.audit import ChangeOf
 from ryu_apps.rest.access.roles import Principal, Who
 from ryu_apps.rest.apps import STITCHER, AppsOf
 from ryu_apps.rest.bodies import Body
@@ -27,6 +28,10 @@ router = APIRouter(prefix="/stitches", tags=["stitches"])
 
 MOST = 1_000
 """Stitches in one request: planning them takes a second or two, in which others wait."""
+
+
+_RECORDED_WHOLE = 20
+"""Batches of so many are in the audit as they were answered, too."""
 
 
 class BatchBody(Body):
@@ -54,6 +59,7 @@ async def post_stitches(
     who: Who,
     body: BatchBody,
     wait: WaitOf,
+    change: ChangeOf,
 ) -> BatchView:
     """Make many stitches at once. They are stored together, which is much faster than one by one.
 
@@ -70,15 +76,26 @@ async def post_stitches(
 
     made, fabric = await apps.ask_apart(create)
     begun = [stitch for stitch in made if isinstance(stitch, Stitch)]
+    # On record however it goes on: whoever asked may be gone before all are settled.
+    change.after = in_short = _in_short(made)
     settled = iter(await apps.waiting.settled(partial(some_stitches, apps), begun, wait.within_s))
-    return BatchView(
-        items=[
-            BatchItemView(problem=refusal(item).view)
-            if isinstance(item, Exception)
-            else BatchItemView(stitch=stitch_view(next(settled), fabric))
-            for item in made
-        ]
-    )
+    items = [
+        BatchItemView(problem=refusal(item).view)
+        if isinstance(item, Exception)
+        else BatchItemView(stitch=stitch_view(next(settled), fabric))
+        for item in made
+    ]
+    if len(items) <= _RECORDED_WHOLE:
+        change.after = {**in_short, "items": items}
+    return BatchView(items=items)
+
+
+def _in_short(made: list[Stitch | Exception]) -> dict[str, list[int]]:
+    """What the audit says of a batch of any size: the ids of what was made, and the places of what was refused."""
+    return {
+        "ids": [item.id for item in made if isinstance(item, Stitch)],
+        "refused_at": [place for place, item in enumerate(made) if isinstance(item, Exception)],
+    }
 
 
 def _wanted(body: StitchBody, fabric: Fabric, who: Principal) -> StitchRequest | Problem:

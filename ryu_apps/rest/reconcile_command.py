@@ -15,6 +15,9 @@ from ryu_apps.shown import table
 
 TIMEOUT_S = 30.0
 
+WOULD_CHANGE = 3
+"""The exit code of --dry-run where something differs, as that of `intent plan --detailed-exitcode`."""
+
 commands = typer.Typer()
 
 
@@ -28,7 +31,10 @@ def reconcile(
     url: Url = LOCAL,
     as_json: AsJson = False,
 ) -> None:
-    """Read switches and put right what is not as it should be. Exit code 1 where something stays different."""
+    """Read switches and put right what is not as it should be.
+
+    Exit code 1 where that failed or a switch refused a part of it; 3 where --dry-run finds a difference.
+    """
     answers = []
     failed = []
     for one in _dpids(dpid, url, state):
@@ -49,8 +55,10 @@ def reconcile(
             console.print(shown)
     for line in failed:
         typer.echo(line, err=True)
-    if failed or any(_stays_different(answer) for answer in answers):
+    if failed or any(answer["refused"] for answer in answers):
         raise typer.Exit(1)
+    if any(_would_change(answer) for answer in answers):
+        raise typer.Exit(WOULD_CHANGE)
 
 
 def _dpids(dpid: str | None, url: str, state: Any) -> list[str]:
@@ -66,9 +74,8 @@ def _dpids(dpid: str | None, url: str, state: Any) -> list[str]:
     return [f"{number:016x}"]
 
 
-def _stays_different(answer: Any) -> bool:
-    differs = any(answer[how]["count"] for how in ("missing", "wrong", "excess"))
-    return bool(answer["refused"]) or (answer["dry_run"] and differs)
+def _would_change(answer: Any) -> bool:
+    return bool(answer["dry_run"]) and any(answer[how]["count"] for how in ("missing", "wrong", "excess"))
 
 
 def _tables(answers: list[Any]) -> list[Table]:

@@ -192,6 +192,20 @@ def test_what_a_page_of_a_hosted_app_was_sent_and_answered_is_on_record_without_
     assert "t0p" not in call("GET", "/v1/audit").text
 
 
+@pytest.mark.parametrize("count", [2, 400])
+def test_a_batch_is_on_record_with_the_stitches_it_made_however_long_its_answer_is(
+    call: Caller, controller: FakeController, count: int
+) -> None:
+    ports = [{"destination_port": 1000 + number, "protocol": "udp"} for number in range(count)]
+    wanted = [{**WANTED, "bandwidth_mbps": 0.001, "application": application} for application in ports]
+    answer = call("POST", "/v1/stitches/batch", json={"stitches": [*wanted, {**WANTED, "source": "nobody"}]})
+    assert (len(answer.content) > audit_module.MOST_BYTES) is (count == 400)
+    (one,) = audit(call)
+    assert one["after"]["ids"] == sorted(controller.stitches) and len(controller.stitches) == count
+    assert one["after"]["refused_at"] == [count]
+    assert one["after"].get("items") == (answer.json()["items"] if count == 2 else None)
+
+
 def test_what_was_refused_and_what_failed_are_told_apart(call: Caller, controller: FakeController) -> None:
     call("POST", "/v1/stitches", json={**WANTED, "bandwidth_mbps": 11})
     call("POST", "/v1/stitches", content=b"{", headers={"Content-Type": "application/json"})

@@ -63,8 +63,8 @@ def test_one_switch_or_all_of_them_are_a_table(lockstitch: Lockstitch) -> None:
     assert all(f"000000000000000{number}" in lockstitch("reconcile") for number in (1, 2, 3))
 
 
-def test_a_dry_run_ends_with_1_where_something_differs(lockstitch: Lockstitch) -> None:
-    assert "Would be put right" in lockstitch("reconcile", "1", "--dry-run", code=1)
+def test_a_dry_run_ends_with_3_where_something_differs(lockstitch: Lockstitch) -> None:
+    assert "Would be put right" in lockstitch("reconcile", "1", "--dry-run", code=3)
 
 
 def test_json_is_the_raw_answers(lockstitch: Lockstitch) -> None:

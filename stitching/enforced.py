@@ -56,9 +56,19 @@ class MeterWatch:
         return "meter", f"meters count what is sent, at {seen} of {len(meters)} switches so far"
 
 
-def together(cap: Verdict | None, guarantee: Verdict | None) -> Verdict:
-    """What is said of a stitch with a cap, a guarantee, both or neither: the queue where there is one."""
+@dataclass(frozen=True)
+class Together:
+    """What is said of a stitch: by what its one promise is enforced, or its guarantee where it has a cap too."""
+
+    by: str
+    why: str
+    cap_by: str | None = None
+    """By what the cap is enforced, where both are asked for: one of them may fail while the other works."""
+
+
+def together(cap: Verdict | None, guarantee: Verdict | None) -> Together:
+    """What is said of a stitch with a cap, a guarantee, both or neither."""
     if cap is None or guarantee is None:
-        return cap or guarantee or ("none", "no bandwidth is promised to it")
-    by = guarantee[0] if guarantee[0] != "none" else cap[0]
-    return by, f"guarantee ({guarantee[0]}): {guarantee[1]}; cap ({cap[0]}): {cap[1]}"
+        return Together(*(cap or guarantee or ("none", "no bandwidth is promised to it")))
+    why = f"guarantee ({guarantee[0]}): {guarantee[1]}; cap ({cap[0]}): {cap[1]}"
+    return Together(guarantee[0], why, cap[0])

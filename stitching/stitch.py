@@ -103,6 +103,7 @@ class Stitch:
     probe_loss: float | None = None
     enforced: str = "none"
     enforced_why: str | None = None
+    enforced_cap: str | None = None
 
     @property
     def vm_request(self) -> VmRequest:

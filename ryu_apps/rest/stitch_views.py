@@ -56,6 +56,9 @@ class TermsView(BaseModel):
     enforced: Literal["meter", "queue", "none"] = Field(
         description="What polices or guarantees the bandwidth. none: it is kept by admission alone.",
     )
+    enforced_cap: Literal["meter", "none"] | None = Field(
+        description="What polices the cap where a guarantee is asked for too: `enforced` is the guarantee's then."
+    )
     enforced_why: str | None = Field(description="What that is known from.")
     created: datetime
     changed: datetime
@@ -230,6 +233,7 @@ def _terms(stitch: Stitch, fabric: Fabric) -> dict[str, Any]:
         "encrypted": request.encrypted,
         "load_mbps": fabric.rates.stitch_mbps.get(stitch.id) if fabric.rates else None,
         "enforced": stitch.enforced,
+        "enforced_cap": stitch.enforced_cap,
         "enforced_why": stitch.enforced_why,
         "created": moment(stitch.created_s),
         "changed": moment(stitch.changed_s),

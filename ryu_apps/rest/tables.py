@@ -107,6 +107,7 @@ def stitch(answer: Json) -> Table:
         ("reason", answer["reason"] or ""),
         *_KINDS[answer["kind"]](answer),
         ("enforced by", answer["enforced"]),
+        *((("cap enforced by", answer["enforced_cap"]),) if answer.get("enforced_cap") else ()),
         ("that is known from", answer["enforced_why"] or ""),
         ("load Mbit/s", number(answer["load_mbps"])),
         ("packets", UNKNOWN if answer.get("packets") is None else answer["packets"]),

@@ -71,5 +71,5 @@ class Sizer:
         if stitch.request.bandwidth_mbps:
             why = _NOT_YET if self._servers else _NO_SERVER
             guarantee = self._guarantees.get(stitch.id, ("none", why))
-        by, why = together(cap, guarantee)
-        return replace(stitch, enforced=by, enforced_why=why)
+        said = together(cap, guarantee)
+        return replace(stitch, enforced=said.by, enforced_why=said.why, enforced_cap=said.cap_by)

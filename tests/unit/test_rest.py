@@ -168,6 +168,7 @@ def test_a_stitch_is_made_shown_and_taken_away(call: Caller, controller: FakeCon
         "bytes": 3456,
         "load_mbps": 0.75,
         "enforced": "none",
+        "enforced_cap": None,
         "enforced_why": None,
         "created": "2026-09-21T14:13:20Z",
         "changed": "2026-09-21T14:13:20Z",

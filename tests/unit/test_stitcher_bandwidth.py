@@ -115,14 +115,16 @@ def test_shares_stay_where_nobody_is_short(bench: Bench) -> None:
 
 def test_it_says_none_when_a_meter_counts_nothing_while_its_hosts_send(bench: Bench) -> None:
     up(bench)
-    assert bench.stitch().enforced == "meter"
+    assert (bench.stitch().enforced_cap, bench.stitch().enforced) == ("meter", "none"), (
+        "no queue for its guarantee"
+    )
     assert "no packet has met" in (bench.stitch().enforced_why or "")
     for count in range(1, 5):
         measured(bench, 1.0, 1.0, {(1, LEAST_METER): 100 * count, (2, LEAST_METER): 0})
-    assert bench.stitch().enforced == "none"
+    assert bench.stitch().enforced_cap == "none"
     assert "0000000000000002 counts nothing" in (bench.stitch().enforced_why or "")
     measured(bench, 1.0, 1.0, {(1, LEAST_METER): 900, (2, LEAST_METER): 50})
-    assert bench.stitch().enforced == "meter"
+    assert bench.stitch().enforced_cap == "meter"
 
 
 def test_a_guarantee_alone_is_enforced_by_none(bench: Bench) -> None:

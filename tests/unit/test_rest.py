@@ -466,6 +466,12 @@ def test_the_description_names_every_path_and_its_problems(call: Caller) -> None
     assert schema["openapi"].startswith("3.1")
     # Those of Ryu are held to their description by tests of their own.
     assert {path for path in schema["paths"] if path.startswith("/v1/")} == {
+        "/v1/overlay",
+        "/v1/overlay/card",
+        "/v1/overlay/paths",
+        "/v1/overlay/sites",
+        "/v1/overlay/sites/{name}",
+        "/v1/overlay/tunnels",
         "/v1/topology",
         "/v1/links/capacities",
         "/v1/hosts",

@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from mininet_topos.handles import LabError
+from mininet_topos.namespaces import network_of
 from mininet_topos.overlay.enclosure import Enclosure
 from mininet_topos.overlay.underlay import ROUTER, Place, Underlay, Uplink
 from tests.system.waiting import wait_until
@@ -129,11 +131,13 @@ def _story(middle: Host, ber: Host, muc: Host, directory: Path) -> None:
     wait_until(lambda: pings(ber, "10.1.0.1", "10.2.0.1"), 15.0, "a ping crosses")
 
     ports = dict(line.split("=") for line in (directory / "state" / "ports").read_text().split())
-    bearer = f"Authorization: Bearer {(directory / 'state' / 'token').read_text().strip()}"
+    bearer = {"Authorization": f"Bearer {(directory / 'state' / 'token').read_text().strip()}"}
 
     def tunnels() -> list[Any]:
         url = f"http://127.0.0.1:{ports['rest']}/v1/overlay/tunnels"
-        found: list[Any] = json.loads(middle.enclosure.run(["curl", "-sSf", "-H", bearer, url]))
+        with network_of(middle.enclosure.pid):
+            answer = httpx.get(url, headers=bearer)
+        found: list[Any] = answer.raise_for_status().json()
         return found
 
     wait_until(lambda: (found := tunnels()) and all(one["up"] for one in found), 10.0, lambda: f"{tunnels()}")

@@ -46,6 +46,7 @@ class Said:
 
     kind: str
     event: Any
+    late_s: float = 0.0
 
 
 @dataclass

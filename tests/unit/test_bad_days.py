@@ -15,7 +15,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from ryu_apps import wire
 from ryu_apps.events import ChangeStitch, CheckStitch, CreateStitch, DeleteStitch, StitchesRequest
@@ -42,6 +42,7 @@ DPIDS = (1, 2, 3, 4)
 MBPS = st.sampled_from([1.0, 4.0, 6.0])
 REFUSALS = (NotPossible, StoreError, BadTransition, LookupError)
 CARRIES = (State.UP, State.DEGRADED)
+SLOW_MS = 50.0
 WEB = Application(ip_proto=TCP, target_port=80)
 
 _fabric = Fabric()
@@ -88,6 +89,8 @@ class BadDays(RuleBasedStateMachine):
         both=st.booleans(),
         protection=st.sampled_from(Protection),
         application=st.sampled_from([None, None, WEB]),
+        max_loss=st.sampled_from([None, 0.01]),
+        max_latency_ms=st.sampled_from([None, SLOW_MS]),
     )
     def vm(
         self,
@@ -96,9 +99,11 @@ class BadDays(RuleBasedStateMachine):
         both: bool,
         protection: Protection,
         application: Application | None,
+        max_loss: float | None,
+        max_latency_ms: float | None,
     ) -> None:
-        macs = ends[0].mac, ends[1].mac
-        self.create(VmRequest(*macs, mbps, both_ways=both, protection=protection, application=application))
+        made = VmRequest(ends[0].mac, ends[1].mac, mbps, both_ways=both, protection=protection)
+        self.create(replace(made, application=application, max_loss=max_loss, max_latency_ms=max_latency_ms))
 
     @rule(mbps=MBPS)
     def segment(self, mbps: float) -> None:
@@ -211,11 +216,51 @@ class BadDays(RuleBasedStateMachine):
         if really:
             self.world.start()
 
+    @rule(wire=st.sampled_from(_wires), every=st.sampled_from([2, 4, 10]))
+    def a_wire_loses(self, wire: LinkKey, every: int) -> None:
+        self.world.losing |= dict.fromkeys((wire, reverse(wire)), every)
+
+    @rule(wire=st.sampled_from(_wires))
+    def a_wire_is_slow(self, wire: LinkKey) -> None:
+        self.world.slow_ms |= dict.fromkeys((wire, reverse(wire)), 2 * SLOW_MS)
+
+    @rule()
+    def all_wires_are_good_again(self) -> None:
+        self.world.losing.clear()
+        self.world.slow_ms.clear()
+
+    # -- what always holds ----------------------------------------------------------------------------------
+
+    @invariant()
+    def what_nothing_is_happening_to_is_as_it_says(self) -> None:
+        """What is UP has a path, and where nothing is on its way and all is known, packets take it."""
+        stitches = self.stitches
+        assert all(stitch.path is not None for stitch in stitches if stitch.state in CARRIES)
+        if any(stitch.state is State.UP for stitch in stitches) and self.is_still():
+            self.check_packets(stitches)
+
+    def is_still(self) -> bool:
+        """Whether no message is on its way, no switch is away or short of what it should have, no cut is news."""
+        world = self.world
+        if world.stitcher._life.changes.on_their_way or world.timers or len(world.connections) < len(DPIDS):
+            return False
+        if any(one.inbox or one.saying for one in world.connections.values()):
+            return False
+        if (
+            world.hosts != dict(world.known.hosts)
+            or world.known.links.keys() != world.wired.links.keys() - world.cut
+        ):
+            return False
+        stitches = [stitch for stitch in self.stitches if stitch.state in CARRIES]
+        wanted = world.wanted(stitches)
+        return all(world.tables[dpid].get(key) == entry for dpid in DPIDS for key, entry in wanted[dpid].items())
+
     # -- what holds when it is quiet ------------------------------------------------------------------------
 
     @rule()
     def it_is_quiet(self) -> None:
         self.store.full = False
+        self.all_wires_are_good_again()
         self.all_are_connected()
         self.world.tell_network()
         self.settle()

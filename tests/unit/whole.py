@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -77,6 +77,10 @@ class World:
         self.directory = Directory.of(vnets)
         self.hosts: dict[str, Host] = dict(network.hosts)
         self.cut: set[LinkKey] = set()
+        self._default: tuple[Network, Mapping[int, Mapping[EntryKey, Entry]]] | None = None
+        self.losing: dict[LinkKey, int] = {}
+        self.slow_ms: dict[LinkKey, float] = {}
+        self.probes = 0
         self.now_s = 1000.0
         self.events: deque[Any] = deque()
         self.timers: list[tuple[float, Any]] = []
@@ -186,7 +190,7 @@ class World:
             case "holds":
                 self.installer.on_holds(said.event)
             case _:
-                self.stitcher.on_probe(ProbeArrived(dpid, said.event, self.now_s + FLIGHT_S))
+                self.stitcher.on_probe(ProbeArrived(dpid, said.event, self.now_s + FLIGHT_S + said.late_s))
         self.deliver()
 
     def flow(self) -> None:
@@ -214,9 +218,14 @@ class World:
         if kind == ETH_VLAN:
             labels, frame = (VLAN_PRESENT | label,), frame[:12] + frame[16:]
         packet = Packet(source, target, eth_type=ETH_PROBE, labels=labels)
-        for punted in self.model().inject(dpid, PORT_CONTROLLER, packet).punted:
+        fate = self.model().inject(dpid, PORT_CONTROLLER, packet)
+        self.probes += 1
+        if any(self.probes % self.losing[key] == 0 for key in fate.crossed if key in self.losing):
+            return
+        late_s = 1e-3 * sum(self.slow_ms.get(key, 0.0) for key in fate.crossed)
+        for punted in fate.punted:
             if (connection := self.connections.get(punted)) is not None:
-                connection.saying.append(Said("packet", frame))
+                connection.saying.append(Said("packet", frame, late_s))
 
     def model(self) -> ModelNetwork:
         """The data plane as it is now."""
@@ -237,7 +246,9 @@ class World:
 
     def wanted(self, stitches: list[Stitch]) -> dict[int, dict[EntryKey, Entry]]:
         """What every switch should have for these stitches and the default rules."""
-        wanted = {dpid: dict(rules) for dpid, rules in default_rules(self.known, self.directory).items()}
+        if self._default is None or self._default[0] is not self.known:
+            self._default = self.known, default_rules(self.known, self.directory)
+        wanted = {dpid: dict(rules) for dpid, rules in self._default[1].items()}
         for stitch in stitches:
             for dpid, entries in stitch_rules(stitch).items():
                 wanted[dpid].update(entries)

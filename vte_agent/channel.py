@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from ipaddress import ip_address
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -201,7 +202,10 @@ class Channel:
             self._news.clear()
             if self._has is not None and self._has is not has_sent:
                 has_sent = self._has
-                await connection.send(encode(has_sent))
+                # The address is that of this connection, however old what is said may be.
+                local = connection.local_address[0]
+                said = has_sent.model_copy(update={"channel_address": ip_address(local.partition("%")[0])})
+                await connection.send(encode(said))
             while self._moves:
                 moved = self._moves.popleft()
                 try:

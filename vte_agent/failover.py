@@ -7,7 +7,8 @@ Three kinds of moves:
   route, back only after the better one has done well for a while, and twice as long each time it died again;
 - what the controller has asked for (another order of tunnels, or a new tunnel that has come up): at once.
 
-Whatever happens a route goes over one of its own tunnels or nowhere.
+Whatever happens a route goes over one of its own tunnels or nowhere. Where all die at once it stays for a moment:
+an agent that starts again leaves its tunnels as they are, and what comes through them meanwhile arrives.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ RETURN_AFTER_S = 30.0
 LONGEST_RETURN_S = 600.0
 SETTLED_S = 1.0
 """How long a tunnel that is new has to do well before a route leaves a living one for it."""
+
+GRACE_S = 10.0
+"""How long a route stays on a tunnel that died when no other is alive."""
 
 _FORGET_DEATHS_S = 600.0
 _NOTHING_KNOWN = TunnelHealth()
@@ -152,10 +156,20 @@ class _Route:
         if target is not None:
             return self._go(target, left, now_s)
         nothing = "; ".join(f"{name}: {way.trouble}" for name, way in self.ways.items())
+        if self._is_in_grace(healths, now_s):
+            self.why = f"no tunnel is alive, it stays for {GRACE_S:g} s: {nothing}"
+            return None
         if self.taken is not None:
             return self._go(None, f"no tunnel is alive: {nothing}", now_s)
         self.why = f"no tunnel is alive: {nothing}"
         return None
+
+    def _is_in_grace(self, healths: Mapping[str, TunnelHealth], now_s: float) -> bool:
+        """Whether the tunnel it takes, which is still there, died only just now."""
+        if self.taken is None or self.taken not in self.ways or self.taken not in healths:
+            return False
+        deaths_s = self.ways[self.taken].deaths_s
+        return bool(deaths_s) and now_s - deaths_s[-1] < GRACE_S
 
     def _best_other(self, healths: Mapping[str, TunnelHealth], grades: Iterable[_Grade]) -> str | None:
         """The first tunnel, but the one it takes, of the best grade that there is one of."""

@@ -44,14 +44,14 @@ def goals_of(
     secret_of: SecretOf,
 ) -> Wished:
     """The tunnels that can be had with these uplinks and transports."""
-    numbers = {uplink.name: (number, uplink) for number, uplink in enumerate(uplinks, start=1)}
+    by_name = {uplink.name: uplink for uplink in uplinks}
     goals, problems = {}, []
     for tunnel in believed.tunnels:
-        why = _why_not(tunnel, numbers, transports)
+        why = _why_not(tunnel, by_name, transports)
         if why:
             problems.append(f"tunnel {tunnel.name}: {why}")
             continue
-        number, uplink = numbers[tunnel.uplink]
+        uplink = by_name[tunnel.uplink]
         try:
             peer = _peer_end(tunnel, believed, secret_of)
         except WeakKey as error:
@@ -64,22 +64,20 @@ def goals_of(
             address=tunnel.address,
             peer_address=tunnel.peer_address,
             mtu=tunnel.mtu or uplink.mtu - OVERHEAD_BYTES[tunnel.transport, uplink.address.version],
-            mark=outer_mark(number),
+            mark=outer_mark(uplink.number),
         )
         goals[tunnel.name] = Goal(spec, tunnel.transport, tunnel.peer, peer)
     return Wished(goals, tuple(problems))
 
 
-def _why_not(
-    tunnel: WantedTunnel, uplinks: Mapping[str, tuple[int, UplinkNow]], transports: Collection[Transport]
-) -> str:
+def _why_not(tunnel: WantedTunnel, uplinks: Mapping[str, UplinkNow], transports: Collection[Transport]) -> str:
     if tunnel.transport not in transports:
         return f"this node has no {tunnel.transport.value}; 'vte-agent doctor' says why"
     if tunnel.uplink not in uplinks:
         return f"there is no uplink {tunnel.uplink} now"
-    if uplinks[tunnel.uplink][0] > UPLINKS:
+    if uplinks[tunnel.uplink].number > UPLINKS:
         return f"uplink {tunnel.uplink} is beyond the {UPLINKS} that can be told apart"
-    local = uplinks[tunnel.uplink][1].address
+    local = uplinks[tunnel.uplink].address
     if tunnel.endpoint is not None and tunnel.endpoint.address.version != local.version:
         return f"uplink {tunnel.uplink} speaks IPv{local.version} and the other end does not"
     return ""

@@ -16,13 +16,17 @@ from dataclasses import dataclass, field
 from vte_agent.believing import Believed
 from vte_agent.believing import Standing as RollStanding
 from vte_agent.class_marks import ClassMarks, MarkingFailed
+from vte_agent.filtering import Filtering
 from vte_agent.goals import SecretOf, goals_of
+from vte_agent.marks import UPLINKS
 from vte_agent.probing.prober import Prober
 from vte_agent.probing.sockets import ProbeFailed
 from vte_agent.probing.tunnel_probes import ProbedTunnel, TunnelHealth
+from vte_agent.protocol.filters import RuleCount
 from vte_agent.protocol.members import Member
 from vte_agent.protocol.wanted import Liveness, Transport, WantedClass
 from vte_agent.route_tables import UplinkWay
+from vte_agent.segmentation import NotFiltered
 from vte_agent.steering import Steered, Steering
 from vte_agent.tunnels.contract import LocalEnd, Reading, TunnelFailed, Tunnels
 from vte_agent.upkeep import Connect, Create, Delete, Failure, Standing, Step, Upkeep, Use
@@ -46,6 +50,7 @@ class Snapshot:
     uplinks: tuple[UplinkNow, ...] = ()
     timer_late_s: float = 0.0
     problems: tuple[str, ...] = ()
+    filters: tuple[RuleCount, ...] = ()
 
 
 class Hands:
@@ -73,6 +78,7 @@ class Hands:
         self._probed: dict[str, ProbedTunnel] = {}
         self._steered: Steered | None = None
         self._classes: tuple[WantedClass, ...] | None = None
+        self._filtering = Filtering()
         self._trouble: dict[str, str] = {}
         self._lock = threading.Condition()
         self._believed: Believed | None = None
@@ -118,11 +124,12 @@ class Hands:
                 self._quietly(f"{device} was left", lambda tunnels=tunnels, device=device: tunnels.delete(device))  # type: ignore[misc]
             tunnels.close()
         self._quietly("marks were left", self._marks.clear)
+        self._quietly("filters were left", self._filtering.clear)
 
     def _quietly(self, what: str, act: Callable[[], object]) -> None:
         try:
             act()
-        except (TunnelFailed, MarkingFailed) as error:
+        except (TunnelFailed, MarkingFailed, NotFiltered) as error:
             _log.warning("%s: %s", what, error)
 
     def _run(self) -> None:
@@ -162,7 +169,10 @@ class Hands:
         self._upkeep.want(wished.goals, set(believed.peers), time.monotonic())
         self._remove_strangers(believed)
         healths, late_s = self._ask_prober()
-        for _ in range(3):
+        if believed.standing is not RollStanding.NONE:
+            filters = believed.wanted.filters if believed.wanted is not None else None
+            self._filtering.want(filters, time.monotonic())
+        for _ in range(3 if self._filtering.holds else 0):
             # What is done lets other things be done: a tunnel that was made is connected in the same round.
             if not self._do_steps(healths, believed):
                 break
@@ -174,6 +184,7 @@ class Hands:
             *wished.problems,
             *self._steering.report()[1],
             *self._trouble.values(),
+            *self._filtering.problems,
         )
         with self._lock:
             self._snapshot = Snapshot(
@@ -185,6 +196,7 @@ class Hands:
                 uplinks,
                 late_s,
                 said,
+                self._filtering.counts(time.monotonic()),
             )
         self._on_news()
 
@@ -293,5 +305,6 @@ class Hands:
 
 
 def _ways(uplinks: tuple[UplinkNow, ...]) -> Iterator[UplinkWay]:
-    for number, uplink in enumerate(uplinks, start=1):
-        yield UplinkWay(number, uplink.device, uplink.address, uplink.gateway)
+    for uplink in uplinks:
+        if uplink.number <= UPLINKS:
+            yield UplinkWay(uplink.number, uplink.device, uplink.address, uplink.gateway)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import resource
-import time
+from pathlib import Path
 
 from vte_agent.hands import Snapshot
 from vte_agent.identity import Identity
@@ -24,18 +24,21 @@ from vte_agent.protocol.signed import Signed
 from vte_agent.protocol.wanted import Transport
 from vte_agent.upkeep import Standing
 
+_LEAST_TICKS = 50
+"""Less says nothing: the kernel counts in hundredths of a second."""
+
 _MOST_CHARS = 300
 _MOST_PROBLEMS = 50
 
 
 class Reporter:
-    """Keeps the signatures it has made, and what the process had used when it last said."""
+    """Keeps the signatures it has made, and how busy the machine was when it last said."""
 
     def __init__(self, identity: Identity, own: Member) -> None:
         self._identity = identity
         self._own = own
         self._signed: dict[tuple[str, PublicKey], Signed] = {}
-        self._used_s, self._at_s = time.process_time(), time.monotonic()
+        self._busy, self._share = _busy(), 0.0
 
     def has(
         self,
@@ -60,6 +63,7 @@ class Reporter:
             tunnels=(*tunnels, *not_made),
             routes=routes,
             host=self._host(snapshot.timer_late_s),
+            filters=snapshot.filters,
             problems=tuple(text[:_MOST_CHARS] for text in (*snapshot.problems, *problems)[:_MOST_PROBLEMS]),
         )
 
@@ -91,11 +95,19 @@ class Reporter:
         return signed
 
     def _host(self, timer_late_s: float) -> HostReport:
-        used_s, at_s = time.process_time(), time.monotonic()
-        share = (used_s - self._used_s) / max(1e-3, at_s - self._at_s)
-        self._used_s, self._at_s = used_s, at_s
+        before, now = self._busy, _busy()
+        if now[1] - before[1] >= _LEAST_TICKS:
+            self._busy = now
+            self._share = min(1.0, max(0.0, (now[0] - before[0]) / (now[1] - before[1])))
         memory_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        return HostReport(cpu=min(1.0, max(0.0, share)), memory_mb=memory_mb, timer_late_ms=1e3 * timer_late_s)
+        return HostReport(cpu=self._share, memory_mb=memory_mb, timer_late_ms=1e3 * timer_late_s)
+
+
+def _busy() -> tuple[int, int]:
+    """Ticks of all processors: in which something ran, and all; as `/proc/stat` has them (proc(5))."""
+    ticks = [int(word) for word in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    idle = ticks[3] + ticks[4]
+    return sum(ticks) - idle, sum(ticks)
 
 
 def _state(there: Standing, health: TunnelHealth | None) -> TunnelState:

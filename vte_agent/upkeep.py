@@ -186,8 +186,9 @@ class Upkeep:
 
 
 def _is_same(one: Goal, other: Goal) -> bool:
-    """Whether it is the same tunnel; the address that it leaves from may become another one (DHCP)."""
-    return (replace(one.spec, local=other.spec.local), one.transport) == (other.spec, other.transport)
+    """Whether it is the same tunnel; the address that it leaves from (DHCP) and its MTU may become others."""
+    same = replace(one.spec, local=other.spec.local, mtu=other.spec.mtu)
+    return (same, one.transport) == (other.spec, other.transport)
 
 
 def _name(step: Step) -> str:

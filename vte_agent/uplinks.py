@@ -25,9 +25,13 @@ class BadUplink(ValueError):
 
 @dataclass(frozen=True)
 class UplinkNow:
-    """An uplink that can be used now. gateway None: what lies there is reached without one."""
+    """An uplink that can be used now. gateway None: what lies there is reached without one.
+
+    number: its place among all that were given, from 1, whether they can be used or not.
+    """
 
     name: str
+    number: int
     device: str
     index: int
     address: Address
@@ -60,8 +64,8 @@ class Uplinks:
         try:
             links = {link.get_attr("IFLA_IFNAME"): link for link in self._netlink.get_links()}
             found, problems = [], []
-            for name, device in self._devices.items():
-                one = self._one(name, device, links.get(device))
+            for number, (name, device) in enumerate(self._devices.items(), start=1):
+                one = self._one(name, number, device, links.get(device))
                 if isinstance(one, str):
                     problems.append(f"uplink {name}: {one}")
                 else:
@@ -70,7 +74,7 @@ class Uplinks:
             return (), (f"the kernel does not say which uplinks there are: {error}",)
         return tuple(found), tuple(problems)
 
-    def _one(self, name: str, device: str, link: Any) -> UplinkNow | str:
+    def _one(self, name: str, number: int, device: str, link: Any) -> UplinkNow | str:
         if link is None:
             return f"there is no device {device}"
         if not link["flags"] & _UP:
@@ -80,7 +84,7 @@ class Uplinks:
         if address is None:
             return f"{device} has no address"
         return UplinkNow(
-            name, device, index, address, self._gateway(index, address), int(link.get_attr("IFLA_MTU"))
+            name, number, device, index, address, self._gateway(index, address), int(link.get_attr("IFLA_MTU"))
         )
 
     def _address(self, index: int) -> Address | None:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -17,6 +18,7 @@ from ryu_apps.overlay.card import card_of
 from ryu_apps.overlay.gate import Gate, GateError
 from ryu_apps.overlay.hosting import GateListener
 from ryu_apps.overlay.keeping import KeptOverlay, kept, restored
+from ryu_apps.overlay.recalling import recalled_transports, recalled_uplinks
 from ryu_apps.overlay.reports import Reports, site_of
 from ryu_apps.overlay.signing.client import RollWatch, SignerClient, SignerGone
 from ryu_apps.overlay.signing.requests import Refusal, RollNow
@@ -31,6 +33,12 @@ from vte_agent.protocol.has import Has
 from vte_agent.protocol.members import Member, Roll
 from vte_agent.protocol.signed import NotSigned, Signed
 from vte_agent.protocol.wanted import Wanted
+
+MOST_AHEAD = 1 << 40
+"""By so much a site may be ahead of what is known here: no site can use up the numbers there are."""
+
+HEAR_ALL_S = 20.0
+"""How long a controller that has started again waits for the sites it knows before it decides anything."""
 
 ROUND_S = 0.25
 MEMBERS_AGAIN_S = 5.0
@@ -119,6 +127,10 @@ class SiteOverlay(App):
         self._told: dict[int, Wanted] = {}
         self._problems: dict[str, str] = {}
         self._looked_s = float("-inf")
+        self._started_s = time.monotonic()
+        self._waiting_for = frozenset(self._overlay.in_force)
+        for serial in self._waiting_for:
+            self._reports.silent(serial, clock())
 
     def start(self) -> None:
         """Begin; sites are let in once the signer has said who is a member."""
@@ -190,8 +202,26 @@ class SiteOverlay(App):
 
     @handles(_Said)
     def _on_said(self, event: _Said) -> None:
-        self._reports.has(event.serial, event.has, self._clock())
+        self._catch_up(event.serial, event.has.generation)
+        seen_from = self._gate.address(event.serial) if self._gate is not None else None
+        self._reports.has(event.serial, event.has, self._clock(), seen_from)
         self._round()
+
+    def _catch_up(self, serial: int, generation: int) -> None:
+        """A site has carried out what is not known here: the store was lost, or is an old one.
+
+        It takes nothing that is not above what it has, so all that follows is.
+        """
+        overlay = self._overlay
+        if generation <= overlay.generation:
+            return
+        if generation - overlay.generation > MOST_AHEAD:
+            self._problems["generation"] = f"serial {serial} says it carries out generation {generation}"
+            return
+        self.log.warning("event=overlay_behind serial=%d known=%d said=%d", serial, overlay.generation, generation)
+        in_force = {one: sent for one, sent in overlay.in_force.items() if one != serial}
+        self._overlay = replace(overlay, generation=generation, in_force=MappingProxyType(in_force))
+        self._told.pop(serial, None)
 
     @handles(_Moved)
     def _on_moved(self, event: _Moved) -> None:
@@ -239,7 +269,7 @@ class SiteOverlay(App):
     # rounds
 
     def _round(self) -> None:
-        if self._roll is None:
+        if self._roll is None or not self._has_heard_all():
             return
         facts = self._facts()
         before = self._overlay
@@ -263,10 +293,27 @@ class SiteOverlay(App):
             self._told[wanted.serial] = wanted
             self._send(wanted)
 
+    def _has_heard_all(self) -> bool:
+        """Whether all whom it knew when it started have spoken, or have had the time to.
+
+        By the word of some alone tunnels of the others would look dead. They all go on as they are meanwhile.
+        """
+        if self._waiting_for:
+            self._waiting_for &= self._open.keys() - self._reports.said.keys()
+            if time.monotonic() - self._started_s >= HEAR_ALL_S:
+                self._waiting_for = frozenset()
+        return not self._waiting_for
+
     def _facts(self) -> Facts:
         sites = {}
         for serial, member in self._open.items():
-            sites[serial] = site_of(member, self._reports.said.get(serial))
+            said, hidden = self._reports.said.get(serial), self._reports.hidden.get(serial, ())
+            site = site_of(member, said, hidden)
+            if said is None and (transports := recalled_transports(self._overlay, serial)):
+                # It goes on with what it has, and is not without uplinks for not having been heard yet.
+                uplinks = recalled_uplinks(self._overlay, serial)
+                site = replace(site, uplinks=uplinks, transports=transports)
+            sites[serial] = site
         if sites != self._sites:
             try:
                 checked(sites.values(), self._overlay.book.overlay_range)

@@ -119,6 +119,11 @@ class Gate:
         """Who is on the channel."""
         return frozenset(self._hosting.agents.copy())
 
+    def address(self, serial: Serial) -> str | None:
+        """Where an agent's channel is seen to come from; None while it has none."""
+        agent = self._hosting.agents.get(serial)
+        return agent.address if agent is not None else None
+
     def _call(self, act: Callable[[], object]) -> None:
         # Closed already: there is nobody to be told.
         with contextlib.suppress(RuntimeError):

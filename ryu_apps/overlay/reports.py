@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from ipaddress import IPv6Address, ip_address
 from types import MappingProxyType
 
 from ryu_apps.overlay.wanting import FarEnd
 from stitching.overlay.measures import Measured, smoothed
 from stitching.overlay.replacing import EndReport, SiteReport
-from stitching.overlay.sites import NodeLoad, Role, Site, Uplink
+from stitching.overlay.sites import Address, NodeLoad, Role, Site, Uplink
 from vte_agent.protocol.has import Has, TunnelReport
 from vte_agent.protocol.members import Member
 
@@ -22,11 +23,17 @@ class Reports:
         self.reports: dict[int, SiteReport] = {}
         self.far_ends: dict[tuple[int, str], FarEnd] = {}
         self.loads: dict[int, NodeLoad] = {}
+        self.hidden: dict[int, frozenset[Address]] = {}
+        """Own addresses of sites that are another's where they are seen: a NAT lies between."""
         self._measured: dict[tuple[int, str], Measured] = {}
 
-    def has(self, serial: int, has: Has, now_s: float) -> None:
-        """A site says what it has."""
+    def has(self, serial: int, has: Has, now_s: float, seen_from: str | None = None) -> None:
+        """A site says what it has; its channel is seen to come from an address."""
         self.said[serial] = has
+        if has.channel_address is not None and seen_from is not None:
+            hidden = self.hidden.get(serial, frozenset())
+            own = frozenset({has.channel_address})
+            self.hidden[serial] = hidden - own if _plain(seen_from) == has.channel_address else hidden | own
         self.silent_since_s.pop(serial, None)
         used = {route.tunnel for route in has.routes}
         ends = {one.name: EndReport(one.state.value, one.name in used) for one in has.tunnels}
@@ -48,7 +55,7 @@ class Reports:
     def forget(self, serial: int) -> None:
         """It is no member any more."""
         self.silent_since_s.pop(serial, None)
-        for table in (self.said, self.reports, self.loads):
+        for table in (self.said, self.reports, self.loads, self.hidden):
             table.pop(serial, None)
         for keyed in (self.far_ends, self._measured):
             for key in [key for key in keyed if key[0] == serial]:
@@ -69,9 +76,22 @@ class Reports:
         return found
 
 
-def site_of(member: Member, has: Has | None) -> Site:
-    """A member as a site: with the uplinks and transports that it says it has."""
-    uplinks = tuple(Uplink(one.name, one.address) for one in has.uplinks) if has is not None else ()
+def site_of(member: Member, has: Has | None, hidden: Collection[Address] = ()) -> Site:
+    """A member as a site: with the uplinks and transports that it says it has.
+
+    Others cannot call an uplink whose address is hidden by a NAT. The member's label `nat` says so where nobody
+    can see it: `yes` for all its uplinks, or their names with commas between; `no` where each can be called.
+    """
+    nat = member.labels.get("nat", "").strip()
+    named = {name.strip() for name in nat.split(",")}
+    uplinks = tuple(
+        Uplink(
+            one.name,
+            one.address,
+            callable=nat == "no" or not (nat == "yes" or one.name in named or one.address in hidden),
+        )
+        for one in (has.uplinks if has is not None else ())
+    )
     transports = tuple(one.value for one in has.transports) if has is not None else ()
     return Site(
         serial=member.serial,
@@ -83,6 +103,16 @@ def site_of(member: Member, has: Has | None) -> Site:
         uplinks=uplinks,
         transports=transports or ("wireguard",),
     )
+
+
+def _plain(text: str) -> Address | None:
+    """An address as it is seen; one of IPv4 at a socket for both kinds looks like one of IPv6."""
+    try:
+        address = ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address
 
 
 def _measured(one: TunnelReport, now_s: float) -> Measured:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from vte_agent.failover import QUALITY_MOVES_APART_S, RETURN_AFTER_S, Failover, Move
+from vte_agent.failover import GRACE_S, QUALITY_MOVES_APART_S, RETURN_AFTER_S, Failover, Move
 from vte_agent.probing.session import Alive, Direction, Need
 from vte_agent.probing.tunnel_probes import TunnelHealth
 from vte_agent.protocol.wanted import WantedRoute
@@ -104,6 +104,7 @@ def test_with_nothing_alive_the_route_goes_nowhere_and_says_why() -> None:
     clock = Clock("t1", "t2")
     clock.step(1)
     clock.set(t1=health(DEAD, hears=DEAD), t2=health(DEAD, hears=DEAD))
+    assert clock.step(GRACE_S - 1) == () and clock.taken == "t1"
     (move,) = clock.step(5)
     assert move.to is None and "t1: the other end is silent; t2" in move.why
     assert clock.failover.report()[0].tunnel is None
@@ -113,9 +114,25 @@ def test_what_has_just_come_back_is_better_than_nothing() -> None:
     clock = Clock("t1", "t2")
     clock.step(1)
     clock.set(t1=health(DEAD), t2=health(DEAD))
-    clock.step(1)
+    clock.step(GRACE_S + 1)
     clock.set(t1=health(HELD), t2=health(HELD))
     assert len(clock.step(3)) == 1 and clock.taken == "t1"
+
+
+def test_an_other_end_that_is_silent_everywhere_for_a_moment_moves_nothing() -> None:
+    clock = Clock("t1", "t2")
+    clock.step(1)
+    for health_now in (health(DEAD, hears=DEAD), health(HELD), health()):
+        clock.set(t1=health_now, t2=health_now)
+        assert clock.step(GRACE_S / 2) == () and clock.taken == "t1"
+
+
+def test_a_tunnel_that_was_taken_away_carries_nothing_any_longer() -> None:
+    clock = Clock("t1")
+    clock.step(1)
+    clock.healths.clear()
+    (move,) = clock.step(1)
+    assert move.to is None
 
 
 def test_it_returns_after_a_while_and_later_each_time() -> None:
@@ -246,10 +263,13 @@ class Weather(RuleBasedStateMachine):
         super().__init__()
         self.clock = Clock(*self.names)
         self.wanted: tuple[str, ...] = self.names
+        self.died_s = dict.fromkeys(self.names, 0.0)
         self.clock.step()
 
     @rule(name=st.sampled_from(names), heard=st.sampled_from(Direction), bad=st.sampled_from(["", "slow"]))
     def does(self, name: str, heard: Direction, bad: str) -> None:
+        if heard is DEAD and self.clock.healths[name].alive.heard is not DEAD:
+            self.died_s[name] = self.clock.now_s
         self.clock.set(**{name: health(heard, bad)})
         self.clock.step()
 
@@ -272,8 +292,8 @@ class Weather(RuleBasedStateMachine):
         assert taken is None or taken in self.wanted
         if ALIVE in heard.values() and self.clock.moves:
             assert taken is not None and heard[taken] in (ALIVE, UNKNOWN)
-        if taken is not None:
-            assert heard[taken] is not DEAD
+        if taken is not None and heard[taken] is DEAD:
+            assert not {ALIVE, HELD} & set(heard.values()) and self.clock.now_s - self.died_s[taken] <= GRACE_S
 
 
 Weather.TestCase.settings = settings(max_examples=40, stateful_step_count=25)

@@ -16,6 +16,7 @@ from vte_agent.protocol.base import (
     Name,
     Share,
 )
+from vte_agent.protocol.filters import RuleCount
 from vte_agent.protocol.signed import Signed
 from vte_agent.protocol.wanted import Address, Port, Prefix, Transport
 
@@ -75,7 +76,11 @@ class Uplink(Message):
 
 
 class HostReport(Message):
-    """How the machine does. timer_late_ms is how late the prober's timer was at worst since the last report."""
+    """How the machine does.
+
+    cpu: the share of time in which its processors ran something. memory_mb: what the agent has had at most.
+    timer_late_ms: how late the prober's timer was at worst since the last report.
+    """
 
     cpu: Share = 0.0
     memory_mb: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
@@ -93,3 +98,7 @@ class Has(Message):
     routes: tuple[RouteReport, ...] = ()
     host: HostReport = HostReport()
     problems: tuple[Text, ...] = ()
+    filters: tuple[RuleCount, ...] = ()
+    """What each rule of the filters has decided on since the agent started."""
+    channel_address: Address | None = None
+    """The address from which this was said; who hears it from another one knows that a NAT lies between."""

@@ -1,0 +1,34 @@
+"""What sites had when last heard, from the plans they were sent: for a controller that has just started."""
+
+from __future__ import annotations
+
+from stitching.overlay.rounds import Overlay
+from stitching.overlay.site_plan import SitePlan
+from stitching.overlay.sites import Uplink
+
+
+def recalled_uplinks(overlay: Overlay, serial: int) -> tuple[Uplink, ...]:
+    """The uplinks by which a site has tunnels; one that nobody was ever told an address of cannot be called."""
+    own = _last_plan(overlay, serial)
+    if own is None:
+        return ()
+    addresses = {end.uplink: end.local for end in own.tunnels}
+    told = {
+        end.remote_uplink
+        for peer in {end.peer for end in own.tunnels}
+        if (plan := _last_plan(overlay, peer)) is not None
+        for end in plan.tunnels
+        if end.peer == serial and end.remote is not None
+    }
+    return tuple(Uplink(name, address, callable=name in told) for name, address in sorted(addresses.items()))
+
+
+def recalled_transports(overlay: Overlay, serial: int) -> tuple[str, ...]:
+    """The transports of a site's tunnels."""
+    own = _last_plan(overlay, serial)
+    return tuple(sorted({end.transport for end in own.tunnels})) if own is not None else ()
+
+
+def _last_plan(overlay: Overlay, serial: int) -> SitePlan | None:
+    sent = overlay.in_force.get(serial)
+    return sent[-1][1] if sent else None

@@ -1,0 +1,209 @@
+"""Sites that are joined by real agents, a real signer and a real controller: what happens to them, and to packets.
+
+One lab for all; each test leaves it whole, and the last one takes a site away.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from mininet_topos.overlay.underlay import Place
+from tests.system.vte.flow import Receiver
+from tests.system.vte.overlay_controller import STORE
+from tests.system.vte.overlay_world import RELAY, SITES, World, an_uplink, figure, lost, overlay_world
+from tests.system.waiting import wait_until
+
+HIDDEN = "ham"
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """Three sites and a relay; the first uplink of one site is behind a NAT."""
+    uplinks = (an_uplink("up0", 2.0, behind_nat=True), an_uplink("up1", 4.0))
+    with overlay_world(tmp_path_factory.mktemp("overlay"), {HIDDEN: Place(HIDDEN, uplinks)}) as made:
+        try:
+            made.wait_settled(within_s=30)
+            made.settled_s = time.monotonic()
+            yield made
+        finally:
+            sys.stdout.write(made.log_tail())
+
+
+@pytest.fixture(autouse=True)
+def _nothing_in_the_clear(world: World) -> Iterator[None]:
+    yield
+    assert world.heard() == 0, "packets of the inside crossed the internet unencrypted"
+
+
+def test_every_site_reaches_every_other(world: World) -> None:
+    for source in SITES:
+        for target in SITES:
+            if source != target:
+                wait_until(lambda a=source, b=target: world.pings(a, b), 5, lambda: world.describe())  # type: ignore[misc]
+    assert world.ask()["problems"] == []
+
+
+def test_the_ear_at_the_internet_hears_what_no_route_of_the_agent_is_for(world: World) -> None:
+    before = world.heard()
+    world.at("ber").run(["sh", "-c", "ping -n -c1 -W0.2 -I 10.1.0.1 10.9.9.9 || true"])
+    assert world.heard() == before + 1
+    world.listen()
+
+
+def test_a_site_behind_a_nat_is_not_called_and_calls(world: World) -> None:
+    assert world.ask()["callable"] == {
+        "ber": ["up0", "up1"],
+        "muc": ["up0", "up1"],
+        "ham": ["up1"],
+        RELAY: ["up0", "up1"],
+    }
+    hidden = [one for one in world.wanted(HIDDEN)["tunnels"] if one["uplink"] == "up0"]
+    names = {one["name"] for one in hidden}
+    assert names and all(one["endpoint"] for one in hidden)
+    others = [
+        one for site in ("ber", "muc", RELAY) for one in world.wanted(site)["tunnels"] if one["name"] in names
+    ]
+    assert len(others) == len(names) and not any(one["endpoint"] for one in others)
+    assert {world.up(HIDDEN)[name] for name in names} == {"up"}
+
+
+def test_a_silent_cut_is_a_moment_of_silence_without_a_controller(world: World) -> None:
+    world.wait_settled()
+    untouched = direct(world, "muc", "ham")
+    world.signal_controller(signal.SIGSTOP)
+    try:
+        with world.flow("ber", "muc") as cut, world.flow("muc", "ham", 7002) as other:
+            taken = world.taken("ber", "muc")
+            uplink = next(one["uplink"] for one in world.wanted("ber")["tunnels"] if one["name"] == taken)
+            world.underlay.link("ber", uplink).cut()
+            wait_until(lambda: world.taken("ber", "muc") not in (taken, None), 5, "the route stays")
+            more(cut)
+            silence_s = cut.longest_silence_s()
+            figure("silence_ms", silence_s * 1e3)
+            assert silence_s < 0.4
+            assert not untouched or lost(other) == 0
+    finally:
+        world.signal_controller(signal.SIGCONT)
+        for uplink in ("up0", "up1"):
+            world.underlay.link("ber", uplink).restore()
+
+
+def test_an_agent_that_is_killed_and_started_again_loses_nothing(world: World) -> None:
+    world.wait_settled()
+    before = world.has("muc")
+    assert before
+    with world.flow("ber", "muc") as there, world.flow("muc", "ham", 7002) as back:
+        world.signal_agent("muc", signal.SIGKILL)
+        world.start_agent("muc")
+        world.wait_settled()
+        for receiver in (there, back):
+            more(receiver)
+            assert lost(receiver) == 0
+    after = world.has("muc")
+    assert after
+    assert {one.name: (one.key, one.port) for one in after.tunnels} == {
+        one.name: (one.key, one.port) for one in before.tunnels
+    }
+
+
+def test_a_tunnel_whose_process_is_killed_is_made_anew_and_the_others_do_not_notice(world: World) -> None:
+    world.wait_settled()
+    untouched = direct(world, "muc", "ham")
+    taken = world.taken("ber", "muc")
+    before = {one.name: one.port for one in world.has("muc").tunnels}  # type: ignore[union-attr]
+    with world.flow("ber", "muc") as receiver, world.flow("muc", "ham", 7002) as other:
+        victim = next(
+            pid
+            for pid, words in world.processes("ber", "wireguard-go").items()
+            if world.device("ber", taken) in words
+        )
+        world.at("ber").run(["kill", "-9", str(victim)])
+        wait_until(lambda: world.up("ber").get(taken or "") != "up", 5, "nobody notices")
+        world.wait_settled()
+        more(receiver)
+        figure("silence_ms", receiver.longest_silence_s() * 1e3)
+        assert receiver.longest_silence_s() < 0.5
+        assert not untouched or lost(other) == 0
+    after = {one.name: one.port for one in world.has("muc").tunnels}  # type: ignore[union-attr]
+    assert after == before
+
+
+def test_keys_are_replaced_by_age_and_nothing_is_lost(world: World) -> None:
+    world.wait_settled()
+    before = set(world.ask()["tunnels"])
+    world.kill_controller()
+    with world.flow("ber", "muc") as receiver, world.flow("muc", "ham", 7002) as other:
+        # All are older by now, and those that follow will not be for a while.
+        world.start_controller(key_age_s=time.monotonic() - world.settled_s)
+        wait_until(
+            lambda: not before & {n for site in SITES for n in world.up(site)}, 60, lambda: f"{world.describe()}"
+        )
+        world.kill_controller()
+        for each in (receiver, other):
+            more(each)
+            figure("rotation_lost", lost(each))
+            assert lost(each) == 0
+
+
+def test_a_controller_that_has_lost_its_store_is_followed_again(world: World) -> None:
+    before = {site: world.has(site).generation for site in SITES}  # type: ignore[union-attr]
+    world.kill_controller()
+    (world.directory / STORE).unlink()
+    world.start_controller()
+    wait_until(
+        lambda: all((has := world.has(site)) and has.generation > before[site] for site in SITES),
+        20,
+        lambda: f"{world.ask()} {world.describe()}",
+    )
+    world.wait_settled()
+    for source, target in (("ber", "muc"), ("muc", "ham"), ("ham", "ber")):
+        wait_until(lambda a=source, b=target: world.pings(a, b), 5, lambda: world.describe())  # type: ignore[misc]
+
+
+def test_an_agent_that_is_told_to_stop_leaves_nothing(world: World) -> None:
+    world.wait_settled()
+    world.signal_agent("ham", signal.SIGTERM)
+    after = world.listing("ham")
+    assert after == world.clean["ham"], {
+        k: (v, world.clean["ham"][k]) for k, v in after.items() if v != world.clean["ham"][k]
+    }
+    world.start_agent("ham")
+    world.wait_settled()
+
+
+def test_who_is_revoked_is_out_everywhere_within_two_seconds(world: World) -> None:
+    world.wait_settled()
+    serial = world.ask()["serials"]["muc"]
+    gone = set(world.up("muc"))
+    with world.flow("ber", "muc") as receiver, world.flow("muc", "ham", 7002) as back:
+        began_s = time.time()
+        world.operator.revoke(serial)
+        wait_until(
+            lambda: not gone & {name for site in ("ber", "ham", RELAY) for name in world.up(site)},
+            5,
+            lambda: world.describe(),
+        )
+        assert not world.processes("muc", "wireguard-go")
+        for each in (receiver, back):
+            last_s = max(one.at_s for one in each.read())
+            figure("revoked_ms", (last_s - began_s) * 1e3)
+            assert last_s - began_s < 2
+    assert world.pings("ber", "ham")
+
+
+def direct(world: World, source: str, target: str) -> bool:
+    """Whether packets from one site to another go by no third one."""
+    serials = world.ask()["serials"]
+    low, high = sorted((serials[source], serials[target]))
+    return (world.taken(source, target) or "").startswith(f"t{low}-{high}-")
+
+
+def more(receiver: Receiver) -> None:
+    """Packets go on coming."""
+    seen = len(receiver.read())
+    wait_until(lambda: len(receiver.read()) > seen + 60, 5, "no packet comes any more")

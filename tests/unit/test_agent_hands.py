@@ -1,0 +1,326 @@
+"""What the agent does to its node, on a network in memory: tunnels, probes, routes, filters as wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv6Address, ip_network
+from typing import Any, cast
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from tests.system.waiting import wait_until
+from vte_agent import hands as hands_module
+from vte_agent.believing import Believed, Standing
+from vte_agent.filtering import Filtering
+from vte_agent.goals import goals_of
+from vte_agent.hands import Hands, Snapshot
+from vte_agent.identity import Identity
+from vte_agent.marks import UPLINKS, outer_mark
+from vte_agent.probing.session import Alive, Direction
+from vte_agent.probing.tunnel_probes import ProbedTunnel, TunnelHealth
+from vte_agent.protocol.filters import Filters, RuleCount
+from vte_agent.protocol.has import TunnelState
+from vte_agent.protocol.members import Member, Role, Roll
+from vte_agent.protocol.signed import Signed
+from vte_agent.protocol.wanted import Endpoint, Transport, Wanted, WantedRoute, WantedTunnel
+from vte_agent.reporting import Reporter
+from vte_agent.segmentation import NotFiltered
+from vte_agent.steering import Steered
+from vte_agent.tunnels.fake import FakeNetwork
+from vte_agent.uplinks import UplinkNow
+
+SIGNER = Ed25519PrivateKey.generate()
+KEYS = {serial: Identity(Ed25519PrivateKey.generate(), X25519PrivateKey.generate()) for serial in (1, 2)}
+OUTER = {1: IPv4Address("198.18.0.1"), 2: IPv4Address("198.18.0.3")}
+FAR = ip_network("10.2.0.0/24")
+ROLL = Signed.of(Roll(epoch=1, issued_at=0, not_after=1, controllers=()), SIGNER)
+FILTERS = Filters(version=1)
+
+
+def member(serial: int) -> Member:
+    own = KEYS[serial]
+    return Member(
+        serial=serial,
+        name=f"n{serial}",
+        role=Role.SITE,
+        identity=own.public_identity,
+        pairing=own.public_pairing,
+        prefixes=(ip_network(f"10.{serial}.0.0/24"),),
+        not_after=1 << 39,
+    )
+
+
+def uplink(serial: int, number: int = 1) -> UplinkNow:
+    return UplinkNow(f"up{number}", number, f"eth{number}", number, OUTER[serial], None, 1500)
+
+
+def tunnel(name: str = "t", **changed: Any) -> WantedTunnel:
+    plain = WantedTunnel(
+        name=name,
+        peer=2,
+        transport=Transport.WIREGUARD,
+        uplink="up1",
+        address=IPv4Address("100.96.0.0"),
+        peer_address=IPv4Address("100.96.0.1"),
+    )
+    return plain.model_copy(update=changed)
+
+
+def believed(
+    *tunnels: WantedTunnel, keys: Mapping[str, str] | None = None, filters: Filters | None = None, **more: Any
+) -> Believed:
+    route = (WantedRoute(prefix=FAR, tunnels=tuple(one.name for one in tunnels)),) if tunnels else ()
+    wanted = Wanted(generation=7, serial=1, roll=ROLL, tunnels=tunnels, routes=route, filters=filters)
+    peers = {"peers": {2: member(2)}, "tunnels": tunnels, "keys": keys or {}, **more}
+    return Believed(Standing.CURRENT, wanted, **peers)
+
+
+class FakeUplinks:
+    def read(self) -> tuple[tuple[UplinkNow, ...], tuple[str, ...]]:
+        return (uplink(1),), ()
+
+
+class FakeProber:
+    def __init__(self) -> None:
+        self.probed: dict[str, ProbedTunnel] = {}
+        self.healths: dict[str, TunnelHealth] = {}
+
+    def add(self, tunnel: ProbedTunnel) -> None:
+        self.probed[tunnel.name] = tunnel
+
+    def remove(self, name: str) -> None:
+        self.probed.pop(name, None)
+
+    def health(self) -> Mapping[str, TunnelHealth]:
+        return dict(self.healths)
+
+    def take_worst_late_s(self) -> float:
+        return 0.001
+
+
+class FakeSteering:
+    def __init__(self) -> None:
+        self.steered = Steered()
+        self.stopped = False
+
+    def want(self, steered: Steered) -> None:
+        self.steered = steered
+
+    def report(self) -> tuple[tuple[Any, ...], tuple[str, ...]]:
+        return (), ()
+
+    def stop(self) -> None:
+        self.stopped = True
+
+
+class FakeSegmentation:
+    def __init__(self) -> None:
+        self.filters: Filters | None = None
+        self.refuses = ""
+
+    def missing(self) -> str:
+        return ""
+
+    def apply(self, filters: Filters) -> None:
+        if self.refuses:
+            raise NotFiltered(self.refuses)
+        self.filters = filters
+
+    def remove(self) -> None:
+        self.filters = None
+
+    def counts(self) -> tuple[RuleCount, ...]:
+        return (RuleCount(rule="web", allow=True, packets=3),)
+
+
+class NoMarks:
+    def apply(self, classes: object) -> None: ...
+
+    def clear(self) -> None: ...
+
+
+class Bench:
+    """The hands of node 1, and what they have hold of; node 2 is there for its tunnels' other ends."""
+
+    def __init__(self) -> None:
+        self.network = FakeNetwork()
+        self.own, self.far = self.network.node("n1"), self.network.node("n2")
+        self.prober, self.steering, self.segmentation = FakeProber(), FakeSteering(), FakeSegmentation()
+        self.hands = Hands(
+            member(1),
+            cast(Any, FakeUplinks()),
+            {Transport.WIREGUARD: self.own},
+            lambda peer, name: KEYS[1].pair_secret(member(1), peer, name),
+            cast(Any, self.prober),
+            cast(Any, self.steering),
+        )
+        self.hands.start()
+
+    def want(self, wanted: Believed) -> None:
+        self.hands.want(wanted)
+
+    def until(self, holds: Callable[[Snapshot], object]) -> Snapshot:
+        def looks() -> Snapshot | None:
+            now = self.hands.snapshot
+            return now if holds(now) else None
+
+        return wait_until(looks, 5, lambda: self.hands.snapshot)
+
+    def far_key(self, name: str = "t") -> str:
+        """Node 2 makes its end."""
+        wished = goals_of(
+            replace(believed(tunnel(name, peer=1)), peers={1: member(1)}),
+            member(2),
+            (uplink(2),),
+            {Transport.WIREGUARD},
+            lambda peer, text: KEYS[2].pair_secret(member(2), peer, text),
+        )
+        key = self.far.create(wished.goals[name].spec).public_key
+        assert key
+        return key
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    monkeypatch.setattr(hands_module, "ClassMarks", NoMarks)
+    segmentation = FakeSegmentation()
+    monkeypatch.setattr(hands_module, "Filtering", lambda: Filtering(cast(Any, segmentation)))
+    made = Bench()
+    made.segmentation = segmentation
+    yield made
+    made.hands.stop(keep=False)
+
+
+def test_a_tunnel_is_made_first_and_connected_probed_and_used_once_the_other_end_has_said_its_key(
+    bench: Bench,
+) -> None:
+    bench.want(believed(tunnel()))
+    made = bench.until(lambda now: "t" in now.standing)
+    assert made.standing["t"].peer is None and not bench.prober.probed
+    assert made.generation == 7
+    endpoint = Endpoint(address=OUTER[2], port=9)
+    bench.want(believed(tunnel(endpoint=endpoint), keys={"t": bench.far_key()}))
+    connected = bench.until(lambda now: now.standing["t"].peer is not None)
+    assert connected.standing["t"].peer.endpoint == endpoint  # type: ignore[union-attr]
+    device = connected.standing["t"].goal.spec.device
+    assert bench.prober.probed["t"].device == device
+    assert bench.steering.steered.devices == {"t": device}
+    assert bench.steering.steered.local == member(1).prefixes
+
+
+def test_a_tunnel_that_is_gone_is_made_anew(bench: Bench) -> None:
+    bench.want(believed(tunnel(), keys={"t": bench.far_key()}))
+    before = bench.until(lambda now: "t" in bench.prober.probed and "t" in now.standing)
+    bench.network.kill("n1", before.standing["t"].goal.spec.device)
+    after = bench.until(lambda now: "t" in now.standing and now.standing["t"].local != before.standing["t"].local)
+    assert after.standing["t"].peer is not None
+
+
+def test_who_is_no_member_any_more_has_no_tunnel_and_no_probe(bench: Bench) -> None:
+    bench.want(believed(tunnel(), keys={"t": bench.far_key()}))
+    bench.until(lambda _: "t" in bench.prober.probed)
+    bench.want(believed(peers={}))
+    bench.until(lambda now: not now.standing)
+    assert not bench.own.found() and not bench.prober.probed
+
+
+def test_what_an_earlier_run_left_and_nobody_wants_is_taken_away_once_that_is_known(bench: Bench) -> None:
+    wished = goals_of(believed(tunnel("old")), member(1), (uplink(1),), {Transport.WIREGUARD}, lambda *_: b"")
+    bench.own.create(wished.goals["old"].spec)
+    bench.want(Believed(Standing.NONE, None))
+    bench.until(lambda now: now.uplinks)
+    assert bench.own.found()
+    bench.want(believed())
+    bench.until(lambda now: now.generation == 7)
+    assert not bench.own.found()
+
+
+def test_nothing_is_left_after_a_stop(bench: Bench) -> None:
+    bench.want(believed(tunnel(), keys={"t": bench.far_key()}, filters=FILTERS))
+    bench.until(lambda _: "t" in bench.prober.probed)
+    bench.hands.stop(keep=False)
+    assert not bench.own.found() and not bench.prober.probed
+    assert bench.steering.stopped and bench.segmentation.filters is None
+
+
+def test_filters_hold_are_counted_and_go_when_they_are_not_wanted(bench: Bench) -> None:
+    bench.want(believed(tunnel(), filters=FILTERS))
+    now = bench.until(lambda now: now.filters)
+    assert bench.segmentation.filters == FILTERS
+    assert now.filters[0].packets == 3
+    bench.want(believed(tunnel()))
+    bench.until(lambda now: not now.filters)
+    assert bench.segmentation.filters is None
+
+
+def test_no_tunnel_is_made_where_its_filters_cannot_be_set(bench: Bench) -> None:
+    bench.segmentation.refuses = "nft is not installed"
+    bench.want(believed(tunnel(), filters=FILTERS))
+    now = bench.until(lambda now: now.generation == 7)
+    assert now.problems == ("filters: nft is not installed",)
+    assert not now.standing and not bench.own.found()
+
+
+def test_filters_that_cannot_be_replaced_hold_on() -> None:
+    segmentation = FakeSegmentation()
+    filtering = Filtering(cast(Any, segmentation))
+    filtering.want(FILTERS, 0.0)
+    segmentation.refuses = "no memory"
+    filtering.want(Filters(version=2), 1.0)
+    assert filtering.holds and filtering.problems and segmentation.filters == FILTERS
+    segmentation.refuses = ""
+    filtering.want(Filters(version=2), 1.5)
+    assert segmentation.filters == FILTERS, "it is not tried all the time"
+    filtering.want(Filters(version=2), 7.0)
+    assert segmentation.filters == Filters(version=2) and not filtering.problems
+
+
+def goals(wanted: Believed, *uplinks: UplinkNow) -> Any:
+    return goals_of(wanted, member(1), uplinks, {Transport.WIREGUARD}, lambda *_: bytes(32))
+
+
+def test_a_tunnel_fits_into_its_uplink_and_leaves_by_it() -> None:
+    spec = goals(believed(tunnel()), uplink(1)).goals["t"].spec
+    assert (spec.mtu, spec.mark, spec.local) == (1440, outer_mark(1), OUTER[1])
+
+
+def test_an_uplink_keeps_its_mark_when_another_is_gone() -> None:
+    wanted = believed(tunnel(uplink="up2"))
+    both, one = goals(wanted, uplink(1, 1), uplink(1, 2)), goals(wanted, uplink(1, 2))
+    assert both.goals == one.goals
+
+
+@pytest.mark.parametrize(
+    ("changed", "number", "why"),
+    [
+        ({"transport": Transport.IPSEC}, 1, "this node has no ipsec"),
+        ({"uplink": "up9"}, 1, "there is no uplink up9 now"),
+        ({}, UPLINKS + 1, "beyond the"),
+        (
+            {"endpoint": Endpoint(address=IPv6Address("2001:db8::1"), port=1)},
+            1,
+            "speaks IPv4 and the other end does not",
+        ),
+    ],
+)
+def test_a_tunnel_that_cannot_be_had_says_why(changed: dict[str, Any], number: int, why: str) -> None:
+    found = goals(believed(tunnel(**changed)), replace(uplink(1), number=number))
+    assert not found.goals and why in found.problems[0]
+
+
+def test_a_report_has_the_state_of_each_tunnel_and_its_key_signed(bench: Bench) -> None:
+    bench.want(believed(tunnel(), keys={"t": bench.far_key()}))
+    up = TunnelHealth(Alive(heard=Direction.ALIVE, hears=Direction.ALIVE))
+    deaf = TunnelHealth(Alive(heard=Direction.DEAD, hears=Direction.ALIVE))
+    now = bench.until(lambda now: now.standing and now.standing["t"].peer)
+    reporter = Reporter(KEYS[1], member(1))
+    for healths, state in (({}, TunnelState.MAKING), ({"t": up}, TunnelState.UP), ({"t": deaf}, TunnelState.DOWN)):
+        has = reporter.has(replace(now, healths=healths), (), (Transport.WIREGUARD,), ("x" * 999,))
+        (said,) = has.tunnels
+        assert said.state is state and said.port == now.standing["t"].local.port
+        assert said.key == reporter.has(now, (), ()).tunnels[0].key, "signed once"
+        assert has.uplinks[0].address == OUTER[1] and len(has.problems[-1]) == 300
+        assert 0 <= has.host.cpu <= 1

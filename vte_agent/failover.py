@@ -131,7 +131,8 @@ class _Route:
         """Choose; returns why it moved, or None where it did not."""
         ways, taken = self.ways, self.taken
         now = ways.get(taken) if taken is not None else None
-        if taken is not None and now is not None and not now.is_usable and _is_early(healths, taken):
+        was_found = taken is not None and now is not None and not now.is_usable and not now.deaths_s
+        if was_found and _is_early(healths, taken or ""):
             return None
         if taken is None or now is None or not now.is_usable:
             self._was_ordered = False

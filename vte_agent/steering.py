@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from vte_agent.failover import Failover, Move, RouteKey, key_of
@@ -55,6 +55,7 @@ class Steering:
         self._prober: Prober | None = None
         self._problems: tuple[str, ...] = ()
         self._reports: tuple[RouteReport, ...] = ()
+        self._guarded: set[Prefix] = set()
         self._thread = threading.Thread(target=self._run, name="steering", daemon=True)
 
     def start(self, prober: Prober) -> None:
@@ -127,6 +128,7 @@ class Steering:
     ) -> None:
         moves = failover.step(time.monotonic(), healths)
         devices = {key: steered.devices.get(taken or "") for key, taken in failover.taken().items()}
+        devices |= {(prefix, None): None for prefix in self._no_longer_wanted(devices, steered)}
         problems = router.apply(Ways(devices, steered.classes, steered.local, steered.sources, steered.uplinks))
         with self._lock:
             self._reports, self._problems = failover.report(), problems
@@ -139,6 +141,15 @@ class Steering:
             _log.warning("problem=%r", problem)
         if moves and self._on_move:
             self._on_move(moves)
+
+    def _no_longer_wanted(self, wanted: Iterable[RouteKey], steered: Steered) -> set[Prefix]:
+        """Prefixes that went over tunnels and do not any more, as when their site is revoked.
+
+        Until the agent ends they go nowhere: who still sends there is not to send unencrypted from then on.
+        """
+        now = {prefix for prefix, _ in wanted}
+        self._guarded |= now
+        return self._guarded - now - set(steered.local)
 
 
 def _found(router: Router, steered: Steered) -> Mapping[RouteKey, str]:

@@ -195,6 +195,14 @@ def test_what_an_earlier_run_left_is_kept_until_something_is_known_of_it() -> No
     assert clock.taken is None
 
 
+def test_a_tunnel_that_is_made_anew_is_left_for_one_that_is_alive() -> None:
+    clock = Clock("t1", "t2")
+    clock.step(1)
+    clock.set(t1=health(UNKNOWN))
+    (move,) = clock.step()
+    assert move.to == "t2"
+
+
 def test_a_way_on_which_the_watched_address_does_not_answer_is_dead() -> None:
     clock = Clock("t1", "t2", watch=True)
     clock.step(1)

@@ -10,6 +10,7 @@ from tests.system.vte.flow import flow
 from tests.system.vte.steered import both_alive, flows, running, settled, taken
 from tests.system.vte.two_sites import PREFIXES, TwoSites, open_in, two_sites
 from tests.system.waiting import wait_until
+from vte_agent.failover import GRACE_S
 
 _ALL_PROTOCOLS = 0x0003
 _OURS = bytes((10, 201))
@@ -43,7 +44,7 @@ def test_nothing_leaves_unencrypted_whatever_dies() -> None:
         flows(receiver)
         for tunnel in world.tunnels:
             world.way(tunnel, "drop")
-        wait_until(lambda: taken(world.a) is None, 5, "a route is left")
+        wait_until(lambda: taken(world.a) is None, GRACE_S + 5, "a route is left")
         # The devices go as well, and with them what the kernel keeps for them.
         for tunnel in world.tunnels:
             world.a.run("ip", "link", "set", tunnel, "down")

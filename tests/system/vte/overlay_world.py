@@ -216,7 +216,7 @@ class World:
                 return False
         return True
 
-    def wait_settled(self, names: tuple[str, ...] = AGENTS, within_s: float = 20.0) -> None:
+    def wait_settled(self, names: tuple[str, ...] = AGENTS, within_s: float = 45.0) -> None:
         wait_until(lambda: self.settled(names), within_s, lambda: f"not settled: {self.describe()}")
 
     # what runs and lies at a place

@@ -69,7 +69,7 @@ def test_a_site_behind_a_nat_is_not_called_and_calls(world: World) -> None:
         one for site in ("ber", "muc", RELAY) for one in world.wanted(site)["tunnels"] if one["name"] in names
     ]
     assert len(others) == len(names) and not any(one["endpoint"] for one in others)
-    assert {world.up(HIDDEN)[name] for name in names} == {"up"}
+    wait_until(lambda: {world.up(HIDDEN).get(name) for name in names} == {"up"}, 10, lambda: world.describe())
 
 
 def test_a_silent_cut_is_a_moment_of_silence_without_a_controller(world: World) -> None:

@@ -13,6 +13,8 @@ from stitching.rules import Table
 KEEP_S = 3600.0
 """How long the sums of a stitch that is gone are kept: as long as it is shown."""
 
+_MATCHES_AT_MOST = 200_000
+
 _Rule = tuple[int, int, bytes]
 
 
@@ -27,6 +29,7 @@ class StitchCounts:
         self._last: dict[int, dict[_Rule, tuple[int, int]]] = {}
         self._totals: dict[int, tuple[int, int]] = {}
         self._gone_s: dict[int, float] = {}
+        self._entrances: dict[bytes, bool] = {}
 
     @property
     def totals(self) -> Mapping[int, tuple[int, int]]:
@@ -40,9 +43,7 @@ class StitchCounts:
                 continue
             if not cookie.is_ours(stats.cookie) or cookie.kind_of(stats.cookie) != Kind.STITCH:
                 continue
-            match = read_match(stats.match)
-            # Packets that are on their way within a stitch carry its label.
-            if match is None or match.eth_src is None or match.vlan_vid is not None:
+            if not self._is_entrance(bytes(stats.match)):
                 continue
             stitch_id = cookie.stitch_of(stats.cookie)
             rules = self._last.setdefault(stitch_id, {})
@@ -56,6 +57,18 @@ class StitchCounts:
                 before[0] + stats.packet_count - packets,
                 before[1] + stats.byte_count - sent,
             )
+
+    def _is_entrance(self, match: bytes) -> bool:
+        """Whether packets enter a stitch by a rule with this match. Each match is read once: there are thousands."""
+        known = self._entrances.get(match)
+        if known is None:
+            if len(self._entrances) >= _MATCHES_AT_MOST:
+                self._entrances.clear()
+            read = read_match(match)
+            # Packets that are on their way within a stitch carry its label.
+            known = read is not None and read.eth_src is not None and read.vlan_vid is None
+            self._entrances[match] = known
+        return known
 
     def keep(self, there: Collection[int], now_s: float) -> None:
         """These are the stitches there are; what is gone for long enough is forgotten."""

@@ -59,7 +59,7 @@ class StitchCounts:
             )
 
     def _is_entrance(self, match: bytes) -> bool:
-        """Whether packets enter a stitch by a rule with this match. Each match is read once: there are thousands."""
+        """Whether packets enter a stitch by a rule with this match. Each is read once: there are thousands."""
         known = self._entrances.get(match)
         if known is None:
             if len(self._entrances) >= _MATCHES_AT_MOST:

@@ -7,10 +7,10 @@ A packet gets the mark of the first class that matches; the agent's rules then l
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from vte_agent import nft
 from vte_agent.marks import BYPASS, MASK, class_mark
 from vte_agent.protocol.wanted import Match, Prefix, WantedClass
 
@@ -20,7 +20,6 @@ _OTHERS = 0xFFFFFFFF ^ MASK
 _MANGLE = -150
 _TCP, _UDP, _DCCP, _SCTP, _UDPLITE = 6, 17, 33, 132, 136
 _WITH_PORTS = (_TCP, _UDP, _DCCP, _SCTP, _UDPLITE)
-_TIMEOUT_S = 10.0
 
 _CHAINS = (("forwarded", "filter", "prerouting"), ("own", "route", "output"))
 """Packets that pass through; and those of this machine, which are routed again once they are marked."""
@@ -84,17 +83,9 @@ class ClassMarks:
 
     def _run(self, words: list[str], text: str = "") -> str:
         try:
-            done = subprocess.run(
-                ["nft", "-j", *words], input=text, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
-            )
-        except FileNotFoundError as error:
-            raise MarkingFailed("there is no nft: install the package nftables") from error
-        except subprocess.TimeoutExpired as error:
-            raise MarkingFailed(f"nft did not end within {_TIMEOUT_S:g} s") from error
-        if done.returncode != 0:
-            said = done.stderr.strip().partition("\n")[0] or f"status {done.returncode}"
-            raise MarkingFailed(f"nft: {said}. Does the kernel have nf_tables, and this process CAP_NET_ADMIN?")
-        return done.stdout
+            return nft.nft(["-j", *words], text)
+        except nft.NftFailed as error:
+            raise MarkingFailed(str(error)) from error
 
 
 def _alternatives(match: Match) -> list[list[Json]]:

@@ -57,5 +57,4 @@ class Filtering:
 
     def clear(self) -> None:
         """Take the table away. Raises NotFiltered."""
-        if not self._segmentation.missing():
-            self._segmentation.remove()
+        self._segmentation.remove()

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from vte_agent.believing import Believed
 from vte_agent.believing import Standing as RollStanding
 from vte_agent.class_marks import ClassMarks, MarkingFailed
+from vte_agent.cleaning import take_down
 from vte_agent.filtering import Filtering
 from vte_agent.goals import SecretOf, goals_of
 from vte_agent.marks import UPLINKS
@@ -26,7 +27,6 @@ from vte_agent.protocol.filters import RuleCount
 from vte_agent.protocol.members import Member
 from vte_agent.protocol.wanted import Liveness, Transport, WantedClass
 from vte_agent.route_tables import UplinkWay
-from vte_agent.segmentation import NotFiltered
 from vte_agent.steering import Steered, Steering
 from vte_agent.tunnels.contract import LocalEnd, Reading, TunnelFailed, Tunnels
 from vte_agent.upkeep import Connect, Create, Delete, Failure, Standing, Step, Upkeep, Use
@@ -119,18 +119,8 @@ class Hands:
         self._steering.stop()
         for name in list(self._probed):
             self._stop_probing(name)
-        for tunnels in self._transports.values():
-            for device in tunnels.found():
-                self._quietly(f"{device} was left", lambda tunnels=tunnels, device=device: tunnels.delete(device))  # type: ignore[misc]
-            tunnels.close()
-        self._quietly("marks were left", self._marks.clear)
-        self._quietly("filters were left", self._filtering.clear)
-
-    def _quietly(self, what: str, act: Callable[[], object]) -> None:
-        try:
-            act()
-        except (TunnelFailed, MarkingFailed, NotFiltered) as error:
-            _log.warning("%s: %s", what, error)
+        for problem in take_down(self._transports, (self._marks.clear, self._filtering.clear))[1]:
+            _log.warning("left_behind=%r", problem)
 
     def _run(self) -> None:
         believed: Believed | None = None
@@ -235,7 +225,10 @@ class Hands:
         wanted = {goal.spec.device for goal in self._upkeep.goals.values()}
         for tunnels in self._transports.values():
             for device in set(tunnels.found()) - ours - wanted:
-                self._quietly(f"{device} was left", lambda tunnels=tunnels, device=device: tunnels.delete(device))  # type: ignore[misc]
+                try:
+                    tunnels.delete(device)
+                except TunnelFailed as error:
+                    _log.warning("left_behind=%r", f"{device}: {error}")
 
     def _do_steps(self, healths: Mapping[str, TunnelHealth], believed: Believed) -> bool:
         ours = {route.tunnel for route in self._steering.report()[0] if route.tunnel is not None}

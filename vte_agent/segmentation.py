@@ -7,13 +7,11 @@ the patterns of the two standings: what it costs does not grow with the number o
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from vte_agent import nft
 from vte_agent.protocol.filters import Filters, Pattern, RuleCount, Standing
 
 TABLE = "lockstitch_segments"
@@ -21,7 +19,6 @@ DEVICES = "ls*"
 NO_RULE = "(no rule)"
 """The name under which is counted what nothing was said about."""
 
-_TIMEOUT_S = 10.0
 _PORTED = {6: "tcp", 17: "udp", 132: "sctp", 33: "dccp"}
 _NEIGHBOURS = "{ nd-neighbor-solicit, nd-neighbor-advert, nd-router-advert, packet-too-big }"
 
@@ -153,7 +150,7 @@ class Segmentation:
 
     def missing(self) -> str:
         """Why filters cannot be had on this node, and the remedy; "" where they can."""
-        return "" if _program() else "nft is not installed: apt-get install nftables"
+        return nft.missing()
 
     def apply(self, filters: Filters) -> None:
         """From now on these hold, all at once. Raises NotFiltered; what held before holds on then."""
@@ -198,27 +195,8 @@ def _parse_counters(text: str) -> Iterator[tuple[str, int]]:
         raise NotFiltered("nft answered something that is not understood; is its version 1.0 or newer?") from error
 
 
-def _program() -> str | None:
-    return shutil.which("nft", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"]))
-
-
-def _nft(words: Sequence[str], stdin: str | None = None) -> str:
-    program = _program()
-    if program is None:
-        raise NotFiltered("nft is not installed: apt-get install nftables")
+def _nft(words: Sequence[str], text: str = "") -> str:
     try:
-        done = subprocess.run(
-            [program, *words],
-            input=stdin,
-            stdin=None if stdin is not None else subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_TIMEOUT_S,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise NotFiltered(f"nft could not be run: {error}") from error
-    if done.returncode:
-        raise NotFiltered(f"nft refused: {' '.join(done.stderr.split())[:200]}")
-    return done.stdout
+        return nft.nft(words, text)
+    except nft.NftFailed as error:
+        raise NotFiltered(str(error)) from error

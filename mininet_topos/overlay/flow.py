@@ -3,115 +3,119 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import socket
 import struct
-import subprocess
 import sys
 import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
-from types import TracebackType
-from typing import Self
 
 from mininet_topos.namespaces import network_of
 from mininet_topos.overlay.enclosure import Enclosure
 from mininet_topos.punctual import become_punctual
 
+EVERY_S = 0.005
 PORT = 7001
-_PACKET = struct.Struct("!I")
+_PACKET = struct.Struct("!Id")
 _SO_TIMESTAMPNS, _SO_RCVBUFFORCE = 35, 33
 _NANOSECONDS = struct.Struct("@qq")
+_BUFFER_BYTES = 32 << 20
 
 
 @dataclass(frozen=True)
-class Passage:
-    """What came of a stretch of a flow. lost counts packets between the first and the last one that came."""
+class Came:
+    """One packet of a flow: its number, when the kernel got it, and when it was sent (wall clock)."""
 
-    came: int
-    lost: int
-    longest_silence_ms: float
+    number: int
+    at_s: float
+    sent_s: float
 
 
-class Flow:
-    """Runs while its `with` block does. source and target are addresses at the two ends."""
+class Receiver:
+    """What came of a flow. The kernel keeps it with the time it came, so nothing has to be punctual here."""
 
-    def __init__(
-        self,
-        sender: Enclosure,
-        source: str,
-        receiver: Enclosure,
-        target: str,
-        *,
-        every_ms: float = 5.0,
-        port: int = PORT,
-    ) -> None:
-        self._sender, self._receiver = sender, receiver
-        self._words = [source, target, str(port), str(every_ms)]
-        self._address = target, port
-        self._came: list[tuple[int, float]] = []
-        self._begun = 0
+    def __init__(self, source: socket.socket) -> None:
+        self._source = source
+        self.came: list[Came] = []
 
-    def __enter__(self) -> Self:
-        with network_of(self._receiver.pid):
-            self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-        try:
-            self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 32 << 20)
-            # The kernel says when each came: nothing has to be punctual here.
-            self._socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
-            self._socket.bind(self._address)
-            program = [sys.executable, "-m", "mininet_topos.overlay.flow", *self._words]
-            self._process = self._sender.start(program)
-        except BaseException:
-            self._socket.close()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(5)
-        self._socket.close()
-
-    def begin(self) -> None:
-        """From here on is the next stretch."""
-        self._read()
-        self._begun = len(self._came)
-
-    def passage(self) -> Passage:
-        """The stretch since `begin`, up to now."""
-        self._read()
-        stretch = self._came[max(0, self._begun - 1) :]
-        if len(stretch) < 2:
-            return Passage(len(stretch), 0, float("inf"))
-        numbers = {number for number, _ in stretch}
-        silence_s = max(after - before for (_, before), (_, after) in pairwise(stretch))
-        return Passage(len(stretch), max(numbers) - min(numbers) + 1 - len(numbers), 1e3 * silence_s)
-
-    def _read(self) -> None:
+    def read(self) -> list[Came]:
+        """All that came until now."""
         while True:
             try:
-                data, ancillary, _, _ = self._socket.recvmsg(64, 64)
+                data, ancillary, _, _ = self._source.recvmsg(64, 64)
             except BlockingIOError:
-                return
+                return self.came
             seconds, nanoseconds = _NANOSECONDS.unpack(ancillary[0][2])
-            self._came.append((_PACKET.unpack(data)[0], seconds + nanoseconds * 1e-9))
+            number, sent_s = _PACKET.unpack(data)
+            self.came.append(Came(number, seconds + nanoseconds * 1e-9, sent_s))
+
+    def longest_silence_s(self) -> float:
+        """The longest time between two packets that came one after the other."""
+        return max((b.at_s - a.at_s for a, b in pairwise(self.read())), default=float("inf"))
+
+    def lost(self) -> int:
+        """How many did not come, between the first and the last that did."""
+        numbers = {one.number for one in self.read()}
+        return max(numbers) - min(numbers) + 1 - len(numbers) if numbers else 0
+
+    def forget(self) -> None:
+        """Count from here on."""
+        self.read()
+        self.came.clear()
+
+
+def listen(pid: int, address: str, port: int = PORT) -> socket.socket:
+    """A socket for a flow in the network namespace of a process."""
+    with network_of(pid):
+        source = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    source.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER_BYTES)
+    source.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+    source.bind((address, port))
+    return source
+
+
+def sending(source: str, target: str, port: int = PORT) -> list[str]:
+    """The program that sends a flow, from one address to another, for ever."""
+    return [sys.executable, "-m", "mininet_topos.overlay.flow", source, target, str(port)]
+
+
+@contextmanager
+def flow(
+    sender: Enclosure,
+    source: str,
+    receiver: Enclosure,
+    target: str,
+    port: int = PORT,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[Receiver]:
+    """A flow that runs as long as the body; source and target are addresses at the two ends."""
+    with listen(receiver.pid, target, port) as heard:
+        process = sender.start(sending(source, target, port), environment=environment)
+        try:
+            yield Receiver(heard)
+        finally:
+            # With the program that has entered the enclosure for it.
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait(10)
 
 
 def main() -> None:
-    """Send for ever: SOURCE TARGET PORT EVERY_MS."""
-    source, target, port, every_ms = sys.argv[1:]
+    """Send for ever: SOURCE TARGET PORT."""
+    here, there, port = sys.argv[1:]
     become_punctual()
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as link:
-        link.bind((source, 0))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as target:
+        target.bind((here, 0))
         number, due_s = 0, time.monotonic()
         while True:
             # Where there is no way, that is to be seen in what came.
             with contextlib.suppress(OSError):
-                link.sendto(_PACKET.pack(number), (target, int(port)))
+                target.sendto(_PACKET.pack(number, time.time()), (there, int(port)))
             number += 1
-            due_s += float(every_ms) / 1e3
+            due_s += EVERY_S
             time.sleep(max(0.0, due_s - time.monotonic()))
 
 

@@ -22,7 +22,7 @@ from ryu_apps.overlay.recalling import recalled_transports, recalled_uplinks
 from ryu_apps.overlay.reports import Reports, site_of
 from ryu_apps.overlay.signing.client import RollWatch, SignerClient, SignerGone
 from ryu_apps.overlay.signing.requests import Refusal, RollNow
-from ryu_apps.overlay.wanting import wanted_of
+from ryu_apps.overlay.wanting import Made, ingredients, wanted_of
 from ryu_apps.store.codec import BadRecord, dump, load
 from ryu_apps.store.errors import StoreError
 from stitching.overlay.rounds import Facts, Overlay, OverlayPolicy, next_round
@@ -40,7 +40,9 @@ MOST_AHEAD = 1 << 40
 HEAR_ALL_S = 20.0
 """How long a controller that has started again waits for the sites it knows before it decides anything."""
 
-ROUND_S = 0.25
+ROUND_S, LOOK_S = 0.25, 1.0
+"""How soon a round is made of what had to wait, and how often one is made where nothing was heard."""
+
 MEMBERS_AGAIN_S = 5.0
 
 
@@ -70,6 +72,19 @@ class _Gone(Event):
 @dataclass
 class _Roll(Event):
     now: RollNow
+
+
+@dataclass
+class _Due(Event):
+    """A round is due, of all that was heard before this."""
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What a site was sent last, and all that it was made of."""
+
+    wanted: Wanted
+    made_of: Made
 
 
 @dataclass(frozen=True)
@@ -112,8 +127,8 @@ class SiteOverlay(App):
         self._card = card_of(state_key, authority.sha256, doors.called_at)
         self._save, self._clock = save, clock
         self._policy = policy or OverlayPolicy()
-        self._overlay = _restored(saved)
-        self._stored = saved
+        self._stored = _loaded(saved)
+        self._overlay = restored(self._stored) if self._stored is not None else Overlay()
         self._client = SignerClient(doors.signer)
         self._watch = RollWatch(self._client, lambda now: self.post(_Roll(now)))
         self._gate: Gate | None = None
@@ -124,9 +139,11 @@ class SiteOverlay(App):
         self._open: dict[int, Member] = {}
         self._reports = Reports()
         self._sites: dict[int, Site] = {}
-        self._told: dict[int, Wanted] = {}
+        self._told: dict[int, _Told] = {}
         self._problems: dict[str, str] = {}
         self._looked_s = float("-inf")
+        self._has_news = self._is_due = False
+        self._rested_s = self._look_s = float("-inf")
         self._started_s = time.monotonic()
         self._waiting_for = frozenset(self._overlay.in_force)
         for serial in self._waiting_for:
@@ -195,17 +212,30 @@ class SiteOverlay(App):
     def _on_came(self, event: _Came) -> None:
         if event.serial not in self._open:
             self._read_members()
-        wanted = self._told.get(event.serial)
-        if wanted is not None:
-            self._send(wanted)
-        self._round()
+        told = self._told.get(event.serial)
+        if told is not None:
+            self._send(told.wanted)
+        self._soon()
 
     @handles(_Said)
     def _on_said(self, event: _Said) -> None:
         self._catch_up(event.serial, event.has.generation)
         seen_from = self._gate.address(event.serial) if self._gate is not None else None
         self._reports.has(event.serial, event.has, self._clock(), seen_from)
-        self._round()
+        self._soon()
+
+    def _soon(self) -> None:
+        """A round of all that is heard meanwhile. After each there is a rest as long: sites may be thousands."""
+        self._has_news = True
+        if not self._is_due and time.monotonic() >= self._rested_s:
+            self._is_due = True
+            self.post(_Due())
+
+    @handles(_Due)
+    def _on_due(self, _event: _Due) -> None:
+        self._is_due = False
+        if self._has_news:
+            self._round()
 
     def _catch_up(self, serial: int, generation: int) -> None:
         """A site has carried out what is not known here: the store was lost, or is an old one.
@@ -240,7 +270,8 @@ class SiteOverlay(App):
         if time.monotonic() - self._looked_s > MEMBERS_AGAIN_S:
             self._open_gate()
             self._read_members()
-        self._round()
+        if self._has_news or time.monotonic() >= self._look_s:
+            self._round()
 
     def _read_members(self) -> None:
         """Ask the signer who is a member. While it is away those that are known stay."""
@@ -269,29 +300,32 @@ class SiteOverlay(App):
     # rounds
 
     def _round(self) -> None:
-        if self._roll is None or not self._has_heard_all():
-            return
+        began_s, self._has_news = time.monotonic(), False
+        if self._roll is not None and self._has_heard_all():
+            self._decide(self._roll)
+        ended_s = time.monotonic()
+        self._rested_s, self._look_s = 2 * ended_s - began_s, ended_s + LOOK_S
+
+    def _decide(self, roll: Signed) -> None:
         facts = self._facts()
-        before = self._overlay
-        made = next_round(before, facts, self._policy, self._clock())
+        made = next_round(self._overlay, facts, self._policy, self._clock())
         for event in made.events:
             self.log.info("event=overlay %s", event)
         self._overlay = made.overlay
-        news = self._news()
-        if self._overlay is not before:
-            document = dump(kept(self._overlay))
-            if document != self._stored:
-                # Before anybody is told: an address or a generation that was given is never given again.
-                try:
-                    self._save(document)
-                except StoreError as error:
-                    self._problems["store"] = f"sites are told nothing new: {error}"
-                    return
-                self._problems.pop("store", None)
-                self._stored = document
-        for wanted in news:
-            self._told[wanted.serial] = wanted
-            self._send(wanted)
+        news = self._news(roll)
+        document = kept(self._overlay)
+        if document != self._stored:
+            # Before anybody is told: an address or a generation that was given is never given again.
+            try:
+                self._save(dump(document))
+            except StoreError as error:
+                self._problems["store"] = f"sites are told nothing new: {error}"
+                return
+            self._problems.pop("store", None)
+            self._stored = document
+        for told in news:
+            self._told[told.wanted.serial] = told
+            self._send(told.wanted)
 
     def _has_heard_all(self) -> bool:
         """Whether all whom it knew when it started have spoken, or have had the time to.
@@ -333,20 +367,22 @@ class SiteOverlay(App):
             departed=frozenset((known | self._overlay.in_force.keys()) - self._open.keys()),
         )
 
-    def _news(self) -> list[Wanted]:
-        """What each site shall have, where that is another than it was sent last. Each has a number of its own."""
-        assert self._roll is not None
+    def _news(self, roll: Signed) -> list[_Told]:
+        """What each site shall have, where that is made of something else than what it was sent last.
+
+        Each has a number of its own.
+        """
         for serial in self._told.keys() - self._open.keys():
             del self._told[serial]
         news = []
         for serial, plan in self._overlay.plans.items():
             if serial not in self._open:
                 continue
-            wanted = wanted_of(plan, 0, self._roll, self._members, self._reports.far_ends)
+            made_of = ingredients(plan, roll, self._members, self._reports.far_ends)
             before = self._told.get(serial)
-            if before is None or before.model_copy(update={"generation": 0}) != wanted:
+            if before is None or before.made_of != made_of:
                 self._overlay = replace(self._overlay, generation=self._overlay.generation + 1)
-                news.append(wanted.model_copy(update={"generation": self._overlay.generation}))
+                news.append(_Told(wanted_of(made_of, self._overlay.generation), made_of))
         return news
 
     def _send(self, wanted: Wanted) -> None:
@@ -377,7 +413,7 @@ class SiteOverlay(App):
             gate.connected() if gate is not None else frozenset(),
             frozenset(roll.revoked) if roll is not None else frozenset(),
             dict(self._reports.said),
-            {serial: wanted.generation for serial, wanted in self._told.items()},
+            {serial: told.wanted.generation for serial, told in self._told.items()},
             self._overlay.book.tunnels(),
             self._overlay.mesh.why,
             self._overlay.choices,
@@ -387,10 +423,10 @@ class SiteOverlay(App):
         )
 
 
-def _restored(saved: str | None) -> Overlay:
+def _loaded(saved: str | None) -> KeptOverlay | None:
     if saved is None:
-        return Overlay()
+        return None
     try:
-        return restored(load(KeptOverlay, saved))
+        return load(KeptOverlay, saved)
     except BadRecord as error:
         raise ValueError(f"the stored overlay cannot be read: {error}; is this an older Lockstitch?") from error

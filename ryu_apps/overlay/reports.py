@@ -44,8 +44,10 @@ class Reports:
             for key in [key for key in table if key[0] == serial and key[1] not in names]:
                 del table[key]
         for one in has.tunnels:
-            self.far_ends[serial, one.name] = FarEnd(one.key, one.port)
-            key = serial, one.name
+            key, far = (serial, one.name), FarEnd(one.key, one.port)
+            # The same object while it is the same: what is made of it is compared each round.
+            if self.far_ends.get(key) != far:
+                self.far_ends[key] = far
             self._measured[key] = smoothed(self._measured.get(key), _measured(one, now_s))
 
     def silent(self, serial: int, now_s: float) -> None:

@@ -32,19 +32,34 @@ FarEnds = Mapping[tuple[int, str], FarEnd]
 """By serial and name of the tunnel."""
 
 
-def wanted_of(
-    plan: SitePlan,
-    generation: int,
-    roll: Signed,
-    members: Mapping[int, Signed],
-    far_ends: FarEnds,
-    filters: Filters | None = None,
-) -> Wanted:
-    """The message. Tunnels to those who are no members are left out."""
-    ends = [end for end in plan.tunnels if end.peer in members]
-    names = {end.name for end in ends}
+@dataclass(frozen=True)
+class Made:
+    """All that a message is made of: the plan, and for its tunnels to members the member and the other end."""
+
+    plan: SitePlan
+    roll: Signed
+    ends: tuple[tuple[TunnelEnd, Signed, FarEnd | None], ...]
+
+
+def ingredients(plan: SitePlan, roll: Signed, members: Mapping[int, Signed], far_ends: FarEnds) -> Made:
+    """What the message for a site is made of now. Tunnels to those who are no members are left out."""
+    return Made(
+        plan,
+        roll,
+        tuple(
+            (end, members[end.peer], far_ends.get((end.peer, end.name)))
+            for end in plan.tunnels
+            if end.peer in members
+        ),
+    )
+
+
+def wanted_of(made: Made, generation: int, filters: Filters | None = None) -> Wanted:
+    """The message."""
+    names = {end.name for end, _, _ in made.ends}
+    peers = {end.peer: member for end, member, _ in made.ends}
     routes = []
-    for group in plan.routes:
+    for group in made.plan.routes:
         tunnels = tuple(name for name in group.tunnels if name in names)
         if tunnels:
             routes += [
@@ -53,11 +68,11 @@ def wanted_of(
             ]
     return Wanted(
         generation=generation,
-        serial=plan.serial,
-        roll=roll,
-        peers=tuple(members[serial] for serial in sorted({end.peer for end in ends})),
-        tunnels=tuple(_tunnel(end, far_ends.get((end.peer, end.name))) for end in ends),
-        classes=tuple(_class(one) for one in plan.classes),
+        serial=made.plan.serial,
+        roll=made.roll,
+        peers=tuple(peers[serial] for serial in sorted(peers)),
+        tunnels=tuple(_tunnel(end, far) for end, _, far in made.ends),
+        classes=tuple(_class(one) for one in made.plan.classes),
         routes=tuple(routes),
         filters=filters,
     )

@@ -125,12 +125,8 @@ def test_clean_takes_away_what_is_there_and_says_what(
         def clear(self) -> tuple[str, ...]:
             return ()
 
-    class NoMarks:
-        def missing(self) -> str:
-            return "nft is not installed"
-
     monkeypatch.setattr(cleaning, "Router", NoRouter)
-    monkeypatch.setattr(cleaning, "ClassMarks", NoMarks)
+    monkeypatch.setattr("vte_agent.nft.missing", lambda: "nft is not installed")
     monkeypatch.setattr(cli, "_transports", lambda: transports)
     done = typed("clean", "--state", str(tmp_path))
     assert done.exit_code == 0 and spec("stays").device in done.output and spec("goes").device in done.output

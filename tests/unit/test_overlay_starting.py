@@ -185,9 +185,9 @@ def test_what_the_disk_does_not_take_is_told_to_no_site_and_is_said(
     sent: list[object] = []
     monkeypatch.setattr(held.app, "_send", sent.append)
 
-    def news() -> list[Any]:
+    def news(_: object) -> list[Any]:
         held.app._overlay = replace(held.app._overlay, generation=held.app._overlay.generation + 1)
-        return [SimpleNamespace(serial=1, generation=1)]
+        return [SimpleNamespace(wanted=SimpleNamespace(serial=1, generation=1))]
 
     def full(_: str) -> None:
         raise StoreError("no space is left")

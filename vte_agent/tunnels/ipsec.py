@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from vte_agent import nft
 from vte_agent.protocol.wanted import Endpoint, Transport
 from vte_agent.tunnels import ipsec_process
 from vte_agent.tunnels.contract import LocalEnd, PeerEnd, Reading, TunnelFailed, TunnelSpec
 from vte_agent.tunnels.devices import Devices, not_ours
 from vte_agent.tunnels.ipsec_charon import Charon, Running
-from vte_agent.tunnels.ipsec_links import KIND, IpsecLinks, nft_missing
+from vte_agent.tunnels.ipsec_links import KIND, IpsecLinks
 from vte_agent.tunnels.ipsec_plan import Plan, inside_mtu, plan
 from vte_agent.tunnels.ipsec_vici import Refused, Sa, Vici, ViciFailed
 
@@ -67,7 +68,7 @@ class IpsecTunnels:
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         """Take what an earlier run left. now_s: a clock that only goes on."""
-        self._missing = ipsec_process.missing() or nft_missing()
+        self._missing = ipsec_process.missing() or nft.missing()
         self._devices = devices if devices is not None else Devices()
         self._links = IpsecLinks()
         self._charon, self._now_s = Charon(directory or _directory()), now_s

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vte_agent.marks import BYPASS
+from vte_agent.tunnels import daemons
 from vte_agent.tunnels import ipsec_process as process
 from vte_agent.tunnels.contract import TunnelFailed
 
@@ -135,15 +136,15 @@ class Charon:
 
     def reap(self) -> None:
         """What was started here and has ended is left as no zombie."""
-        self._children = {pid for pid in self._children if not process.has_ended(pid)}
+        self._children = {pid for pid in self._children if not daemons.reap(pid)}
 
-    def _wait_for(self, started: process.Started) -> Running:
+    def _wait_for(self, started: daemons.Started) -> Running:
         give_up_s = time.monotonic() + _START_WITHIN_S
         while True:
             running = self.find()
             if running is not None:
                 return running
-            if process.has_ended(started.pid):
+            if daemons.reap(started.pid):
                 raise TunnelFailed(f"{process.PROGRAM} ended at once: {started.said()}")
             if time.monotonic() > give_up_s:
                 raise TunnelFailed(f"{process.PROGRAM} does not answer: {started.said()}")

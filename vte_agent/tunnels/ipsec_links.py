@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
-import shutil
 import socket
-import subprocess
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +17,7 @@ from typing import Any, Final
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
+from vte_agent import nft
 from vte_agent.tunnels.contract import Address, TunnelFailed, TunnelSpec
 from vte_agent.tunnels.devices import GROUP, Link
 from vte_agent.tunnels.devices import _link as link_of
@@ -34,7 +32,6 @@ _MAIN_TABLE, _PREFERENCE = 254, 7598
 _UNREACHABLE = 7
 _PERMANENT = 0x80
 _GONE = (errno.ENODEV, errno.ESRCH, errno.EADDRNOTAVAIL, errno.ENOENT)
-_NFT_WITHIN_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -150,7 +147,10 @@ class IpsecLinks:
     def guard(self, cables: Collection[Cable], tun: str) -> None:
         """Let in what came decrypted through its own tunnel, and nothing else; without tunnels nothing is kept."""
         head = f"table inet {TABLE} {{ }}\ndelete table inet {TABLE}\n"
-        _nft(head + _rules(cables, tun) if cables else head)
+        try:
+            nft.nft(["-f", "-"], head + _rules(cables, tun) if cables else head)
+        except nft.NftFailed as error:
+            raise TunnelFailed(str(error)) from None
 
     def close(self) -> None:
         """Close the netlink socket."""
@@ -204,11 +204,6 @@ _REMEDIES = {
 }
 
 
-def nft_missing() -> str:
-    """Why clear text could not be kept out, and the remedy; "" where it can."""
-    return "" if _nft_program() else "nft is not installed: run 'apt-get install nftables'"
-
-
 def _rules(cables: Collection[Cable], tun: str) -> str:
     # A VXLAN device takes packets of its VNI from anybody: who may send them is decided here.
     let_in = "\n".join(
@@ -230,24 +225,6 @@ def _rules(cables: Collection[Cable], tun: str) -> str:
  }}
 }}
 """
-
-
-def _nft_program() -> str | None:
-    return shutil.which("nft", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"]))
-
-
-def _nft(text: str) -> None:
-    program = _nft_program()
-    if program is None:
-        raise TunnelFailed(nft_missing())
-    try:
-        done = subprocess.run(
-            [program, "-f", "-"], input=text, capture_output=True, text=True, timeout=_NFT_WITHIN_S, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise TunnelFailed(f"nft could not be run: {error}") from None
-    if done.returncode:
-        raise TunnelFailed(f"nft refused: {' '.join(done.stderr.split())[:200]}")
 
 
 def _cable(message: Any) -> Cable | None:

@@ -7,14 +7,14 @@ import errno
 import fcntl
 import os
 import secrets
-import shutil
 import struct
 import time
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Final
 
-from vte_agent.tunnels import uapi
+from vte_agent import programs
+from vte_agent.tunnels import daemons, uapi
 from vte_agent.tunnels import wireguard_process as process
 from vte_agent.tunnels.contract import TunnelFailed, TunnelSpec
 from vte_agent.tunnels.devices import PREFIX, Devices, Link, is_our_name
@@ -34,7 +34,7 @@ _CHUNK = 65_536
 
 def userspace_missing() -> str:
     """Why wireguard-go cannot run here, and the remedy, found by making a TUN device; "" where it can."""
-    if shutil.which(process.PROGRAM, path=process.search_path()) is None:
+    if programs.find(process.PROGRAM) is None:
         return f"{process.PROGRAM} is not installed: run 'apt-get install {process.PROGRAM}'"
     try:
         tun = os.open(_TUN, os.O_RDWR | os.O_CLOEXEC)
@@ -61,7 +61,7 @@ class _Connection:
         tunnel = process.tunnel_of(self.pid, device)
         if tunnel is None:
             self._socket.close()
-            if process.is_ending(self.pid):
+            if daemons.is_ending(self.pid):
                 raise ProcessLookupError(self.pid, "it is ending")
             raise TunnelFailed(f"what answers at {process.socket_of(device)} is no wireguard-go of this agent's")
         self.tunnel = tunnel
@@ -94,7 +94,7 @@ class GoRunner:
         self._devices = devices
         self._missing = userspace_missing()
         self._connections: dict[str, _Connection] = {}
-        self._children: dict[str, process.Started] = {}
+        self._children: dict[str, daemons.Started] = {}
 
     def missing(self) -> str:
         """As it was when the agent started."""
@@ -116,7 +116,7 @@ class GoRunner:
         child = self._children[device] = process.start(device, spec.name)
         give_up_s = time.monotonic() + START_WITHIN_S
         while not self._answers(device):
-            if process.reap(child.pid):
+            if daemons.reap(child.pid):
                 raise TunnelFailed(f"wireguard-go ended at once for device {device}: {process.said(child)}")
             if time.monotonic() > give_up_s:
                 raise TunnelFailed(f"wireguard-go does not answer for device {device}: {process.said(child)}")
@@ -167,7 +167,7 @@ class GoRunner:
         child = self._children.pop(device, None)
         if child is not None:
             process.end(child.pid, device)
-            process.reap(child.pid)
+            daemons.reap(child.pid)
             os.close(child.log)
         self._devices.delete(device)
         if _is_refusing(device):
@@ -252,7 +252,7 @@ class GoRunner:
         if connection is not None:
             connection.close()
         child = self._children.get(device)
-        if child is not None and process.reap(child.pid):
+        if child is not None and daemons.reap(child.pid):
             os.close(child.log)
             del self._children[device]
 

@@ -11,7 +11,6 @@ import json
 import os
 import select
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -22,12 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from mininet_topos.handles import LabError
-from mininet_topos.namespaces import network_of
 from mininet_topos.overlay.enclosure import Enclosure
+from mininet_topos.overlay.flow import PORT, Receiver, flow
 from mininet_topos.overlay.underlay import ROUTER, Place, Underlay, Uplink
 from ryu_apps.overlay.signing.client import SignerClient
 from ryu_apps.overlay.signing.requests import MakeToken
-from tests.system.vte.flow import PORT, Receiver
 from tests.system.waiting import wait_until
 from vte_agent.protocol.has import Has
 from vte_agent.protocol.members import Role
@@ -262,22 +260,11 @@ class World:
     @contextmanager
     def flow(self, source: str, target: str, port: int = PORT) -> Iterator[Receiver]:
         """A UDP packet every 5 ms, as long as the body runs."""
-        with network_of(self.at(target).pid):
-            receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-        with receiver:
-            receiver.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 32 << 20)
-            receiver.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
-            receiver.bind((host(target), port))
-            words = [sys.executable, "-m", "tests.system.vte.flow", host(source), host(target), str(port)]
-            sender = self.at(source).start(words, environment=ENVIRONMENT)
-            try:
-                found = Receiver(receiver)
-                wait_until(lambda: len(found.read()) > 40, 10, lambda: f"no packet comes: {self.describe()}")
-                found.forget()
-                yield found
-            finally:
-                os.killpg(sender.pid, signal.SIGKILL)
-                sender.wait(10)
+        ends = self.at(source), host(source), self.at(target), host(target)
+        with flow(*ends, port, ENVIRONMENT) as found:
+            wait_until(lambda: len(found.read()) > 40, 10, lambda: f"no packet comes: {self.describe()}")
+            found.forget()
+            yield found
 
     # the ear at the internet
 
@@ -317,12 +304,6 @@ class World:
             routes = {str(one.prefix): f"{one.tunnel} ({one.why})" for one in has.routes}
             said.append(f"{name}: generation {has.generation} {tunnels} {routes} {has.problems}")
         return "\n".join(said)
-
-
-def lost(receiver: Receiver) -> int:
-    """How many packets of a flow did not come, between the first and the last that did."""
-    numbers = {one.number for one in receiver.read()}
-    return max(numbers) - min(numbers) + 1 - len(numbers) if numbers else 0
 
 
 @contextmanager

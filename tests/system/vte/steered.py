@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tests.system.vte.flow import Receiver
+from mininet_topos.overlay.flow import Receiver
 from tests.system.vte.two_sites import Site, TwoSites, two_sites
 from tests.system.waiting import wait_until
 

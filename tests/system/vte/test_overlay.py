@@ -12,10 +12,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from mininet_topos.overlay.flow import Receiver
 from mininet_topos.overlay.underlay import Place
-from tests.system.vte.flow import Receiver
 from tests.system.vte.overlay_controller import STORE
-from tests.system.vte.overlay_world import RELAY, SITES, World, an_uplink, figure, lost, overlay_world
+from tests.system.vte.overlay_world import RELAY, SITES, World, an_uplink, figure, overlay_world
 from tests.system.waiting import wait_until
 
 HIDDEN = "ham"
@@ -86,7 +86,7 @@ def test_a_silent_cut_is_a_moment_of_silence_without_a_controller(world: World) 
             silence_s = cut.longest_silence_s()
             figure("silence_ms", silence_s * 1e3)
             assert silence_s < 0.4
-            assert not untouched or lost(other) == 0
+            assert not untouched or other.lost() == 0
     finally:
         world.signal_controller(signal.SIGCONT)
         for uplink in ("up0", "up1"):
@@ -103,7 +103,7 @@ def test_an_agent_that_is_killed_and_started_again_loses_nothing(world: World) -
         world.wait_settled()
         for receiver in (there, back):
             more(receiver)
-            assert lost(receiver) == 0
+            assert receiver.lost() == 0
     after = world.has("muc")
     assert after
     assert {one.name: (one.key, one.port) for one in after.tunnels} == {
@@ -128,7 +128,7 @@ def test_a_tunnel_whose_process_is_killed_is_made_anew_and_the_others_do_not_not
         more(receiver)
         figure("silence_ms", receiver.longest_silence_s() * 1e3)
         assert receiver.longest_silence_s() < 0.5
-        assert not untouched or lost(other) == 0
+        assert not untouched or other.lost() == 0
     after = {one.name: one.port for one in world.has("muc").tunnels}  # type: ignore[union-attr]
     assert after == before
 
@@ -146,8 +146,8 @@ def test_keys_are_replaced_by_age_and_nothing_is_lost(world: World) -> None:
         world.kill_controller()
         for each in (receiver, other):
             more(each)
-            figure("rotation_lost", lost(each))
-            assert lost(each) == 0
+            figure("rotation_lost", each.lost())
+            assert each.lost() == 0
 
 
 def test_a_controller_that_has_lost_its_store_is_followed_again(world: World) -> None:

@@ -13,6 +13,7 @@ from ipaddress import ip_address, ip_network
 import pytest
 
 from tests.system.vte.two_sites import Site
+from vte_agent import programs
 from vte_agent.class_marks import ClassMarks, MarkingFailed
 from vte_agent.marks import class_mark, outer_mark
 from vte_agent.protocol.wanted import Match, WantedClass
@@ -173,4 +174,5 @@ def test_what_nft_refuses_leaves_the_table_as_it_was(site: Site, monkeypatch: py
             marks.apply((WantedClass.model_construct(name="x" * 500, number=5, matches=(Match(),)),))
         assert site.state() == has
         monkeypatch.setenv("PATH", "/nowhere")
-        assert "install the package nftables" in marks.missing()
+        monkeypatch.setattr(programs, "ALSO", ())
+        assert "apt-get install nftables" in marks.missing()

@@ -12,7 +12,7 @@ import pytest
 
 from mininet_topos import devices
 from mininet_topos.handles import LabError
-from mininet_topos.overlay.flow import Flow
+from mininet_topos.overlay.flow import flow
 from mininet_topos.overlay.underlay import Place, Underlay, Uplink
 from tests.system.waiting import wait_until
 
@@ -117,16 +117,15 @@ for _ in range(50):
 
 def test_a_flow_says_what_was_lost_and_how_long_nothing_came(underlay: Underlay) -> None:
     ends = [str(underlay.address(place, "up0")) for place in ("ber", "muc")]
-    with Flow(underlay.at("ber"), ends[0], underlay.at("muc"), ends[1]) as flow:
-        wait_until(lambda: flow.passage().came > 50, 10.0, "nothing came")
-        flow.begin()
+    with flow(underlay.at("ber"), ends[0], underlay.at("muc"), ends[1]) as receiver:
+        wait_until(lambda: len(receiver.read()) > 50, 10.0, "nothing came")
         underlay.link("ber", "up0").cut()
         time.sleep(0.3)  # the length of the cut
         underlay.link("ber", "up0").restore()
-        wait_until(lambda: flow.passage().came > 50, 10.0, "nothing came any more")
-        passage = flow.passage()
-    assert 250.0 < passage.longest_silence_ms < 1000.0
-    assert 50 <= passage.lost <= 200
+        before = len(receiver.read())
+        wait_until(lambda: len(receiver.read()) > before + 50, 10.0, "nothing came any more")
+        assert 0.25 < receiver.longest_silence_s() < 1.0
+        assert 50 <= receiver.lost() <= 200
 
 
 def test_what_is_asked_for_has_to_be_there(underlay: Underlay) -> None:

@@ -51,11 +51,15 @@ class Site:
         assert not check or done.returncode == 0, f"{command}: {done.stderr}"
         return done.stdout
 
+    @property
+    def pid(self) -> int:
+        """A process in the site's namespace."""
+        return self._anchor.pid
+
     @contextmanager
     def inside(self) -> Iterator[None]:
         """This thread is in the site's namespace meanwhile."""
-        pid = self._anchor.pid
-        with network_of(pid):
+        with network_of(self.pid):
             yield
 
     def start(self, wanted: Mapping[str, Any]) -> None:

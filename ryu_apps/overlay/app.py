@@ -18,11 +18,12 @@ from ryu_apps.overlay.card import card_of
 from ryu_apps.overlay.gate import Gate, GateError
 from ryu_apps.overlay.hosting import GateListener
 from ryu_apps.overlay.keeping import KeptOverlay, kept, restored
+from ryu_apps.overlay.members import Members
 from ryu_apps.overlay.recalling import recalled_transports, recalled_uplinks
 from ryu_apps.overlay.reports import Reports, site_of
 from ryu_apps.overlay.signing.client import RollWatch, SignerClient, SignerGone
 from ryu_apps.overlay.signing.requests import Refusal, RollNow
-from ryu_apps.overlay.wanting import Made, ingredients, wanted_of
+from ryu_apps.overlay.telling import Telling
 from ryu_apps.store.codec import BadRecord, dump, load
 from ryu_apps.store.errors import StoreError
 from stitching.overlay.rounds import Facts, Overlay, OverlayPolicy, next_round
@@ -30,7 +31,7 @@ from stitching.overlay.sites import Site, SitesRefused, checked
 from vte_agent.protocol.base import PublicKey
 from vte_agent.protocol.frames import Moved
 from vte_agent.protocol.has import Has
-from vte_agent.protocol.members import Member, Roll
+from vte_agent.protocol.members import Roll
 from vte_agent.protocol.signed import NotSigned, Signed
 from vte_agent.protocol.wanted import Wanted
 
@@ -77,14 +78,6 @@ class _Roll(Event):
 @dataclass
 class _Due(Event):
     """A round is due, of all that was heard before this."""
-
-
-@dataclass(frozen=True)
-class _Told:
-    """What a site was sent last, and all that it was made of."""
-
-    wanted: Wanted
-    made_of: Made
 
 
 @dataclass(frozen=True)
@@ -135,11 +128,10 @@ class SiteOverlay(App):
         self._roll: Signed | None = None
         self._open_roll: Roll | None = None
         self._policy_key: PublicKey | None = None
-        self._members: dict[int, Signed] = {}
-        self._open: dict[int, Member] = {}
+        self._members = Members()
         self._reports = Reports()
         self._sites: dict[int, Site] = {}
-        self._told: dict[int, _Told] = {}
+        self._telling = Telling()
         self._problems: dict[str, str] = {}
         self._looked_s = float("-inf")
         self._has_news = self._is_due = False
@@ -210,9 +202,9 @@ class SiteOverlay(App):
 
     @handles(_Came)
     def _on_came(self, event: _Came) -> None:
-        if event.serial not in self._open:
+        if event.serial not in self._members.open:
             self._read_members()
-        told = self._told.get(event.serial)
+        told = self._telling.told.get(event.serial)
         if told is not None:
             self._send(told.wanted)
         self._soon()
@@ -251,7 +243,7 @@ class SiteOverlay(App):
         self.log.warning("event=overlay_behind serial=%d known=%d said=%d", serial, overlay.generation, generation)
         in_force = {one: sent for one, sent in overlay.in_force.items() if one != serial}
         self._overlay = replace(overlay, generation=generation, in_force=MappingProxyType(in_force))
-        self._told.pop(serial, None)
+        self._telling.told.pop(serial, None)
 
     @handles(_Moved)
     def _on_moved(self, event: _Moved) -> None:
@@ -284,18 +276,8 @@ class SiteOverlay(App):
             self._problems["signer"] = str(error)
             return
         self._problems.pop("signer", None)
-        signed, members = {}, {}
-        for one in listed:
-            try:
-                member = one.open(Member, [self._policy_key])
-            except NotSigned as error:
-                self._problems["members"] = f"a member is none: {error}"
-                continue
-            if member.serial not in self._open_roll.revoked and member.not_after > self._clock():
-                signed[member.serial], members[member.serial] = one, member
-        for serial in self._open.keys() - members.keys():
+        for serial in self._members.take(listed, self._open_roll, self._policy_key, self._clock()):
             self._reports.forget(serial)
-        self._members, self._open = signed, members
 
     # rounds
 
@@ -311,8 +293,8 @@ class SiteOverlay(App):
         made = next_round(self._overlay, facts, self._policy, self._clock())
         for event in made.events:
             self.log.info("event=overlay %s", event)
-        self._overlay = made.overlay
-        news = self._news(roll)
+        self._telling.keep(self._members.open)
+        self._overlay, news = self._telling.news(made.overlay, roll, self._members.signed, self._reports.far_ends)
         document = kept(self._overlay)
         if document != self._stored:
             # Before anybody is told: an address or a generation that was given is never given again.
@@ -324,7 +306,7 @@ class SiteOverlay(App):
             self._problems.pop("store", None)
             self._stored = document
         for told in news:
-            self._told[told.wanted.serial] = told
+            self._telling.told[told.wanted.serial] = told
             self._send(told.wanted)
 
     def _has_heard_all(self) -> bool:
@@ -333,14 +315,14 @@ class SiteOverlay(App):
         By the word of some alone tunnels of the others would look dead. They all go on as they are meanwhile.
         """
         if self._waiting_for:
-            self._waiting_for &= self._open.keys() - self._reports.said.keys()
+            self._waiting_for &= self._members.open.keys() - self._reports.said.keys()
             if time.monotonic() - self._started_s >= HEAR_ALL_S:
                 self._waiting_for = frozenset()
         return not self._waiting_for
 
     def _facts(self) -> Facts:
         sites = {}
-        for serial, member in self._open.items():
+        for serial, member in self._members.open.items():
             said, hidden = self._reports.said.get(serial), self._reports.hidden.get(serial, ())
             site = site_of(member, said, hidden)
             if said is None and (transports := recalled_transports(self._overlay, serial)):
@@ -364,26 +346,8 @@ class SiteOverlay(App):
             self._reports.measured(ends),
             self._reports.loads,
             self._reports.silent_since_s,
-            departed=frozenset((known | self._overlay.in_force.keys()) - self._open.keys()),
+            departed=frozenset((known | self._overlay.in_force.keys()) - self._members.open.keys()),
         )
-
-    def _news(self, roll: Signed) -> list[_Told]:
-        """What each site shall have, where that is made of something else than what it was sent last.
-
-        Each has a number of its own.
-        """
-        for serial in self._told.keys() - self._open.keys():
-            del self._told[serial]
-        news = []
-        for serial, plan in self._overlay.plans.items():
-            if serial not in self._open:
-                continue
-            made_of = ingredients(plan, roll, self._members, self._reports.far_ends)
-            before = self._told.get(serial)
-            if before is None or before.made_of != made_of:
-                self._overlay = replace(self._overlay, generation=self._overlay.generation + 1)
-                news.append(_Told(wanted_of(made_of, self._overlay.generation), made_of))
-        return news
 
     def _send(self, wanted: Wanted) -> None:
         if self._gate is not None:
@@ -398,6 +362,8 @@ class SiteOverlay(App):
     def _answer(self) -> OverlayAnswer:
         gate, roll = self._gate, self._open_roll
         problems = [*self._problems.values(), *self._overlay.mesh.problems]
+        if self._members.problem:
+            problems.append(self._members.problem)
         if roll is not None and self._card.state_key not in roll.controllers:
             problems.append(
                 "no site follows this controller, as the signer does not trust it: "
@@ -413,7 +379,7 @@ class SiteOverlay(App):
             gate.connected() if gate is not None else frozenset(),
             frozenset(roll.revoked) if roll is not None else frozenset(),
             dict(self._reports.said),
-            {serial: told.wanted.generation for serial, told in self._told.items()},
+            {serial: told.wanted.generation for serial, told in self._telling.told.items()},
             self._overlay.book.tunnels(),
             self._overlay.mesh.why,
             self._overlay.choices,

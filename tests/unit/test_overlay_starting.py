@@ -25,6 +25,7 @@ from ryu_apps.starting.overlay import overlay_arguments
 from ryu_apps.starting.settings import OverlaySettings, StartError
 from ryu_apps.store import StateStore
 from ryu_apps.store.errors import StoreError
+from stitching.overlay.rounds import Overlay
 from tests.unit.trust_world import Clock, card, make_signer
 
 
@@ -185,14 +186,14 @@ def test_what_the_disk_does_not_take_is_told_to_no_site_and_is_said(
     sent: list[object] = []
     monkeypatch.setattr(held.app, "_send", sent.append)
 
-    def news(_: object) -> list[Any]:
-        held.app._overlay = replace(held.app._overlay, generation=held.app._overlay.generation + 1)
-        return [SimpleNamespace(wanted=SimpleNamespace(serial=1, generation=1))]
+    def news(overlay: Overlay, *_: object) -> tuple[Overlay, list[Any]]:
+        told = SimpleNamespace(wanted=SimpleNamespace(serial=1, generation=1))
+        return replace(overlay, generation=overlay.generation + 1), [told]
 
     def full(_: str) -> None:
         raise StoreError("no space is left")
 
-    monkeypatch.setattr(held.app, "_news", news)
+    monkeypatch.setattr(held.app._telling, "news", news)
     with monkeypatch.context() as meanwhile:
         meanwhile.setattr(held.app, "_save", full)
         held.app._round()

@@ -1,0 +1,35 @@
+"""Who is a member, by what the signer said last."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from vte_agent.protocol.base import PublicKey
+from vte_agent.protocol.members import Member, Roll
+from vte_agent.protocol.signed import NotSigned, Signed
+
+
+class Members:
+    """All members by serial: as the policy key signed them (`signed`), and what that says (`open`)."""
+
+    def __init__(self) -> None:
+        self.signed: dict[int, Signed] = {}
+        self.open: dict[int, Member] = {}
+        self.problem = ""
+        """Of what was listed last; "" where all is well."""
+
+    def take(self, listed: Iterable[Signed], roll: Roll, policy_key: PublicKey, now_s: float) -> frozenset[int]:
+        """These and no others, but for those that the roll revokes and who have expired; returns who has left."""
+        self.problem = ""
+        signed, members = {}, {}
+        for one in listed:
+            try:
+                member = one.open(Member, [policy_key])
+            except NotSigned as error:
+                self.problem = f"a member is none: {error}"
+                continue
+            if member.serial not in roll.revoked and member.not_after > now_s:
+                signed[member.serial], members[member.serial] = one, member
+        left = self.open.keys() - members.keys()
+        self.signed, self.open = signed, members
+        return frozenset(left)

@@ -1,0 +1,49 @@
+"""What each site was told last, and what it has to be told now."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+
+from ryu_apps.overlay.wanting import FarEnds, Made, ingredients, wanted_of
+from stitching.overlay.rounds import Overlay
+from vte_agent.protocol.signed import Signed
+from vte_agent.protocol.wanted import Wanted
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a site is sent, and all that it was made of."""
+
+    wanted: Wanted
+    made_of: Made
+
+
+class Telling:
+    """The last word to each site, by serial."""
+
+    def __init__(self) -> None:
+        self.told: dict[int, Told] = {}
+
+    def news(
+        self, overlay: Overlay, roll: Signed, members: Mapping[int, Signed], far_ends: FarEnds
+    ) -> tuple[Overlay, list[Told]]:
+        """What each member shall have, where that is made of something else than what it was sent last.
+
+        Each has a generation of its own; the overlay that is returned knows the last of them.
+        """
+        news = []
+        for serial, plan in overlay.plans.items():
+            if serial not in members:
+                continue
+            made_of = ingredients(plan, roll, members, far_ends)
+            before = self.told.get(serial)
+            if before is None or before.made_of != made_of:
+                overlay = replace(overlay, generation=overlay.generation + 1)
+                news.append(Told(wanted_of(made_of, overlay.generation), made_of))
+        return overlay, news
+
+    def keep(self, members: Collection[int]) -> None:
+        """Forget what others than these were told."""
+        for serial in self.told.keys() - set(members):
+            del self.told[serial]

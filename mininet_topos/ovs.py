@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 _VSCTL_TIMEOUT_S = 30
@@ -33,6 +33,10 @@ _PACKAGES = {
     "ping": "iputils-ping",
     "ifconfig": "net-tools",
 }
+
+
+Enter = Callable[[Sequence[str]], list[str]]
+"""Makes of a command line one that runs it in another place (`Enclosure.enter`)."""
 
 
 class LabUnavailable(RuntimeError):
@@ -158,7 +162,7 @@ def ensure_ovs() -> None:
         time.sleep(0.05)
 
 
-def start_database(run_directory: Path, database: Path, log_directory: Path) -> None:
+def start_database(run_directory: Path, database: Path, log_directory: Path, *, enter: Enter = list) -> None:
     """Start an ovsdb-server unless one has the socket, with a new database if there is none; raises OvsError."""
     control = () if run_directory == _RUN_DIRECTORY else (f"--unixctl={run_directory / 'ovsdb-server.ctl'}",)
     for directory in (run_directory, database.parent, log_directory):
@@ -175,44 +179,42 @@ def start_database(run_directory: Path, database: Path, log_directory: Path) -> 
     try:
         run(["ovs-vsctl", f"--db={remote}", "--timeout=2", "--no-wait", "show"], environment)
     except OvsError:
-        run(
-            [
-                "ovsdb-server",
-                str(database),
-                f"--remote=p{remote}",
-                "--remote=db:Open_vSwitch,Open_vSwitch,manager_options",
-                f"--pidfile={run_directory / 'ovsdb-server.pid'}",
-                f"--log-file={log_directory / 'ovsdb-server.log'}",
-                *control,
-                "--verbose=console:off",
-                "--detach",
-                "--no-chdir",
-            ],
-            environment,
-        )
-    run(["ovs-vsctl", f"--db={remote}", "--timeout=5", "--no-wait", "init"], environment)
-
-
-def start_switch(run_directory: Path, log_directory: Path, *options: str, niceness: int = _NICENESS) -> None:
-    """Start an ovs-vswitchd on the database in `run_directory`; raises OvsError."""
-    control = () if run_directory == _RUN_DIRECTORY else (f"--unixctl={run_directory / 'ovs-vswitchd.ctl'}",)
-    # Where that is not permitted, `nice` says so and goes on.
-    run(
-        [
-            *("nice", "-n", str(niceness)),
-            which("ovs-vswitchd") or "ovs-vswitchd",
-            f"unix:{run_directory / 'db.sock'}",
-            f"--pidfile={run_directory / 'ovs-vswitchd.pid'}",
-            f"--log-file={log_directory / 'ovs-vswitchd.log'}",
+        words = [
+            which("ovsdb-server") or "ovsdb-server",
+            str(database),
+            f"--remote=p{remote}",
+            "--remote=db:Open_vSwitch,Open_vSwitch,manager_options",
+            f"--pidfile={run_directory / 'ovsdb-server.pid'}",
+            f"--log-file={log_directory / 'ovsdb-server.log'}",
+            *control,
             "--verbose=console:off",
             "--detach",
             "--no-chdir",
-            *control,
-            *options,
-        ],
-        {"OVS_RUNDIR": str(run_directory)},
-    )
+        ]
+        run(enter(words), environment)
+    run(["ovs-vsctl", f"--db={remote}", "--timeout=5", "--no-wait", "init"], environment)
+
+
+def start_switch(
+    run_directory: Path, log_directory: Path, *options: str, niceness: int = _NICENESS, enter: Enter = list
+) -> None:
+    """Start an ovs-vswitchd on the database in `run_directory`; raises OvsError."""
+    control = () if run_directory == _RUN_DIRECTORY else (f"--unixctl={run_directory / 'ovs-vswitchd.ctl'}",)
+    pid_file = run_directory / "ovs-vswitchd.pid"
+    # Where that is not permitted, `nice` says so and goes on.
+    words = [
+        *("nice", "-n", str(niceness)),
+        which("ovs-vswitchd") or "ovs-vswitchd",
+        f"unix:{run_directory / 'db.sock'}",
+        f"--pidfile={pid_file}",
+        f"--log-file={log_directory / 'ovs-vswitchd.log'}",
+        "--verbose=console:off",
+        "--detach",
+        "--no-chdir",
+        *control,
+        *options,
+    ]
+    run(enter(words), {"OVS_RUNDIR": str(run_directory)})
     # Where the kernel shares processors out by session (sched(7)), niceness says nothing outside of its own.
-    with contextlib.suppress(OSError):
-        pid = (run_directory / "ovs-vswitchd.pid").read_text().strip()
-        Path(f"/proc/{pid}/autogroup").write_text(str(niceness))
+    autogroup = f"echo {niceness} > /proc/$(cat '{pid_file}')/autogroup"
+    run(enter(["sh", "-c", autogroup]), check=False)

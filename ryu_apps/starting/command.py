@@ -138,6 +138,12 @@ def controller(
         list[str] | None,
         typer.Option(metavar="HOST:PORT", help="Where agents call, if not at --overlay itself; may be repeated."),
     ] = None,
+    overlay_key_age: Annotated[
+        str | None,
+        typer.Option(
+            metavar="24h", show_default="24h", help="Tunnels whose keys are older get new ones, without a gap."
+        ),
+    ] = None,
     take_over: Annotated[
         bool, typer.Option("--take-over", help="Take switches that another controller keeps, once each.")
     ] = False,
@@ -176,7 +182,7 @@ def controller(
         bfd_ms=bfd_ms,
         apps=tuple(hosted or ()),
         take_over=take_over,
-        overlay=options.overlay(overlay, overlay_signer, overlay_address or []),
+        overlay=options.overlay(overlay, overlay_signer, overlay_address or [], overlay_key_age),
     )
     try:
         run(settings)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ryu_apps.forecasts.options import names as split
+from ryu_apps.forecasts.options import seconds
 from ryu_apps.rest.tls import TlsFiles
 
 if TYPE_CHECKING:
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from ryu_apps.starting.settings import OverlaySettings
 
 DAY_S = 86400.0
+
+LEAST_KEY_AGE_S = 10.0
+"""Of tunnels: one follows the other within seconds, and then the older one drains."""
 
 
 class CannotStart(Exception):
@@ -107,11 +111,14 @@ def members(names: str | None) -> tuple[str, ...]:
     return found
 
 
-def overlay(at: str | None, signer: Path | None, addresses: list[str]) -> OverlaySettings | None:
-    """Where sites are listened for; None where they are not to be."""
+def overlay(
+    at: str | None, signer: Path | None, addresses: list[str], key_age: str | None = None
+) -> OverlaySettings | None:
+    """Where sites are listened for, and how old keys get; None where sites are not to be."""
     if at is None:
-        if addresses:
-            raise CannotStart("--overlay-address is of no use without --overlay HOST:PORT; give both")
+        for option, given in (("--overlay-address", addresses), ("--overlay-key-age", key_age)):
+            if given:
+                raise CannotStart(f"{option} is of no use without --overlay HOST:PORT; give both")
         return None
     from ryu_apps.overlay.signing.places import default_signer, in_state
     from ryu_apps.starting.settings import OverlaySettings
@@ -124,7 +131,14 @@ def overlay(at: str | None, signer: Path | None, addresses: list[str]) -> Overla
         raise CannotStart(
             f"--overlay {at}: nobody can call that; give --overlay-address too, an address that agents reach"
         )
-    return OverlaySettings(host, port, signer or in_state(default_signer()).controller, tuple(addresses))
+    key_age_s = seconds(key_age, "--overlay-key-age") if key_age is not None else None
+    if key_age_s is not None and key_age_s < LEAST_KEY_AGE_S:
+        least = f"{LEAST_KEY_AGE_S:g}s"
+        raise CannotStart(
+            f"--overlay-key-age: {key_age} is too short for tunnels to follow each other; {least} is not"
+        )
+    door = signer or in_state(default_signer()).controller
+    return OverlaySettings(host, port, door, tuple(addresses), key_age_s)
 
 
 def _host_port(option: str, text: str) -> tuple[str, int]:

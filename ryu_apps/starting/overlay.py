@@ -15,6 +15,8 @@ from ryu_apps.overlay.keeping import KeptOverlay, restored
 from ryu_apps.starting.settings import OverlaySettings, StartError
 from ryu_apps.store import StateStore
 from ryu_apps.store.codec import load
+from stitching.overlay.replacing import Replacing
+from stitching.overlay.rounds import OverlayPolicy
 
 log = logging.getLogger("lockstitch.controller")
 
@@ -37,7 +39,14 @@ def overlay_arguments(settings: OverlaySettings, directory: Path, state: StateSt
         "state_key": key,
         "save": state.save_overlay,
         "saved": _stored(state),
+        "policy": _policy(settings),
     }
+
+
+def _policy(settings: OverlaySettings) -> OverlayPolicy:
+    if settings.key_age_s is None:
+        return OverlayPolicy()
+    return OverlayPolicy(replacing=Replacing(key_age_s=settings.key_age_s))
 
 
 def _stored(state: StateStore) -> str | None:

@@ -20,12 +20,16 @@ class StartError(RuntimeError):
 
 @dataclass(frozen=True)
 class OverlaySettings:
-    """Where sites are listened for, where the signer is, and by which HOST:PORTs sites call (none: that one)."""
+    """Where sites are listened for, where the signer is, and by which HOST:PORTs sites call (none: that one).
+
+    key_age_s: how old the keys of a tunnel get; None: a day.
+    """
 
     host: str
     port: int
     signer: Path
     addresses: tuple[str, ...] = ()
+    key_age_s: float | None = None
 
 
 @dataclass(frozen=True)

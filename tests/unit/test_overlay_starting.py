@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import typer
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ryu_apps.events.overlay import OverlayAnswer, OverlayRequest
@@ -75,6 +76,19 @@ def test_what_is_no_address_is_refused(text: str) -> None:
 def test_an_address_that_nobody_can_call_is_refused(at: str, called: list[str]) -> None:
     with pytest.raises(CannotStart, match="nobody can call"):
         options.overlay(at, None, called)
+
+
+def test_keys_get_as_old_as_they_are_told_to(tmp_path: Path, state: StateStore) -> None:
+    with pytest.raises(CannotStart, match="--overlay HOST:PORT"):
+        options.overlay(None, None, [], "12h")
+    with pytest.raises(CannotStart, match="9s is too short"):
+        options.overlay("192.0.2.1:6690", None, [], "9s")
+    with pytest.raises(typer.BadParameter, match="write it like 7d"):
+        options.overlay("192.0.2.1:6690", None, [], "soon")
+    found = options.overlay("192.0.2.1:6690", None, [], "90min")
+    assert found is not None and found.key_age_s == 5_400.0
+    assert arguments(tmp_path, state, key_age_s=found.key_age_s)["policy"].replacing.key_age_s == 5_400.0
+    assert arguments(tmp_path, state)["policy"].replacing.key_age_s == 86_400.0
 
 
 # what it keeps -------------------------------------------------------------------------------------------

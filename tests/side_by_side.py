@@ -22,7 +22,7 @@ ALONE = (
     *(
         f"{SYSTEM}/test_{name}.py"
         for name in (
-            *("guests", "two_controllers", "ryu_paths", "reconcile", "store_locked", "full_tables"),
+            *("guests", "two_controllers", "ryu_paths", "reconcile", "store_locked", "full_tables", "rest_live"),
             *("wire_echo", "bundles", "lab_scale", "controller_start", "ray_executor"),
         )
     ),

@@ -88,9 +88,9 @@ def bridges(
 
 
 @contextmanager
-def bridges_with_hosts(state: Path) -> Iterator[Bridges]:
+def bridges_with_hosts(state: Path, *options: str) -> Iterator[Bridges]:
     """Two bridges with a host each, between which a stitch can be had."""
-    with bridges(state) as running:
+    with bridges(state, 2, ((1, 2),), *options) as running:
 
         def known() -> bool:
             for dpid, (mac, ip) in HOSTS.items():

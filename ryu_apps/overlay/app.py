@@ -21,8 +21,9 @@ from ryu_apps.overlay.keeping import KeptOverlay, kept, restored
 from ryu_apps.overlay.members import Members
 from ryu_apps.overlay.recalling import recalled_transports, recalled_uplinks
 from ryu_apps.overlay.reports import Reports, site_of
-from ryu_apps.overlay.signing.client import RollWatch, SignerClient, SignerGone
-from ryu_apps.overlay.signing.requests import Refusal, RollNow
+from ryu_apps.overlay.signing.client import SignerClient
+from ryu_apps.overlay.signing.requests import RollNow
+from ryu_apps.overlay.signing.watching import MembersWatch, RollWatch
 from ryu_apps.overlay.telling import Telling
 from ryu_apps.store.codec import BadRecord, dump, load
 from ryu_apps.store.errors import StoreError
@@ -44,7 +45,7 @@ HEAR_ALL_S = 20.0
 ROUND_S, LOOK_S = 0.25, 1.0
 """How soon a round is made of what had to wait, and how often one is made where nothing was heard."""
 
-MEMBERS_AGAIN_S = 5.0
+GATE_AGAIN_S = 5.0
 
 
 @dataclass
@@ -73,6 +74,11 @@ class _Gone(Event):
 @dataclass
 class _Roll(Event):
     now: RollNow
+
+
+@dataclass
+class _Listed(Event):
+    members: tuple[Signed, ...]
 
 
 @dataclass
@@ -124,16 +130,18 @@ class SiteOverlay(App):
         self._overlay = restored(self._stored) if self._stored is not None else Overlay()
         self._client = SignerClient(doors.signer)
         self._watch = RollWatch(self._client, lambda now: self.post(_Roll(now)))
+        self._members_watch = MembersWatch(self._client, lambda members: self.post(_Listed(members)))
         self._gate: Gate | None = None
         self._roll: Signed | None = None
         self._open_roll: Roll | None = None
         self._policy_key: PublicKey | None = None
+        self._listed: tuple[Signed, ...] | None = None
         self._members = Members()
         self._reports = Reports()
         self._sites: dict[int, Site] = {}
         self._telling = Telling()
         self._problems: dict[str, str] = {}
-        self._looked_s = float("-inf")
+        self._gate_again_s = float("-inf")
         self._has_news = self._is_due = False
         self._rested_s = self._look_s = float("-inf")
         self._started_s = time.monotonic()
@@ -145,11 +153,13 @@ class SiteOverlay(App):
         """Begin; sites are let in once the signer has said who is a member."""
         super().start()
         self._watch.start()
+        self._members_watch.start()
         self.every(ROUND_S, "round")
 
     def stop(self) -> None:
         """Close the channel; sites go on without it."""
         self._watch.stop()
+        self._members_watch.stop()
         if self._gate is not None:
             self._gate.stop()
         super().stop()
@@ -174,8 +184,22 @@ class SiteOverlay(App):
         if self._gate is not None:
             # Whom it revokes is out before anything else is done.
             self._gate.publish_roll(event.now.roll)
-        self._read_members()
+        self._members_watch.look()
+        self._take_members()
         self._round()
+
+    @handles(_Listed)
+    def _on_listed(self, event: _Listed) -> None:
+        self._listed = event.members
+        self._take_members()
+        self._soon()
+
+    def _take_members(self) -> None:
+        """Who is a member by the newest list and the newest roll, whichever came last."""
+        if self._listed is None or self._open_roll is None or self._policy_key is None:
+            return
+        for serial in self._members.take(self._listed, self._open_roll, self._policy_key, self._clock()):
+            self._reports.forget(serial)
 
     def _open_gate(self) -> None:
         """Listen for sites, once it is known whom to trust; where the port is taken, with the next look."""
@@ -203,7 +227,7 @@ class SiteOverlay(App):
     @handles(_Came)
     def _on_came(self, event: _Came) -> None:
         if event.serial not in self._members.open:
-            self._read_members()
+            self._members_watch.look()
         told = self._telling.told.get(event.serial)
         if told is not None:
             self._send(told.wanted)
@@ -259,31 +283,18 @@ class SiteOverlay(App):
 
     @handles(Tick)
     def _on_tick(self, _tick: Tick) -> None:
-        if time.monotonic() - self._looked_s > MEMBERS_AGAIN_S:
+        if time.monotonic() >= self._gate_again_s:
+            self._gate_again_s = time.monotonic() + GATE_AGAIN_S
             self._open_gate()
-            self._read_members()
         if self._has_news or time.monotonic() >= self._look_s:
             self._round()
-
-    def _read_members(self) -> None:
-        """Ask the signer who is a member. While it is away those that are known stay."""
-        if self._open_roll is None or self._policy_key is None:
-            return
-        self._looked_s = time.monotonic()
-        try:
-            listed = list(self._client.members())
-        except (SignerGone, Refusal) as error:
-            self._problems["signer"] = str(error)
-            return
-        self._problems.pop("signer", None)
-        for serial in self._members.take(listed, self._open_roll, self._policy_key, self._clock()):
-            self._reports.forget(serial)
 
     # rounds
 
     def _round(self) -> None:
         began_s, self._has_news = time.monotonic(), False
-        if self._roll is not None and self._has_heard_all():
+        # Before it is known who is a member all would look gone.
+        if self._roll is not None and self._listed is not None and self._has_heard_all():
             self._decide(self._roll)
         ended_s = time.monotonic()
         self._rested_s, self._look_s = 2 * ended_s - began_s, ended_s + LOOK_S
@@ -369,8 +380,7 @@ class SiteOverlay(App):
                 "no site follows this controller, as the signer does not trust it: "
                 "lockstitch signer trust --card CARD (`lockstitch overlay card` prints it)"
             )
-        if self._watch.problem:
-            problems.append(self._watch.problem)
+        problems += [one for one in (self._watch.problem, self._members_watch.problem) if one]
         if gate is not None:
             problems += [f"serial {serial}: {what}" for serial, what in gate.problems().items()]
         return OverlayAnswer(

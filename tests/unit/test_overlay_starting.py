@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from ryu_apps.events.overlay import OverlayAnswer, OverlayRequest
 from ryu_apps.overlay.app import SiteOverlay
 from ryu_apps.overlay.card import CARD_FILE, KEY_FILE, CardError, read_card, state_key
-from ryu_apps.overlay.signing.client import RollWatch
 from ryu_apps.overlay.signing.requests import RollNow
+from ryu_apps.overlay.signing.watching import MembersWatch, RollWatch
 from ryu_apps.starting import options
 from ryu_apps.starting.options import CannotStart
 from ryu_apps.starting.overlay import overlay_arguments
@@ -28,6 +28,7 @@ from ryu_apps.store import StateStore
 from ryu_apps.store.errors import StoreError
 from stitching.overlay.rounds import Overlay
 from tests.unit.trust_world import Clock, card, make_signer
+from vte_agent.protocol.signed import Signed
 
 
 @pytest.fixture
@@ -143,12 +144,18 @@ class Held:
     def __init__(self, made: dict[str, Any], directory: Path) -> None:
         self.app = SiteOverlay(**made)
         self.signer = make_signer(directory, Clock(), None)
-        self.app._client.members = lambda: iter(())  # type: ignore[method-assign]
 
-    def hear(self) -> None:
+    def hear(self, members: tuple[Signed, ...] | None = ()) -> None:
+        """The signer says the roll, and who is a member if it says that at all."""
         now: RollNow = self.signer.roll()
         self.app._watch._tell(now)
         self.app._on_roll(self.app.events.get()[0])  # type: ignore[attr-defined]
+        if members is not None:
+            self.app._members_watch._tell(members)
+            self.app._on_listed(self.app.events.get()[0])  # type: ignore[attr-defined]
+        while self.app.events.qsize():
+            # Of a round that is due.
+            self.app._on_due(self.app.events.get()[0])  # type: ignore[attr-defined]
 
     def answer(self) -> OverlayAnswer:
         request = OverlayRequest()
@@ -159,6 +166,7 @@ class Held:
 @pytest.fixture
 def held(tmp_path: Path, state: StateStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[Held]:
     monkeypatch.setattr(RollWatch, "start", lambda _: None)
+    monkeypatch.setattr(MembersWatch, "start", lambda _: None)
     held = Held(arguments(tmp_path, state), tmp_path)
     yield held
     if held.app._gate is not None:
@@ -220,3 +228,15 @@ def test_a_card_of_another_controller_is_not_taken_for_this_one(held: Held) -> N
     held.signer.trust(card(Ed25519PrivateKey.generate()))
     held.hear()
     assert any("does not trust it" in one for one in held.answer().problems)
+
+
+def test_until_it_is_known_who_is_a_member_nothing_is_decided(held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All sites that it knows would look gone, and their tunnels be taken down."""
+    decided: list[object] = []
+    monkeypatch.setattr(held.app, "_decide", decided.append)
+    held.hear(members=None)
+    held.app._round()
+    assert not decided
+    held.hear()
+    held.app._round()
+    assert decided

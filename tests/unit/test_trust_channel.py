@@ -32,8 +32,9 @@ from benchmarks.meshing.loop import Loop
 from ryu_apps.overlay import authority as authority_module
 from ryu_apps.overlay.authority import Authority
 from ryu_apps.overlay.gate import Gate
-from ryu_apps.overlay.signing.client import RollWatch, SignerClient, SignerGone
+from ryu_apps.overlay.signing.client import SignerClient, SignerGone
 from ryu_apps.overlay.signing.requests import ControllerCard, MakeToken, Refusal
+from ryu_apps.overlay.signing.watching import RollWatch
 from tests.system.waiting import wait_until
 from tests.unit.trust_world import Heard, Site, an_enroll, identity, public, wanted_for
 from vte_agent import membership as members

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import base64
-import logging
 import socket
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
 
 from ryu_apps.overlay.signing import requests as ask
-from ryu_apps.overlay.signing.requests import BadRequest, Refusal, read_answer
+from ryu_apps.overlay.signing.requests import BadRequest, read_answer
 from vte_agent.protocol.base import Message
 from vte_agent.protocol.enrollment import Enroll
-from vte_agent.protocol.members import Member, Roll
+from vte_agent.protocol.members import Member
 from vte_agent.protocol.signed import Signed
 
-log = logging.getLogger("lockstitch.overlay")
-
 _MOST_ANSWER_BYTES = 32 << 20
-_RETRY_S = 1.0
 
 _A = TypeVar("_A", bound=Message)
 
@@ -105,47 +100,6 @@ class SignerClient:
             raise SignerGone(f"{error}; is it of another version?") from error
 
 
-class RollWatch:
-    """Waits for later rolls in a thread of its own, and tells of each as soon as the signer has it."""
-
-    def __init__(self, client: SignerClient, tell: Callable[[ask.RollNow], None]) -> None:
-        self._client = client
-        self._tell = tell
-        self._stopping = threading.Event()
-        self.problem = ""
-        """Why no roll comes; "" where all is well."""
-
-    def start(self) -> None:
-        """Begin."""
-        threading.Thread(target=self._run, name="overlay-roll", daemon=True).start()
-
-    def stop(self) -> None:
-        """Tell of nothing any more."""
-        self._stopping.set()
-
-    def _run(self) -> None:
-        known: Signed | None = None
-        epoch: int | None = None
-        while not self._stopping.is_set():
-            try:
-                now = self._client.roll(epoch)
-            except (Refusal, SignerGone) as error:
-                if not self.problem:
-                    log.warning("signer=%s", error)
-                self.problem = str(error)
-                self._stopping.wait(_RETRY_S)
-                continue
-            self.problem = ""
-            if now.roll != known and not self._stopping.is_set():
-                known, epoch = now.roll, epoch_of(now)
-                self._tell(now)
-
-
 def serial_of(member: Signed) -> int:
     """The serial in what the signer has sent of a member."""
     return Member.model_validate_json(base64.b64decode(member.payload)).serial
-
-
-def epoch_of(now: ask.RollNow) -> int:
-    """The epoch of the signer's roll."""
-    return now.roll.open(Roll, [now.policy_key]).epoch

@@ -1,0 +1,109 @@
+"""A signer that hangs, is away or comes back: what the controller's app does meanwhile, and what it is told."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import cast
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from os_ken.base.app_manager import AppManager
+
+from ryu_apps.events.overlay import OverlayRequest
+from ryu_apps.overlay.app import Doors, SiteOverlay, _Came, _Roll
+from ryu_apps.overlay.authority import Authority
+from ryu_apps.overlay.signing.client import SignerClient, SignerGone
+from ryu_apps.overlay.signing.watching import MembersWatch
+from tests.system.waiting import wait_until
+from tests.unit.trust_world import Clock, make_signer
+
+QUICK_S = 1.0
+"""Far below the time for which a signer is waited for."""
+
+
+@pytest.fixture
+def hanging(tmp_path: Path) -> Iterator[Path]:
+    """The socket of a signer that takes every question and answers none."""
+    with contextlib.closing(socket.socket(socket.AF_UNIX)) as door:
+        path = tmp_path / "controller.sock"
+        door.bind(str(path))
+        door.listen(64)
+        yield path
+
+
+def test_a_signer_that_hangs_holds_up_nobody_else(hanging: Path, tmp_path: Path) -> None:
+    manager = AppManager.get_instance()
+    app = manager.instantiate(
+        SiteOverlay,
+        doors=Doors("127.0.0.1", 0, hanging),
+        authority=Authority(tmp_path),
+        state_key=Ed25519PrivateKey.generate(),
+        save=lambda _: None,
+        saved=None,
+    )
+    app.start()
+    try:
+        asked = OverlayRequest()
+        app.post(_Roll(make_signer(tmp_path, Clock()).roll()))
+        for serial in range(1, 50):
+            app.post(_Came(serial))
+        app.post(asked)
+        assert asked.future.result(QUICK_S).port
+    finally:
+        manager.uninstantiate(app.name)
+
+
+class Members:
+    """A signer's list. It is asked with `asked`, and answers when it `may_answer`."""
+
+    def __init__(self) -> None:
+        self.asked = threading.Semaphore(0)
+        self.may_answer = threading.Semaphore(0)
+        self.names: list[str] = []
+        self.is_away = False
+
+    def members(self) -> Iterator[str]:
+        names = list(self.names)
+        self.asked.release()
+        assert self.may_answer.acquire(timeout=10)
+        if self.is_away:
+            raise SignerGone("the signer does not answer; start it")
+        return iter(names)
+
+
+@contextlib.contextmanager
+def watched(members: Members) -> Iterator[tuple[MembersWatch, list[object]]]:
+    told: list[object] = []
+    watch = MembersWatch(cast("SignerClient", members), told.append)
+    watch.start()
+    yield watch, told
+    watch.stop()
+    members.may_answer.release()
+
+
+def test_who_comes_while_the_signer_answers_is_asked_for_once_more() -> None:
+    members = Members()
+    with watched(members) as (watch, told):
+        assert members.asked.acquire(timeout=5)
+        members.names.append("ber")
+        watch.look()
+        for _ in range(2):
+            members.may_answer.release()
+        wait_until(lambda: told == [(), ("ber",)], 2, lambda: told)
+
+
+def test_a_signer_that_is_away_is_named_and_changes_nothing() -> None:
+    members = Members()
+    members.is_away = True
+    with watched(members) as (watch, told):
+        members.may_answer.release()
+        wait_until(lambda: "start it" in watch.problem, 2, "nothing is said")
+        members.is_away = False
+        watch.look()
+        members.may_answer.release()
+        wait_until(lambda: told and not watch.problem, 2, lambda: watch.problem)
+    assert told == [()]

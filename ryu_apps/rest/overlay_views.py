@@ -35,6 +35,7 @@ class SiteUplinkView(BaseModel):
 
     name: str
     address: str
+    callable: bool = Field(description="Whether others can call it; behind a NAT they cannot.")
 
 
 class SiteView(BaseModel):
@@ -240,7 +241,10 @@ class Overlay:
             "connected": site.serial in self._answer.connected,
             "generation_told": self._answer.told.get(site.serial),
             "generation_done": has.generation if has is not None else None,
-            "uplinks": [SiteUplinkView(name=one.name, address=str(one.address)) for one in site.uplinks],
+            "uplinks": [
+                SiteUplinkView(name=one.name, address=str(one.address), callable=one.callable)
+                for one in site.uplinks
+            ],
             "transports": [one.value for one in has.transports] if has is not None else [],
             "tunnels": len(own),
             "tunnels_up": sum(self._up(one) for one in own),

@@ -13,9 +13,7 @@ from collections.abc import Iterator
 import pytest
 
 from mininet_topos.overlay.flow import Receiver
-from mininet_topos.overlay.underlay import Place
-from tests.system.vte.overlay_controller import STORE
-from tests.system.vte.overlay_world import RELAY, SITES, World, an_uplink, figure, overlay_world
+from tests.system.vte.overlay_world import AGENTS, RELAY, SITES, World, a_node, an_uplink, figure, overlay_world
 from tests.system.waiting import wait_until
 
 HIDDEN = "ham"
@@ -25,7 +23,7 @@ HIDDEN = "ham"
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """Three sites and a relay; the first uplink of one site is behind a NAT."""
     uplinks = (an_uplink("up0", 2.0, behind_nat=True), an_uplink("up1", 4.0))
-    with overlay_world(tmp_path_factory.mktemp("overlay"), {HIDDEN: Place(HIDDEN, uplinks)}) as made:
+    with overlay_world(tmp_path_factory.mktemp("overlay"), {HIDDEN: a_node(HIDDEN, uplinks)}) as made:
         try:
             made.wait_settled(within_s=30)
             made.settled_s = time.monotonic()
@@ -37,7 +35,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 @pytest.fixture(autouse=True)
 def _nothing_in_the_clear(world: World) -> Iterator[None]:
     yield
-    assert world.heard() == 0, "packets of the inside crossed the internet unencrypted"
+    assert world.ear.heard() == 0, "packets of the inside crossed the internet unencrypted"
 
 
 def test_every_site_reaches_every_other(world: World) -> None:
@@ -45,18 +43,22 @@ def test_every_site_reaches_every_other(world: World) -> None:
         for target in SITES:
             if source != target:
                 wait_until(lambda a=source, b=target: world.pings(a, b), 5, lambda: world.describe())  # type: ignore[misc]
-    assert world.ask()["problems"] == []
+    assert world.ask("/overlay")["problems"] == []
 
 
 def test_the_ear_at_the_internet_hears_what_no_route_of_the_agent_is_for(world: World) -> None:
-    before = world.heard()
+    before = world.ear.heard()
     world.at("ber").run(["sh", "-c", "ping -n -c1 -W0.2 -I 10.1.0.1 10.9.9.9 || true"])
-    assert world.heard() == before + 1
-    world.listen()
+    assert world.ear.heard() == before + 1
+    world.ear.listen()
 
 
 def test_a_site_behind_a_nat_is_not_called_and_calls(world: World) -> None:
-    assert world.ask()["callable"] == {
+    callable_at = {
+        name: [one["name"] for one in world.ask(f"/overlay/sites/{name}")["uplinks"] if one["callable"]]
+        for name in AGENTS
+    }
+    assert callable_at == {
         "ber": ["up0", "up1"],
         "muc": ["up0", "up1"],
         "ham": ["up1"],
@@ -135,11 +137,11 @@ def test_a_tunnel_whose_process_is_killed_is_made_anew_and_the_others_do_not_not
 
 def test_keys_are_replaced_by_age_and_nothing_is_lost(world: World) -> None:
     world.wait_settled()
-    before = set(world.ask()["tunnels"])
+    before = world.known()
     world.kill_controller()
     with world.flow("ber", "muc") as receiver, world.flow("muc", "ham", 7002) as other:
         # All are older by now, and those that follow will not be for a while.
-        world.start_controller(key_age_s=time.monotonic() - world.settled_s)
+        world.start_controller("--overlay-key-age", f"{time.monotonic() - world.settled_s}s")
         wait_until(
             lambda: not before & {n for site in SITES for n in world.up(site)}, 60, lambda: f"{world.describe()}"
         )
@@ -153,12 +155,13 @@ def test_keys_are_replaced_by_age_and_nothing_is_lost(world: World) -> None:
 def test_a_controller_that_has_lost_its_store_is_followed_again(world: World) -> None:
     before = {site: world.has(site).generation for site in SITES}  # type: ignore[union-attr]
     world.kill_controller()
-    (world.directory / STORE).unlink()
+    for file in world.state.glob("lockstitch.db*"):
+        file.unlink()
     world.start_controller()
     wait_until(
         lambda: all((has := world.has(site)) and has.generation > before[site] for site in SITES),
         20,
-        lambda: f"{world.ask()} {world.describe()}",
+        lambda: f"{world.sites_now()} {world.describe()}",
     )
     world.wait_settled()
     for source, target in (("ber", "muc"), ("muc", "ham"), ("ham", "ber")):
@@ -178,7 +181,7 @@ def test_an_agent_that_is_told_to_stop_leaves_nothing(world: World) -> None:
 
 def test_who_is_revoked_is_out_everywhere_within_two_seconds(world: World) -> None:
     world.wait_settled()
-    serial = world.ask()["serials"]["muc"]
+    serial = world.serials()["muc"]
     gone = set(world.up("muc"))
     with world.flow("ber", "muc") as receiver, world.flow("muc", "ham", 7002) as back:
         began_s = time.time()
@@ -198,7 +201,7 @@ def test_who_is_revoked_is_out_everywhere_within_two_seconds(world: World) -> No
 
 def direct(world: World, source: str, target: str) -> bool:
     """Whether packets from one site to another go by no third one."""
-    serials = world.ask()["serials"]
+    serials = world.serials()
     low, high = sorted((serials[source], serials[target]))
     return (world.taken(source, target) or "").startswith(f"t{low}-{high}-")
 

@@ -6,7 +6,8 @@ import ipaddress
 import struct
 from dataclasses import dataclass
 
-from stitching.match import ETH_ARP, ETH_IPV6, ETH_VLAN
+from stitching.match import ETH_ARP, ETH_IPV6, ETH_VLAN, NEIGHBOUR_ADVERTISEMENT, NEIGHBOUR_SOLICITATION
+from stitching.neighbour_rules import PROBER
 
 _ETHERNET = struct.Struct("!6s6sH")
 _ARP = struct.Struct("!HHBBH6s4s6s4s")
@@ -14,7 +15,6 @@ _IPV6 = struct.Struct("!IHBB16s16s")
 _TAG = struct.Struct("!HH")
 _VID = 0xFFF
 _ICMPV6 = 58
-_SOLICITATION, _ADVERTISEMENT = 135, 136
 _FROM_REQUEST = 0x60000000
 """Neighbour advertisement flags: solicited, and override what is in the cache."""
 
@@ -68,14 +68,10 @@ def _answer(question: Question, sender_ip: str, mac: str) -> bytes:
     option = b"\x02\x01" + _raw(mac)
     body = struct.pack("!I16s", _FROM_REQUEST, target.packed) + option
     pseudo = target.packed + sender.packed + struct.pack("!IxxxB", 4 + len(body), _ICMPV6)
-    checksum = _checksum(pseudo + struct.pack("!BBH", _ADVERTISEMENT, 0, 0) + body)
-    icmp = struct.pack("!BBH", _ADVERTISEMENT, 0, checksum) + body
+    checksum = _checksum(pseudo + struct.pack("!BBH", NEIGHBOUR_ADVERTISEMENT, 0, 0) + body)
+    icmp = struct.pack("!BBH", NEIGHBOUR_ADVERTISEMENT, 0, checksum) + body
     header = _IPV6.pack(6 << 28, len(icmp), _ICMPV6, 255, target.packed, sender.packed)
     return _ETHERNET.pack(_raw(question.sender_mac), _raw(mac), ETH_IPV6) + header + icmp
-
-
-PROBER = "02:4c:53:00:00:01"
-"""Who asks in probes: a locally administered address that no host has."""
 
 
 def probe(mac: str, ip: str) -> bytes:
@@ -103,7 +99,7 @@ def _read_solicitation(packet: bytes, sender: bytes, vid: int | None) -> Questio
     _, _, next_header, hop_limit, source, _ = _IPV6.unpack_from(packet)
     kind, code = packet[_IPV6.size : _IPV6.size + 2]
     # A hop limit of 255 proves that the packet has crossed no router (RFC 4861, 7.1.1).
-    if (next_header, hop_limit, kind, code) != (_ICMPV6, 255, _SOLICITATION, 0):
+    if (next_header, hop_limit, kind, code) != (_ICMPV6, 255, NEIGHBOUR_SOLICITATION, 0):
         return None
     target = ipaddress.IPv6Address(packet[_IPV6.size + 8 : _IPV6.size + 24])
     asks = str(ipaddress.IPv6Address(source)) if any(source) else None

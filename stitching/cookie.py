@@ -46,6 +46,7 @@ class Kind(IntEnum):
     METER = 10
     NAMEPLATE = 11
     MARK = 12
+    NEIGHBOUR = 13
 
 
 def pack(kind: Kind, *, epoch: int = 0, stitch: int = 0) -> int:

@@ -27,6 +27,9 @@ NO_VLAN = 0
 ICMP, TCP, UDP, ICMPV6, SCTP = 1, 6, 17, 58, 132
 """IP protocol numbers."""
 
+NEIGHBOUR_SOLICITATION, NEIGHBOUR_ADVERTISEMENT = 135, 136
+"""Types of ICMPv6 (RFC 4861): who has this address, and the answer."""
+
 
 class L3Match(NamedTuple):
     """Fields behind the Ethernet header; the eth_type and ip_proto of the match decide which ones there can be.

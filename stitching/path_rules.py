@@ -18,10 +18,10 @@ from stitching import cookie
 from stitching.application import Application
 from stitching.cookie import Kind
 from stitching.match import ETH_PROBE, NO_VLAN, VLAN_PRESENT, L3Match, Match
-from stitching.pipeline import WHOLE_PACKET
 from stitching.rules import (
     PORT_CONTROLLER,
     PORT_IN_PORT,
+    WHOLE_PACKET,
     Action,
     Entry,
     EntryKey,

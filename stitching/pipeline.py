@@ -1,6 +1,7 @@
 """The rules every switch has before any stitch: who may send, to whom, and the shortest way there.
 
-    0 EDGE      probes and unknown senders to the controller, known senders on to 1, fabric ports on to 3
+    0 EDGE      probes and unknown senders to the controller, known senders on to 1, fabric ports on to 3;
+                what a known sender asks for addresses is copied to the controller
     1 SEGMENT   at the sender's switch: within its virtual network or nowhere; counts every demand
     2 METER     at the sender's switch too: caps on what a network sends
     3 STITCH    stitches; what belongs to none goes on to 4
@@ -21,7 +22,8 @@ import numpy as np
 from pathing import shortest_paths_from, shortest_paths_to
 from stitching import cookie
 from stitching.cookie import Kind
-from stitching.match import ETH_ARP, ETH_IPV6, ETH_LLDP, ETH_PROBE, ICMPV6, MULTICAST, VLAN_PRESENT, L3Match, Match
+from stitching.match import ETH_LLDP, ETH_PROBE, MULTICAST, VLAN_PRESENT, Match
+from stitching.neighbour_rules import COPY, not_flooded
 from stitching.network import Host, LinkKey, Network, PortId, node_name, reverse
 from stitching.policy.compiling import segment_rules, way_rules
 from stitching.policy.ruling import Ruling
@@ -29,11 +31,8 @@ from stitching.rules import PORT_CONTROLLER, Entry, EntryKey, FlowRule, Output, 
 from stitching.spoofing import edge_rules
 from stitching.vnet import Directory
 
-WHOLE_PACKET = 0xFFFF
 FIRST_BYTES = 128
 """Enough of an unknown sender's packet to read its Ethernet, ARP, IP and neighbour discovery addresses."""
-
-NEIGHBOUR_SOLICITATION = 135
 
 LEAST_LABEL = 2048
 """VLAN ids from here on are labels of paths inside the fabric: hosts may use those below."""
@@ -49,9 +48,6 @@ They go where packets without it go, and lose it where they leave. The DSCP of h
 """
 
 _MARKED = Match(vlan_vid=VLAN_PRESENT | CLASS_LABEL)
-
-ANSWERED = 40_000
-"""The priority in table 1 of what the controller answers: whatever a policy says, hosts may ask for addresses."""
 
 
 def default_rules(
@@ -107,8 +103,7 @@ def _fabric_rule(port_no: int) -> FlowRule:
 
 def _base_rules() -> Iterator[FlowRule]:
     base = cookie.pack(Kind.BASE)
-    to_controller = (Output(PORT_CONTROLLER, WHOLE_PACKET),)
-    yield FlowRule(Table.EDGE, 1000, Match(eth_type=ETH_LLDP), to_controller, cookie=base)
+    yield FlowRule(Table.EDGE, 1000, Match(eth_type=ETH_LLDP), COPY, cookie=base)
     yield FlowRule(
         Table.EDGE, 900, Match(in_port=PORT_CONTROLLER, eth_type=ETH_PROBE), goto=Table.STITCH, cookie=base
     )
@@ -117,9 +112,7 @@ def _base_rules() -> Iterator[FlowRule]:
     # So is this one forging a label.
     yield FlowRule(Table.EDGE, 650, LABELLED, cookie=base)
     yield FlowRule(Table.EDGE, 0, Match(), (Output(PORT_CONTROLLER, FIRST_BYTES),), cookie=base)
-    yield FlowRule(Table.SEGMENT, ANSWERED, Match(eth_type=ETH_ARP), to_controller, cookie=base)
-    solicitation = Match(eth_type=ETH_IPV6, l3=L3Match(ip_proto=ICMPV6, icmp_type=NEIGHBOUR_SOLICITATION))
-    yield FlowRule(Table.SEGMENT, ANSWERED, solicitation, to_controller, cookie=base)
+    yield from not_flooded()
     # The default deny between virtual networks: a rule, so that what it dropped is counted.
     yield FlowRule(Table.SEGMENT, 0, Match(), cookie=base)
     yield FlowRule(Table.METER, 0, Match(), goto=Table.STITCH, cookie=base)

@@ -12,6 +12,9 @@ from stitching.match import Match
 PORT_IN_PORT = 0xFFFFFFF8
 PORT_CONTROLLER = 0xFFFFFFFD
 
+WHOLE_PACKET = 0xFFFF
+"""The max_len of an Output to the controller that wants all of it."""
+
 
 class Table(IntEnum):
     """The tables of the pipeline, in the order a packet meets them."""

@@ -17,10 +17,10 @@ from stitching import cookie
 from stitching.cookie import Kind
 from stitching.match import ETH_PROBE, MULTICAST, VLAN_PRESENT, Match
 from stitching.network import LinkKey
-from stitching.pipeline import WHOLE_PACKET
 from stitching.rules import (
     PORT_CONTROLLER,
     PORT_IN_PORT,
+    WHOLE_PACKET,
     Action,
     Entry,
     EntryKey,

@@ -11,9 +11,22 @@ from collections.abc import Iterable, Iterator
 
 from stitching import cookie
 from stitching.cookie import Kind
-from stitching.match import ETH_ARP, ETH_IPV4, ETH_IPV6, ETH_SERVICE_VLAN, ETH_VLAN, ICMPV6, UDP, L3Match, Match
+from stitching.match import (
+    ETH_ARP,
+    ETH_IPV4,
+    ETH_IPV6,
+    ETH_SERVICE_VLAN,
+    ETH_VLAN,
+    ICMPV6,
+    NEIGHBOUR_ADVERTISEMENT,
+    NEIGHBOUR_SOLICITATION,
+    UDP,
+    L3Match,
+    Match,
+)
+from stitching.neighbour_rules import COPY, copied
 from stitching.network import Host, Network
-from stitching.rules import FlowRule, Table
+from stitching.rules import Action, FlowRule, Table
 from stitching.vnet import Directory, SpoofGuard
 
 NOBODY = "nobody"
@@ -24,7 +37,6 @@ HOLDS_ADDRESSES = frozenset({SpoofGuard.STRICT, SpoofGuard.DECLARED})
 KNOWN, NOT_ITS_OWN, ITS_OWN, NEIGHBOURS, NEIGHBOUR_CLAIM = 500, 510, 520, 525, 530
 """Priorities in table 0, all below those of labels and probes."""
 
-_SOLICITATION, _ADVERTISEMENT = 135, 136
 _NO_OPTION = "00:00:00:00:00:00"
 """What Open vSwitch sees as the link-layer address where a solicitation carries none."""
 
@@ -73,6 +85,7 @@ def edge_rules(host: Host, directory: Directory) -> Iterator[FlowRule]:
     base = Match(in_port=host.port_no, eth_src=host.mac)
     yield FlowRule(Table.EDGE, KNOWN, base, goto=Table.SEGMENT, cookie=_EDGE)
     addresses, versions = bound_addresses(host, directory)
+    yield from copied(base, versions, _EDGE)
     if versions:
         # Behind a second tag switches do not look: whose address is there, nobody could tell.
         yield from (_drop(base, eth_type, NOT_ITS_OWN) for eth_type in (ETH_VLAN, ETH_SERVICE_VLAN))
@@ -107,24 +120,25 @@ def _neighbour_rules(base: Match, host: Host, addresses: list[str]) -> Iterator[
     """In neighbour discovery a host may speak of itself only (RFC 4861, 4.3 and 4.4)."""
     for ip in (*addresses, "::"):
         for option in (host.mac, _NO_OPTION):
-            asks = L3Match(ip_proto=ICMPV6, icmp_type=_SOLICITATION, ip_src=ip, nd_sll=option)
-            yield _allowed(base, ETH_IPV6, asks, NEIGHBOUR_CLAIM)
+            asks = L3Match(ip_proto=ICMPV6, icmp_type=NEIGHBOUR_SOLICITATION, ip_src=ip, nd_sll=option)
+            yield _allowed(base, ETH_IPV6, asks, NEIGHBOUR_CLAIM, COPY)
     for ip in addresses:
-        says = L3Match(ip_proto=ICMPV6, icmp_type=_ADVERTISEMENT, nd_target=ip)
+        says = L3Match(ip_proto=ICMPV6, icmp_type=NEIGHBOUR_ADVERTISEMENT, nd_target=ip)
         yield _allowed(base, ETH_IPV6, says, NEIGHBOUR_CLAIM)
-    for icmp_type in (_SOLICITATION, _ADVERTISEMENT):
+    for icmp_type in (NEIGHBOUR_SOLICITATION, NEIGHBOUR_ADVERTISEMENT):
         l3 = L3Match(ip_proto=ICMPV6, icmp_type=icmp_type)
         match = Match(in_port=base.in_port, eth_src=base.eth_src, eth_type=ETH_IPV6, l3=l3)
         yield FlowRule(Table.EDGE, NEIGHBOURS, match, cookie=_SPOOF)
 
 
 def _allow(base: Match, fields: Iterable[tuple[int, L3Match]]) -> Iterator[FlowRule]:
-    return (_allowed(base, eth_type, l3, ITS_OWN) for eth_type, l3 in fields)
+    for eth_type, l3 in fields:
+        yield _allowed(base, eth_type, l3, ITS_OWN, COPY if eth_type == ETH_ARP else ())
 
 
-def _allowed(base: Match, eth_type: int, l3: L3Match, priority: int) -> FlowRule:
+def _allowed(base: Match, eth_type: int, l3: L3Match, priority: int, copy: tuple[Action, ...] = ()) -> FlowRule:
     match = Match(in_port=base.in_port, eth_src=base.eth_src, eth_type=eth_type, l3=l3)
-    return FlowRule(Table.EDGE, priority, match, goto=Table.SEGMENT, cookie=_EDGE)
+    return FlowRule(Table.EDGE, priority, match, copy, Table.SEGMENT, _EDGE)
 
 
 def _drop(base: Match, eth_type: int, priority: int) -> FlowRule:

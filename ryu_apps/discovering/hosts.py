@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from stitching.match import ETH_ARP, ETH_IPV6, ETH_LLDP, ETH_PROBE
+from stitching.match import ETH_ARP, ETH_IPV6, ETH_LLDP, ETH_PROBE, NEIGHBOUR_SOLICITATION
 from stitching.network import Host, PortId
 
 _ETHERNET = struct.Struct("!6s6sH")
@@ -18,7 +18,6 @@ _ETH_IPV4 = 0x0800
 _ETH_VLAN = 0x8100
 _BRIDGE_GROUP = bytes.fromhex("0180c20000")
 _ICMPV6 = 58
-_SOLICITATION = 135
 _ADVERTISEMENT = 136
 _TARGET_LINK_LAYER = 2
 
@@ -87,7 +86,7 @@ def _ipv6_sender(source: bytes, packet: bytes) -> Sender | None:
     mac = source.hex(":")
     # A hop limit of 255 cannot have been routed (RFC 4861, 7.1).
     if packet[6] == _ICMPV6 and packet[7] == 255 and len(packet) >= 64 and packet[41] == 0:
-        if packet[40] == _SOLICITATION:
+        if packet[40] == NEIGHBOUR_SOLICITATION:
             return Sender(mac, _ipv6_text(packet[8:24]), claimed=True)
         if packet[40] == _ADVERTISEMENT:
             ours = len(packet) < 72 or packet[64:66] != bytes((_TARGET_LINK_LAYER, 1)) or packet[66:72] == source

@@ -79,7 +79,7 @@ def forbidden(ruling: Ruling, network: Network, stitches: Iterable[Stitch]) -> I
 
 def rule_counts(rules: Fleet) -> dict[int, int]:
     """How many rules each switch has that decide who may send to whom."""
-    kinds = (Kind.SEGMENT, Kind.DENY)
+    kinds = (Kind.SEGMENT, Kind.DENY, Kind.NEIGHBOUR)
     return {
         dpid: sum(isinstance(entry, FlowRule) and kind_of(entry.cookie) in kinds for entry in entries.values())
         for dpid, entries in rules.items()

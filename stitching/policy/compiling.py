@@ -16,6 +16,7 @@ from functools import lru_cache
 from stitching import cookie
 from stitching.cookie import Kind
 from stitching.match import ETH_IPV4, ETH_IPV6, ICMP, ICMPV6, L3Match, Match
+from stitching.neighbour_rules import let_through
 from stitching.network import Host, LinkKey
 from stitching.policy import ports
 from stitching.policy.document import BETWEEN
@@ -23,7 +24,7 @@ from stitching.policy.ruling import Pattern, Ruling, Standing, rule_number
 from stitching.rules import FlowRule, Output, Table
 
 PAIR = 200
-"""The priority of what decides on all that is left of a pair; it has to stay below that of ARP."""
+"""The priority of what decides on all that is left of a pair."""
 
 PATTERNS = 1000
 TO_ANYONE = 20_000
@@ -41,10 +42,14 @@ _Outcome = object
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """What is left of the patterns for one standing of receivers; last None needs no rule."""
+    """What is left of the patterns for one standing of receivers; last None needs no rule.
+
+    asks: they would stop questions for addresses, though one of the two may send the other something.
+    """
 
     patterns: tuple[Pattern, ...]
     last: Pattern | None
+    asks: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +109,18 @@ def _sender(ruling: Ruling, standing: Standing, by_standing: Mapping[Standing, l
     left = {}
     for other, (own, end) in parts.items():
         nothing = end.rule == BETWEEN or end == last
-        if own[len(first) :] or not nothing:
-            left[other] = _Part(tuple(own[len(first) :]), None if nothing else end)
+        asks = _stop_questions(ruling.patterns(standing, other)) and _may_meet(ruling, standing, other)
+        if own[len(first) :] or asks or not nothing:
+            left[other] = _Part(tuple(own[len(first) :]), None if nothing else end, asks)
     return _Sender(first, last, left)
+
+
+def _stop_questions(patterns: Iterable[Pattern]) -> bool:
+    return any(not pattern.allowed and pattern.protocol in (None, ICMPV6) for pattern in patterns)
+
+
+def _may_meet(ruling: Ruling, one: Standing, other: Standing) -> bool:
+    return any(pattern.allowed for pattern in (*ruling.patterns(one, other), *ruling.patterns(other, one)))
 
 
 def _shared(ruling: Ruling, lists: list[list[Pattern]]) -> tuple[Pattern, ...]:
@@ -131,6 +145,8 @@ def _to_anyone(source: Host, sender: _Sender) -> Iterator[FlowRule]:
 
 def _to_one(source: Host, target: Host, part: _Part) -> Iterator[FlowRule]:
     base = Match(eth_src=source.mac, eth_dst=target.mac)
+    if part.asks:
+        yield from let_through(base)
     for pattern, level in _levels(part.patterns, _segment_outcome):
         for match in _matches(base, pattern):
             yield _segment_rule(PATTERNS + level, match, pattern)

@@ -3,9 +3,10 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stitching.match import ETH_ARP, ETH_IPV6, ETH_LLDP, ETH_PROBE, ICMPV6
+from stitching.match import ETH_ARP, ETH_IPV6, ETH_LLDP, ETH_PROBE, ICMPV6, NEIGHBOUR_SOLICITATION
+from stitching.neighbour_rules import PROBER
 from stitching.network import Host, PortId
-from stitching.pipeline import NEIGHBOUR_SOLICITATION, default_rules, edge_ports
+from stitching.pipeline import default_rules, edge_ports
 from stitching.routes import default_routes
 from tests.model.fabric import Fabric, Lab, labs
 from tests.model_switch import BROADCAST, Fate, ModelNetwork, Packet
@@ -72,7 +73,7 @@ def test_a_packet_takes_the_route_that_default_routes_tells(lab: Lab) -> None:
 
 @on_any_fabric
 @given(labs())
-def test_arp_and_neighbour_discovery_go_to_the_controller_at_the_first_switch_only(lab: Lab) -> None:
+def test_what_everybody_or_nobody_is_asked_goes_to_the_controller_at_the_first_switch_only(lab: Lab) -> None:
     network = model(lab)
     for source in lab.hosts:
         for packet in (
@@ -82,6 +83,33 @@ def test_arp_and_neighbour_discovery_go_to_the_controller_at_the_first_switch_on
         ):
             fate = send(network, source, packet)
             assert (fate.punted, fate.delivered, fate.crossed) == ((source.dpid,), (), ())
+
+
+@on_any_fabric
+@given(labs())
+def test_what_a_host_asks_another_alone_reaches_that_host_and_the_controller_hears_it_once(lab: Lab) -> None:
+    network = model(lab)
+    for source in lab.hosts:
+        for target in lab.hosts:
+            arrives = (target.port,) if (source, target) in set(lab.friends()) else ()
+            for packet in (
+                Packet(source.mac, target.mac, ETH_ARP),
+                Packet(source.mac, target.mac, ETH_IPV6, ICMPV6, NEIGHBOUR_SOLICITATION),
+            ):
+                fate = send(network, source, packet)
+                assert fate.punted == (source.dpid,)
+                # Two hosts on one port hear each other without the switch.
+                assert fate.delivered == (() if source.port == target.port else arrives)
+
+
+@on_any_fabric
+@given(labs())
+def test_an_answer_to_the_controller_reaches_it_and_nobody_else(lab: Lab) -> None:
+    network = ModelNetwork(lab.network, default_rules(lab.network, lab.directory, undecided=9))
+    for source in lab.hosts:
+        fate = send(network, source, Packet(source.mac, PROBER, ETH_ARP))
+        assert (fate.punted, fate.delivered, fate.crossed) == ((source.dpid,), (), ())
+        assert network.switches[source.dpid].outputs(source.port_no, Packet(source.mac, PROBER, ETH_ARP)) != []
 
 
 @on_any_fabric

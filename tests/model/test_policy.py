@@ -1,13 +1,22 @@
 """On any fabric, under any policy, switches do with every packet what the policy says."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stitching import cookie
 from stitching.cookie import Kind, kind_of
-from stitching.match import ETH_IPV4, ETH_IPV6, ICMPV6, TCP
+from stitching.match import (
+    ETH_ARP,
+    ETH_IPV4,
+    ETH_IPV6,
+    ICMPV6,
+    NEIGHBOUR_ADVERTISEMENT,
+    NEIGHBOUR_SOLICITATION,
+    TCP,
+)
 from stitching.network import Host
 from stitching.pipeline import default_rules
 from stitching.policy.decision import Flow, decide
@@ -76,6 +85,39 @@ def test_what_is_decided_is_what_happens(lab_and_policy: tuple[Lab, Policy], pac
                 told = explain(ruling, (source, target), flow, lambda a, b: ways.get((a.mac, b.mac)), ())
                 assert (told.verdict, told.arrives) == (verdict, carried or (verdict.allowed and beside))
                 assert [(hop.dpid, hop.out_port) for hop in told.hops[:-1]] == [key[:2] for key in fate.crossed]
+
+
+@on_any_fabric
+@given(governed())
+def test_two_of_whom_one_may_send_the_other_anything_ask_each_other_alone_and_answer(
+    lab_and_policy: tuple[Lab, Policy],
+) -> None:
+    lab, policy = lab_and_policy
+    ruling = Ruling(policy, lab.directory, NOW_S)
+    network = ModelNetwork(lab.network, default_rules(lab.network, lab.directory, ruling))
+    demanding = any(rule.demands for rule in ruling.rules)
+    for source in lab.hosts:
+        for target in lab.hosts:
+            if source.mac == target.mac:
+                continue
+            for kind, heard in QUESTIONS:
+                fate = fate_of(network, source, replace(kind, eth_src=source.mac, eth_dst=target.mac))
+                assert fate.punted == ((source.dpid,) if heard else ())
+                if not ruling.may_meet(source, target) or source.port == target.port:
+                    assert fate.delivered == ()
+                elif not demanding:
+                    assert fate.delivered == (target.port,)
+                else:
+                    # What a path has to be of which something is demanded, it has to be for questions too.
+                    assert fate.delivered in ((), (target.port,))
+
+
+QUESTIONS = (
+    (Packet("", "", ETH_ARP), True),
+    (Packet("", "", ETH_IPV6, ip_proto=ICMPV6, icmp_type=NEIGHBOUR_SOLICITATION), True),
+    (Packet("", "", ETH_IPV6, ip_proto=ICMPV6, icmp_type=NEIGHBOUR_ADVERTISEMENT), False),
+)
+"""With whether the controller hears of it."""
 
 
 @on_any_fabric

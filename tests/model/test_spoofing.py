@@ -7,9 +7,9 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stitching.match import ETH_ARP, ETH_IPV4, ETH_IPV6, ICMPV6, TCP, UDP
+from stitching.match import ETH_ARP, ETH_IPV4, ETH_IPV6, ICMPV6, NEIGHBOUR_SOLICITATION, TCP, UDP
 from stitching.network import Host, Network
-from stitching.pipeline import NEIGHBOUR_SOLICITATION, default_rules
+from stitching.pipeline import default_rules
 from stitching.spoofing import link_local
 from stitching.vnet import Directory, Member, SpoofGuard, VNet
 from tests.model.fabric import Lab, labs

@@ -108,7 +108,7 @@ def decisions(fabric: Fabric) -> dict[str, int]:
     """How many rules each switch has that decide who may send to whom."""
     return {
         fabric.dpid(router): sum(
-            len(flows(bridge, cookie.pack(kind), KIND_MASK)) for kind in (Kind.SEGMENT, Kind.DENY)
+            len(flows(bridge, cookie.pack(kind), KIND_MASK)) for kind in (Kind.SEGMENT, Kind.DENY, Kind.NEIGHBOUR)
         )
         for router, bridge in fabric.bridges().items()
     }

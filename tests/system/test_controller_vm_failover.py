@@ -34,6 +34,7 @@ def protected(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Fabric
         body = {"source": one.mac, "destination": other.mac, "bandwidth_mbps": 1.0, "protection": "node"}
         answer = fabric.controller.api.post("/v1/stitches", params={"wait": "up", "wait_s": 10}, json=body)
         assert answer.status_code == 201 and answer.json()["state"] == "up", answer.text
+        assert fabric.lab.ping(one.name, other.name), "they know each other's address"
         fabric.controller.kill9()
         yield fabric, answer.json()
 
@@ -82,3 +83,19 @@ def test_any_link_of_its_path_may_fall_silent(protected: tuple[Fabric, dict[str,
         link.restore()
         wait_until(lambda: watched(fabric.lab) == 2 * N_SWITCHES, 15, "the link is alive again")
         assert passes(fabric)
+
+
+def test_hosts_that_know_each_other_are_still_answered_when_they_ask_whether_the_other_is_there(
+    protected: tuple[Fabric, dict[str, Any]],
+) -> None:
+    fabric, _ = protected
+    for host, asked in (ends(fabric), ends(fabric)[::-1]):
+        shown = ["ip", "neigh", "show", asked.ip, "dev", "eth0"]
+        # As the kernel does by itself when an entry has become old: it asks the other alone.
+        begin = ["ip", "neigh", "change", asked.ip, "lladdr", asked.mac, "dev", "eth0", "nud", "probe"]
+        assert fabric.lab.run_in(host.name, begin).returncode == 0
+
+        def state(host: Any = host, shown: list[str] = shown) -> str:
+            return fabric.lab.run_in(host.name, shown).stdout
+
+        wait_until(lambda state=state: "REACHABLE" in state(), 5, state)  # type: ignore[misc]

@@ -275,6 +275,7 @@ class Hands:
             classes={one.name: one.number for one in wanted.classes} if wanted is not None else {},
             devices=devices,
             local=self._own.prefixes,
+            sources=self._uplinks.inside(self._own.prefixes),
             uplinks=tuple(_ways(uplinks)),
         )
         if steered != self._steered:

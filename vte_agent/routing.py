@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -164,17 +164,27 @@ class Router:
         self._rules ^= {rule}
 
 
-def loosen(device: str) -> None:
-    """Let a tunnel's device take in what would be answered over another tunnel; where it was off it stays off.
+def loosen(devices: Iterable[str]) -> tuple[str, ...]:
+    """Let tunnels take in what would be answered over another tunnel; returns what could not be done, and why.
 
-    Raises OSError.
+    Where packets are not checked for their way back (RFC 3704) that stays so.
     """
-    for name in ("all", device):
-        path = Path(f"/proc/sys/net/ipv4/conf/{name}/rp_filter")
-        if int(path.read_text()) == 1:
+    problems = []
+    for device in devices:
+        own = Path(f"/proc/sys/net/ipv4/conf/{device}/rp_filter")
+        try:
+            values = [int(path.read_text()) for path in (Path("/proc/sys/net/ipv4/conf/all/rp_filter"), own)]
             # The greater of the two counts, and that of the device is ours.
-            Path(f"/proc/sys/net/ipv4/conf/{device}/rp_filter").write_text("2")
-            return
+            if max(values) == 1:
+                own.write_text("2")
+        except FileNotFoundError:
+            # It has gone, and its tunnel will be made anew.
+            continue
+        except OSError as error:
+            problems.append(
+                f"what comes by {device} and goes by another tunnel is dropped: {own}: {error.strerror}"
+            )
+    return tuple(problems)
 
 
 def _rule_words(rule: Rule) -> dict[str, object]:

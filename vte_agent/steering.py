@@ -18,7 +18,7 @@ from vte_agent.probing.tunnel_probes import TunnelHealth
 from vte_agent.protocol.has import RouteReport
 from vte_agent.protocol.wanted import Prefix, WantedRoute
 from vte_agent.route_tables import TABLE, Address, UplinkWay, Ways
-from vte_agent.routing import Router
+from vte_agent.routing import Router, loosen
 
 LOOK_EVERY_S = 1.0
 """How often what no probe tells is looked at: hold-downs that are over, routes that left with their device."""
@@ -100,6 +100,7 @@ class Steering:
         failover: Failover | None = None
         healths: dict[str, TunnelHealth] = {}
         steered, look_s = Steered(), 0.0
+        dropped: tuple[str, ...] = ()
         while True:
             with self._lock:
                 wait_s = look_s - time.monotonic()
@@ -117,19 +118,26 @@ class Steering:
             if (looks := time.monotonic() >= look_s) or wanted is not None:
                 healths = dict(self._prober.health())
                 look_s = time.monotonic() + LOOK_EVERY_S
+                dropped = loosen(steered.devices.values())
             if failover is None:
                 continue
             if looks:
                 router.refresh()
-            self._move(router, failover, steered, healths)
+            self._move(router, failover, steered, healths, dropped)
 
     def _move(
-        self, router: Router, failover: Failover, steered: Steered, healths: Mapping[str, TunnelHealth]
+        self,
+        router: Router,
+        failover: Failover,
+        steered: Steered,
+        healths: Mapping[str, TunnelHealth],
+        dropped: tuple[str, ...],
     ) -> None:
         moves = failover.step(time.monotonic(), healths)
         devices = {key: steered.devices.get(taken or "") for key, taken in failover.taken().items()}
         devices |= {(prefix, None): None for prefix in self._no_longer_wanted(devices, steered)}
-        problems = router.apply(Ways(devices, steered.classes, steered.local, steered.sources, steered.uplinks))
+        ways = Ways(devices, steered.classes, steered.local, steered.sources, steered.uplinks)
+        problems = (*dropped, *router.apply(ways))
         with self._lock:
             self._reports, self._problems = failover.report(), problems
         assert self._prober is not None

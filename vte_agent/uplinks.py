@@ -1,11 +1,11 @@
-"""The ways out of a node as they are now: device, address, gateway and MTU of each uplink that it was given."""
+"""What the kernel says of a node: the uplinks that it was given, and its own addresses inside its site."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Any
 
 from pyroute2 import IPRoute
@@ -14,6 +14,8 @@ from pyroute2.netlink.exceptions import NetlinkError
 Address = IPv4Address | IPv6Address
 
 _UP = 0x1
+_NOT_TO_BE_USED = 0x08 | 0x20 | 0x40
+"""IFA_F_DADFAILED, IFA_F_DEPRECATED, IFA_F_TENTATIVE."""
 _PERMANENT_SCOPE = 0
 _DEVICE = re.compile(r"[^\s/:]{1,15}")
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
@@ -73,6 +75,26 @@ class Uplinks:
         except (NetlinkError, OSError) as error:
             return (), (f"the kernel does not say which uplinks there are: {error}",)
         return tuple(found), tuple(problems)
+
+    def inside(self, prefixes: Sequence[IPv4Network | IPv6Network]) -> tuple[Address, ...]:
+        """Of each version this machine's own address in the first of these prefixes that it has one in.
+
+        Nobody at another site knows its uplinks' addresses and those of its tunnels.
+        """
+        try:
+            found = [
+                ip_address(each.get_attr("IFA_LOCAL") or each.get_attr("IFA_ADDRESS"))
+                for each in self._netlink.get_addr()
+                if each["scope"] == _PERMANENT_SCOPE
+                and not (each.get_attr("IFA_FLAGS") or each["flags"]) & _NOT_TO_BE_USED
+            ]
+        except (NetlinkError, OSError):
+            return ()
+        chosen: dict[int, Address] = {}
+        for prefix in prefixes:
+            for address in sorted((one for one in found if one in prefix), key=int):
+                chosen.setdefault(address.version, address)
+        return tuple(chosen.values())
 
     def _one(self, name: str, number: int, device: str, link: Any) -> UplinkNow | str:
         if link is None:

@@ -36,6 +36,7 @@ SIGNER = Ed25519PrivateKey.generate()
 KEYS = {serial: Identity(Ed25519PrivateKey.generate(), X25519PrivateKey.generate()) for serial in (1, 2)}
 OUTER = {1: IPv4Address("198.18.0.1"), 2: IPv4Address("198.18.0.3")}
 FAR = ip_network("10.2.0.0/24")
+INSIDE = IPv4Address("10.1.0.7")
 ROLL = Signed.of(Roll(epoch=1, issued_at=0, not_after=1, controllers=()), SIGNER)
 FILTERS = Filters(version=1)
 
@@ -81,6 +82,9 @@ def believed(
 class FakeUplinks:
     def read(self) -> tuple[tuple[UplinkNow, ...], tuple[str, ...]]:
         return (uplink(1),), ()
+
+    def inside(self, prefixes: tuple[object, ...]) -> tuple[IPv4Address, ...]:
+        return (INSIDE,) if prefixes == member(1).prefixes else ()
 
 
 class FakeProber:
@@ -209,6 +213,7 @@ def test_a_tunnel_is_made_first_and_connected_probed_and_used_once_the_other_end
     assert bench.prober.probed["t"].device == device
     assert bench.steering.steered.devices == {"t": device}
     assert bench.steering.steered.local == member(1).prefixes
+    assert bench.steering.steered.sources == (INSIDE,)
 
 
 def test_a_tunnel_that_is_gone_is_made_anew(bench: Bench) -> None:

@@ -46,6 +46,13 @@ def test_every_site_reaches_every_other(world: World) -> None:
     assert world.ask("/overlay")["problems"] == []
 
 
+def test_what_the_machine_of_a_site_sends_itself_comes_from_where_others_can_answer(world: World) -> None:
+    for source, target in (("ber", "muc"), ("muc", "ham")):
+        wait_until(lambda a=source, b=target: world.pings(a, b), 5, lambda: world.describe())  # type: ignore[misc]
+        words = world.at(source).run(["ip", "route", "get", world.host(target)]).split()
+        assert words[words.index("src") + 1] == world.host(source)
+
+
 def test_the_ear_at_the_internet_hears_what_no_route_of_the_agent_is_for(world: World) -> None:
     before = world.ear.heard()
     world.at("ber").run(["sh", "-c", "ping -n -c1 -W0.2 -I 10.1.0.1 10.9.9.9 || true"])

@@ -106,3 +106,15 @@ def test_two_applications_take_two_ways() -> None:
             wait_until(lambda: len(voice.read()) > seen + 20, 5, "no packet comes any more")
             assert 0.05 < voice.longest_silence_s() < 0.2
             assert bulk.longest_silence_s() < 0.05
+
+
+def test_what_comes_by_one_tunnel_and_goes_by_another_is_not_dropped_by_a_strict_kernel() -> None:
+    with two_sites() as world:
+        world.b.run("sysctl", "-qw", "net.ipv4.conf.all.rp_filter=1")
+        world.start()
+        settled(world)
+        world.way("t1", "drop", to="b")
+        wait_until(lambda: taken(world.a) == "t2", 5, "the sender stays")
+        assert taken(world.b) == "t1"
+        with flow(world.a, world.b) as receiver:
+            flows(receiver)

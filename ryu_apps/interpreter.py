@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 _SWITCH_INTERVAL_S = 0.0005
+_TASKS = Path("/proc/self/task")
 
 LOOK_S = 0.25
 """How often it is looked whether this is a good time to look for cycles."""
@@ -57,14 +60,25 @@ def tuned() -> Iterator[None]:
 def collect_when_idle(over: threading.Event) -> None:
     """Look for cycles of dead objects when there is little to do, or they may be too many; until it is over."""
     looks, all_s = 0, time.monotonic()
-    before_s, used_s = time.monotonic(), time.process_time()
+    before_s, had_s = time.monotonic(), _had_to_do_s()
     while not over.wait(LOOK_S):
-        now_s, using_s = time.monotonic(), time.process_time()
-        idle = (using_s - used_s) / (now_s - before_s) < _LITTLE
-        before_s, used_s = now_s, using_s
+        now_s, having_s = time.monotonic(), _had_to_do_s()
+        idle = (having_s - had_s) / (now_s - before_s) < _LITTLE
+        before_s, had_s = now_s, having_s
         if now_s - all_s >= (ALL_EVERY_S if idle else _ALL_AT_LAST_S):
             all_s = now_s
             gc.collect()
         elif gc.get_count()[0] >= (SOME if idle else MANY):
             looks += 1
             gc.collect(1 if looks % _OLDER_EVERY == 0 else 0)
+
+
+def _had_to_do_s() -> float:
+    """How long threads have run, or could have: on a busy machine one with much to do may get little done."""
+    waited_ns = 0
+    for task in _TASKS.iterdir():
+        with contextlib.suppress(
+            OSError, IndexError
+        ):  # a thread that has ended meanwhile; a kernel that does not say
+            waited_ns += int((task / "schedstat").read_bytes().split()[1])
+    return time.process_time() + 1e-9 * waited_ns

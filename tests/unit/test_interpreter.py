@@ -5,7 +5,9 @@ from __future__ import annotations
 import gc
 import sys
 import threading
+import time
 import weakref
+from pathlib import Path
 
 import pytest
 
@@ -60,3 +62,15 @@ def test_all_is_set_back() -> None:
         assert sys.getswitchinterval() != before[0]
     assert (sys.getswitchinterval(), gc.isenabled(), gc.get_threshold(), gc.get_freeze_count()) == before
     assert not any(thread.name == "collector" for thread in threading.enumerate())
+
+
+def test_what_threads_wait_for_a_core_counts_as_work_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for thread, said in {"7": "5 2000000000 3", "8": "5 1000000000 3", "9": ""}.items():
+        (tmp_path / thread).mkdir()
+        (tmp_path / thread / "schedstat").write_text(said)
+    (tmp_path / "10").mkdir()
+    monkeypatch.setattr(interpreter, "_TASKS", tmp_path)
+    used_s = time.process_time()
+    assert used_s + 3.0 <= interpreter._had_to_do_s() <= time.process_time() + 3.0

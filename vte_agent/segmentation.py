@@ -1,7 +1,8 @@
 """Filters as nftables: a table of our own, which a change replaces in one step.
 
 A packet that comes from a tunnel or goes into one is looked up by its source, then by its destination, then meets
-the patterns of the two standings: what it costs does not grow with the number of rules.
+the patterns of the two standings: what it costs does not grow with the number of standings. The machine's own
+packets too, where an address of its own is of a standing; its probes and tunnels have others.
 """
 
 from __future__ import annotations
@@ -21,6 +22,12 @@ NO_RULE = "(no rule)"
 
 _PORTED = {6: "tcp", 17: "udp", 132: "sctp", 33: "dccp"}
 _NEIGHBOURS = "{ nd-neighbor-solicit, nd-neighbor-advert, nd-router-advert, packet-too-big }"
+_TOO_BIG = "icmp type destination-unreachable icmp code frag-needed"
+"""Comes from whoever is on the way, with an address of no standing; without it long packets vanish (RFC 1191)."""
+
+_HOOKS = (("passing", "forward", ("iifname", "oifname"), None), ("arriving", "input", ("iifname",), "daddr"),
+          ("leaving", "output", ("oifname",), "saddr"))  # fmt: skip
+"""Chain, hook, where the tunnel is, and which address has to be of a standing (None: whatever they are)."""
 
 
 class NotFiltered(RuntimeError):
@@ -39,42 +46,24 @@ def compile_filters(filters: Filters) -> Ruleset:
     """The table that carries filters out. Raises ValueError where standings overlap or one is not there."""
     _check(filters)
     counters: dict[tuple[str, bool], str] = {(NO_RULE, False): "c0"}
-    lines = []
-    targets: dict[int, list[tuple[int, str]]] = defaultdict(list)
+    chains: dict[tuple[Pattern, ...], str] = {}
+    targets: dict[int, list[tuple[Standing, str]]] = defaultdict(list)
+    standings = {standing.id: standing for standing in filters.standings}
     for pair in filters.pairs:
-        chain = f"p{pair.source}_{pair.target}"
-        targets[pair.source].append((pair.target, chain))
-        body = []
-        for pattern in pair.patterns:
-            key = pattern.rule, pattern.allow
-            counter = counters.setdefault(key, f"c{len(counters)}")
-            verdict = "accept" if pattern.allow else "drop"
-            body += [f"{match}counter name {counter} {verdict}" for match in _matches(pattern)]
-        lines += _chain(chain, [*body, "counter name c0 drop"])
-    prefixes = {standing.id: standing.prefixes for standing in filters.standings}
-    for source, chains in targets.items():
-        body = []
-        for version, word in ((4, "ip"), (6, "ip6")):
-            elements = [
-                f"{p} : goto {chain}" for target, chain in chains for p in prefixes[target] if p.version == version
-            ]
-            if elements:
-                body.append(f"{word} daddr vmap {{ {', '.join(elements)} }}")
-        lines += _chain(f"s{source}", [*body, "counter name c0 drop"])
-    body = [f"meta l4proto ipv6-icmp icmpv6 type {_NEIGHBOURS} accept"]
-    for version, word in ((4, "ip"), (6, "ip6")):
-        elements = [
-            f"{p} : goto s{standing.id}"
-            for standing in filters.standings
-            if standing.id in targets
-            for p in standing.prefixes
-            if p.version == version
-        ]
-        if elements:
-            body.append(f"{word} saddr vmap {{ {', '.join(elements)} }}")
-    lines += _chain("judge", [*body, "counter name c0 drop"])
-    ways = [f'{side} "{DEVICES}" goto judge' for side in ("iifname", "oifname")]
-    lines += _chain("passing", ["type filter hook forward priority filter; policy accept;", *ways])
+        chain = chains.setdefault(pair.patterns, f"p{len(chains)}")
+        targets[pair.source].append((standings[pair.target], chain))
+    lines = []
+    for patterns, chain in chains.items():
+        lines += _chain(chain, [*_decided(patterns, counters), "counter name c0 drop"])
+    for source, ways in targets.items():
+        lines += _chain(f"s{source}", [*_lookup("daddr", ways), "counter name c0 drop"])
+    sources = [(standings[source], f"s{source}") for source in targets]
+    always = f"meta l4proto ipv6-icmp icmpv6 type {_NEIGHBOURS} accept", f"{_TOO_BIG} accept"
+    lines += _chain("judge", [*always, *_lookup("saddr", sources), "counter name c0 drop"])
+    for name, hook, sides, address in _HOOKS:
+        which = [""] if address is None else list(_of_standings(filters, address))
+        rules = [f'{side} "{DEVICES}" {condition}goto judge' for side in sides for condition in which]
+        lines += _chain(name, [f"type filter hook {hook} priority filter; policy accept;", *rules])
     objects = [f" counter {name} {{ }}" for name in counters.values()]
     text = "\n".join(
         [
@@ -88,6 +77,29 @@ def compile_filters(filters: Filters) -> Ruleset:
         ]
     )
     return Ruleset(text, {name: key for key, name in counters.items()})
+
+
+def _decided(patterns: Sequence[Pattern], counters: dict[tuple[str, bool], str]) -> Iterator[str]:
+    """The rules of some patterns; what of the policy is not counted yet gets a counter."""
+    for pattern in patterns:
+        counter = counters.setdefault((pattern.rule, pattern.allow), f"c{len(counters)}")
+        verdict = "accept" if pattern.allow else "drop"
+        for match in _matches(pattern):
+            yield f"{match}counter name {counter} {verdict}"
+
+
+def _lookup(address: str, ways: Sequence[tuple[Standing, str]]) -> Iterator[str]:
+    for version, word in ((4, "ip"), (6, "ip6")):
+        found = [f"{p} : goto {chain}" for to, chain in ways for p in to.prefixes if p.version == version]
+        if found:
+            yield f"{word} {address} vmap {{ {', '.join(found)} }}"
+
+
+def _of_standings(filters: Filters, address: str) -> Iterator[str]:
+    for version, word in ((4, "ip"), (6, "ip6")):
+        known = [f"{p}" for standing in filters.standings for p in standing.prefixes if p.version == version]
+        if known:
+            yield f"{word} {address} {{ {', '.join(known)} }} "
 
 
 def _chain(name: str, body: Sequence[str]) -> list[str]:
@@ -157,7 +169,7 @@ class Segmentation:
         try:
             ruleset = compile_filters(filters)
         except ValueError as error:
-            raise NotFiltered(f"filters of policy version {filters.version} make no sense: {error}") from error
+            raise NotFiltered(f"the filters make no sense: {error}") from error
         before = self._read()
         _nft(["-f", "-"], ruleset.text)
         self._before = before

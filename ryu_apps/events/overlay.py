@@ -9,8 +9,10 @@ from ryu_apps.app import Request
 from ryu_apps.overlay.signing.requests import ControllerCard
 from stitching.overlay.choosing import Choice
 from stitching.overlay.compiling import ChoiceKey
-from stitching.overlay.sites import Pair, Site
+from stitching.overlay.explaining import SiteExplanation
+from stitching.overlay.sites import Address, Pair, Site
 from stitching.overlay.tunnels import Tunnel
+from stitching.policy.decision import Flow
 from vte_agent.protocol.has import Has
 
 
@@ -41,3 +43,16 @@ class OverlayAnswer:
 @dataclass
 class OverlayRequest(Request[OverlayAnswer]):
     """How does the overlay do?"""
+
+
+@dataclass
+class ExplainBetweenSites(Request[SiteExplanation | None]):
+    """What becomes of such a packet (now, or at_s) between one of these addresses and one of those, and why?
+
+    None: no two of them are behind two sites.
+    """
+
+    sources: tuple[Address, ...]
+    targets: tuple[Address, ...]
+    flow: Flow
+    at_s: float | None = None

@@ -12,7 +12,9 @@ from typing import Any, ClassVar
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ryu_apps.app import App, Event, Tick, handles
-from ryu_apps.events.overlay import OverlayAnswer, OverlayRequest
+from ryu_apps.events.overlay import ExplainBetweenSites, OverlayAnswer, OverlayRequest
+from ryu_apps.events.policy import PolicyChanged
+from ryu_apps.events.vnets import VnetsChanged
 from ryu_apps.overlay.authority import Authority
 from ryu_apps.overlay.card import card_of
 from ryu_apps.overlay.gate import Gate, GateError
@@ -20,13 +22,15 @@ from ryu_apps.overlay.hosting import GateListener
 from ryu_apps.overlay.keeping import KeptOverlay, kept, restored
 from ryu_apps.overlay.members import Members
 from ryu_apps.overlay.recalling import recalled_transports, recalled_uplinks
-from ryu_apps.overlay.reports import Reports, site_of
+from ryu_apps.overlay.reports import Reports, next_legs, site_of
+from ryu_apps.overlay.ruling import SiteRules
 from ryu_apps.overlay.signing.client import SignerClient
 from ryu_apps.overlay.signing.requests import RollNow
 from ryu_apps.overlay.signing.watching import MembersWatch, RollWatch
 from ryu_apps.overlay.telling import Telling
 from ryu_apps.store.codec import BadRecord, dump, load
 from ryu_apps.store.errors import StoreError
+from stitching.overlay.explaining import SiteExplanation, at_two_sites, explain_between
 from stitching.overlay.rounds import Facts, Overlay, OverlayPolicy, next_round
 from stitching.overlay.sites import Site, SitesRefused, checked
 from vte_agent.protocol.base import PublicKey
@@ -140,6 +144,7 @@ class SiteOverlay(App):
         self._reports = Reports()
         self._sites: dict[int, Site] = {}
         self._telling = Telling()
+        self._rules = SiteRules()
         self._problems: dict[str, str] = {}
         self._gate_again_s = float("-inf")
         self._has_news = self._is_due = False
@@ -281,6 +286,18 @@ class SiteOverlay(App):
     def _on_gone(self, event: _Gone) -> None:
         self._reports.silent(event.serial, self._clock())
 
+    # Policing and forwarding start before this app does: both are heard before a site is told anything.
+
+    @handles(PolicyChanged)
+    def _on_policy(self, event: PolicyChanged) -> None:
+        self._rules.policy(event.policy, event.time_s)
+        self._soon()
+
+    @handles(VnetsChanged)
+    def _on_vnets(self, event: VnetsChanged) -> None:
+        self._rules.vnets(event.vnets)
+        self._soon()
+
     @handles(Tick)
     def _on_tick(self, _tick: Tick) -> None:
         if time.monotonic() >= self._gate_again_s:
@@ -305,7 +322,10 @@ class SiteOverlay(App):
         for event in made.events:
             self.log.info("event=overlay %s", event)
         self._telling.keep(self._members.open)
-        self._overlay, news = self._telling.news(made.overlay, roll, self._members.signed, self._reports.far_ends)
+        self._rules.sites(facts.sites)
+        self._overlay, news = self._telling.news(
+            made.overlay, roll, self._members.signed, self._reports.far_ends, self._rules.of
+        )
         document = kept(self._overlay)
         if document != self._stored:
             # Before anybody is told: an address or a generation that was given is never given again.
@@ -369,6 +389,18 @@ class SiteOverlay(App):
     @handles(OverlayRequest)
     def _on_request(self, request: OverlayRequest) -> None:
         self.serve(request, self._answer)
+
+    @handles(ExplainBetweenSites)
+    def _on_explain(self, request: ExplainBetweenSites) -> None:
+        self.serve(request, lambda: self._explain(request))
+
+    def _explain(self, request: ExplainBetweenSites) -> SiteExplanation | None:
+        ends = at_two_sites(request.sources, request.targets, self._sites)
+        if ends is None:
+            return None
+        classes = [planned for planned, _ in self._policy.classes]
+        leg = next_legs(self._reports.said, self._overlay.book)
+        return explain_between(self._rules.at(request.at_s), ends, request.flow, self._sites, classes, leg)
 
     def _answer(self) -> OverlayAnswer:
         gate, roll = self._gate, self._open_roll

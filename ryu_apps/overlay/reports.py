@@ -7,9 +7,11 @@ from ipaddress import IPv6Address, ip_address
 from types import MappingProxyType
 
 from ryu_apps.overlay.wanting import FarEnd
+from stitching.overlay.explaining import Leg, NextLeg
 from stitching.overlay.measures import Measured, smoothed
 from stitching.overlay.replacing import EndReport, SiteReport
 from stitching.overlay.sites import Address, NodeLoad, Role, Site, Uplink
+from stitching.overlay.tunnels import TunnelBook
 from vte_agent.protocol.has import Has, TunnelReport
 from vte_agent.protocol.members import Member
 
@@ -76,6 +78,22 @@ class Reports:
             elif there is not None:
                 found[name] = there.turned()
         return found
+
+
+def next_legs(said: Mapping[int, Has], book: TunnelBook) -> NextLeg:
+    """Where sites send packets, by their own last words: they move routes without asking."""
+    lines = {tunnel.name: tunnel.line for tunnel in book.tunnels()}
+
+    def next_leg(serial: int, address: Address, class_name: str | None) -> Leg | None:
+        has = said.get(serial)
+        routes = [one for one in (has.routes if has is not None else ()) if address in one.prefix]
+        mine = [one for one in routes if one.class_name == class_name]
+        best = max(mine or (one for one in routes if one.class_name is None),
+                   key=lambda one: one.prefix.prefixlen, default=None)  # fmt: skip
+        line = lines.get(best.tunnel) if best is not None and best.tunnel is not None else None
+        return Leg(best.tunnel, line.other(serial)) if best and best.tunnel and line else None
+
+    return next_leg
 
 
 def site_of(member: Member, has: Has | None, hidden: Collection[Address] = ()) -> Site:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 
 from ryu_apps.overlay.wanting import FarEnds, Made, ingredients, wanted_of
 from stitching.overlay.rounds import Overlay
+from stitching.overlay.segmenting import SiteFilters
+from stitching.overlay.site_plan import SitePlan
 from vte_agent.protocol.signed import Signed
 from vte_agent.protocol.wanted import Wanted
 
@@ -26,17 +28,23 @@ class Telling:
         self.told: dict[int, Told] = {}
 
     def news(
-        self, overlay: Overlay, roll: Signed, members: Mapping[int, Signed], far_ends: FarEnds
+        self,
+        overlay: Overlay,
+        roll: Signed,
+        members: Mapping[int, Signed],
+        far_ends: FarEnds,
+        filters: Callable[[SitePlan], SiteFilters | None] = lambda _plan: None,
     ) -> tuple[Overlay, list[Told]]:
         """What each member shall have, where that is made of something else than what it was sent last.
 
-        Each has a generation of its own; the overlay that is returned knows the last of them.
+        `filters`: what the site of a plan lets through. Each has a generation of its own; the overlay that is
+        returned knows the last of them.
         """
         news = []
         for serial, plan in overlay.plans.items():
             if serial not in members:
                 continue
-            made_of = ingredients(plan, roll, members, far_ends)
+            made_of = ingredients(plan, roll, members, far_ends, filters(plan))
             before = self.told.get(serial)
             if before is None or before.made_of != made_of:
                 overlay = replace(overlay, generation=overlay.generation + 1)

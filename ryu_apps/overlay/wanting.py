@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from stitching.overlay.segmenting import SiteFilters
 from stitching.overlay.site_plan import ClassMatch, PlannedClass, SitePlan, TunnelEnd
-from vte_agent.protocol.filters import Filters
+from stitching.policy.document import BETWEEN
+from vte_agent.protocol.filters import Filters, Pair, Pattern, Standing
 from vte_agent.protocol.signed import Signed
 from vte_agent.protocol.wanted import (
     Endpoint,
@@ -34,14 +36,21 @@ FarEnds = Mapping[tuple[int, str], FarEnd]
 
 @dataclass(frozen=True)
 class Made:
-    """All that a message is made of: the plan, and for its tunnels to members the member and the other end."""
+    """All that a message is made of: the plan, for its tunnels to members member and other end; filters."""
 
     plan: SitePlan
     roll: Signed
     ends: tuple[tuple[TunnelEnd, Signed, FarEnd | None], ...]
+    filters: SiteFilters | None = None
 
 
-def ingredients(plan: SitePlan, roll: Signed, members: Mapping[int, Signed], far_ends: FarEnds) -> Made:
+def ingredients(
+    plan: SitePlan,
+    roll: Signed,
+    members: Mapping[int, Signed],
+    far_ends: FarEnds,
+    filters: SiteFilters | None = None,
+) -> Made:
     """What the message for a site is made of now. Tunnels to those who are no members are left out."""
     return Made(
         plan,
@@ -51,10 +60,11 @@ def ingredients(plan: SitePlan, roll: Signed, members: Mapping[int, Signed], far
             for end in plan.tunnels
             if end.peer in members
         ),
+        filters,
     )
 
 
-def wanted_of(made: Made, generation: int, filters: Filters | None = None) -> Wanted:
+def wanted_of(made: Made, generation: int) -> Wanted:
     """The message."""
     names = {end.name for end, _, _ in made.ends}
     peers = {end.peer: member for end, member, _ in made.ends}
@@ -74,7 +84,7 @@ def wanted_of(made: Made, generation: int, filters: Filters | None = None) -> Wa
         tunnels=tuple(_tunnel(end, far) for end, _, far in made.ends),
         classes=tuple(_class(one) for one in made.plan.classes),
         routes=tuple(routes),
-        filters=filters,
+        filters=filters_of(made.filters) if made.filters is not None else None,
     )
 
 
@@ -93,6 +103,27 @@ def _tunnel(end: TunnelEnd, far: FarEnd | None) -> WantedTunnel:
         peer_key=far.key if far is not None else None,
         mtu=end.spec.mtu,
         liveness=Liveness(interval_ms=end.spec.interval_ms, multiplier=end.spec.multiplier),
+    )
+
+
+def filters_of(filters: SiteFilters) -> Filters:
+    """What a site lets through. That nothing passes between two virtual networks is not said: it is so anyway."""
+    return Filters(
+        standings=tuple(Standing(id=block.number, prefixes=block.prefixes) for block in filters.blocks),
+        pairs=tuple(
+            Pair(
+                source=between.source,
+                target=between.target,
+                patterns=tuple(
+                    Pattern(
+                        rule=one.rule, allow=one.allowed, protocol=one.protocol, ports=one.ports, reply=one.reply
+                    )
+                    for one in between.patterns
+                    if one.rule != BETWEEN
+                ),
+            )
+            for between in filters.pairs
+        ),
     )
 
 

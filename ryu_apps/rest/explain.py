@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated
 
@@ -9,19 +11,24 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
 from ryu_apps.events import ExplainRequest
-from ryu_apps.rest.access.roles import Role, Who, needs
-from ryu_apps.rest.apps import POLICING, AppsOf
-from ryu_apps.rest.fabric import fabric_of
+from ryu_apps.events.overlay import ExplainBetweenSites
+from ryu_apps.rest.access.roles import Principal, Role, Who, needs
+from ryu_apps.rest.apps import POLICING, SITE_OVERLAY, AppsOf
+from ryu_apps.rest.fabric import Fabric, fabric_of
 from ryu_apps.rest.problems import Kind, Problem, documented
 from ryu_apps.rest.scoping import fabric_within
 from ryu_apps.rest.views import HEX_DPID, HopView
 from stitching.network import node_name
+from stitching.overlay.explaining import SiteExplanation
+from stitching.overlay.segmenting import host_at
+from stitching.overlay.sites import Address
 from stitching.policy.checking import EPHEMERAL_PORT
 from stitching.policy.decision import Flow
 from stitching.policy.document import WITH_PORTS
 from stitching.policy.explaining import Explanation
 from stitching.policy.faults import Refused
 from stitching.policy.fields import protocol_of
+from stitching.vnet import UnknownHost
 
 router = APIRouter(prefix="/explain", tags=["policy"])
 
@@ -39,9 +46,12 @@ class ExplainView(BaseModel):
     reply: bool = Field(description="It is let through as an answer to what the rule allows the other way.")
     encryption: str = Field(description="required or any: what its path has to be.")
     zones: list[str] | None = Field(description="Where its path has to stay; none: anywhere.")
-    decided_at: str = Field(description=f"The switch that decides. {HEX_DPID}")
+    decided_at: str = Field(description=f"The switch that decides ({HEX_DPID}), or between sites the site.")
     stitch: int | None = Field(description="The stitch it takes; none: the shortest way.")
     path: list[HopView]
+    sites: list[str] = Field(description="Between sites: those that it comes by; none where it is dropped.")
+    tunnels: list[str] = Field(description="The tunnels between these, as sites use them now.")
+    class_name: str | None = Field(description="Between sites: the class that it is of, without a DSCP.")
     words: str
 
 
@@ -58,9 +68,10 @@ def get_explain(
     src_port: Annotated[int | None, Query(ge=1, le=65535, description="The caller's own port.")] = None,
     at: Annotated[datetime | None, Query(description="When: with an offset; now, where left out.")] = None,
 ) -> ExplainView:
-    """What becomes of a packet from src to dst, by which rule, at which switch and on which way.
+    """What becomes of a packet from src to dst, by which rule, at which switch or site, and on which way.
 
-    Without src_port it is asked for one from 49152, as a caller's is. Without port it is one that no rule names.
+    Addresses behind two sites are answered for by the sites: by the address alone, and with the tunnels. Without
+    src_port it is asked for one from 49152, as a caller's is. Without port it is one that no rule names.
     """
     protocol = _protocol(proto)
     if protocol not in WITH_PORTS and (port is not None or src_port is not None):
@@ -74,11 +85,17 @@ def get_explain(
         raise Problem(
             Kind.INVALID, "it has no offset from UTC", field="at", remedy="say 2026-03-01T08:00:00Z, or +01:00"
         )
-    fabric = fabric_within(who, fabric_of(apps))
-    source, target = fabric.find(src, "src"), fabric.find(dst, "dst")
+    fabric = fabric_within(who, whole := fabric_of(apps))
     from_port = (src_port or EPHEMERAL_PORT) if protocol in WITH_PORTS else None
     flow = Flow(protocol, from_port, port)
-    request = ExplainRequest(source.mac, target.mac, flow, None if at is None else at.timestamp())
+    at_s = None if at is None else at.timestamp()
+    if apps.settings.overlay:
+        ends = _addresses(fabric, src, who, whole), _addresses(fabric, dst, who, whole)
+        between = apps.ask(SITE_OVERLAY, ExplainBetweenSites(*ends, flow, at_s)) if all(ends) else None
+        if between is not None:
+            return _view_between(between)
+    source, target = fabric.find(src, "src"), fabric.find(dst, "dst")
+    request = ExplainRequest(source.mac, target.mac, flow, at_s)
     try:
         return _view(apps.ask(POLICING, request))
     except KeyError as error:
@@ -92,6 +109,48 @@ def _protocol(text: str) -> int | None:
         return protocol_of(text)
     except Refused as error:
         raise Problem(Kind.INVALID, error.reason, field="proto", remedy=error.remedy) from error
+
+
+def _addresses(fabric: Fabric, text: str, who: Principal, whole: Fabric) -> tuple[Address, ...]:
+    """The addresses by which sites know what a text names: itself, or those of a member or a host."""
+    try:
+        address = ipaddress.ip_address(text.strip())
+    except ValueError:
+        return _of_host(fabric, text)
+    seen = who.scope is None or whole.directory.vnet_of(host_at(address, whole.directory)) in who.scope
+    return (address,) if seen else ()
+
+
+def _of_host(fabric: Fabric, text: str) -> tuple[Address, ...]:
+    directory = fabric.directory
+    member = directory.member_called(text) or directory.member(text.strip().lower())
+    ips: Iterable[str] = member.ips if member is not None else ()
+    if not ips:
+        try:
+            ips = directory.find(text, fabric.network.hosts).ips
+        except UnknownHost:
+            return ()
+    return tuple(sorted(map(ipaddress.ip_address, ips), key=lambda one: (one.version, int(one))))
+
+
+def _view_between(found: SiteExplanation) -> ExplainView:
+    verdict, zones = found.verdict, found.verdict.demands.zones
+    return ExplainView(
+        allowed=verdict.allowed,
+        arrives=found.arrives,
+        rule=verdict.rule,
+        by_default=verdict.by_default,
+        reply=verdict.reply,
+        encryption="required" if verdict.demands.encrypted else "any",
+        zones=None if zones is None else sorted(zones),
+        decided_at=found.decided_at,
+        stitch=None,
+        path=[],
+        sites=list(found.nodes),
+        tunnels=list(found.tunnels),
+        class_name=found.class_name,
+        words=found.words,
+    )
 
 
 def _view(found: Explanation) -> ExplainView:
@@ -108,5 +167,8 @@ def _view(found: Explanation) -> ExplainView:
         decided_at=node_name(found.decided_at),
         stitch=found.stitch,
         path=[HopView(dpid=node_name(h.dpid), in_port=h.in_port, out_port=h.out_port) for h in found.hops],
+        sites=[],
+        tunnels=[],
+        class_name=None,
         words=found.words,
     )

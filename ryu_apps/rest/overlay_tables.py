@@ -67,7 +67,12 @@ def site(answer: Json) -> list[Table | str]:
         )
         for one in answer["ends"]
     ))  # fmt: skip
-    return [shown, ends, routes(answer["routes"]), *(f"problem: {problem}" for problem in answer["problems"])]
+    tables: list[Table | str] = [shown, ends, routes(answer["routes"])]
+    if answer["rules"]:
+        tables.append(table("What rules decided on here", "rule", "packets are", "packets", rows=(
+            (one["rule"], "let through" if one["allow"] else "dropped", one["packets"]) for one in answer["rules"]
+        )))  # fmt: skip
+    return [*tables, *(f"problem: {problem}" for problem in answer["problems"])]
 
 
 def routes(answer: Iterable[Json]) -> Table:

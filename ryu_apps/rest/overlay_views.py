@@ -85,11 +85,23 @@ class SiteRouteView(BaseModel):
     moves: int
 
 
+class SiteRuleView(BaseModel):
+    """A rule of the policy (or a default), and how many packets it has decided on at a site.
+
+    Counted since the agent started, as far as they came from a tunnel or would have gone into one.
+    """
+
+    rule: str
+    allow: bool
+    packets: int
+
+
 class SiteDetailView(SiteView):
-    """A site with its ends of tunnels and its routes."""
+    """A site with its ends of tunnels, its routes, and what it has let through and dropped."""
 
     ends: list[SiteTunnelView]
     routes: list[SiteRouteView]
+    rules: list[SiteRuleView] = Field(description="None where the site filters nothing.")
 
 
 class TunnelView(BaseModel):
@@ -203,6 +215,10 @@ class Overlay:
             **self._site(site),
             ends=[_end(one) for one in has.tunnels] if has is not None else [],
             routes=_routes(has),
+            rules=[
+                SiteRuleView(rule=one.rule, allow=one.allow, packets=one.packets)
+                for one in (has.filters if has is not None else ())
+            ],
         )
 
     def tunnels(self) -> list[TunnelView]:

@@ -87,7 +87,10 @@ def explain(
     url: Url = LOCAL,
     as_json: AsJson = False,
 ) -> None:
-    """Say whether a packet arrives, by which rule, and on which way; exit code 1 where it does not."""
+    """Say whether a packet arrives, by which rule, and on which way; exit code 1 where it does not.
+
+    Ends behind two sites are answered for by the sites, with the tunnels.
+    """
     if (port, src_port) != (None, None) and proto.lower() not in _WITH_PORTS:
         raise typer.BadParameter("only tcp, udp and sctp have ports", param_hint="--port")
     query: dict[str, Any] = {"src": source, "dst": destination, "proto": proto}

@@ -49,7 +49,7 @@ def explain(
     verdict = ruling.decide(source, target, flow)
     names = (ruling.directory.name_of(source), ruling.directory.name_of(target))
     may = "allowed" if verdict.allowed else "denied"
-    head = f"{in_words(flow)} from {names[0]} to {names[1]} is {may} {_by(verdict)}"
+    head = f"{in_words(flow)} from {names[0]} to {names[1]} is {may} {by(verdict)}"
     stitch = _stitch(source, target, flow, stitches)
     if not verdict.allowed and verdict.rule == BETWEEN and stitch is not None and stitch[0] == _OF_SEGMENT:
         words = f"{in_words(flow)} from {names[0]} to {names[1]} is allowed by stitch {stitch[1]}, a segment"
@@ -88,7 +88,8 @@ def in_words(flow: Flow) -> str:
     return f"{name} to port {flow.dst_port}" if flow.dst_port is not None else name
 
 
-def _by(verdict: Verdict) -> str:
+def by(verdict: Verdict) -> str:
+    """What decides, in words."""
     if verdict.by_default:
         return f"by the {verdict.rule}"
     return f"by rule {verdict.rule!r}" + (" as an answer to what it allows the other way" if verdict.reply else "")

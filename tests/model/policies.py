@@ -36,12 +36,13 @@ def policies(draw: st.DrawFn, lab: Lab) -> Policy:
     encrypted = frozenset(
         key[:2] for key in draw(st.sets(st.sampled_from(sorted(lab.network.links) or [(0,) * 4])))
     )
-    rules = tuple(draw(_rule(number, ends)) for number in range(draw(st.integers(0, 6))))
+    rules = tuple(draw(a_rule(number, ends)) for number in range(draw(st.integers(0, 6))))
     return Policy(rules, MappingProxyType({"g": group}), MappingProxyType({"eu": dpids}), encrypted)
 
 
 @st.composite
-def _rule(draw: st.DrawFn, number: int, ends: st.SearchStrategy[tuple[Selector, ...]]) -> Rule:
+def a_rule(draw: st.DrawFn, number: int, ends: st.SearchStrategy[tuple[Selector, ...]]) -> Rule:
+    """A rule called r<number>; some do not hold at NOW_S, or demand zones or encryption."""
     protocol = draw(PROTOCOLS)
     allow = draw(st.booleans())
     demands = Demands()

@@ -22,6 +22,7 @@ from vte_agent.marks import UPLINKS, outer_mark
 from vte_agent.probing.session import Alive, Direction
 from vte_agent.probing.tunnel_probes import ProbedTunnel, TunnelHealth
 from vte_agent.protocol.filters import Filters, RuleCount
+from vte_agent.protocol.filters import Standing as FilterStanding
 from vte_agent.protocol.has import TunnelState
 from vte_agent.protocol.members import Member, Role, Roll
 from vte_agent.protocol.signed import Signed
@@ -38,7 +39,8 @@ OUTER = {1: IPv4Address("198.18.0.1"), 2: IPv4Address("198.18.0.3")}
 FAR = ip_network("10.2.0.0/24")
 INSIDE = IPv4Address("10.1.0.7")
 ROLL = Signed.of(Roll(epoch=1, issued_at=0, not_after=1, controllers=()), SIGNER)
-FILTERS = Filters(version=1)
+FILTERS = Filters()
+OTHERS = Filters(standings=(FilterStanding(id=1, prefixes=(FAR,)),))
 
 
 def member(serial: int) -> Member:
@@ -274,13 +276,13 @@ def test_filters_that_cannot_be_replaced_hold_on() -> None:
     filtering = Filtering(cast(Any, segmentation))
     filtering.want(FILTERS, 0.0)
     segmentation.refuses = "no memory"
-    filtering.want(Filters(version=2), 1.0)
+    filtering.want(OTHERS, 1.0)
     assert filtering.holds and filtering.problems and segmentation.filters == FILTERS
     segmentation.refuses = ""
-    filtering.want(Filters(version=2), 1.5)
+    filtering.want(OTHERS, 1.5)
     assert segmentation.filters == FILTERS, "it is not tried all the time"
-    filtering.want(Filters(version=2), 7.0)
-    assert segmentation.filters == Filters(version=2) and not filtering.problems
+    filtering.want(OTHERS, 7.0)
+    assert segmentation.filters == OTHERS and not filtering.problems
 
 
 def goals(wanted: Believed, *uplinks: UplinkNow) -> Any:

@@ -59,7 +59,7 @@ from ryu_apps.events import (
     VnetsChanged,
     VnetsRequest,
 )
-from ryu_apps.events.overlay import OverlayAnswer, OverlayRequest
+from ryu_apps.events.overlay import ExplainBetweenSites, OverlayAnswer, OverlayRequest
 from ryu_apps.ofctl.app import AskSwitch, ChangeSwitch, ConnectedSwitches
 from ryu_apps.ovsdb.remotes import check_remote
 from ryu_apps.policing import Policing
@@ -73,6 +73,7 @@ from stitching.displacing import Room
 from stitching.kinds import links_to_reserve, place, refuse, rivals
 from stitching.match import L3Match, Match
 from stitching.network import Host, Link, LinkKey, Network, Port, PortId
+from stitching.overlay.explaining import SiteExplanation
 from stitching.plan import NotPossible, Situation
 from stitching.policy.document import NO_POLICY
 from stitching.policy.reading import read_policy
@@ -149,6 +150,7 @@ class FakeController:
     switches: Switches = field(default_factory=Switches)
     ovsdb: dict[int, str] = field(default_factory=dict)
     overlay: OverlayAnswer | None = None
+    between: Callable[[ExplainBetweenSites], SiteExplanation | None] = lambda _: None
 
     def __post_init__(self) -> None:
         self._ids = itertools.count(1)
@@ -181,6 +183,7 @@ class FakeController:
             OvsdbStatusRequest: lambda _: self._ovsdb_status(),
             SetSwitchOvsdb: self._set_ovsdb,
             OverlayRequest: lambda _: self.overlay,
+            ExplainBetweenSites: lambda r: self.between(r),
         }
 
     def _ovsdb_status(self) -> OvsdbStatus:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +15,7 @@ from ryu_apps.rest.apps import ApiSettings
 from tests.unit.overlay_answer import CARD, an_overlay
 from tests.unit.test_cli import Lockstitch, lockstitch, served
 from tests.unit.test_rest_fake import NOW_S, Caller, FakeController, api_of, problem
+from vte_agent.protocol.filters import RuleCount
 
 __all__ = ["lockstitch", "served"]
 
@@ -59,6 +61,17 @@ def test_a_site_shows_its_ends_its_routes_and_what_is_wrong_with_it(call: Caller
     assert site["routes"][0]["prefix"] == "10.0.2.0/24"
     assert site["generation_told"] is None and site["generation_done"] > 0
     assert problem(call("GET", "/v1/overlay/sites/nowhere"), 404)["type"].endswith(":unknown-site")
+
+
+def test_a_site_shows_what_each_rule_decided_on(lockstitch: Lockstitch) -> None:
+    overlay = an_overlay()
+    counts = (RuleCount(rule="no ssh", allow=False, packets=7), RuleCount(rule="web", allow=True, packets=4_000))
+    said = {**overlay.said, 3: overlay.said[3].model_copy(update={"filters": counts})}
+    lockstitch.controller.overlay = replace(overlay, said=said)
+    shown = lockstitch("overlay", "sites", "s3")
+    assert re.search(r"no ssh +│ dropped +│ +7 ", shown) and re.search(r"web +│ let through +│ +4000 ", shown), (
+        shown
+    )
 
 
 def test_a_tunnel_is_up_where_both_ends_say_so(call: Caller) -> None:
@@ -153,7 +166,9 @@ def test_json_is_the_answer_as_it_came(overlaid: Lockstitch, command: str) -> No
 def test_the_commands_show_what_is_asked_for(overlaid: Lockstitch) -> None:
     assert "r1, s2" in overlaid("overlay", "status")
     assert "problem at s3: the disk is full" in overlaid("overlay", "sites")
-    assert "Site s3" in overlaid("overlay", "sites", "s3")
+    assert "Site s3" in overlaid("overlay", "sites", "s3") and "What rules" not in overlaid(
+        "overlay", "sites", "s2"
+    )
     assert "s3" not in overlaid("overlay", "tunnels", "--site", "s1")
     shown = overlaid("overlay", "paths", "s2", "s3")
     assert "taken" in shown and "why: " in shown and "latency" in shown

@@ -47,9 +47,8 @@ class Pair(Message):
 
 
 class Filters(Message):
-    """All of it. version is that of the policy it was made of."""
+    """All of it."""
 
-    version: Annotated[int, Field(ge=0)]
     standings: tuple[Standing, ...] = ()
     pairs: tuple[Pair, ...] = ()
 

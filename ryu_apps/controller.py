@@ -67,7 +67,7 @@ def started(settings: Settings) -> Iterator[tuple[int, int]]:
         token = load_or_make_token(settings.state)
         tls = _tls(settings)
         feed = Feed()
-        channel = start_apps(settings, state, history, feed, stack, house.undecided)
+        channel = start_apps(settings, state, history, feed, stack, house)
         stack.callback(house.close)
         house.open()
         api = create_api(

@@ -8,7 +8,7 @@ of them wants it no more.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -65,7 +65,10 @@ class Installer(App):
 
     _EVENTS: ClassVar[list[type]] = [RulesMissing, StagesApplied, SwitchReady]
 
-    def __init__(self, *args: Any, clock: Callable[[], float] = time.monotonic, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, clock: Callable[[], float] = time.monotonic, gone: Sequence[int] = (), **kwargs: Any
+    ) -> None:
+        """`gone`: the owners, in cookies, of hosted apps that do not run."""
         super().__init__(*args, **kwargs)
         self._clock = clock
         self._xids = Transactions(Asker.INSTALLER)
@@ -73,7 +76,7 @@ class Installer(App):
         self._switches = self._keeper.switches
         self._pauses: Pauses[Batch] = Pauses(lambda batch: self.post(_PauseOver(batch)), f"{self.name}-pauses")
         self._stager = Stager(self._keeper, self.publish, self._pause, self.log, clock)
-        self._rereader = Rereader(self._keeper, self._xids, clock)
+        self._rereader = Rereader(self._keeper, self._xids, clock, gone)
         self._flush_posted = False
         self._missing: dict[int, tuple[Entry, ...]] = {}
 
@@ -104,6 +107,7 @@ class Installer(App):
             errors=self._stager.errors,
             ready=frozenset(dpid for dpid, switch in self._switches.items() if switch.ready),
             differences={dpid: difference for dpid, difference in differences.items() if difference},
+            abandoned={dpid: dict(one.abandoned) for dpid, one in self._switches.items() if one.abandoned},
         )
 
     # -- switches come and go -------------------------------------------------------------------------------
@@ -118,10 +122,9 @@ class Installer(App):
         if event.state == MAIN_DISPATCHER:
             if known is not None:
                 self._forget(known)
-            reading = Reading.of(self._xids, self._clock())
-            outbox = Outbox(datapath, self._xids)
-            self._switches[datapath.id] = Held(datapath.id, datapath, outbox, reading)
-            datapath.send(reading.requests())
+            switch = Held(datapath.id, datapath, Outbox(datapath, self._xids), None)
+            self._switches[datapath.id] = switch
+            self._rereader.begin(switch)
         elif known is not None and known.datapath is datapath:
             self._forget(known)
         self._settle()
@@ -148,11 +151,20 @@ class Installer(App):
         """Take in what a switch has; once complete, send what it lacks."""
         switch = self._of(event.msg)
         if switch is not None and switch.reading is not None and switch.reading.take(event.msg):
-            self._on_read(switch, switch.reading)
+            self._on_answered(switch, switch.reading)
             self._settle()
+
+    def _on_answered(self, switch: Held, reading: Reading) -> None:
+        """All that was asked so far is answered."""
+        if more := reading.more():
+            switch.datapath.send(more)
+        else:
+            self._on_read(switch, reading)
 
     def _on_read(self, switch: Held, reading: Reading) -> None:
         first = not switch.read
+        if reading.abandoned != switch.abandoned:
+            self._keeper.log_abandoned(switch.dpid, reading.abandoned)
         switch.take(reading)
         if first:
             self._keeper.reconcile(switch)
@@ -321,4 +333,4 @@ class Installer(App):
         elif reading.is_asked_for_flows(xid):
             self._start_over(switch, "will not say what rules it has")
         elif reading.refuse(xid):
-            self._on_read(switch, reading)
+            self._on_answered(switch, reading)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ryu_apps.app import Event, Request
 from stitching.difference import Difference, Stage
@@ -66,7 +66,10 @@ class SwitchTaken(Event):
 
 @dataclass(frozen=True)
 class InstallerStatus:
-    """Counts since the start, and switches that differ from what they should have."""
+    """Counts since the start, and switches that differ from what they should have.
+
+    abandoned: by switch and the owner in their cookies, how many rules there are of hosted apps that do not run.
+    """
 
     rules_added: int
     rules_removed: int
@@ -74,6 +77,7 @@ class InstallerStatus:
     errors: int
     ready: frozenset[int]
     differences: Mapping[int, Difference]
+    abandoned: Mapping[int, Mapping[int, int]] = field(default_factory=dict)
 
 
 @dataclass
@@ -91,6 +95,8 @@ class Reconciled:
 
     right is how many entries were as they should be; those that are part of a change in progress are left out. The
     entries of others are counted and never touched. refused are those that the switch would not have put right.
+    abandoned are rules of hosted apps that do not run, by the owner in their cookies; removed, how many of theirs
+    were taken out.
     """
 
     dpid: int
@@ -101,11 +107,17 @@ class Reconciled:
     others_groups: int
     others_meters: int
     refused: tuple[str, ...] = ()
+    abandoned: Mapping[int, int] = field(default_factory=dict)
+    removed: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass
 class Reconcile(Request[Reconciled]):
-    """Read a switch and send it what differs; nothing, when dry_run. Raises NotReconciled."""
+    """Read a switch and send it what differs; nothing, when dry_run. Raises NotReconciled.
+
+    remove_guests: what hosted apps that do not run have left is taken out too.
+    """
 
     dpid: int
     dry_run: bool = False
+    remove_guests: bool = False

@@ -12,16 +12,14 @@ from functools import partial
 from typing import Any
 
 from os_ken.base.app_manager import AppManager, OSKenApp
-from os_ken.ofproto import ofproto_v1_3 as ofp
-from os_ken.ofproto import ofproto_v1_3_parser as parser
 
+from ryu_apps import wire
 from ryu_apps.guests.hosting import Guest
 from ryu_apps.guests.loading import Loaded, in_time
 from ryu_apps.guests.share import Share
 from ryu_apps.guests.topology import TopologyBridge
 from ryu_apps.guests.wsgi import WSGIApplication
-from ryu_apps.ofctl.translator import StandIn, encoded
-from stitching.cookie import GUESTS, GUESTS_MASK
+from stitching.cookie import GUEST_OWNERS, GUESTS, GUESTS_MASK
 
 _TOPOLOGY = "os_ken.topology.switches"
 _OPENFLOW = "os_ken.controller.ofp_handler"
@@ -42,6 +40,11 @@ class House:
     def undecided(self) -> int | None:
         """The table that packets go to which our rules leave undecided: that of the first app."""
         return self._guests[0].share.first_table if self._guests else None
+
+    @property
+    def gone(self) -> tuple[int, ...]:
+        """The owners, in cookies, of apps that do not run: what they have on switches is from earlier runs."""
+        return tuple(owner for owner in GUEST_OWNERS if owner not in {one.share.owner for one in self._guests})
 
     def open(self) -> None:
         """Make all apps and start them. Raises GuestError; close() takes back what was done."""
@@ -92,11 +95,7 @@ class House:
         with self._lock:
             if dpid is None or dpid in self._begun:
                 return
-            everything = parser.OFPFlowMod(
-                StandIn(dpid), GUESTS, GUESTS_MASK, ofp.OFPTT_ALL, ofp.OFPFC_DELETE,
-                out_port=ofp.OFPP_ANY, out_group=ofp.OFPG_ANY,
-            )  # fmt: skip
-            if switch.send(bytes(encoded(everything).buf)):
+            if switch.send(wire.removal_of_all(GUESTS, GUESTS_MASK, 0)):
                 self._begun.add(dpid)
 
 

@@ -35,6 +35,16 @@ class Share:
         """The table it sees as 0."""
         return FIRST_TABLE + TABLES_EACH * self.number
 
+    @property
+    def tables(self) -> str:
+        """The tables of the switch that are its own, in words."""
+        return f"{self.first_table} to {self.first_table + TABLES_EACH - 1}"
+
+    @classmethod
+    def of_owner(cls, owner: int) -> Share:
+        """The share whose rules have this top byte in their cookies."""
+        return cls(GUEST_OWNERS.index(owner))
+
     def table_of(self, seen: int) -> int:
         """The table of the switch that the app means; all tables stay all. Raises NotYours."""
         if seen == _ALL_TABLES:

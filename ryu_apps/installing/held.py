@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ryu_apps.events import NotReconciled, Reconcile, Reconciled
@@ -17,12 +18,21 @@ ANSWER_S = 20.0
 
 @dataclass(eq=False)
 class Asked:
-    """A question whether a switch has what it should have; waits_for says what keeps its answer."""
+    """A question whether a switch has what it should have; waits_for says what keeps its answer.
+
+    removed are the rules of hosted apps that do not run which were there before it had them taken out, by owner.
+    """
 
     request: Reconcile
     give_up_s: float
     waits_for: str = "changes in progress on it have not ended"
     report: Reconciled | None = None
+    removed: Mapping[int, int] | None = None
+
+    @property
+    def removes(self) -> bool:
+        """Whether it has yet to take out what hosted apps left that do not run."""
+        return self.request.remove_guests and not self.request.dry_run and self.removed is None
 
     def fail(self, reason: str) -> None:
         """There will be no answer."""
@@ -31,20 +41,8 @@ class Asked:
 
     def answer(self, refused: tuple[str, ...] = ()) -> None:
         """The report is complete."""
-        report = self.report
-        if report is not None and not self.request.future.done():
-            self.request.future.set_result(
-                Reconciled(
-                    report.dpid,
-                    report.dry_run,
-                    report.difference,
-                    report.right,
-                    report.others_rules,
-                    report.others_groups,
-                    report.others_meters,
-                    refused,
-                )
-            )
+        if self.report is not None and not self.request.future.done():
+            self.request.future.set_result(replace(self.report, refused=refused))
 
 
 @dataclass(eq=False)
@@ -52,8 +50,8 @@ class Held:
     """One switch: what it has, what is on its way to it, and what it was asked.
 
     owed are the entries that may be other than they should be: it refused them, or they were found so when nothing
-    was to be sent. why is what it said against those that it refused. touched are those that were changed since it
-    was asked what it has.
+    was to be sent. why is what it said against those that it refused. touched are those that were changed since
+    it was asked what it has. abandoned: by the owner in their cookies, rules of hosted apps that do not run.
     """
 
     dpid: int
@@ -71,6 +69,7 @@ class Held:
     asked: list[Asked] = field(default_factory=list)
     answering: list[Asked] = field(default_factory=list)
     stuck: tuple[int | None, float] = (None, 0.0)
+    abandoned: Mapping[int, int] = field(default_factory=dict)
 
     def take(self, reading: Reading) -> None:
         """It has what was read, apart from what was changed meanwhile."""
@@ -82,6 +81,7 @@ class Held:
             else:
                 entries[key] = entry
         self.has, self.reading, self.read = entries, None, True
+        self.abandoned = reading.abandoned
         self.touched.clear()
 
     def reported(self, reading: Reading, difference: Difference) -> list[Asked]:
@@ -97,6 +97,8 @@ class Held:
                 reading.others_rules,
                 reading.others_groups,
                 reading.others_meters,
+                abandoned=reading.abandoned,
+                removed=_less(asked.removed or {}, reading.abandoned),
             )
         return answering
 
@@ -111,3 +113,8 @@ class Held:
             for asked in [one for one in waiting if now_s > one.give_up_s]:
                 waiting.remove(asked)
                 asked.fail(f"{asked.waits_for} within {ANSWER_S:g} s")
+
+
+def _less(before: Mapping[int, int], after: Mapping[int, int]) -> dict[int, int]:
+    """How many are gone of each."""
+    return {owner: count - after.get(owner, 0) for owner, count in before.items()}

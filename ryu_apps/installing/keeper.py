@@ -7,7 +7,7 @@ only when it is read.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ryu_apps import wire
 from ryu_apps.installing.batches import Batch, InProgress
@@ -97,6 +97,11 @@ class Keeper:
             len(difference.wrong),
             len(difference.excess),
         )
+
+    def log_abandoned(self, dpid: int, abandoned: Mapping[int, int]) -> None:
+        """Say what hosted apps that do not run have on a switch, by the owner in the cookies."""
+        owners = ",".join(f"{owner:#x}:{count}" for owner, count in sorted(abandoned.items()))
+        self._log.info("switch=%016x rules_of_apps_that_do_not_run=%s", dpid, owners or "none")
 
     def put(self, switch: Held, changes: Sequence[Change], batch: Batch | None = None) -> list[Change]:
         """Queue the changes that change anything; returns what undoes those of a batch."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from ryu_apps import wire
-from stitching.cookie import Kind, is_ours, kind_of
+from stitching.cookie import OWNER_MASK, Kind, is_ours, kind_of
 from stitching.rules import Entry, EntryKey, Table
 
 _REPLY_MORE = 1
@@ -22,7 +22,8 @@ def _is_nameplate(stats: wire.FlowStats) -> bool:
 class Reading:
     """The questions for rules, groups and meters that were asked at asked_s, and what came in so far.
 
-    Entries of others are counted only.
+    Entries of others are counted only. Where there are some, a second round asks how many of them hosted apps have
+    left that do not run: abandoned, by the owner in their cookies.
     """
 
     flows_xid: int
@@ -30,17 +31,21 @@ class Reading:
     meters_xid: int
     count_xid: int
     asked_s: float
+    of_gone: dict[int, int] = field(default_factory=dict)
     entries: dict[EntryKey, Entry] = field(default_factory=dict)
     open: set[int] = field(default_factory=set)
     rules: int = 0
     all_rules: int = 0
     others_groups: int = 0
     others_meters: int = 0
+    abandoned: dict[int, int] = field(default_factory=dict)
+    asked_more: bool = False
 
     @classmethod
-    def of(cls, xids: Iterator[int], now_s: float) -> Reading:
-        """Questions with the next of these transaction ids."""
+    def of(cls, xids: Iterator[int], now_s: float, gone: Iterable[int] = ()) -> Reading:
+        """Questions with the next of these transaction ids. gone are the owners of hosted apps that do not run."""
         reading = cls(next(xids), next(xids), next(xids), next(xids), now_s)
+        reading.of_gone = {next(xids): owner for owner in gone}
         reading.open = {reading.flows_xid, reading.groups_xid, reading.meters_xid, reading.count_xid}
         return reading
 
@@ -55,17 +60,29 @@ class Reading:
             )
         )
 
+    def more(self) -> bytes:
+        """The messages of the second round, once the first one is answered; none where there is nothing to ask."""
+        if self.asked_more or not self.others_rules:
+            return b""
+        self.asked_more = True
+        self.open |= self.of_gone.keys()
+        return b"".join(wire.rule_count(xid, owner << 56, OWNER_MASK) for xid, owner in self.of_gone.items())
+
     @property
     def others_rules(self) -> int:
         """How many rules are there that are none of ours."""
         return max(0, self.all_rules - self.rules)
 
     def take(self, message: Any) -> bool:
-        """Take in one part of an answer (an os-ken multipart reply). Returns whether that was the last of all."""
+        """Take in one part of an answer (an os-ken multipart reply). Returns whether that was all of a round."""
         if message.xid not in self.open:
             return False
         if message.xid == self.count_xid:
             self.all_rules = message.body.flow_count
+            return self.refuse(message.xid)
+        if message.xid in self.of_gone:
+            if message.body.flow_count:
+                self.abandoned[self.of_gone[message.xid]] = message.body.flow_count
             return self.refuse(message.xid)
         for stats in message.entries if message.xid == self.flows_xid else message.body:
             entry = self._read(message.xid, stats)
@@ -76,7 +93,7 @@ class Reading:
         return self.refuse(message.xid)
 
     def refuse(self, xid: int) -> bool:
-        """A question that gets no answer, or no more of it. Returns whether that was the last of all."""
+        """A question that gets no answer, or no more of it. Returns whether that was the last of a round."""
         if xid not in self.open:
             return False
         self.open.remove(xid)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from ryu_apps import wire
 from ryu_apps.events import Reconcile
 from ryu_apps.installing.held import ANSWER_S, Asked, Held
 from ryu_apps.installing.keeper import Keeper
 from ryu_apps.installing.reading import Reading
+from stitching.cookie import OWNER_MASK
 from stitching.difference import Difference
 from stitching.rules import Entry, FlowRule, StrayRule
 
@@ -25,10 +27,14 @@ def name(entry: Entry) -> str:
 class Rereader:
     """Asks switches again what they hold, one at a time where nobody asks for it."""
 
-    def __init__(self, keeper: Keeper, xids: Iterator[int], clock: Callable[[], float]) -> None:
+    def __init__(
+        self, keeper: Keeper, xids: Iterator[int], clock: Callable[[], float], gone: Sequence[int] = ()
+    ) -> None:
+        """`gone`: the owners, in cookies, of hosted apps that do not run."""
         self._keeper = keeper
         self._xids = xids
         self._clock = clock
+        self._gone = gone
         self._last_s = clock()
 
     def ask(self, request: Reconcile) -> None:
@@ -53,11 +59,17 @@ class Rereader:
         for asked in switch.answering:
             asked.waits_for = "it has not said what it holds"
         switch.touched.clear()
-        switch.reading = Reading.of(self._xids, self._clock())
+        self.begin(switch)
+
+    def begin(self, switch: Held) -> None:
+        """Ask a switch all that is to be known of it."""
+        switch.reading = Reading.of(self._xids, self._clock(), self._gone)
         switch.datapath.send(switch.reading.requests())
 
     def on_read(self, switch: Held, reading: Reading) -> None:
         """A switch has said again what it holds: put it right, unless all who asked only want to know."""
+        if self._remove(switch, reading.abandoned):
+            return
         difference = self._keeper.difference(switch)
         answering = switch.reported(reading, difference)
         if difference:
@@ -74,6 +86,21 @@ class Rereader:
                 switch.answering.append(asked)
                 switch.outbox.wait(asked)
                 self._keeper.unsent[switch] = None
+
+    def _remove(self, switch: Held, abandoned: Mapping[int, int]) -> bool:
+        """Take out what hosted apps left that are gone, if somebody asks for it: then it is read once more."""
+        asking = [asked for asked in switch.answering if asked.removes]
+        if not (asking and abandoned):
+            return False
+        for owner in abandoned:
+            switch.datapath.send(wire.removal_of_all(owner << 56, OWNER_MASK, next(self._xids)))
+        switch.datapath.send(wire.barrier(next(self._xids)))
+        for asked in asking:
+            asked.removed = abandoned
+        switch.asked = switch.answering + switch.asked
+        switch.answering = []
+        self.read(switch)
+        return True
 
     def answer(self, switch: Held, asked: Asked) -> None:
         """What was put right for this answer is confirmed, or refused."""

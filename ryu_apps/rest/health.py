@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
 from typing import TypeVar
@@ -31,6 +31,7 @@ from ryu_apps.events import (
     VnetsRequest,
 )
 from ryu_apps.events.overlay import OverlayAnswer, OverlayRequest
+from ryu_apps.guests.share import Share
 from ryu_apps.rest.access.roles import Role, needs
 from ryu_apps.rest.advice import advice
 from ryu_apps.rest.apps import (
@@ -179,7 +180,21 @@ def _of_installer(network: Network | None, status: InstallerStatus | None) -> li
         said = [f"{node_name(dpid)} ({_counts(status.differences[dpid])})" for dpid in differing]
         more = f" and {len(said) - _NAMED} more" if len(said) > _NAMED else ""
         reasons.append(f"switches whose rules are not what they should be: {', '.join(said[:_NAMED])}{more}")
+    if status.abandoned:
+        said = [f"{node_name(dpid)} ({_left(status.abandoned[dpid])})" for dpid in sorted(status.abandoned)]
+        more = f" and {len(said) - _NAMED} more" if len(said) > _NAMED else ""
+        reasons.append(
+            f"rules of hosted apps that do not run are on switches: {', '.join(said[:_NAMED])}{more}; host the "
+            "apps again (lockstitch controller --app), or lockstitch reconcile --remove-guests takes them out"
+        )
     return reasons
+
+
+def _left(abandoned: Mapping[int, int]) -> str:
+    """How many rules apps have left, and in which tables."""
+    return ", ".join(
+        f"{count} in tables {Share.of_owner(owner).tables}" for owner, count in sorted(abandoned.items())
+    )
 
 
 def _counts(difference: Difference) -> str:

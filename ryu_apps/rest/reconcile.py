@@ -8,7 +8,8 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, Field
 
-from ryu_apps.events import NotReconciled, Reconcile
+from ryu_apps.events import NotReconciled, Reconcile, Reconciled
+from ryu_apps.guests.share import Share
 from ryu_apps.rest.access.roles import Role, needs
 from ryu_apps.rest.apps import INSTALLER, AppsOf
 from ryu_apps.rest.entries import EntryView, entry_view
@@ -41,6 +42,15 @@ class OthersView(BaseModel):
     meters: int
 
 
+class AbandonedView(BaseModel):
+    """Rules of a hosted app that does not run."""
+
+    owner: str = Field(description="The top byte of their cookies.", examples=["0xe0"])
+    tables: str = Field(description="Where they are.", examples=["200 to 209"])
+    rules: int = Field(description="How many there are.")
+    removed: int = Field(description="How many were taken out.")
+
+
 class ReconciledView(BaseModel):
     """What separated a switch from what it should have."""
 
@@ -51,17 +61,19 @@ class ReconciledView(BaseModel):
     wrong: EntriesView = Field(description="As they should be.")
     excess: EntriesView
     others: OthersView
+    abandoned: list[AbandonedView] = Field(description="What hosted apps that do not run have left.")
     refused: list[str] = Field(description="What the switch would not have put right, each with what it says.")
 
 
 @router.post("/{dpid}/reconcile", responses=documented(Kind.NOT_RECONCILED))
-def reconcile(apps: AppsOf, dpid: Dpid, dry_run: bool = False) -> ReconciledView:
+def reconcile(apps: AppsOf, dpid: Dpid, dry_run: bool = False, remove_guests: bool = False) -> ReconciledView:
     """Read a switch and send it what differs from what it should have; with dry_run, only say what differs.
 
-    It waits for changes in progress. Entries that are as they should be are not written, those of others never.
+    It waits for changes in progress. Entries that are as they should be are not written, those of others never,
+    except that remove_guests takes out what hosted apps have left that do not run.
     """
     try:
-        done = apps.ask(INSTALLER, Reconcile(int(dpid, 16), dry_run), timeout_s=PATIENCE_S)
+        done = apps.ask(INSTALLER, Reconcile(int(dpid, 16), dry_run, remove_guests), timeout_s=PATIENCE_S)
     except NotReconciled as error:
         raise Problem(
             Kind.NOT_RECONCILED, str(error), field="dpid", remedy="look at GET /v1/topology, then try again"
@@ -74,7 +86,17 @@ def reconcile(apps: AppsOf, dpid: Dpid, dry_run: bool = False) -> ReconciledView
         wrong=_view(done.difference.wrong),
         excess=_view(done.difference.excess),
         others=OthersView(rules=done.others_rules, groups=done.others_groups, meters=done.others_meters),
+        abandoned=[_abandoned(done, owner) for owner in sorted(done.abandoned.keys() | done.removed.keys())],
         refused=list(done.refused),
+    )
+
+
+def _abandoned(done: Reconciled, owner: int) -> AbandonedView:
+    return AbandonedView(
+        owner=f"{owner:#x}",
+        tables=Share.of_owner(owner).tables,
+        rules=done.abandoned.get(owner, 0),
+        removed=done.removed.get(owner, 0),
     )
 
 

@@ -28,6 +28,9 @@ def reconcile(
         str | None, typer.Argument(help="The switch, up to 16 hex digits; all that are connected, without.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what differs and change nothing.")] = False,
+    remove_guests: Annotated[
+        bool, typer.Option("--remove-guests", help="Take out the rules of hosted apps (--app) that do not run.")
+    ] = False,
     url: Url = LOCAL,
     as_json: AsJson = False,
 ) -> None:
@@ -38,7 +41,7 @@ def reconcile(
     answers = []
     failed = []
     for one in _dpids(dpid, url, state):
-        query = {"dry_run": "true" if dry_run else "false"}
+        query = {"dry_run": _flag(dry_run), "remove_guests": _flag(remove_guests)}
         try:
             answers.append(
                 call(url, state, "POST", f"/switches/{one}/reconcile", query=query, timeout_s=TIMEOUT_S)
@@ -57,7 +60,7 @@ def reconcile(
         typer.echo(line, err=True)
     if failed or any(answer["refused"] for answer in answers):
         raise typer.Exit(1)
-    if any(_would_change(answer) for answer in answers):
+    if any(_would_change(answer, remove_guests) for answer in answers):
         raise typer.Exit(WOULD_CHANGE)
 
 
@@ -74,8 +77,13 @@ def _dpids(dpid: str | None, url: str, state: Any) -> list[str]:
     return [f"{number:016x}"]
 
 
-def _would_change(answer: Any) -> bool:
-    return bool(answer["dry_run"]) and any(answer[how]["count"] for how in ("missing", "wrong", "excess"))
+def _flag(value: bool) -> str:
+    return "true" if value else "false"
+
+
+def _would_change(answer: Any, remove_guests: bool) -> bool:
+    differs = any(answer[how]["count"] for how in ("missing", "wrong", "excess"))
+    return bool(answer["dry_run"]) and (differs or (remove_guests and bool(answer["abandoned"])))
 
 
 def _tables(answers: list[Any]) -> list[Table]:
@@ -99,6 +107,14 @@ def _tables(answers: list[Any]) -> list[Table]:
     ]
     if entries:
         shown.append(table("Entries", "dpid", "was", "entry", "match", "does", rows=entries))
+    left = [
+        (answer["dpid"], one["tables"], one["owner"], one["rules"], one["removed"])
+        for answer in answers
+        for one in answer["abandoned"]
+    ]
+    if left:
+        title = "Of hosted apps that do not run"
+        shown.append(table(title, "dpid", "tables", "owner", "rules", "removed", rows=left))
     refused = [(answer["dpid"], what) for answer in answers for what in answer["refused"]]
     if refused:
         shown.append(table("Refused", "dpid", "entry, and what the switch says", rows=refused))

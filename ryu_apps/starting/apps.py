@@ -18,6 +18,7 @@ from ryu_apps.discovery import Discovery
 from ryu_apps.feed import Feed
 from ryu_apps.forwarding import Forwarding
 from ryu_apps.guarantor import Guarantor
+from ryu_apps.guests.house import House
 from ryu_apps.herald import Herald
 from ryu_apps.installer import Installer
 from ryu_apps.intender import Intender
@@ -52,9 +53,12 @@ def start_apps(
     history: HistoryStore,
     feed: Feed,
     stack: contextlib.ExitStack,
-    undecided: int | None = None,
+    house: House,
 ) -> Channel:
-    """Start all apps, which the stack stops; gives the one that switches connect to. Raises StartError."""
+    """Start all apps, which the stack stops; gives the one that switches connect to. Raises StartError.
+
+    The apps of the house, which are hosted, start later.
+    """
     ofproto_protocol.set_app_supported_versions([ofproto_v1_3.OFP_VERSION])
     share = FULL_SHARE if settings.trigger is Mode.REACTIVE else settings.share
     policy = TriggerPolicy(
@@ -74,8 +78,8 @@ def start_apps(
     apps: list[tuple[type, dict[str, Any]]] = [
         (Channel, {"host": settings.of_host, "port": settings.of_port, "names": names}),
         (Herald, {"feed": feed, "network": remembered}),
-        (Installer, {}),
-        (Forwarding, {"store": state, "undecided": undecided}),
+        (Installer, {"gone": house.gone}),
+        (Forwarding, {"store": state, "undecided": house.undecided}),
         (Policing, {"store": state}),
         (Stitcher, {"store": state, "key": key, "policy": None if settings.trigger is Mode.OFF else policy}),
         (Predictor, {"mode": settings.trigger, "scope": scope, **foreseeing,

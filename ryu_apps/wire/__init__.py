@@ -8,7 +8,7 @@ from ryu_apps.wire.bundles import bundle_add, bundle_commit, bundle_discard, bun
 from ryu_apps.wire.entries import change
 from ryu_apps.wire.errors import error_words
 from ryu_apps.wire.fields import read_match
-from ryu_apps.wire.flows import flow_mod, read_flow, read_stray
+from ryu_apps.wire.flows import flow_mod, read_flow, read_stray, removal_of_all
 from ryu_apps.wire.groups import ALIVE, group_mod, read_group
 from ryu_apps.wire.meters import meter_mod, read_meter
 from ryu_apps.wire.packets import probe_in
@@ -43,5 +43,6 @@ __all__ = [
     "read_match",
     "read_meter",
     "read_stray",
+    "removal_of_all",
     "rule_count",
 ]

@@ -14,7 +14,7 @@ from ryu_apps.wire.fields import encode_labelled, encode_match, mac_bytes, match
 from ryu_apps.wire.remembering import remembered
 from ryu_apps.wire.stats import FlowStats
 from stitching.cookie import OURS, OWNER_MASK
-from stitching.match import ETH_VLAN
+from stitching.match import ETH_VLAN, Match
 from stitching.rules import (
     PORT_CONTROLLER,
     Action,
@@ -29,7 +29,8 @@ from stitching.rules import (
 )
 
 _VERSION, _FLOW_MOD = 4, 14
-_DELETE_STRICT = 4
+_DELETE, _DELETE_STRICT = 3, 4
+_ALL_TABLES = 0xFF
 _NO_BUFFER = _ANY = 0xFFFFFFFF
 _GOTO, _APPLY, _METER = 1, 4, 6
 _OUTPUT, _PUSH_VLAN, _POP_VLAN, _SET_QUEUE, _GROUP, _SET_FIELD = 0, 17, 18, 21, 22, 25
@@ -77,6 +78,13 @@ def flow_mod(rule: FlowRule, xid: int, *, remove: bool = False) -> bytes:
 def stray_removal(rule: StrayRule, xid: int) -> bytes:
     """The message that removes a rule by its match as the switch told it."""
     return _removal(rule.table, rule.priority, rule.match + bytes(-len(rule.match) % 8), xid)
+
+
+def removal_of_all(cookie: int, mask: int, xid: int) -> bytes:
+    """The message that removes all rules with a cookie, under a mask, from all tables."""
+    match = encode_match(Match())
+    command = _ALL_TABLES << 24 | _DELETE << 16
+    return _HEAD.pack(_FIRST_WORD + len(match), xid, cookie, mask, command, 0) + _TAIL + match
 
 
 def _removal(table: int, priority: int, match: bytes, xid: int) -> bytes:

@@ -32,11 +32,11 @@ def our_flows(xid: int, cookie: int = OURS, mask: int = OWNER_MASK, table: int =
     )
 
 
-def rule_count(xid: int) -> bytes:
-    """A request for how many flow entries there are, whoever they belong to."""
+def rule_count(xid: int, cookie: int = 0, mask: int = 0) -> bytes:
+    """A request for how many flow entries there are, whoever they belong to; with a mask, those of a cookie."""
     return (
         _MULTIPART_HEADER.pack(_VERSION, _MULTIPART, 56, xid, _AGGREGATE, 0)
-        + struct.pack("!BxxxIIxxxxQQ", _ALL_TABLES, _ANY, _ANY, 0, 0)
+        + struct.pack("!BxxxIIxxxxQQ", _ALL_TABLES, _ANY, _ANY, cookie, mask)
         + encode_match(Match())
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -264,3 +265,55 @@ def test_what_an_app_of_an_earlier_run_left_is_gone_before_the_next_begins(tmp_p
             "the old rule is gone, the new ones are there",
         )
         assert any("table=100" in rule for rule in running.rules(1))
+
+
+def test_what_an_app_leaves_that_is_hosted_no_more_is_named_and_taken_out_when_asked_for(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    with bridges(state, 2, ((1, 2),), *app("learning_switch"), *app("monitor")) as running:
+        by_rest = {"dpid": 1, "priority": 9, "match": {"in_port": 2}, "actions": []}
+        assert running.call("POST", "/stats/flowentry/add", by_rest).status_code == 200
+        wait_until(lambda: all(len(running.rules(dpid, SECOND)) == 2 for dpid in (1, 2)), 5.0, "its rules")
+        controller = RunningController(state)
+        controller.of_port = running.controller.of_port
+        running.controller.stop()
+        try:
+            controller.start()
+            alone = Bridges(running.ovs, controller)
+            reason = wait_until(lambda: _about_guests(controller, 2), 15.0, lambda: controller.get("/health"))
+            for dpid in (1, 2):
+                assert f"{dpid:016x} (1 in tables 200 to 209, 2 in tables 210 to 219)" in str(reason)
+            before = [rule for rule in alone.rules(1) if "cookie=0xe" not in rule]
+            found = reconcile(controller, "dry_run=true&remove_guests=true")
+            assert [(one["owner"], one["rules"], one["removed"]) for one in found] == [
+                ("0xe0", 1, 0),
+                ("0xe1", 2, 0),
+            ]
+            assert len(alone.rules(1, FIRST)) == 1
+            done = reconcile(controller, "remove_guests=true")
+            assert [(one["rules"], one["removed"]) for one in done] == [(0, 1), (0, 2)]
+            assert alone.rules(1, FIRST) == alone.rules(1, SECOND) == []
+            assert alone.rules(1) == before and any("in_port=2" in rule and "0x52" in rule for rule in before)
+            assert alone.rules(2, SECOND), "the other switch was not asked for"
+            left = _about_guests(controller, 1)
+            assert left is not None and "0000000000000002" in left
+        finally:
+            controller.stop()
+
+
+def _about_guests(controller: RunningController, switches: int) -> str | None:
+    """What the health says of rules of apps that do not run, once so many switches are ready and named."""
+    health = controller.get("/health")
+    reason: str = next((one for one in health["reasons"] if "hosted apps that do not run" in one), "")
+    return (
+        reason
+        if health["installer"]["switches_ready"] == 2 and reason.count("in tables 200") == switches
+        else None
+    )
+
+
+def reconcile(controller: RunningController, query: str) -> list[dict[str, Any]]:
+    """What is said of rules of apps that do not run when the first switch is reconciled."""
+    answer = controller.api.post(f"/v1/switches/0000000000000001/reconcile?{query}")
+    assert answer.status_code == 200, answer.text
+    found: list[dict[str, Any]] = answer.json()["abandoned"]
+    return found

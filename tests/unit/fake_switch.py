@@ -9,6 +9,7 @@ from typing import Any
 from os_ken.ofproto import ofproto_parser, ofproto_v1_3, ofproto_v1_3_parser
 
 from ryu_apps import wire
+from stitching.cookie import OWNER_MASK
 from stitching.match import Match
 from stitching.rules import (
     FIRST_BYPASS,
@@ -35,7 +36,8 @@ class FakeSwitch:
     """A connection that keeps what a switch holds and notes, in order, every message that was sent over it.
 
     refuses are keys of entries it does not take; without bundles it does not know them. What it refused is in
-    `errors`, oldest first, until a test delivers it; bundles are carried out as Open vSwitch does it.
+    `errors`, oldest first, until a test delivers it; bundles are carried out as Open vSwitch does it. guests are
+    the rules of hosted apps, counted by owner; with keeps_guests it does not let them go.
     """
 
     id: int
@@ -51,6 +53,9 @@ class FakeSwitch:
     bundle: list[bytes] = field(default_factory=list)
     asked: dict[int, int] = field(default_factory=dict)
     before: dict[int, tuple[EntryKey, Entry | None]] = field(default_factory=dict)
+    guests: dict[int, int] = field(default_factory=dict)
+    keeps_guests: bool = False
+    owners_asked: dict[int, int] = field(default_factory=dict)
     ofproto = ofproto_v1_3
     ofproto_parser = ofproto_v1_3_parser
 
@@ -67,8 +72,16 @@ class FakeSwitch:
             elif kind == _PACKET_OUT:
                 self.packets.append(message)
             elif kind == _MULTIPART:
-                self.asked[int.from_bytes(message[8:10], "big")] = xid
+                self._take_question(message, xid)
         return True
+
+    def _take_question(self, message: bytes, xid: int) -> None:
+        kind = int.from_bytes(message[8:10], "big")
+        if kind == ofproto_v1_3.OFPMP_AGGREGATE and any(message[40:48]):
+            assert message[40:48] == b"\xff" + bytes(7)
+            self.owners_asked[xid] = message[32]
+        else:
+            self.asked[kind] = xid
 
     def _take_bundle(self, message: bytes, xid: int) -> None:
         if not self.bundles:
@@ -107,6 +120,14 @@ class FakeSwitch:
     def _apply(self, data: bytes) -> None:
         _version, kind, _length, xid = ofproto_parser.header(data)
         mod = decode(data)
+        if kind == _FLOW_MOD and mod.command == ofproto_v1_3.OFPFC_DELETE:
+            assert (mod.table_id, mod.cookie_mask) == (
+                ofproto_v1_3.OFPTT_ALL,
+                OWNER_MASK,
+            ) and not mod.match.items()
+            if not self.keeps_guests:
+                self.guests.pop(mod.cookie >> 56, None)
+            return
         if kind == _FLOW_MOD:
             stats = reported(data)
             entry: Entry | None = wire.read_flow(stats) or wire.read_stray(stats)
@@ -180,7 +201,20 @@ class FakeSwitch:
     def count(self) -> Any:
         """The event that answers the newest request for the number of rules."""
         rules = sum(isinstance(entry, FlowRule | StrayRule) for entry in self.table.values())
+        rules += sum(self.guests.values())
         return self._reply(ofproto_v1_3.OFPMP_AGGREGATE, SimpleNamespace(flow_count=rules))
+
+    def owners(self) -> list[Any]:
+        """The events that answer how many rules these owners have, in another order than asked."""
+        asked, self.owners_asked = self.owners_asked, {}
+        return [
+            SimpleNamespace(
+                msg=SimpleNamespace(
+                    datapath=self, xid=xid, body=SimpleNamespace(flow_count=self.guests.get(owner, 0)), flags=0
+                )
+            )
+            for xid, owner in reversed(asked.items())
+        ]
 
     def holds(self) -> list[Any]:
         """The events that say all it holds."""

@@ -12,6 +12,7 @@ import pytest
 from forecasting import Calendar
 from ryu_apps.day_predictor import DayPredictor
 from ryu_apps.feed import Feed
+from ryu_apps.guests.house import House
 from ryu_apps.mode import Mode
 from ryu_apps.ovsdb.app import Ovsdb
 from ryu_apps.predicting.scope import Ahead
@@ -35,7 +36,7 @@ def started(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> dict[type, d
         state, history = StateStore(settings.store_url), HistoryStore(settings.store_url)
         stack.callback(state.close)
         stack.callback(history.close)
-        apps.start_apps(settings, state, history, Feed(), stack)
+        apps.start_apps(settings, state, history, Feed(), stack, House([]))
     return made
 
 

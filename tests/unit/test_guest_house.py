@@ -45,6 +45,12 @@ def test_what_earlier_runs_left_is_deleted_once_the_switch_takes_it() -> None:
     assert len(line.sent) == 1
 
 
+def test_the_owners_of_apps_that_do_not_run_are_known() -> None:
+    one, two = Loaded("one.py", Line, ()), Loaded("two.py", House, ())
+    assert House([]).gone == tuple(range(0xE0, 0xE5))
+    assert House([one, two]).gone == (0xE2, 0xE3, 0xE4)
+
+
 class Vanishing(dict[int, Any]):
     """The ports of a switch, of which one goes as soon as somebody has counted them: the channel keeps them."""
 

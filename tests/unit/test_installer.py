@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from queue import Queue
 
 import pytest
@@ -40,11 +41,11 @@ FLOW_MOD, BARRIER = 14, 20
 class Told(Installer):
     """An installer on the test's own thread and clock, that notes what it tells the others."""
 
-    def __init__(self) -> None:
+    def __init__(self, gone: Sequence[int] = ()) -> None:
         self.now_s = 0.0
         self.told: list[Event] = []
         self.posted: list[Event] = []
-        super().__init__(clock=lambda: self.now_s)
+        super().__init__(clock=lambda: self.now_s, gone=gone)
 
     def publish(self, occurred: Event) -> None:
         self.told.append(occurred)

@@ -438,6 +438,17 @@ def test_health_names_stitches_that_do_not_do_what_was_asked(call: Caller, contr
     assert not any("stitch 9" in reason for reason in reasons)
 
 
+def test_health_names_what_hosted_apps_left_that_do_not_run(call: Caller, controller: FakeController) -> None:
+    left = {dpid: {0xE0: dpid} for dpid in range(2, 8)} | {1: {0xE0: 12, 0xE4: 1}}
+    controller.status = replace(controller.status, abandoned=left)
+    (reason,) = (one for one in call("GET", "/v1/health").json()["reasons"] if "hosted" in one)
+    assert reason.startswith(
+        "rules of hosted apps that do not run are on switches: 0000000000000001 (12 in tables "
+    )
+    assert "200 to 209, 1 in tables 240 to 249), 0000000000000002 (2 in tables 200 to 209)" in reason
+    assert "and 2 more" in reason and "lockstitch reconcile --remove-guests" in reason
+
+
 def test_health_says_what_the_disk_does_not_take(call: Caller, controller: FakeController) -> None:
     controller.unsaved = 2
     controller.recorder = RecorderStatus(history_failing=True, history_dropped=9, fabric_unsaved=True)

@@ -262,7 +262,10 @@ class FakeController:
         rule = FlowRule(0, 9, Match(eth_type=0x0800, l3=L3Match(ip_dst="10.0.0.0/8")))
         wrong = FlowRule(2, 9, Match(in_port=1), (ToGroup(65538), Output(PORT_IN_PORT)), 3, 7, 19456)
         difference = Difference((rule,), (wrong,), (Failover((1, 2)), Meter(19456, 10, 5)))
-        return Reconciled(request.dpid, request.dry_run, difference, 40, 3, 2, 1)
+        taken = request.remove_guests and not request.dry_run
+        abandoned, removed = ({}, {0xE1: 4}) if taken else ({0xE1: 4}, {})
+        counts = 40, 3, 2, 1
+        return Reconciled(request.dpid, request.dry_run, difference, *counts, abandoned=abandoned, removed=removed)
 
     def _put(self, vnet: VNet) -> bool:
         Directory.of([*(v for v in self.vnets.values() if v.name != vnet.name), vnet])

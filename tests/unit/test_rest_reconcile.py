@@ -49,6 +49,29 @@ def test_a_dry_run_is_passed_on(call: Caller, controller: FakeController) -> Non
     assert controller.asked[-1] == Reconcile(1, dry_run=True)
 
 
+def test_what_hosted_apps_left_is_told_and_taken_out_when_asked_for(
+    call: Caller, controller: FakeController
+) -> None:
+    place = {"owner": "0xe1", "tables": "210 to 219"}
+    found = call("POST", f"/v1/switches/{ONE}/reconcile").json()
+    assert found["abandoned"] == [{**place, "rules": 4, "removed": 0}]
+    done = call("POST", f"/v1/switches/{ONE}/reconcile?remove_guests=true").json()
+    assert controller.asked[-1] == Reconcile(1, remove_guests=True)
+    assert done["abandoned"] == [{**place, "rules": 0, "removed": 4}]
+
+
+def test_it_is_for_admins_and_on_record(controller: FakeController) -> None:
+    api = api_of(controller)
+    call = Caller(api)
+    operator = call("POST", "/v1/tokens", json={"name": "ci", "role": "operator"}).json()["token"]
+    where = f"/v1/switches/{ONE}/reconcile?remove_guests=true"
+    problem(call("POST", where, headers={"Authorization": f"Bearer {operator}"}), 403)
+    call("POST", where)
+    done, denied = call("GET", f"/v1/audit?limit=2&resource=/v1/switches/{ONE}/reconcile").json()
+    assert done["outcome"] == "done" and done["after"]["abandoned"][0]["removed"] == 4
+    assert denied["outcome"] == "denied" and denied["who"] == "ci"
+
+
 def test_a_switch_that_cannot_be_reconciled_is_a_problem_with_the_reason(call: Caller) -> None:
     answer = problem(call("POST", "/v1/switches/0000000000000009/reconcile"), 409)
     assert answer["detail"] == "switch 0000000000000009: it is not connected"
@@ -65,6 +88,12 @@ def test_one_switch_or_all_of_them_are_a_table(lockstitch: Lockstitch) -> None:
 
 def test_a_dry_run_ends_with_3_where_something_differs(lockstitch: Lockstitch) -> None:
     assert "Would be put right" in lockstitch("reconcile", "1", "--dry-run", code=3)
+
+
+def test_what_hosted_apps_left_is_a_table(lockstitch: Lockstitch) -> None:
+    shown = lockstitch("reconcile", "1", "--remove-guests")
+    for part in ("Of hosted apps that do not run", "210 to 219", "0xe1", "4"):
+        assert part in shown
 
 
 def test_json_is_the_raw_answers(lockstitch: Lockstitch) -> None:

@@ -345,12 +345,22 @@ def test_requests_are_encoded_as_os_ken_would() -> None:
     assert encoded(parser.OFPBarrierRequest(SWITCH), 9) == wire.barrier(9)
     flows = parser.OFPFlowStatsRequest(SWITCH, cookie=cookie.OURS, cookie_mask=cookie.OWNER_MASK)
     assert encoded(flows, 9) == wire.our_flows(9)
-    count = parser.OFPAggregateStatsRequest(
-        SWITCH, 0, ofproto_v1_3.OFPTT_ALL, ofproto_v1_3.OFPP_ANY, ofproto_v1_3.OFPG_ANY, 0, 0, parser.OFPMatch()
-    )
-    assert encoded(count, 9) == wire.rule_count(9)
+    for owner, mask in ((0, 0), (cookie.GUESTS, cookie.GUESTS_MASK)):
+        count = parser.OFPAggregateStatsRequest(
+            SWITCH, 0, ofproto_v1_3.OFPTT_ALL, ofproto_v1_3.OFPP_ANY, ofproto_v1_3.OFPG_ANY, owner, mask,
+            parser.OFPMatch(),
+        )  # fmt: skip
+        assert encoded(count, 9) == wire.rule_count(9, owner, mask)
     assert encoded(parser.OFPGroupDescStatsRequest(SWITCH), 9) == wire.groups(9)
     assert encoded(parser.OFPMeterConfigStatsRequest(SWITCH), 9) == wire.meters(9)
+
+
+def test_the_removal_of_all_rules_with_a_cookie_is_encoded_as_os_ken_would() -> None:
+    theirs = ofproto_v1_3_parser.OFPFlowMod(
+        SWITCH, cookie.GUESTS, cookie.GUESTS_MASK, ofproto_v1_3.OFPTT_ALL, ofproto_v1_3.OFPFC_DELETE,
+        priority=0, out_port=ofproto_v1_3.OFPP_ANY, out_group=ofproto_v1_3.OFPG_ANY,
+    )  # fmt: skip
+    assert encoded(theirs, 9) == wire.removal_of_all(cookie.GUESTS, cookie.GUESTS_MASK, 9)
 
 
 def encoded(message: Any, xid: int) -> bytes:

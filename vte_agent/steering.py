@@ -5,6 +5,7 @@ The prober says what changed, failover says what moves, and the kernel is told, 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 from vte_agent.failover import Failover, Move, RouteKey, key_of
 from vte_agent.probing.priority import run_ahead
 from vte_agent.probing.prober import Prober
+from vte_agent.probing.sockets import ProbeFailed
 from vte_agent.probing.tunnel_probes import TunnelHealth
 from vte_agent.protocol.has import RouteReport
 from vte_agent.protocol.wanted import Prefix, WantedRoute
@@ -55,7 +57,13 @@ class Steering:
         self._prober: Prober | None = None
         self._problems: tuple[str, ...] = ()
         self._reports: tuple[RouteReport, ...] = ()
+        # From here on only its own thread.
         self._guarded: set[Prefix] = set()
+        self._now = Steered()
+        self._failover: Failover | None = None
+        self._healths: dict[str, TunnelHealth] = {}
+        self._look_s = 0.0
+        self._troubles: tuple[str, ...] = ()
         self._thread = threading.Thread(target=self._run, name="steering", daemon=True)
 
     def start(self, prober: Prober) -> None:
@@ -96,52 +104,54 @@ class Steering:
                 _log.warning("left_behind=%r", problem)
 
     def _follow(self, router: Router) -> None:
-        assert self._prober is not None
-        failover: Failover | None = None
-        healths: dict[str, TunnelHealth] = {}
-        steered, look_s = Steered(), 0.0
-        dropped: tuple[str, ...] = ()
         while True:
             with self._lock:
-                wait_s = look_s - time.monotonic()
+                wait_s = self._look_s - time.monotonic()
                 if not (self._stopping or self._steered or self._fresh) and wait_s > 0:
                     self._lock.wait(wait_s)
                 if self._stopping:
                     return
                 wanted, self._steered = self._steered, None
                 fresh, self._fresh = self._fresh, {}
-            if wanted is not None:
-                steered = wanted
-                failover = failover or Failover(_found(router, steered))
-                failover.want(steered.routes)
-            healths.update(fresh)
-            if (looks := time.monotonic() >= look_s) or wanted is not None:
-                healths = dict(self._prober.health())
-                look_s = time.monotonic() + LOOK_EVERY_S
-                dropped = loosen(steered.devices.values())
-            if failover is None:
-                continue
-            if looks:
-                router.refresh()
-            self._move(router, failover, steered, healths, dropped)
+            try:
+                self._turn(router, wanted, fresh)
+            except Exception:  # noqa: BLE001  # routes are as they are, and the next turn begins from there
+                _log.exception("a turn failed")
 
-    def _move(
-        self,
-        router: Router,
-        failover: Failover,
-        steered: Steered,
-        healths: Mapping[str, TunnelHealth],
-        dropped: tuple[str, ...],
-    ) -> None:
+    def _turn(self, router: Router, wanted: Steered | None, fresh: Mapping[str, TunnelHealth]) -> None:
+        if wanted is not None:
+            self._now = wanted
+            self._failover = self._failover or Failover(_found(router, wanted))
+            self._failover.want(wanted.routes)
+        self._healths.update(fresh)
+        if (looks := time.monotonic() >= self._look_s) or wanted is not None:
+            self._look_s = time.monotonic() + LOOK_EVERY_S
+            self._look()
+        if self._failover is None:
+            return
+        if looks:
+            router.refresh()
+        self._move(router, self._failover)
+
+    def _look(self) -> None:
+        """What nobody tells; where the prober does not answer tunnels do as they did when last heard of."""
+        assert self._prober is not None
+        troubles = list(loosen(self._now.devices.values()))
+        try:
+            self._healths = dict(self._prober.health())
+        except ProbeFailed as error:
+            troubles.append(str(error))
+        self._troubles = tuple(troubles)
+
+    def _move(self, router: Router, failover: Failover) -> None:
+        steered, healths = self._now, self._healths
         moves = failover.step(time.monotonic(), healths)
         devices = {key: steered.devices.get(taken or "") for key, taken in failover.taken().items()}
         devices |= {(prefix, None): None for prefix in self._no_longer_wanted(devices, steered)}
         ways = Ways(devices, steered.classes, steered.local, steered.sources, steered.uplinks)
-        problems = (*dropped, *router.apply(ways))
+        problems = (*self._troubles, *router.apply(ways))
         with self._lock:
             self._reports, self._problems = failover.report(), problems
-        assert self._prober is not None
-        self._prober.need(failover.needs(healths))
         for move in moves:
             prefix, class_name = move.key
             _log.info("route=%s class=%s tunnel=%s why=%r", prefix, class_name, move.to, move.why)
@@ -149,6 +159,9 @@ class Steering:
             _log.warning("problem=%r", problem)
         if moves and self._on_move:
             self._on_move(moves)
+        assert self._prober is not None
+        with contextlib.suppress(ProbeFailed):
+            self._prober.need(failover.needs(healths))
 
     def _no_longer_wanted(self, wanted: Iterable[RouteKey], steered: Steered) -> set[Prefix]:
         """Prefixes that went over tunnels and do not any more, as when their site is revoked.

@@ -5,6 +5,10 @@ No controller is there in any of these tests.
 
 from __future__ import annotations
 
+import os
+import signal
+from pathlib import Path
+
 import pytest
 
 from tests.system.vte.flow import flow
@@ -53,3 +57,23 @@ def test_a_tunnel_that_loses_packets_is_left_within_three_seconds(words: str, wh
         wait_until(lambda: taken(world.a) == "t2", 3, "the route stays")
         assert world.a.ask("report")["routes"][0]["why"] == why
         assert taken(world.b) == "t1"
+
+
+def test_a_prober_that_is_killed_costs_no_packet_and_routes_follow_tunnels_afterwards() -> None:
+    with running() as world, flow(world.a, world.b) as receiver:
+        flows(receiver)
+        assert world.a.process
+        (prober,) = children(world.a.process.pid)
+        os.kill(prober, signal.SIGKILL)
+        wait_until(lambda: children(world.a.process.pid) not in ([], [prober]), 10, "it is not started again")  # type: ignore[union-attr]
+        settled(world)
+        assert receiver.lost() == 0
+        world.way("t1", "drop")
+        wait_until(lambda: taken(world.a) == "t2", 5, "the route stays")
+
+
+def children(pid: int) -> list[int]:
+    """What a process has started, whichever of its threads has."""
+    return [
+        int(word) for path in Path(f"/proc/{pid}/task").glob("*/children") for word in path.read_text().split()
+    ]

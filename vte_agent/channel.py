@@ -19,6 +19,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from vte_agent import membership as members
+from vte_agent.dialling import dial
 from vte_agent.identity import csr_of, tls_key
 from vte_agent.keeping import CannotKeep, Keeping
 from vte_agent.membership import BadCertificate, Life, Membership
@@ -139,8 +140,11 @@ class Channel:
         self._become(ChannelState.CONNECTING, address)
         since_s = time.monotonic()
         try:
+            async with asyncio.timeout(_OPEN_S):
+                link = await dial(address)
             async with connect(
                 f"wss://{address}/",
+                sock=link,
                 ssl=members.own_context(self._membership, self._keeping),
                 server_hostname=SERVER_NAME,
                 compression=None,

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from vte_agent import membership as members
+from vte_agent.dialling import dial
 from vte_agent.keeping import CannotKeep, Keeping
 from vte_agent.protocol.wanted import Transport
 from vte_agent.segmentation import Segmentation
@@ -127,13 +128,12 @@ def _room(state: Path) -> Finding:
 
 
 def _reach(address: str) -> Finding:
-    host, _, port = address.rpartition(":")
     try:
-        with socket.create_connection((host.strip("[]"), int(port)), _TIMEOUT_S):
-            return Finding(f"controller {address}", "can be reached")
-    except (OSError, ValueError) as error:
+        asyncio.run(asyncio.wait_for(dial(address), _TIMEOUT_S)).close()
+    except (OSError, TimeoutError) as error:
         return Finding(
             f"controller {address}",
-            f"cannot be reached: {error}",
+            f"cannot be reached: {str(error) or 'no answer in time'}",
             "look whether it runs, and at firewalls on the way; tunnels go on without it",
         )
+    return Finding(f"controller {address}", "can be reached")

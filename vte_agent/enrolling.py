@@ -17,6 +17,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
 
 from vte_agent import membership as members
+from vte_agent.dialling import dial
 from vte_agent.identity import Identity, csr_of, load_or_make, read_tls_key, tls_key, tls_key_pem
 from vte_agent.keeping import Keeping
 from vte_agent.membership import BadCertificate, Membership
@@ -104,6 +105,7 @@ async def _ask(address: str, token: Token, asked: Enroll) -> Enrolled:
     context = members.client_context(authority)
     async with connect(
         f"wss://{address}/",
+        sock=await dial(address),
         ssl=context,
         server_hostname=SERVER_NAME,
         compression=None,
@@ -126,12 +128,12 @@ async def _pinned_authority(address: str, sha256: str) -> Pem:
 
     Nothing rests on that handshake: what is sent later goes over one that this authority has to have signed.
     """
-    host, port = split_address(address)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    _, writer = await asyncio.open_connection(host, port, ssl=context, server_hostname=SERVER_NAME)
+    link = await dial(address)
+    _, writer = await asyncio.open_connection(sock=link, ssl=context, server_hostname=SERVER_NAME)
     try:
         chain = _chain(writer.get_extra_info("ssl_object"))
     finally:
@@ -168,12 +170,3 @@ def _checked(answer: Enrolled, token: Token, own: Identity, name: str, now_s: fl
         policy_key=token.policy_key,
         member=answer.member,
     )
-
-
-def split_address(address: str) -> tuple[str, int]:
-    """The host and the port of HOST:PORT or [HOST]:PORT. Raises NotEnrolled."""
-    host, _, port = address.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not host or not port.isascii() or not port.isdecimal() or not 0 < int(port) < 1 << 16:
-        raise NotEnrolled(f"{address!r} is no HOST:PORT; have the controller's address put right")
-    return host, int(port)

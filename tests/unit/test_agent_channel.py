@@ -14,42 +14,18 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ryu_apps.overlay.authority import Authority
 from ryu_apps.overlay.signing.client import SignerClient, SignerGone
 from ryu_apps.overlay.signing.requests import OPERATOR
 from ryu_apps.overlay.signing.server import Door, SignerServer
-from tests.unit.trust_world import Clock, make_signer, public
+from tests.unit.trust_world import Clock, a_channel, make_signer
 from vte_agent import channel as channel_module
-from vte_agent import membership as members
 from vte_agent.channel import FIRST_WAIT_S, LONGEST_WAIT_S, MOVES_KEPT, Channel, ChannelState, Listener
-from vte_agent.enrolling import NotEnrolled, split_address
-from vte_agent.identity import csr_of, tls_key
-from vte_agent.keeping import Keeping
-from vte_agent.membership import Membership
+from vte_agent.dialling import BadAddress, split_address
 from vte_agent.protocol.frames import FROM_CONTROLLER, BadFrame, Moved, decode
 from vte_agent.protocol.has import Has
-from vte_agent.protocol.signed import Signed
-
-POLICY = Ed25519PrivateKey.generate()
-
-
-def a_channel(directory: Path, *controllers: str, chance: random.Random | None = None) -> Channel:
-    authority, keeping = Authority(directory), Keeping(directory / "agent")
-    key = tls_key()
-    keeping.write(
-        members.CERTIFICATE, members.bundle(key, authority.sign_client(csr_of(key), 1, "ber"), authority.pem)
-    )
-    membership = Membership(
-        controllers=controllers or ("127.0.0.1:1",),
-        authority=authority.pem,
-        policy_key=public(POLICY),
-        member=Signed.of(Has(generation=0), POLICY),
-    )
-    return Channel(membership, keeping, Listener(lambda _: None, lambda _: None), chance=chance)
 
 
 def test_the_longer_nobody_answers_the_longer_it_waits_up_to_a_bound(tmp_path: Path) -> None:
@@ -131,7 +107,7 @@ def test_whatever_a_controller_says_is_a_message_or_a_bad_frame(text: str) -> No
 def test_an_address_is_a_host_and_a_port_or_refused(text: str) -> None:
     try:
         host, port = split_address(text)
-    except NotEnrolled:
+    except BadAddress:
         return
     assert host and 0 < port < 65536
 

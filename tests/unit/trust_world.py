@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,6 +10,7 @@ from typing import Any, TypeVar
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from benchmarks.meshing.loop import Loop
+from ryu_apps.overlay.authority import Authority
 from ryu_apps.overlay.hosting import GateListener
 from ryu_apps.overlay.signing.ledger import Ledger
 from ryu_apps.overlay.signing.requests import ControllerCard, MakeToken
@@ -74,6 +76,22 @@ def token_of(signer: Signer, **wish: Any) -> Token:
 
 def wanted_for(serial: int, roll: Signed, key: Ed25519PrivateKey, generation: int = 1, **more: Any) -> Signed:
     return Signed.of(Wanted(generation=generation, serial=serial, roll=roll, **more), key)
+
+
+def a_channel(directory: Path, *controllers: str, chance: random.Random | None = None) -> Channel:
+    """A channel that has a certificate and nobody to talk to."""
+    authority, keeping = Authority(directory), Keeping(directory / "agent")
+    key, policy = tls_key(), Ed25519PrivateKey.generate()
+    keeping.write(
+        members.CERTIFICATE, members.bundle(key, authority.sign_client(csr_of(key), 1, "ber"), authority.pem)
+    )
+    membership = Membership(
+        controllers=controllers or ("127.0.0.1:1",),
+        authority=authority.pem,
+        policy_key=public(policy),
+        member=Signed.of(Has(generation=0), policy),
+    )
+    return Channel(membership, keeping, Listener(lambda _: None, lambda _: None), chance=chance)
 
 
 @dataclass

@@ -10,6 +10,7 @@ import logging
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
@@ -34,11 +35,10 @@ from vte_agent.protocol.base import Name
 from vte_agent.protocol.enrollment import BadToken, Token
 from vte_agent.protocol.has import Has, TunnelReport
 from vte_agent.protocol.signed import NotSigned
-from vte_agent.protocol.wanted import Transport
 from vte_agent.routing import RoutingFailed
 from vte_agent.talking import NotRunning, ask_status, telling
-from vte_agent.tunnels.contract import TunnelFailed, Tunnels
-from vte_agent.tunnels.wireguard import wireguard_tunnels
+from vte_agent.tunnels.contract import TunnelFailed
+from vte_agent.tunnels.transports import transports
 from vte_agent.uplinks import BadUplink, Uplinks, read_uplinks
 
 STATE = Path("/var/lib/lockstitch-agent")
@@ -112,7 +112,7 @@ def run_command(
     logging.getLogger("websockets").setLevel(logging.WARNING)
     keeping, membership = _membership(state)
     uplinks = Uplinks(_uplinks(uplink))
-    agent = Agent(keeping, load_or_make(keeping), membership, uplinks, _transports())
+    agent = Agent(keeping, load_or_make(keeping), membership, uplinks, transports())
     asyncio.run(_until_told(agent, state, keep=keep))
 
 
@@ -162,9 +162,9 @@ def doctor_command(
     with contextlib.suppress(CannotKeep):
         membership = members.load(Keeping(state, looking=True)) if state.is_dir() else None
         controllers = membership.controllers if membership is not None else ()
-    findings = list(examine(state, uplinks, _transports(), controllers))
+    findings = list(examine(state, uplinks, transports(), controllers))
     if as_json:
-        typer.echo(json.dumps([{"what": f.what, "found": f.found, "what_to_do": f.what_to_do} for f in findings]))
+        typer.echo(json.dumps([asdict(finding) | {"is_well": finding.is_well} for finding in findings]))
     else:
         Console().print(_findings(findings))
     if not all(finding.is_well for finding in findings):
@@ -175,12 +175,12 @@ def doctor_command(
 def plan_command(uplink: UplinkWords, state: State = STATE, as_json: AsJson = False) -> None:
     """Show what an agent would change here by what it was told last; nothing is changed."""
     keeping, membership = _membership(state, looking=True)
-    believer, identity, transports = Believer(membership, keeping), load_or_make(keeping), _transports()
+    believer, identity, known = Believer(membership, keeping), load_or_make(keeping), transports()
     uplinks, problems = Uplinks(_uplinks(uplink)).read()
     own, believed = believer.own, believer.judge()
-    usable = {transport for transport, tunnels in transports.items() if not tunnels.missing()}
+    usable = {transport for transport, tunnels in known.items() if not tunnels.missing()}
     wished = goals_of(believed, own, uplinks, usable, lambda peer, tunnel: identity.pair_secret(own, peer, tunnel))
-    made = plan(believed, wished, transports)
+    made = plan(believed, wished, known)
     said = (*problems, *made.problems)
     if as_json:
         changes = [vars(change) for change in made.changes]
@@ -198,7 +198,7 @@ def clean_command(state: State = STATE) -> None:
     with contextlib.suppress(NotRunning):
         ask_status(state)
         raise StillRunning("an agent is running here; stop it first: systemctl stop vte-agent")
-    gone, problems = clean(_transports())
+    gone, problems = clean(transports())
     typer.echo(f"taken away: {', '.join(gone) or 'nothing was left'}")
     for problem in problems:
         typer.echo(f"vte-agent: {problem}", err=True)
@@ -220,10 +220,6 @@ def _membership(state: Path, *, looking: bool = False) -> tuple[Keeping, Members
     if keeping is None or membership is None:
         raise NotEnrolled(f"{state} holds no membership; run vte-agent enroll first")
     return keeping, membership
-
-
-def _transports() -> dict[Transport, Tunnels]:
-    return {Transport.WIREGUARD: wireguard_tunnels()}
 
 
 def _uplinks(words: Sequence[str]) -> dict[str, str]:

@@ -23,16 +23,17 @@ _TIMEOUT_S = 3.0
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at. what_to_do: "" where all is well."""
+    """One thing that was looked at. what_to_do: "" where all is there. is_needed: nothing goes without it."""
 
     what: str
     found: str
     what_to_do: str = ""
+    is_needed: bool = True
 
     @property
     def is_well(self) -> bool:
         """Whether nothing has to be done."""
-        return not self.what_to_do
+        return not (self.what_to_do and self.is_needed)
 
 
 def examine(
@@ -40,9 +41,11 @@ def examine(
 ) -> Iterator[Finding]:
     """Look at everything, one after the other."""
     yield _rights()
-    for transport, tunnels in transports.items():
-        missing = tunnels.missing()
-        yield Finding(f"transport {transport.value}", "not there" if missing else "there", missing)
+    lacking = {transport: tunnels.missing() for transport, tunnels in transports.items()}
+    for transport, missing in lacking.items():
+        # One of them is enough, unless the controller wants the other.
+        what, needed = f"transport {transport.value}", all(lacking.values())
+        yield Finding(what, "not there" if missing else "there", missing, is_needed=needed)
     missing = Segmentation().missing()
     yield Finding("nftables", "not there" if missing else "there", missing)
     yield from _kernel()

@@ -30,6 +30,8 @@ from vte_agent.route_tables import (
     routes_of,
     rules_of,
 )
+from vte_agent.tunnels.ipsec_plan import GATEWAYS
+from vte_agent.tunnels.ipsec_plan import KIND as IPSEC_KIND
 
 _TYPES = {"unicast": 1, "unreachable": 7, "throw": 9}
 _TYPE_NAMES = {number: name for name, number in _TYPES.items()}
@@ -60,6 +62,8 @@ class Router:
         self._routes: dict[Slot, Action] = {}
         self._rules: set[Rule] = set()
         self._indices: dict[str, int] = {}
+        self._asking: set[str] = set()
+        """Devices that want to know a link address for whatever goes into them."""
         self.refresh()
 
     def __enter__(self) -> Router:
@@ -76,8 +80,8 @@ class Router:
 
     def refresh(self) -> None:
         """Read what is there of ours: routes leave by themselves when their device goes down."""
-        names = {link["index"]: link.get_attr("IFLA_IFNAME") for link in self._netlink.get_links()}
-        self._indices = {name: index for index, name in names.items()}
+        self._read_links()
+        names = {index: name for name, index in self._indices.items()}
         self._routes = {}
         for family in _FAMILIES.values():
             for message in self._netlink.get_routes(family=family, proto=PROTOCOL):
@@ -88,6 +92,11 @@ class Router:
             for message in self._netlink.get_rules(family=family):
                 if rule := _read_rule(message, version):
                     self._rules.add(rule)
+
+    def _read_links(self) -> None:
+        links = {link.get_attr("IFLA_IFNAME"): link for link in self._netlink.get_links()}
+        self._indices = {name: link["index"] for name, link in links.items()}
+        self._asking = {name for name, link in links.items() if _kind(link) == IPSEC_KIND}
 
     def devices(self) -> Mapping[tuple[int, Prefix], str]:
         """Which device each prefix takes in each of our tables, as last read or set."""
@@ -127,8 +136,11 @@ class Router:
         words: dict[str, object] = {}
         if action.device is not None:
             words |= {"oif": self._index(action.device)} | ({"scope": _LINK} if slot.prefix.version == 4 else {})
-        if action.gateway is not None:
-            words |= {"gateway": str(action.gateway), "flags": _ONLINK, "scope": 0}
+        gateway = action.gateway
+        if gateway is None and action.device in self._asking:
+            gateway = GATEWAYS[slot.prefix.version]
+        if gateway is not None:
+            words |= {"gateway": str(gateway), "flags": _ONLINK, "scope": 0}
         if action.source is not None:
             words["prefsrc"] = str(action.source)
         try:
@@ -141,10 +153,9 @@ class Router:
 
     def _index(self, device: str) -> int:
         if device not in self._indices:
-            found = self._netlink.link_lookup(ifname=device)
-            if not found:
-                raise NetlinkError(errno.ENODEV, f"there is no device {device}")
-            self._indices[device] = found[0]
+            self._read_links()
+        if device not in self._indices:
+            raise NetlinkError(errno.ENODEV, f"there is no device {device}")
         return self._indices[device]
 
     def _delete(self, slot: Slot) -> None:
@@ -234,8 +245,14 @@ def _read_route(message: Any, names: Mapping[int, str]) -> tuple[Slot, Action] |
     slot = Slot(table, prefix, message.get_attr("RTA_PRIORITY") or 0)
     if kind != "unicast":
         return slot, Action(kind)
-    source, gateway = message.get_attr("RTA_PREFSRC"), message.get_attr("RTA_GATEWAY")
-    return slot, Action(
-        *(kind, names.get(message.get_attr("RTA_OIF"))),
-        *(ip_address(source) if source else None, ip_address(gateway) if gateway else None),
+    source, gateway = (
+        ip_address(found) if (found := message.get_attr(name)) else None for name in ("RTA_PREFSRC", "RTA_GATEWAY")
     )
+    # Those are set by the kind of the device, and not by what is wanted.
+    wanted = None if gateway == GATEWAYS[version] else gateway
+    return slot, Action(kind, names.get(message.get_attr("RTA_OIF")), source, wanted)
+
+
+def _kind(link: Any) -> str:
+    info = link.get_attr("IFLA_LINKINFO")
+    return (info.get_attr("IFLA_INFO_KIND") if info is not None else None) or ""

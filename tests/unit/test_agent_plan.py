@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from vte_agent import cli
 from vte_agent.believing import Believed, Standing
+from vte_agent.doctor import examine
 from vte_agent.goals import Wished
 from vte_agent.identity import load_or_make
 from vte_agent.keeping import CannotKeep, Keeping
@@ -20,7 +21,7 @@ from vte_agent.planning import plan
 from vte_agent.protocol.wanted import Transport
 from vte_agent.tunnels.contract import Tunnels, TunnelSpec
 from vte_agent.tunnels.devices import device_name
-from vte_agent.tunnels.fake import FakeNetwork
+from vte_agent.tunnels.fake import FakeNetwork, FakeTunnels
 from vte_agent.upkeep import Goal
 
 
@@ -105,6 +106,20 @@ def test_doctor_says_all_it_finds_as_json_too(tmp_path: Path) -> None:
     assert not (tmp_path / "state").exists()
 
 
+def test_one_transport_is_enough_and_of_the_other_doctor_says_how_it_can_be_had(tmp_path: Path) -> None:
+    there = FakeNetwork().node("ber")
+    lacks = FakeTunnels(FakeNetwork(), {}, "run 'apt-get install charon-systemd'")
+
+    def found(wireguard: Tunnels, ipsec: Tunnels) -> list[tuple[str, bool]]:
+        transports = {Transport.WIREGUARD: wireguard, Transport.IPSEC: ipsec}
+        findings = [one for one in examine(tmp_path, None, transports) if one.what.startswith("transport")]
+        return [(one.what_to_do, one.is_well) for one in findings]
+
+    assert found(there, there) == [("", True), ("", True)]
+    assert found(there, lacks) == [("", True), (lacks.lacks, True)]
+    assert found(lacks, lacks) == [(lacks.lacks, False)] * 2
+
+
 def test_the_unit_leaves_tunnels_to_the_next_run_and_runs_this_very_program() -> None:
     unit = typed("unit").output
     assert "KillMode=process" in unit and " run --keep " in unit
@@ -127,7 +142,7 @@ def test_clean_takes_away_what_is_there_and_says_what(
 
     monkeypatch.setattr(cleaning, "Router", NoRouter)
     monkeypatch.setattr("vte_agent.nft.missing", lambda: "nft is not installed")
-    monkeypatch.setattr(cli, "_transports", lambda: transports)
+    monkeypatch.setattr(cli, "transports", lambda: transports)
     done = typed("clean", "--state", str(tmp_path))
     assert done.exit_code == 0 and spec("stays").device in done.output and spec("goes").device in done.output
     assert "nothing was left" in typed("clean", "--state", str(tmp_path)).output

@@ -21,9 +21,8 @@ from vte_agent import nft
 from vte_agent.tunnels.contract import Address, TunnelFailed, TunnelSpec
 from vte_agent.tunnels.devices import GROUP, Link
 from vte_agent.tunnels.devices import _link as link_of
-from vte_agent.tunnels.ipsec_plan import OUTER_RANGE, VXLAN_PORT, Plan, is_outer
+from vte_agent.tunnels.ipsec_plan import GATEWAYS, KIND, OUTER_RANGE, VXLAN_PORT, Plan, is_outer
 
-KIND: Final = "vxlan"
 TABLE: Final = "lockstitch_ipsec"
 _LOOPBACK = "lo"
 _LAST_METRIC = 0xFFFFFFFF
@@ -102,18 +101,21 @@ class IpsecLinks:
         self._ask(f"give device {spec.device} its addresses", change)
 
     def know(self, spec: TunnelSpec, plan: Plan, index: int) -> None:
-        """The other end's link address is known: the first packet is not held up by asking for it."""
-        family = socket.AF_INET if spec.address.version == 4 else socket.AF_INET6
-        self._ask(
-            f"set the neighbour of device {spec.device}",
-            lambda: self._netlink.neigh(
-                "replace",
-                family=family,
-                dst=str(spec.peer_address),
-                lladdr=plan.far_mac,
-                ifindex=index,
-                state=_PERMANENT,
-            ),
+        """The other end's link address is known: no packet is held up by asking for it, whoever it is for."""
+        self._ask(f"set the neighbour of device {spec.device}", lambda: self._know(spec.peer_address, plan, index))
+        for gateway in GATEWAYS.values():
+            # With an MTU below 1280 the device has no IPv6.
+            with contextlib.suppress(TunnelFailed):
+                self._ask("set a neighbour", partial(self._know, gateway, plan, index))
+
+    def _know(self, address: Address, plan: Plan, index: int) -> None:
+        self._netlink.neigh(
+            "replace",
+            family=socket.AF_INET if address.version == 4 else socket.AF_INET6,
+            dst=str(address),
+            lladdr=plan.far_mac,
+            ifindex=index,
+            state=_PERMANENT,
         )
 
     def remove(self, cable: Cable, others: Collection[Cable]) -> None:

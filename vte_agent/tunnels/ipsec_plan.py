@@ -9,18 +9,25 @@ of any /7. Where they are not unique the second tunnel is refused.
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from typing import Final
 
 from vte_agent.tunnels.contract import Address, TunnelFailed, TunnelSpec
 
 OUTER_RANGE: Final = IPv4Network("240.0.0.0/4")
+KIND: Final = "vxlan"
+"""Of the devices, as the kernel names it."""
+
 VXLAN_PORT: Final = 14789
 """Not VXLAN's own: an Open vSwitch of the node may have that."""
 
 TUN_MTU: Final = 1400
 """Of charon's TUN device; it can be told no other."""
+
+GATEWAYS: Final[Mapping[int, Address]] = {4: IPv4Address("169.254.76.83"), 6: IPv6Address("fe80::4c:53")}
+"""Who stands for the other end on every device, by IP version: a way by it needs to ask for no link address."""
 
 _LOW_BITS = (1 << 28) - 1
 _VNI_BITS = (1 << 24) - 1

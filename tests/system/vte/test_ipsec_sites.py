@@ -1,0 +1,51 @@
+"""IPsec carries what is behind sites, and its charon may die: agents that run at both ends see to it."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from mininet_topos.overlay.flow import flow
+from mininet_topos.overlay.underlay import Uplink
+from tests.system.vte.two_nodes import ENVIRONMENT, TwoNodes, host, two_nodes
+from tests.system.waiting import wait_until
+
+TUNNELS = {"ipsec": ("up0", "ipsec"), "other": ("up1", "ipsec"), "wireguard": ("up1", "wireguard")}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoNodes]:
+    uplinks = [Uplink(name, rate_mbps=100.0, delay_ms=2.0) for name in ("up0", "up1")]
+    log = tmp_path_factory.mktemp("ipsec") / "log"
+    with two_nodes(uplinks, log) as made:
+        try:
+            made.want(TUNNELS)
+            yield made
+        finally:
+            sys.stdout.write(log.read_text()[-4000:])
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_hosts_behind_two_sites_reach_each_other_at_the_first_packet(world: TwoNodes, version: int) -> None:
+    world.prefer("ipsec")
+    world.taken("ipsec")
+    source, target = (host(serial, version) for serial in (1, 2))
+    world.nodes[0].host.run(["ping", "-n", "-c1", "-W2", "-I", source, target])
+
+
+def test_a_charon_that_is_killed_comes_back_and_tunnels_of_another_kind_do_not_notice(world: TwoNodes) -> None:
+    world.prefer("wireguard")
+    world.taken("wireguard")
+    (near, near_address), (far, far_address) = [(node.host, host(node.serial)) for node in world.nodes]
+    with flow(near, near_address, far, far_address, environment=ENVIRONMENT) as receiver:
+        wait_until(lambda: len(receiver.read()) > 40, 10, "no packet comes")
+        before = world.nodes[0].at.run(["pidof", "charon-systemd"])
+        world.nodes[0].at.run(["kill", f"-{signal.SIGKILL:d}", before.strip()])
+        for name in ("ipsec", "other"):
+            wait_until(lambda name=name: world.tunnel(2, name)["state"] != "up", 5, "nobody notices")  # type: ignore[misc]
+        world.wait(lambda one: one["state"] == "up", 20)
+        assert world.nodes[0].at.run(["pidof", "charon-systemd"]) != before
+        assert receiver.lost() == 0

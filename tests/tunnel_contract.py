@@ -144,6 +144,16 @@ class TunnelContract:
                 tunnels.set_mtu(world.spec(node, "t"), 1300)
         assert world.passes(0, spec, 1300) and not world.passes(0, spec, 1301)
 
+    def test_the_next_run_leaves_a_smaller_mtu_as_it_was_found_out(self, world: World) -> None:
+        join(world, "t")
+        spec = world.spec(0, "t")
+        with world.at(0) as tunnels:
+            tunnels.set_mtu(spec, 1300)
+        world.next_run(0)
+        with world.at(0) as tunnels:
+            tunnels.create(spec)
+        assert world.passes(0, spec, 1300) and not world.passes(0, spec, 1301)
+
     def test_after_delete_nothing_is_left(self, world: World) -> None:
         before = world.left()
         join(world, "t")

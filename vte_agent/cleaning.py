@@ -1,4 +1,4 @@
-"""Takes away what an agent has made on its node: routes, rules, tunnels, marks and filters."""
+"""Takes away what an agent has made on its node: routes, rules, tunnels and tables of nftables."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from vte_agent import nft
 from vte_agent.class_marks import ClassMarks, MarkingFailed
 from vte_agent.filtering import Filtering
+from vte_agent.mss_clamp import MssClamp, NotClamped
 from vte_agent.protocol.wanted import Transport
 from vte_agent.routing import Router
 from vte_agent.segmentation import NotFiltered
@@ -21,7 +22,7 @@ def clean(transports: Mapping[Transport, Tunnels]) -> tuple[tuple[str, ...], tup
     # Routes first: what is sent meanwhile is refused, and not lost in a tunnel that is half gone.
     with Router() as router:
         problems = router.clear()
-    gone, more = take_down(transports, (ClassMarks().clear, Filtering().clear))
+    gone, more = take_down(transports, (ClassMarks().clear, Filtering().clear, MssClamp().clear))
     return gone, (*problems, *more)
 
 
@@ -43,6 +44,6 @@ def take_down(
     for clear in () if nft.missing() else tables:
         try:
             clear()
-        except (MarkingFailed, NotFiltered) as error:
+        except (MarkingFailed, NotFiltered, NotClamped) as error:
             problems.append(str(error))
     return tuple(gone), tuple(problems)

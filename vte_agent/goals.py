@@ -9,20 +9,15 @@ from vte_agent.believing import Believed
 from vte_agent.identity import WeakKey
 from vte_agent.marks import UPLINKS, outer_mark
 from vte_agent.protocol.members import Member
-from vte_agent.protocol.wanted import Transport, WantedTunnel
+from vte_agent.protocol.wanted import MOST_MTU, Transport, WantedTunnel
 from vte_agent.tunnels.contract import PeerEnd, TunnelSpec
 from vte_agent.tunnels.devices import device_name
+from vte_agent.tunnels.ipsec_plan import inside_mtu
 from vte_agent.upkeep import Goal
 from vte_agent.uplinks import UplinkNow
 
-OVERHEAD_BYTES = {
-    # Outer IP, UDP, and WireGuard's header and tag; its packets are padded to 16 bytes.
-    (Transport.WIREGUARD, 4): 60,
-    (Transport.WIREGUARD, 6): 80,
-    # Outer IP and UDP, ESP with AES-GCM and its padding, inner IP, UDP and VXLAN with the inner Ethernet header.
-    (Transport.IPSEC, 4): 150,
-    (Transport.IPSEC, 6): 170,
-}
+WIREGUARD_BYTES = {4: 60, 6: 80}
+"""Outer IP, UDP, and WireGuard's header and tag."""
 
 SecretOf = Callable[[Member, str], bytes]
 """The secret that this node shares with a member for a tunnel of a name. Raises WeakKey."""
@@ -63,11 +58,19 @@ def goals_of(
             local=uplink.address,
             address=tunnel.address,
             peer_address=tunnel.peer_address,
-            mtu=tunnel.mtu or uplink.mtu - OVERHEAD_BYTES[tunnel.transport, uplink.address.version],
+            mtu=tunnel.mtu or longest_inside(tunnel.transport, uplink),
             mark=outer_mark(uplink.number),
         )
         goals[tunnel.name] = Goal(spec, tunnel.transport, tunnel.peer, peer)
     return Wished(goals, tuple(problems))
+
+
+def longest_inside(transport: Transport, uplink: UplinkNow) -> int:
+    """The longest packet that a tunnel from an uplink can carry whole, if all the way is as wide as the uplink."""
+    version = uplink.address.version
+    if transport is Transport.IPSEC:
+        return inside_mtu(uplink.mtu, version)
+    return min(uplink.mtu - WIREGUARD_BYTES[version], MOST_MTU)
 
 
 def _why_not(tunnel: WantedTunnel, uplinks: Mapping[str, UplinkNow], transports: Collection[Transport]) -> str:

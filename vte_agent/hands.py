@@ -18,6 +18,7 @@ from vte_agent.believing import Standing as RollStanding
 from vte_agent.class_marks import ClassMarks, MarkingFailed
 from vte_agent.cleaning import take_down
 from vte_agent.filtering import Filtering
+from vte_agent.fitting import Fitting
 from vte_agent.goals import SecretOf, goals_of
 from vte_agent.marks import UPLINKS
 from vte_agent.probing.prober import Prober
@@ -51,6 +52,7 @@ class Snapshot:
     timer_late_s: float = 0.0
     problems: tuple[str, ...] = ()
     filters: tuple[RuleCount, ...] = ()
+    mtus: Mapping[str, int] = field(default_factory=dict)
 
 
 class Hands:
@@ -75,6 +77,7 @@ class Hands:
         self._on_news = on_news
         self._marks = ClassMarks()
         self._upkeep = Upkeep()
+        self._fitting = Fitting(prober, transports)
         self._probed: dict[str, ProbedTunnel] = {}
         self._steered: Steered | None = None
         self._classes: tuple[WantedClass, ...] | None = None
@@ -119,7 +122,8 @@ class Hands:
         self._steering.stop()
         for name in list(self._probed):
             self._stop_probing(name)
-        for problem in take_down(self._transports, (self._marks.clear, self._filtering.clear))[1]:
+        tables = self._marks.clear, self._filtering.clear, self._fitting.clear
+        for problem in take_down(self._transports, tables)[1]:
             _log.warning("left_behind=%r", problem)
 
     def _run(self) -> None:
@@ -166,6 +170,9 @@ class Hands:
             # What is done lets other things be done: a tunnel that was made is connected in the same round.
             if not self._do_steps(healths, believed):
                 break
+        self._fitting.follow(
+            self._upkeep.standing, healths, {one.name for one in believed.tunnels if one.mtu is not None}
+        )
         self._steer(believed, uplinks)
         self._mark(believed)
         said = (
@@ -175,6 +182,7 @@ class Hands:
             *self._steering.report()[1],
             *self._trouble.values(),
             *self._filtering.problems,
+            *self._fitting.problems,
         )
         with self._lock:
             self._snapshot = Snapshot(
@@ -187,6 +195,7 @@ class Hands:
                 late_s,
                 said,
                 self._filtering.counts(time.monotonic()),
+                dict(self._fitting.known),
             )
         self._on_news()
 
@@ -251,7 +260,13 @@ class Hands:
                 self._transports[goal.transport].connect(goal.spec, peer)
                 spec = goal.spec
                 probed = ProbedTunnel(
-                    spec.name, spec.device, spec.address, spec.peer_address, goal.serial, liveness[spec.name]
+                    spec.name,
+                    spec.device,
+                    spec.address,
+                    spec.peer_address,
+                    goal.serial,
+                    liveness[spec.name],
+                    far_link=self._transports[goal.transport].far_link(spec),
                 )
                 if self._probed.get(spec.name) != probed:
                     self._prober.add(probed)
@@ -263,6 +278,7 @@ class Hands:
         return None
 
     def _stop_probing(self, name: str) -> None:
+        self._fitting.forget(name)
         if self._probed.pop(name, None) is not None:
             with contextlib.suppress(ProbeFailed):
                 self._prober.remove(name)

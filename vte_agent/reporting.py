@@ -77,7 +77,7 @@ class Reporter:
             why=(failure.why if failure else "")[:_MOST_CHARS],
             key=self._key(name, there),
             port=there.local.port,
-            mtu=there.goal.spec.mtu,
+            mtu=snapshot.mtus.get(name),
             handshake_age_s=reading.handshake_age_s if reading is not None else None,
             quality=health.windows[0].quality() if health is not None and health.windows else Quality(),
             received_bytes=reading.received_bytes if reading is not None else 0,

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from tests.system.waiting import wait_until
+from vte_agent import fitting
 from vte_agent import hands as hands_module
 from vte_agent.believing import Believed, Standing
 from vte_agent.filtering import Filtering
@@ -93,12 +94,16 @@ class FakeProber:
     def __init__(self) -> None:
         self.probed: dict[str, ProbedTunnel] = {}
         self.healths: dict[str, TunnelHealth] = {}
+        self.most: dict[str, int] = {}
 
     def add(self, tunnel: ProbedTunnel) -> None:
         self.probed[tunnel.name] = tunnel
 
     def remove(self, name: str) -> None:
         self.probed.pop(name, None)
+
+    def search_mtu(self, most: Mapping[str, int]) -> None:
+        self.most = dict(most)
 
     def health(self) -> Mapping[str, TunnelHealth]:
         return dict(self.healths)
@@ -140,6 +145,12 @@ class FakeSegmentation:
 
     def counts(self) -> tuple[RuleCount, ...]:
         return (RuleCount(rule="web", allow=True, packets=3),)
+
+
+class NoClamp:
+    def apply(self) -> None: ...
+
+    def clear(self) -> None: ...
 
 
 class NoMarks:
@@ -192,6 +203,7 @@ class Bench:
 @pytest.fixture
 def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     monkeypatch.setattr(hands_module, "ClassMarks", NoMarks)
+    monkeypatch.setattr(fitting, "MssClamp", NoClamp)
     segmentation = FakeSegmentation()
     monkeypatch.setattr(hands_module, "Filtering", lambda: Filtering(cast(Any, segmentation)))
     made = Bench()
@@ -243,6 +255,33 @@ def test_what_an_earlier_run_left_and_nobody_wants_is_taken_away_once_that_is_kn
     bench.want(believed())
     bench.until(lambda now: now.generation == 7)
     assert not bench.own.found()
+
+
+def test_a_device_has_the_mtu_that_gets_through_and_it_is_reported(bench: Bench) -> None:
+    bench.want(believed(tunnel(), keys={"t": bench.far_key()}))
+    made = bench.until(lambda now: now.standing and now.standing["t"].peer)
+    device = made.standing["t"].goal.spec.device
+    reporter = Reporter(KEYS[1], member(1))
+    assert bench.prober.most == {"t": 1440}
+    assert bench.network.device("n1", device).mtu == 1440 and reporter.has(made, (), ()).tunnels[0].mtu is None
+    for found, mtu in ((1372, 1372), (1440, 1440), (9000, 1440)):
+        bench.prober.healths["t"] = TunnelHealth(mtu=found)
+        now = bench.until(lambda now, mtu=mtu: now.mtus == {"t": mtu})  # type: ignore[misc]
+        assert bench.network.device("n1", device).mtu == mtu == reporter.has(now, (), ()).tunnels[0].mtu
+
+
+def test_what_keeps_an_mtu_from_being_found_is_told(bench: Bench) -> None:
+    bench.prober.healths["t"] = TunnelHealth(mtu_trouble="nothing gets through")
+    bench.want(believed(tunnel(), keys={"t": bench.far_key()}))
+    now = bench.until(lambda now: now.problems)
+    assert now.problems == ("tunnel t: nothing gets through",) and not now.mtus
+
+
+def test_an_mtu_that_was_told_is_not_looked_for(bench: Bench) -> None:
+    bench.prober.healths["t"] = TunnelHealth(mtu=1440)
+    bench.want(believed(tunnel(mtu=1300), keys={"t": bench.far_key()}))
+    now = bench.until(lambda now: now.mtus)
+    assert now.mtus == {"t": 1300} and not bench.prober.most
 
 
 def test_nothing_is_left_after_a_stop(bench: Bench) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vte_agent.probing.path_mtu import CONFIRM_S, GRAIN, RAISE_S, TRIES, PathMtu
+from vte_agent.probing.path_mtu import CONFIRM_S, CONFIRM_TRIES, GRAIN, RAISE_S, TRIES, PathMtu
 
 LEAST, MOST = 1200, 8900
 
@@ -88,9 +88,46 @@ def test_where_nothing_passes_nothing_is_proven_and_it_is_tried_on() -> None:
     assert 1500 - GRAIN < path.proven <= 1500
 
 
+def test_what_was_proven_is_given_up_once_more_are_lost_than_chance_loses() -> None:
+    path = Path(MOST)
+    path.run(1.0)
+    path.sent.clear()
+    path.limit = 0
+    path.run(CONFIRM_S + 5.0)
+    assert path.sent[: CONFIRM_TRIES + 1] == [MOST] * CONFIRM_TRIES + [LEAST]
+    assert path.mtu.is_blocked
+    path.limit = MOST
+    path.run(3.0)
+    assert not path.mtu.is_blocked and path.proven == MOST
+
+
+def test_what_is_lost_while_the_path_is_dead_makes_nothing_smaller() -> None:
+    path = Path(1500)
+    path.run(10.0)
+    before, path.limit = path.proven, 0
+    path.sent.clear()
+    while len(path.sent) < CONFIRM_TRIES:
+        path.run(0.02)
+    path.mtu.resume(path.now_s)
+    path.limit = 1500
+    path.sent.clear()
+    path.run(1.0)
+    assert path.sent[0] == before and path.proven == before
+
+
+def test_a_path_that_comes_back_may_be_a_shorter_or_a_longer_one_and_that_is_found_at_once() -> None:
+    path = Path(1500)
+    path.run(10.0)
+    for limit in (MOST, 1400, 3000):
+        path.limit = limit
+        path.mtu.resume(path.now_s)
+        path.run(8.0)
+        assert limit - GRAIN < path.proven <= limit
+
+
 def test_a_long_round_trip_is_waited_for() -> None:
     path = Path(9000, rtt_s=0.9)
-    path.run(5.0)
+    path.run(2.5)
     assert path.sent == [MOST]
 
 

@@ -1,1 +1,1 @@
-"""Whether tunnels are alive, each direction on its own, and how well they do."""
+"""Whether tunnels are alive, each direction on its own, how well they do, and what they have room for."""

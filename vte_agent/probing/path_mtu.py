@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-TRIES = 3
-"""MAX_PROBES of the RFC: so many in a row unanswered, and the size is too long."""
+TRIES, CONFIRM_TRIES = 3, 6
+"""MAX_PROBES of the RFC: so many in a row unanswered, and the size is too long. What was proven is given up later:
+on a path that loses some packets three in a row are soon lost by chance."""
 
 AGAIN_S = 0.15
 """How long an answer is waited for, while nothing is known of the round trip."""
 
-CONFIRM_S = 5.0
+CONFIRM_S = 2.0
 RAISE_S = 600.0
 """PMTU_RAISE_TIMER: after so long longer packets are tried again."""
 
@@ -39,6 +40,8 @@ class PathMtu:
         self._proven = 0
         self._too_long = most + 1
         self._trial: _Trial | None = _Trial(most)
+        self.is_blocked = False
+        """Not even the least gets through."""
         self._confirm_s = self._raise_s = float("inf")
 
     @property
@@ -70,10 +73,17 @@ class PathMtu:
             return self._trial.sent_s + self._patience_s(rtt_s) if self._trial.sent else float("-inf")
         return self._confirm_s if self._proven == self._most else min(self._confirm_s, self._raise_s)
 
+    def resume(self, now_s: float) -> None:
+        """The path was dead meanwhile: what was not answered says nothing, and it may be another path now."""
+        if self._trial is not None:
+            self._trial = _Trial(self._trial.size)
+        self._confirm_s, self._raise_s = min(self._confirm_s, now_s), min(self._raise_s, now_s)
+
     def answered(self, size: int, now_s: float) -> None:
         """A probe of this size got through; a late answer counts as well."""
         if not self._least <= size <= self._most:
             return
+        self.is_blocked = False
         if size > self._proven:
             self._proven = size
             self._too_long = max(self._too_long, size + 1)
@@ -83,7 +93,9 @@ class PathMtu:
 
     def _give_up(self, now_s: float, rtt_s: float) -> None:
         trial = self._trial
-        if trial is None or trial.sent < TRIES or now_s - trial.sent_s < self._patience_s(rtt_s):
+        if trial is None or now_s - trial.sent_s < self._patience_s(rtt_s):
+            return
+        if trial.sent < (CONFIRM_TRIES if trial.size <= self._proven else TRIES):
             return
         if trial.size <= self._proven:
             # What was proven passes no more: all that is known is that it is shorter by now.
@@ -103,9 +115,13 @@ class PathMtu:
             # Not even the least passes: nothing does, and that is for others to find out. It is tried again.
             self._too_long = self._most + 1
             self._trial = _Trial(self._least, 0, now_s)
+            self.is_blocked = True
         elif not self._proven:
             # The least first: it nearly always passes, and tells a short path from a dead one.
             self._trial = _Trial(self._least)
+        elif high > self._most:
+            # Nothing is known against the longest.
+            self._trial = _Trial(self._most)
         else:
             self._trial = _Trial(low + (high - low) // 2)
 

@@ -29,7 +29,7 @@ OnChange = Callable[[Mapping[str, TunnelHealth]], None]
 
 
 class Prober:
-    """Liveness and quality of all tunnels, both roles, in the network namespace that `start` is called in.
+    """Liveness, quality and MTU of all tunnels, both roles, in the network namespace that `start` is called in.
 
     `on_change` is called in a thread of the prober with the tunnels that became alive, dead, good or bad; it has
     to return at once. All else may be called from any thread, and raises ProbeFailed where the process does not
@@ -75,6 +75,10 @@ class Prober:
     def need(self, needs: Mapping[str, Need]) -> None:
         """What tunnels are needed for from now on; those that are not named stay as they are."""
         self._ask("need", dict(needs))
+
+    def search_mtu(self, most: Mapping[str, int]) -> None:
+        """How long packets may be is to be found, up to these bytes, by tunnel; others stay as they are."""
+        self._ask("search_mtu", dict(most))
 
     def health(self) -> Mapping[str, TunnelHealth]:
         """All tunnels as they are now, by name."""

@@ -9,11 +9,16 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
 from vte_agent.marks import BYPASS
+from vte_agent.protocol.wanted import MOST_MTU
 
 LIVENESS_PORT = 7661
 REFLECTOR_PORT = 7662
 SENDER_PORT = 7663
+MTU_PORT = 7664
 """Inside tunnels only: the sockets are bound to the tunnel's device."""
+
+LONGEST = MOST_MTU
+"""Of the packets that are received whole."""
 
 Address = IPv4Address | IPv6Address
 
@@ -21,7 +26,6 @@ _SO_TIMESTAMPNS = 35
 _IP_RECVTTL, _IP_FREEBIND, _IPV6_FREEBIND = 12, 15, 78
 _TIMESPEC = struct.Struct("@qq")
 _INT = struct.Struct("@i")
-_LONGEST = 2048
 _TTL = 255
 _CLASS_SELECTOR_6 = 0xC0
 """Network control: a full queue should not take a tunnel for dead."""
@@ -71,7 +75,7 @@ def open_socket(device: str, address: Address, peer: Address, port: int, peer_po
 def receive(source: socket.socket) -> Received | None:
     """The next datagram; None: there is none now."""
     try:
-        data, ancillary, _, _ = source.recvmsg(_LONGEST, 128)
+        data, ancillary, _, _ = source.recvmsg(LONGEST, 128)
     except OSError:
         # Nothing there; or word that the other end does not listen yet, which its silence says as well.
         return None

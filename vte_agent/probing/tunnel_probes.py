@@ -1,4 +1,4 @@
-"""All that is probed of one tunnel: its liveness, its quality in both roles, and the sockets for it."""
+"""All that is probed of one tunnel: its liveness, its quality, its MTU, and the sockets for it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from vte_agent.probing.liveness_wire import MOST_HEARD, BadProbe, decode, encode
+from vte_agent.probing.mtu_probes import MtuProbes
 from vte_agent.probing.quality import WINDOWS_S, DelayWatch, LossWatch, Window, Windows
 from vte_agent.probing.session import NOTHING_KNOWN, Alive, Need, Session
 from vte_agent.probing.sockets import (
@@ -41,7 +42,10 @@ class Limits:
 
 @dataclass(frozen=True)
 class ProbedTunnel:
-    """What the prober has to know. peer: which end it leads to; tunnels to one end speak for each other."""
+    """What the prober has to know. peer: which end it leads to; tunnels to one end speak for each other.
+
+    far_link: the link address of the other end, where the device has such.
+    """
 
     name: str
     device: str
@@ -51,15 +55,22 @@ class ProbedTunnel:
     liveness: Liveness = _LIVENESS
     need: Need = Need.NEXT
     limits: Limits = Limits()
+    far_link: bytes = b""
 
 
 @dataclass(frozen=True)
 class TunnelHealth:
-    """A tunnel as its probes see it. bad: in which way it does worse than it may; "" where it does not."""
+    """A tunnel as its probes see it. bad: in which way it does worse than it may; "" where it does not.
+
+    mtu: the longest packet that gets through to the other end; None where that is not known yet. mtu_trouble: what
+    keeps it from being found.
+    """
 
     alive: Alive = NOTHING_KNOWN
     bad: str = ""
     windows: tuple[Window, ...] = ()
+    mtu: int | None = None
+    mtu_trouble: str = ""
 
 
 class TunnelProbes:
@@ -81,16 +92,19 @@ class TunnelProbes:
             for port, peer_port in ports:
                 made = open_socket(tunnel.device, tunnel.address, tunnel.peer_address, port, peer_port)
                 self._sockets.append(made)
+            self.mtu = MtuProbes(tunnel.device, tunnel.address, tunnel.peer_address, tunnel.far_link)
         except BaseException:
-            self.close()
+            for made in self._sockets:
+                made.close()
             raise
         hear: tuple[Callable[[Received, float], None], ...] = (self._probe, self._reply, self._reflect)
-        self.readers = dict(zip(self._sockets, hear, strict=True))
+        self.readers = dict(zip(self._sockets, hear, strict=True)) | {self.mtu.socket: self.mtu.hear}
 
     def close(self) -> None:
         """Close the sockets."""
         for made in self._sockets:
             made.close()
+        self.mtu.close()
 
     @property
     def next_s(self) -> float:
@@ -138,7 +152,7 @@ class TunnelProbes:
     def health(self, now_s: float) -> TunnelHealth:
         """As last judged."""
         windows = tuple(self._windows.window(length_s, now_s) for length_s in WINDOWS_S)
-        return TunnelHealth(self.session.alive(now_s), self.bad, windows)
+        return TunnelHealth(self.session.alive(now_s), self.bad, windows, self.mtu.usable, self.mtu.trouble)
 
     def _why_bad(self) -> str:
         if self._loss.is_bad:

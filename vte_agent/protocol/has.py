@@ -51,6 +51,7 @@ class TunnelReport(Message):
     port: Port | None = None
     """Where this end listens."""
     mtu: Annotated[int, Field(ge=0)] | None = None
+    """The longest packet that gets through to the other end; None: it is being found out."""
     handshake_age_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     quality: Quality = Quality()
     received_bytes: Count = 0

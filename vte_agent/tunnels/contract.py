@@ -86,6 +86,7 @@ class Tunnels(Protocol):
     def create(self, spec: TunnelSpec) -> LocalEnd:
         """Make this end, up and with its addresses, with a new key of its own, or take over the one there is.
 
+        One that is taken over keeps its MTU where that is smaller: longer packets may not get through.
         Raises TunnelFailed, with nothing left behind.
         """
 
@@ -94,6 +95,9 @@ class Tunnels(Protocol):
 
     def set_mtu(self, spec: TunnelSpec, mtu: int) -> None:
         """Change the device's MTU in place. Raises TunnelFailed."""
+
+    def far_link(self, spec: TunnelSpec) -> bytes:
+        """The link address of the other end; empty where the device has none, as with WireGuard."""
 
     def read(self) -> Mapping[str, Reading]:
         """All tunnels that are alive, by device; one whose process or device has gone is not among them.

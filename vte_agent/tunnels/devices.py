@@ -104,9 +104,13 @@ class Devices:
         )
 
     def set_up(self, spec: TunnelSpec) -> None:
-        """Our alias with the tunnel's name, addresses, MTU, and up; what is so already stays as it is."""
+        """Our alias with the tunnel's name, addresses, MTU, and up; what is so already stays as it is.
+
+        So does a smaller MTU of a device that is up: it has been found out.
+        """
         link = self._there(spec.device)
-        _check_mtu(spec, spec.mtu)
+        mtu = min(link.mtu, spec.mtu) if link.up else spec.mtu
+        _check_mtu(spec, mtu)
         # Nobody but the other end is reached through it: a link-local address would only send what nobody needs.
         quiet = {"attrs": [("AF_INET6", {"attrs": [("IFLA_INET6_ADDR_GEN_MODE", _NO_LINK_LOCAL)]})]}
 
@@ -114,7 +118,7 @@ class Devices:
             self._netlink.link(
                 "set", index=link.index, IFLA_IFALIAS=ALIAS + spec.name, IFLA_GROUP=GROUP, IFLA_AF_SPEC=quiet
             )
-            self._netlink.link("set", index=link.index, mtu=spec.mtu, state="up")
+            self._netlink.link("set", index=link.index, mtu=mtu, state="up")
             self._netlink.addr(
                 "replace",
                 index=link.index,

@@ -163,7 +163,7 @@ class FakeTunnels:
             raise TunnelFailed(f"device {spec.device} is not of tunnel {spec.name}; it is left alone")
         if device is None:
             device = self._network.make(self._devices, spec)
-        device.mtu = spec.mtu
+        device.mtu = min(device.mtu, spec.mtu)
         return LocalEnd(device.outer.port, public_text(device.public_key))
 
     def connect(self, spec: TunnelSpec, peer: PeerEnd) -> None:
@@ -178,6 +178,11 @@ class FakeTunnels:
     def set_mtu(self, spec: TunnelSpec, mtu: int) -> None:
         """Change an MTU in place."""
         self._there(spec).mtu = mtu
+
+    def far_link(self, spec: TunnelSpec) -> bytes:
+        """None."""
+        del spec
+        return b""
 
     def read(self) -> Mapping[str, Reading]:
         """All devices that are there."""

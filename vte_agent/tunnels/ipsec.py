@@ -21,8 +21,8 @@ from vte_agent.tunnels import ipsec_process
 from vte_agent.tunnels.contract import LocalEnd, PeerEnd, Reading, TunnelFailed, TunnelSpec
 from vte_agent.tunnels.devices import Devices, not_ours
 from vte_agent.tunnels.ipsec_charon import Charon, Running
-from vte_agent.tunnels.ipsec_links import KIND, IpsecLinks
-from vte_agent.tunnels.ipsec_plan import Plan, inside_mtu, plan
+from vte_agent.tunnels.ipsec_links import IpsecLinks
+from vte_agent.tunnels.ipsec_plan import KIND, Plan, inside_mtu, plan
 from vte_agent.tunnels.ipsec_vici import Refused, Sa, Vici, ViciFailed
 
 RUNTIME: Final = Path("/run/lockstitch")
@@ -133,6 +133,13 @@ class IpsecTunnels:
     def set_mtu(self, spec: TunnelSpec, mtu: int) -> None:
         """Change the device's MTU in place, to what travels whole at most. Raises TunnelFailed."""
         self._devices.set_mtu(spec, self._whole(spec, mtu))
+        # What was known of IPv6 went with it where there was too little room for that.
+        if (link := self._devices.get(spec.device)) is not None:
+            self._links.know(spec, plan(spec), link.index)
+
+    def far_link(self, spec: TunnelSpec) -> bytes:
+        """The address that the other end's VXLAN device has. Raises TunnelFailed."""
+        return bytes.fromhex(plan(spec).far_mac.replace(":", ""))
 
     def read(self) -> Mapping[str, Reading]:
         """All tunnels that are alive, by device."""

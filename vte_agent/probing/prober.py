@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import queue
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
@@ -20,7 +22,12 @@ from vte_agent.probing.session import Need
 from vte_agent.probing.sockets import ProbeFailed
 from vte_agent.probing.tunnel_probes import ProbedTunnel, TunnelHealth
 
-_ANSWER_WITHIN_S = 10.0
+CHANGED, _GONE = 0, -1
+"""In place of the number of a question: what nobody has asked for, and that nobody answers any more."""
+
+_START_WITHIN_S, _ANSWER_WITHIN_S = 60.0, 10.0
+"""A busy machine takes its time to start a process. Once it runs it runs ahead of all others."""
+
 _BEGIN_AGAIN_S = 1.0
 
 _log = logging.getLogger(__name__)
@@ -33,14 +40,16 @@ class Prober:
 
     `on_change` is called in a thread of the prober with the tunnels that became alive, dead, good or bad; it has
     to return at once. All else may be called from any thread, and raises ProbeFailed where the process does not
-    answer. A process that dies is started again, with the tunnels it had.
+    answer. A process that dies or hangs is started again, with the tunnels it had.
     """
 
     def __init__(self, on_change: OnChange) -> None:
         self._on_change = on_change
         self._tunnels: dict[str, ProbedTunnel] = {}
         self._asking = threading.Lock()
-        self._answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._asked = 0
+        self._answers: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
+        self._ready = threading.Event()
         self._stopping = threading.Event()
         self._connection: Connection | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -57,7 +66,7 @@ class Prober:
         if self._connection is None or self._process is None:
             return
         with self._asking:
-            self._connection.send(("stop", None))
+            self._send("stop", None)
         self._thread.join(_ANSWER_WITHIN_S)
         self._end()
 
@@ -94,15 +103,33 @@ class Prober:
             if self._connection is None:
                 raise ProbeFailed("the prober does not run; start it first")
             try:
-                self._connection.send((what, argument))
-                said = self._answers.get(timeout=_ANSWER_WITHIN_S)
-            except (OSError, queue.Empty) as error:
+                self._send(what, argument)
+                return self._answer()
+            except OSError as error:
+                raise ProbeFailed("the prober's process has ended; it is started again") from error
+            except queue.Empty as error:
+                assert self._process is not None
+                self._process.kill()
                 raise ProbeFailed("the prober's process does not answer; it is started again") from error
-            if isinstance(said, _Gone):
+
+    def _send(self, what: str, argument: object) -> None:
+        assert self._connection is not None
+        self._asked += 1
+        self._connection.send((self._asked, what, argument))
+
+    def _answer(self) -> Any:
+        """The answer to what was asked last; one that comes too late is none to the question after it."""
+        self._ready.wait(_START_WITHIN_S)
+        give_up_s = time.monotonic() + _ANSWER_WITHIN_S
+        while True:
+            number, said = self._answers.get(timeout=max(0.0, give_up_s - time.monotonic()))
+            if number == self._asked:
+                return said
+            if number == _GONE:
                 raise ProbeFailed("the prober's process has ended; it is started again")
-            return said
 
     def _begin(self) -> None:
+        self._ready.clear()
         here, there = Pipe()
         environment = dict(os.environ)
         package = str(Path(vte_agent.__file__).parents[1])
@@ -128,31 +155,30 @@ class Prober:
         while not self._stopping.is_set():
             assert self._connection is not None
             try:
-                what, said = self._connection.recv()
+                number, said = self._connection.recv()
+                self._ready.set()
             except (EOFError, OSError):
                 self._again()
                 continue
-            if what == "changed":
+            if number != CHANGED:
+                self._answers.put((number, said))
+            elif said:
                 self._on_change(said)
-            else:
-                self._answers.put(said)
 
     def _again(self) -> None:
         if self._stopping.wait(_BEGIN_AGAIN_S):
             return
         _log.error("prober=ended remedy='it is started again'")
-        self._answers.put(_Gone())
+        self._answers.put((_GONE, None))
         with self._asking:
             self._end()
             self._answers = queue.SimpleQueue()
             self._begin()
             assert self._connection is not None
-            for tunnel in tuple(self._tunnels.values()):
-                # The answers are read here: nobody else hears the process now.
-                self._connection.send(("add", tunnel))
-                while self._connection.recv()[0] != "answer":
-                    pass
-
-
-class _Gone:
-    """What is answered by a process that is not there any more."""
+            # One that dies while it is told so is begun again when it is heard next.
+            with contextlib.suppress(EOFError, OSError):
+                for tunnel in tuple(self._tunnels.values()):
+                    # The answers are read here: nobody else hears the process now.
+                    self._send("add", tunnel)
+                    while self._connection.recv()[0] == CHANGED:
+                        pass

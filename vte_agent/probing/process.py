@@ -13,6 +13,7 @@ from typing import Any
 
 from vte_agent.probing.loop import ProbeLoop
 from vte_agent.probing.priority import run_ahead
+from vte_agent.probing.prober import CHANGED
 from vte_agent.probing.tunnel_probes import TunnelHealth
 
 
@@ -25,24 +26,26 @@ class _Served:
         self._loop = ProbeLoop(self._changed, connection.fileno(), self._order)
 
     def run(self) -> None:
+        # That it is there.
+        self._connection.send((CHANGED, {}))
         self._loop.run()
 
     def _changed(self, healths: Mapping[str, TunnelHealth]) -> None:
         self._untold |= healths
         if self._untold and select.select([], [self._connection], [], 0)[1]:
-            self._connection.send(("changed", self._untold))
+            self._connection.send((CHANGED, self._untold))
             self._untold = {}
 
     def _order(self) -> None:
         try:
-            what, argument = self._connection.recv()
+            number, what, argument = self._connection.recv()
         except (EOFError, OSError):
             self._loop.stop()
             return
         order: Any = getattr(self._loop, what)
         said = order() if argument is None else order(argument)
         with contextlib.suppress(OSError):
-            self._connection.send(("answer", said))
+            self._connection.send((number, said))
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Area `overlay`: the control channel of the agents."""
+"""Area `overlay`: the control channel of the agents, and what their probes make of a busy machine."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from benchmarks.meshing.saturated import saturated
 from benchmarks.meshing.storm import storm
 from benchmarks.support.areas import Measurement
-from benchmarks.support.figure import Better, Figure
+from benchmarks.support.figure import Better, Figure, note
 
 AGENTS = 1000
+BUSY_S = 600.0
 _WITHIN_S = 120.0
 
 
@@ -22,4 +24,11 @@ def reconnect_1000() -> Iterable[Figure]:
     yield Figure("reconnect_1000_memory", "overlay", seen.peak_mb, "MB", Better.LESS, 400.0)
 
 
-MEASUREMENTS: Mapping[str, Measurement] = {"reconnect_1000": reconnect_1000}
+def false_failovers() -> Iterable[Figure]:
+    """Two sites probe each other at 50 ms x 3 for ten minutes, with all cores saturated."""
+    seen = saturated(BUSY_S)
+    note(f"false_failovers: deaths={seen.deaths} worst_late_ms={seen.worst_late_ms:.1f} moves={list(seen.moves)}")
+    yield Figure("false_failovers", "overlay", len(seen.moves), "moves", Better.LESS, 0.0)
+
+
+MEASUREMENTS: Mapping[str, Measurement] = {"reconnect_1000": reconnect_1000, "false_failovers": false_failovers}

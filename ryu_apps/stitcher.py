@@ -6,14 +6,14 @@ One thread owns all stitches and all reservations. What is done with them stands
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from os_ken.controller import ofp_event
 from os_ken.controller.handler import DEAD_DISPATCHER, MAIN_DISPATCHER
 
-from ryu_apps.app import App, Tick, handles
+from ryu_apps.app import App, Event, Tick, handles
 from ryu_apps.events import (
     ApplyStages,
     ChangeStitch,
@@ -78,6 +78,11 @@ STORE_WITHIN_S = 0.5
 """So long what has happened may wait to be stored while stitches are on their way."""
 
 
+@dataclass
+class _Deletions(Event):
+    """All that was in the queue when the first stitch was to go has been handled: take away what came together."""
+
+
 class Stitcher(App):
     """Owns the stitches."""
 
@@ -96,6 +101,7 @@ class Stitcher(App):
         super().__init__(*args, **kwargs)
         self._clock = clock
         self._untold = False
+        self._to_delete: list[DeleteStitch] = []
         self._told_at_once = 0
         self._tell_again_s = self._stored_s = float("-inf")
         self._planner = Planner()
@@ -277,8 +283,27 @@ class Stitcher(App):
 
     @handles(DeleteStitch)
     def on_delete(self, request: DeleteStitch) -> None:
-        """Take a stitch away."""
-        self.serve(request, lambda: self._desk.delete(request.stitch_id))
+        """Take a stitch away, together with the others that are asked for meanwhile."""
+        self._to_delete.append(request)
+        if self.events.qsize() == 0:
+            self.on_deletions(None)
+        elif len(self._to_delete) == 1:
+            self.post(_Deletions())
+
+    @handles(_Deletions)
+    def on_deletions(self, _event: _Deletions | None) -> None:
+        """Take away what is to go: each by itself would wait for the disk, and those behind it for all of them."""
+        requests, self._to_delete = self._to_delete, []
+        gone: Sequence[Stitch | Exception]
+        try:
+            gone = self._desk.delete_all([request.stitch_id for request in requests])
+        except Exception as error:  # noqa: BLE001  # it is raised again where the question was asked
+            gone = [error] * len(requests)
+        for request, one in zip(requests, gone, strict=True):
+            if isinstance(one, Exception):
+                request.future.set_exception(one)
+            else:
+                request.future.set_result(one)
 
     # -- what others are told -------------------------------------------------------------------------------
 

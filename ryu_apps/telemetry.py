@@ -29,6 +29,7 @@ from ryu_apps.transactions import Asker, Transactions
 from stitching.bandwidth import BandwidthShares
 from stitching.kinds import entrances, senders
 from stitching.network import Network
+from stitching.stitch import Stitch
 
 SLOTS = 50
 POLL_SLOTS = 40
@@ -77,6 +78,7 @@ class Telemetry(App):
         self._xids = Transactions(Asker.TELEMETRY)
         self._last_counts = Transactions(Asker.LAST_COUNTS)
         self._counts = StitchCounts()
+        self._told: tuple[Stitch, ...] | None = None
         self._stitches = self._entrances = _NOBODY
         self._switches: dict[int, PolledSwitch] = {}
         self._slots: list[dict[int, PolledSwitch]] = [{} for _ in range(POLL_SLOTS)]
@@ -109,13 +111,20 @@ class Telemetry(App):
 
     @handles(StitchesChanged)
     def on_stitches(self, event: StitchesChanged) -> None:
+        """Others are to be counted, from the next tick or answer on: where many end, all are told each time."""
+        self._told = event.stitches
+
+    def _follow(self) -> None:
         """Stitches are counted where they begin: by the entrance rules of those who send."""
+        stitches, self._told = self._told, None
+        if stitches is None:
+            return
         self._sources = {}
-        shares = (stitch.path for stitch in event.stitches if isinstance(stitch.path, BandwidthShares))
+        shares = (stitch.path for stitch in stitches if isinstance(stitch.path, BandwidthShares))
         self._metered = frozenset(dpid for placed in shares for dpid in placed.dpids)
-        self._stitches = frozenset(stitch.id for stitch in event.stitches)
-        self._entrances = frozenset(dpid for stitch in event.stitches for dpid in entrances(stitch))
-        for stitch in event.stitches:
+        self._stitches = frozenset(stitch.id for stitch in stitches)
+        self._entrances = frozenset(dpid for stitch in stitches for dpid in entrances(stitch))
+        for stitch in stitches:
             for dpid, macs in senders(stitch):
                 self._sources.setdefault(dpid, {})[stitch.id] = macs
 
@@ -159,6 +168,7 @@ class Telemetry(App):
     @handles(Tick)
     def on_tick(self, _tick: Tick) -> None:
         """Do what is due by the clock: a tick may come late, or be left out."""
+        self._follow()
         now_s = self._clock()
         if now_s - self._began_s >= 2 * self._period_s:
             self._skip(now_s)
@@ -224,6 +234,7 @@ class Telemetry(App):
         answer = switch.answer(message)
         if answer is None:
             return
+        self._follow()
         self._answered += not switch.asks
         dpid = switch.datapath.id
         if answer.ask.question is Question.STITCHES:

@@ -10,6 +10,7 @@ from ryu_apps.stitches.life import REFUSALS, Life
 from ryu_apps.stitches.replacing import Replacer
 from ryu_apps.stitches.times import Times
 from ryu_apps.stitches.together import Together
+from ryu_apps.store import StoreError
 from stitching.displacing import Room
 from stitching.kinds import refuse, shortcomings
 from stitching.plan import NotPossible
@@ -77,16 +78,28 @@ class Desk:
 
     def delete(self, stitch_id: int) -> Stitch:
         """Take a stitch away. Raises LookupError or StoreError."""
-        stitch = self._there(stitch_id)
-        if stitch.state is not State.TERMINATING:
-            self._life.terminate(stitch, "deleted", certain=True)
-        return self._life.book[stitch_id]
+        (gone,) = self.delete_all([stitch_id])
+        if isinstance(gone, Exception):
+            raise gone
+        return gone
 
-    def _there(self, stitch_id: int) -> Stitch:
-        stitch = self._life.book.get(stitch_id)
-        if stitch is None or stitch.state in ENDED:
-            raise LookupError(f"there is no stitch {stitch_id}")
-        return stitch
+    def delete_all(self, numbers: Sequence[int]) -> list[Stitch | Exception]:
+        """Take stitches away, or say of each why not; all are stored in one go."""
+        book = self._life.book
+        there = {one.id: one for one in book.some(frozenset(numbers)) if one.state not in ENDED}
+        wanted = {number: one for number, one in there.items() if one.state is not State.TERMINATING}
+        failed: StoreError | None = None
+        try:
+            self._life.terminate_all(tuple(wanted.values()), "deleted")
+        except StoreError as error:
+            failed = error
+        gone: list[Stitch | Exception] = []
+        for number in numbers:
+            if number not in there:
+                gone.append(LookupError(f"there is no stitch {number}"))
+            else:
+                gone.append(failed if failed is not None and number in wanted else book[number])
+        return gone
 
     def _room(self, request: StitchRequest, others: Sequence[Stitch]) -> Room:
         """Where it can lie: in free room if there is, else where less important ones give way."""

@@ -143,15 +143,26 @@ class Life:
 
     # -- take away ------------------------------------------------------------------------------------------
 
-    def terminate(self, stitch: Stitch, reason: str, *, certain: bool = False) -> None:
-        """Nobody wants it any more. Where that has to be certain: raises StoreError, and nothing is done."""
-        held = stitch.path is not None and stitch.state is not State.FAILED
-        stitch = stitch.to(State.TERMINATING, self.clock(), reason=reason)
-        if certain:
-            self.book.put_certain([stitch])
-        else:
-            self.book.put(stitch)
-        if held:
+    def terminate(self, stitch: Stitch, reason: str) -> None:
+        """Nobody wants it any more."""
+        self.book.put(self._unwanted(stitch, reason))
+        self._take_away(stitch, reason)
+
+    def terminate_all(self, stitches: Sequence[Stitch], reason: str) -> None:
+        """Nobody wants them any more, which has to be certain. Raises StoreError, and nothing is done."""
+        if not stitches:
+            return
+        self.book.put_certain([self._unwanted(stitch, reason) for stitch in stitches])
+        for stitch in stitches:
+            self._take_away(stitch, reason)
+
+    def _unwanted(self, stitch: Stitch, reason: str) -> Stitch:
+        return stitch.to(State.TERMINATING, self.clock(), reason=reason)
+
+    def _take_away(self, before: Stitch, reason: str) -> None:
+        """Take out what a stitch has on switches, if anything; before is as it was when it was wanted."""
+        stitch = self.book[before.id]
+        if before.path is not None and before.state is not State.FAILED:
             self.remove(stitch, State.TERMINATED, reason)
         else:
             self.end(stitch, State.TERMINATED, reason)

@@ -33,6 +33,7 @@ from ryu_apps.transactions import Asker
 from ryu_apps.wire import FlowStats, flow_mod
 from stitching import cookie
 from stitching.cookie import Kind
+from stitching.kinds import senders
 from stitching.match import MULTICAST, Match
 from stitching.network import Host, Network, Port
 from stitching.rules import FlowRule, Table
@@ -265,6 +266,25 @@ def test_stitches_are_counted_where_they_begin_and_one_way() -> None:
     lab.app.on_stitches(StitchesChanged((stitch(7, 1), replace(stitch(9, 1), path=None))))
     assert lab.run(3)[-1].stitch_mbps == {7: pytest.approx(4.0, rel=1e-4)}
     assert {question for question, _ in egress.asked} == {Question.PORTS, Question.STITCHES}
+
+
+def test_what_stitches_there_are_is_worked_out_once_however_many_changes_are_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lab = Lab()
+    lab.switch(1, p1=0.0)
+    looked_at = Counter[int]()
+
+    def counting(one: Stitch) -> Any:
+        looked_at[one.id] += 1
+        return senders(one)
+
+    monkeypatch.setattr("ryu_apps.telemetry.senders", counting)
+    there = tuple(stitch(number, 1) for number in range(1, 101))
+    for count in range(50):
+        lab.app.on_stitches(StitchesChanged(there[count:]))
+    lab.run(1)
+    assert looked_at == Counter(range(50, 101))
 
 
 def test_what_has_entered_a_stitch_is_summed_and_stays_when_its_rules_are_gone() -> None:

@@ -1,4 +1,4 @@
-"""`lockstitch demo` and `lockstitch lab`."""
+"""`lockstitch demo`, `lockstitch lab` and `lockstitch lab overlay`."""
 
 from __future__ import annotations
 
@@ -21,8 +21,12 @@ from mininet_topos.demo import RUNS, DemoError, Plan, Report, RunResult, as_json
 from mininet_topos.emulator import RelayFailed
 from mininet_topos.generator import generate
 from mininet_topos.lab import Lab, LabError
+from mininet_topos.overlay.lab import overlay_lab
+from mininet_topos.overlay.shell import Shell
+from mininet_topos.overlay.telling import tell_on
 from mininet_topos.ovs import LabUnavailable, OvsError, database, require_lab
 from mininet_topos.topology import BadTopology, LabTopology, from_dataset
+from mininet_topos.waiting import wait_until
 from mininet_topos.worker import WorkerFailed
 from pathing import BadFile, read_repetita, read_sndlib
 from ryu_apps.rest.client import CallFailed, call
@@ -30,6 +34,8 @@ from ryu_apps.rest.commands import LOCAL
 from ryu_apps.rest.token import TokenError
 
 commands = typer.Typer(help="Labs on real Open vSwitch bridges.")
+labs = typer.Typer()
+commands.add_typer(labs, name="lab")
 
 KNOWN_ERRORS = (
     OSError,
@@ -55,6 +61,9 @@ LEAD_IN_S = 15.0
 """How long a run stays calm: the forecasts of the predictive one start from nothing."""
 
 GENERATED_STEPS = 288 * 3
+
+JOINED_WITHIN_S = 60.0
+"""How long the sites of the overlay's lab have to find ways to each other."""
 
 TopologyFile = Annotated[
     Path | None, typer.Option(help="REPETITA .graph or SNDlib XML; without it Abilene.", show_default=False)
@@ -94,8 +103,9 @@ def demo(
             output.write_text(json.dumps(as_json(plan, runs), indent=2) + "\n")
 
 
-@commands.command()
+@labs.callback(invoke_without_command=True)
 def lab(
+    context: typer.Context,
     topology: TopologyFile = None,
     controller: Annotated[str, typer.Option(help="Where the controller listens for switches.")] = "127.0.0.1:6653",
     state: Annotated[
@@ -113,12 +123,38 @@ def lab(
     ] = LOCAL,
 ) -> None:
     """Bring up a lab and open Mininet's command line on it; everything is removed at the end."""
+    if context.invoked_subcommand is not None:
+        return
     with _one_line(), Lab(_topology(topology), controller=controller) as running:
         if state is not None:
             told = call(url, state, "PUT", "/links/capacities", body=capacities(running))
             typer.echo(f"told the controller what {told['ports']} ports carry")
             tell_ovsdb(url, state, running)
         running.cli()
+
+
+@labs.command("overlay")
+def overlay(
+    stay: Annotated[
+        bool, typer.Option("--stay", help="Open a command line on the lab in place of the story.")
+    ] = False,
+    output: Annotated[Path | None, typer.Option("--json", help="Write every figure to this file.")] = None,
+) -> None:
+    """Three sites and two compute instances, and what they go through. Exit code 1 where a target is missed."""
+    console = Console()
+    with _one_line():
+        if stay:
+            with overlay_lab() as made:
+                with console.status("sites, tunnels and all else are made"):
+                    made.start()
+                    wait_until(made.world.joined, JOINED_WITHIN_S, made.world.describe)
+                Shell(made).cmdloop()
+            return
+        told = tell_on(console)
+        if output is not None:
+            output.write_text(json.dumps(told.as_json(), indent=2) + "\n")
+    if told.missed:
+        raise typer.Exit(1)
 
 
 def tell_ovsdb(url: str, state: Path, running: Lab) -> None:

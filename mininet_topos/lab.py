@@ -5,16 +5,15 @@ from __future__ import annotations
 import contextlib
 import random
 import re
-import signal
 import subprocess
-import threading
 import time
 from collections.abc import Sequence
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Any, Literal, Self
 
 from mininet_topos import devices, ownership
 from mininet_topos.emulator import Emulator, LinkSpec, RelayStats
+from mininet_topos.ending import terminate_as_exit
 from mininet_topos.handles import HostHandle, LabError, LinkHandle
 from mininet_topos.mininet_parts import CLI, LabMininet, setLogLevel
 from mininet_topos.namespaces import network_of
@@ -63,7 +62,7 @@ class Lab:
     def __enter__(self) -> Self:
         require_lab()
         ensure_ovs()
-        self._cleanup.enter_context(_terminate_as_exit())
+        self._cleanup.enter_context(terminate_as_exit())
         try:
             self._start()
         except BaseException:
@@ -319,21 +318,3 @@ def _set_up_host(part: HostLink, pid: int) -> None:
         devices.set_address("eth0", part.host.ip, _PREFIX_LENGTH)
         devices.set_up("eth0")
         devices.set_up("lo")
-
-
-@contextlib.contextmanager
-def _terminate_as_exit() -> Any:
-    """Turn SIGTERM into SystemExit while a lab is up, so that the with block unwinds; Ctrl-C does by itself."""
-
-    def leave(_number: int, _frame: FrameType | None) -> None:
-        raise SystemExit(128 + signal.SIGTERM)
-
-    main = threading.current_thread() is threading.main_thread()
-    if not main or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
-        yield
-        return
-    signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -32,7 +32,14 @@ _PACKAGES = {
     "ip": "iproute2",
     "ping": "iputils-ping",
     "ifconfig": "net-tools",
+    "nft": "nftables",
+    "nsenter": "util-linux",
+    "setpriv": "util-linux",
+    "sysctl": "procps",
+    "unshare": "util-linux",
 }
+
+_NEEDS = ("ovs-vsctl", "ovs-vswitchd", "ovsdb-server", "ovsdb-tool", "mnexec", "ip", "ping", "ifconfig")
 
 
 Enter = Callable[[Sequence[str]], list[str]]
@@ -49,17 +56,9 @@ class OvsError(RuntimeError):
 
 def require_lab() -> None:
     """Raise LabUnavailable unless a lab can run here: root, /dev/net/tun, OVS, namespaces, ip, ifconfig."""
-    if os.geteuid() != 0:
-        raise LabUnavailable("the lab needs root (network namespaces, devices): run it with sudo")
-    require_programs(tuple(_PACKAGES))
-    tun = Path("/dev/net/tun")
-    try:
-        os.close(os.open(tun, os.O_RDWR))
-    except OSError as error:
-        raise LabUnavailable(
-            f"the lab needs {tun} ({error.strerror}): `modprobe tun`; in a container "
-            f"add --device {tun} --cap-add NET_ADMIN"
-        ) from error
+    require_root()
+    require_programs(_NEEDS)
+    require_tun()
     try:
         # Mininet waits for ever for the shell of a host that could not be made.
         run(["mnexec", "-n", "true"])
@@ -68,6 +67,24 @@ def require_lab() -> None:
         raise LabUnavailable(
             f"the lab cannot make and enter network namespaces ({error}): it needs CAP_SYS_ADMIN "
             "(in a container --privileged) and a root that is a mount point, which that of a plain chroot is not"
+        ) from error
+
+
+def require_root() -> None:
+    """Raise LabUnavailable unless this is root."""
+    if os.geteuid() != 0:
+        raise LabUnavailable("the lab needs root (network namespaces, devices): run it with sudo")
+
+
+def require_tun() -> None:
+    """Raise LabUnavailable unless devices can be made whose packets a program carries."""
+    tun = Path("/dev/net/tun")
+    try:
+        os.close(os.open(tun, os.O_RDWR))
+    except OSError as error:
+        raise LabUnavailable(
+            f"the lab needs {tun} ({error.strerror}): `modprobe tun`; in a container "
+            f"add --device {tun} --cap-add NET_ADMIN"
         ) from error
 
 

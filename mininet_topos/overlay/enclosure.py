@@ -22,17 +22,21 @@ _END_TIMEOUT_S = 10.0
 
 
 class Enclosure:
-    """Runs until closed. `pid` is its first process, as seen from outside. Needs root; raises LabError."""
+    """Runs until closed, and no longer than the thread that made it.
+
+    `pid` is its first process, as seen from outside. Needs root; raises LabError.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.pid = 0
-        unshare, sleep = which("unshare"), which("sleep")
-        if unshare is None or sleep is None:
-            raise LabError("unshare is not installed: apt-get install util-linux")
+        setpriv, unshare, sleep = which("setpriv"), which("unshare"), which("sleep")
+        if setpriv is None or unshare is None or sleep is None:
+            raise LabError("unshare or setpriv is not installed: apt-get install util-linux")
         apart = ["--net", "--pid", "--mount", "--fork", "--mount-proc", "--kill-child"]
         self._outer = subprocess.Popen(
-            [unshare, *apart, sleep, "infinity"],
+            # Whatever ends this program ends the enclosure: a signal may come before there is anybody to close it.
+            [setpriv, "--pdeathsig", "KILL", unshare, *apart, sleep, "infinity"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -47,17 +51,24 @@ class Enclosure:
 
     def _first_process(self, program: str) -> int:
         """The child of unshare, once it is what it will be: only then is everything apart."""
-        children = Path(f"/proc/{self._outer.pid}/task/{self._outer.pid}/children")
         give_up_s = time.monotonic() + _START_TIMEOUT_S
         while time.monotonic() < give_up_s:
-            with contextlib.suppress(OSError):
-                for word in children.read_text().split():
-                    if Path(f"/proc/{word}/cmdline").read_bytes().startswith(program.encode() + b"\0"):
-                        return int(word)
+            for pid in self._children():
+                with contextlib.suppress(OSError):
+                    if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(program.encode() + b"\0"):
+                        return pid
             if self._outer.poll() is not None:
                 break
             time.sleep(0.002)
         raise LabError(f"namespaces for {self.name} could not be made; a lab needs root")
+
+    def _children(self) -> list[int]:
+        """What unshare has started."""
+        try:
+            words = Path(f"/proc/{self._outer.pid}/task/{self._outer.pid}/children").read_text()
+        except OSError:
+            return []
+        return [int(word) for word in words.split()]
 
     def enter(self, argv: Sequence[str]) -> list[str]:
         """The command line that runs a program inside."""
@@ -65,15 +76,18 @@ class Enclosure:
 
     def run(self, argv: Sequence[str], *, stdin: str | None = None, timeout_s: float = 30.0) -> str:
         """Run a program inside to its end; returns what it wrote. Raises LabError when it fails."""
-        done = subprocess.run(
-            self.enter(argv),
-            input=stdin,
-            stdin=None if stdin is not None else subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=timeout_s,
-            check=False,
-        )
+        try:
+            done = subprocess.run(
+                self.enter(argv),
+                input=stdin,
+                stdin=None if stdin is not None else subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=timeout_s,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise LabError(f"{self.name}: {' '.join(argv[:6])} did not end within {timeout_s:g} s") from error
         if done.returncode:
             said = " ".join((done.stderr or done.stdout).split())[:300]
             raise LabError(f"{self.name}: {' '.join(argv[:6])} failed ({done.returncode}): {said}")
@@ -105,6 +119,11 @@ class Enclosure:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._outer.wait(_END_TIMEOUT_S)
         if self._outer.poll() is None:
+            # It may be about to start the first process, which ends with it only from a moment later on.
+            self._outer.send_signal(signal.SIGSTOP)
+            for pid in self._children():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             self._outer.kill()
             self._outer.wait()
 

@@ -96,18 +96,19 @@ class World:
 
     def start_signer(self) -> None:
         """Start it; it answers when this returns."""
-        words = [sys.executable, "-m", "ryu_apps.overlay.signing", "--state", str(self._signer)]
+        words = [sys.executable, "-m", "ryu_apps.overlay.signing", "--state", str(self.signer)]
         with self.log("signer").open("ab") as log:
             self.at(NOC).start(words, output=log, environment=ENVIRONMENT)
-        wait_until(in_state(self._signer).operator.exists, 20, lambda: f"no signer: {self.log_tail()}")
+        wait_until(in_state(self.signer).operator.exists, 20, lambda: f"no signer: {self.log_tail()}")
 
     @property
     def operator(self) -> SignerClient:
         """The signer, as whoever runs it asks it."""
-        return SignerClient(in_state(self._signer).operator)
+        return SignerClient(in_state(self.signer).operator)
 
     @property
-    def _signer(self) -> Path:
+    def signer(self) -> Path:
+        """The signer's state directory."""
         return self.directory / "signer"
 
     @property
@@ -123,7 +124,7 @@ class World:
         address = f"{self.underlay.address(NOC, 'up0')}:{CONTROL_PORT}"
         words = [sys.executable, "-m", "ryu_apps", "controller", "--state", str(self.state)]
         words += ["--of-port", "0", "--rest-port", "0", "--trigger", "off"]
-        words += ["--overlay", address, "--overlay-signer", str(in_state(self._signer).controller), *options]
+        words += ["--overlay", address, "--overlay-signer", str(in_state(self.signer).controller), *options]
         with self.log("controller").open("ab") as log:
             process = self.at(NOC).start(words, output=log, environment=ENVIRONMENT)
         self.controller = process
@@ -143,6 +144,13 @@ class World:
     def trust_controller(self) -> None:
         """Have sites follow it."""
         self.operator.trust(read_card((self.state / CARD_FILE).read_text()))
+
+    @property
+    def url(self) -> str:
+        """Where it serves its API, inside its own enclosure."""
+        if self._api is None:
+            raise LabError("there is no controller to ask")
+        return str(self._api.base_url.copy_with(path="/")).rstrip("/")
 
     def ask(self, path: str, **query: str) -> Any:
         """What the controller's API answers to a GET."""
@@ -200,12 +208,13 @@ class World:
             assert pipe
             pipe.write(f"{token}\n")
             pipe.flush()
-        said = {
-            name: (process.communicate(timeout=60)[0], process.returncode) for name, process in enrolling.items()
-        }
-        for name, (words_said, code) in said.items():
-            if code:
-                raise LabError(f"{name} was not let in: {words_said}")
+        for name, process in enrolling.items():
+            try:
+                said, _ = process.communicate(timeout=60)
+            except subprocess.TimeoutExpired as error:
+                raise LabError(f"{name} was not let in within 60 s; {self.log_tail()}") from error
+            if process.returncode:
+                raise LabError(f"{name} was not let in: {said}")
 
     def start_agent(self, name: str, *options: str) -> None:
         """Start an agent; returns at once."""
@@ -232,6 +241,12 @@ class World:
         # All but its first process and the one that does it.
         self.at(name).run(["sh", "-c", "kill -9 -1"])
         self._programs.pop(name).wait(10)
+
+    def power_on(self, name: str) -> None:
+        """Its lines carry packets again, and its agent starts."""
+        for uplink in self.nodes[name].uplinks:
+            self.underlay.link(name, uplink.name).restore()
+        self.start_agent(name)
 
     def agent_state(self, name: str) -> Path:
         """An agent's state directory."""
@@ -262,17 +277,23 @@ class World:
         has = self.has(name)
         return {one.name: one.state.value for one in has.tunnels} if has else {}
 
-    def settled(self, names: Sequence[str] = ()) -> bool:
-        """All tunnels of these (or of all) are up, and every route of a site goes somewhere."""
+    def joined(self, names: Sequence[str] = ()) -> bool:
+        """Every route of these sites (or of all) goes somewhere."""
         names = names or tuple(self.nodes)
         for name in names:
             has = self.has(name)
-            if has is None or not has.tunnels or any(one.state != "up" for one in has.tunnels):
-                return False
-            routes = {str(route.prefix) for route in has.routes if route.tunnel}
+            routes = {route.prefix for route in has.routes if route.tunnel} if has is not None else set()
             if name in self.sites and len(routes) < sum(other in self.sites for other in names) - 1:
                 return False
         return True
+
+    def settled(self, names: Sequence[str] = ()) -> bool:
+        """That, and all tunnels of these are up."""
+        for name in names or tuple(self.nodes):
+            has = self.has(name)
+            if has is None or not has.tunnels or any(one.state != "up" for one in has.tunnels):
+                return False
+        return self.joined(names)
 
     def wait_settled(self, names: Sequence[str] = (), within_s: float = 45.0) -> None:
         """Wait for that."""

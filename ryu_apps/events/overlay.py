@@ -8,8 +8,11 @@ from dataclasses import dataclass, field
 from ryu_apps.app import Request
 from ryu_apps.overlay.signing.requests import ControllerCard
 from stitching.overlay.choosing import Choice
+from stitching.overlay.classes import DefinedClass, UplinkTerms
 from stitching.overlay.compiling import ChoiceKey
 from stitching.overlay.explaining import SiteExplanation
+from stitching.overlay.scoring import AppClass
+from stitching.overlay.site_plan import ClassMatch
 from stitching.overlay.sites import Address, Pair, Site
 from stitching.overlay.tunnels import Tunnel
 from stitching.policy.decision import Flow
@@ -56,3 +59,34 @@ class ExplainBetweenSites(Request[SiteExplanation | None]):
     targets: tuple[Address, ...]
     flow: Flow
     at_s: float | None = None
+
+
+@dataclass
+class ClassesRequest(Request[tuple[DefinedClass, ...]]):
+    """Which application classes are there? By name."""
+
+
+@dataclass
+class PutClass(Request[bool]):
+    """Define a class of this name (that of wants), or define it anew; answers whether it is new.
+
+    Raises TooManyClasses.
+    """
+
+    order: int
+    matches: tuple[ClassMatch, ...]
+    wants: AppClass
+
+
+@dataclass
+class DeleteClass(Request[bool]):
+    """Forget a class; answers whether it was there."""
+
+    name: str
+
+
+@dataclass
+class SetUplinkTerms(Request[None]):
+    """Keep what an uplink carries and costs; where nothing is said of it any more, forget it."""
+
+    terms: UplinkTerms

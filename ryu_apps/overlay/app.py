@@ -12,11 +12,20 @@ from typing import Any, ClassVar
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ryu_apps.app import App, Event, Tick, handles
-from ryu_apps.events.overlay import ExplainBetweenSites, OverlayAnswer, OverlayRequest
+from ryu_apps.events.overlay import (
+    ClassesRequest,
+    DeleteClass,
+    ExplainBetweenSites,
+    OverlayAnswer,
+    OverlayRequest,
+    PutClass,
+    SetUplinkTerms,
+)
 from ryu_apps.events.policy import PolicyChanged
 from ryu_apps.events.vnets import VnetsChanged
 from ryu_apps.overlay.authority import Authority
 from ryu_apps.overlay.card import card_of
+from ryu_apps.overlay.defined import Defined
 from ryu_apps.overlay.gate import Gate, GateError
 from ryu_apps.overlay.hosting import GateListener
 from ryu_apps.overlay.keeping import KeptOverlay, kept, restored
@@ -119,6 +128,7 @@ class SiteOverlay(App):
         state_key: Ed25519PrivateKey,
         save: Callable[[str], None],
         saved: str | None,
+        defined: Defined,
         policy: OverlayPolicy | None = None,
         clock: Callable[[], float] = time.time,
         **kwargs: Any,
@@ -129,7 +139,8 @@ class SiteOverlay(App):
         self._state_key = state_key
         self._card = card_of(state_key, authority.sha256, doors.called_at)
         self._save, self._clock = save, clock
-        self._policy = policy or OverlayPolicy()
+        self._defined = defined
+        self._policy = replace(policy or OverlayPolicy(), classes=defined.planned)
         self._stored = _loaded(saved)
         self._overlay = restored(self._stored) if self._stored is not None else Overlay()
         self._client = SignerClient(doors.signer)
@@ -360,7 +371,7 @@ class SiteOverlay(App):
                 # It goes on with what it has, and is not without uplinks for not having been heard yet.
                 uplinks = recalled_uplinks(self._overlay, serial)
                 site = replace(site, uplinks=uplinks, transports=transports)
-            sites[serial] = site
+            sites[serial] = self._defined.on_terms(site)
         if sites != self._sites:
             try:
                 checked(sites.values(), self._overlay.book.overlay_range)
@@ -383,6 +394,31 @@ class SiteOverlay(App):
     def _send(self, wanted: Wanted) -> None:
         if self._gate is not None:
             self._gate.send_wanted(wanted.serial, Signed.of(wanted, self._state_key))
+
+    # what people say
+
+    @handles(ClassesRequest)
+    def _on_classes(self, request: ClassesRequest) -> None:
+        self.serve(request, lambda: self._defined.classes)
+
+    @handles(PutClass)
+    def _on_put_class(self, request: PutClass) -> None:
+        self.serve(request, lambda: self._defined.put_class(request.order, request.matches, request.wants))
+        self._reconsider()
+
+    @handles(DeleteClass)
+    def _on_delete_class(self, request: DeleteClass) -> None:
+        self.serve(request, lambda: self._defined.delete_class(request.name))
+        self._reconsider()
+
+    @handles(SetUplinkTerms)
+    def _on_terms(self, request: SetUplinkTerms) -> None:
+        self.serve(request, lambda: self._defined.put_terms(request.terms))
+        self._reconsider()
+
+    def _reconsider(self) -> None:
+        self._policy = replace(self._policy, classes=self._defined.planned)
+        self._soon()
 
     # answers
 

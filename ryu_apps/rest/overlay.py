@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
+from pydantic import Field
 
-from ryu_apps.events.overlay import OverlayAnswer, OverlayRequest
+from ryu_apps.events.overlay import OverlayAnswer, OverlayRequest, SetUplinkTerms
+from ryu_apps.rest.access.audit import ChangeOf
 from ryu_apps.rest.access.roles import Role, needs
 from ryu_apps.rest.apps import SITE_OVERLAY, Apps, AppsOf
+from ryu_apps.rest.bodies import Body, Mbps
 from ryu_apps.rest.overlay_views import (
     CardView,
     Overlay,
     OverlayView,
     PathsView,
     SiteDetailView,
+    SiteUplinkView,
     SiteView,
     TunnelView,
+    uplink_view,
 )
 from ryu_apps.rest.pages import LINKED, PageOf
 from ryu_apps.rest.problems import Kind, Problem, documented
+from stitching.overlay.classes import UplinkTerms
 from stitching.overlay.sites import Site
 
 router = APIRouter(prefix="/overlay", tags=["overlay"])
@@ -49,6 +56,41 @@ def get_site(apps: AppsOf, name: Annotated[str, Path(max_length=63)]) -> SiteDet
     return overlay.site(_site(overlay, name, "name"))
 
 
+class UplinkTermsBody(Body):
+    """What an uplink carries each way, and what a gigabyte over it costs. null: nobody has said."""
+
+    capacity_mbps: Mbps | None = None
+    price: float | None = Field(default=None, ge=0, le=1e6)
+
+
+@router.put(
+    "/sites/{name}/uplinks/{uplink}",
+    dependencies=[needs(Role.OPERATOR)],
+    responses=documented(Kind.NO_OVERLAY, Kind.UNKNOWN_SITE, Kind.UNKNOWN_UPLINK),
+)
+def put_uplink(
+    apps: AppsOf,
+    change: ChangeOf,
+    name: Annotated[str, Path(max_length=63)],
+    uplink: Annotated[str, Path(max_length=63)],
+    body: UplinkTermsBody,
+) -> SiteUplinkView:
+    """Say what an uplink carries and costs; ways between sites are weighed, and relieved, by it."""
+    overlay = Overlay(_asked(apps))
+    site = _site(overlay, name, "name")
+    if (before := site.uplink(uplink)) is None:
+        known = ", ".join(one.name for one in site.uplinks) or "none yet"
+        raise Problem(
+            Kind.UNKNOWN_UPLINK,
+            f"{name} has no uplink {uplink!r}",
+            field="uplink",
+            remedy=f"name one of: {known}",
+        )
+    change.before = uplink_view(before)
+    apps.ask(SITE_OVERLAY, SetUplinkTerms(UplinkTerms(name, uplink, body.capacity_mbps, body.price)))
+    return uplink_view(replace(before, capacity_mbps=body.capacity_mbps, price=body.price or 0.0))
+
+
 @router.get("/tunnels", dependencies=[needs(Role.VIEWER)], responses={**LINKED, **NONE_HERE})
 def get_tunnels(apps: AppsOf, page: PageOf) -> list[TunnelView]:
     """The tunnels, by the sites at their ends."""
@@ -75,17 +117,18 @@ def get_card(apps: AppsOf) -> CardView:
     """What the signer is given so that sites follow this controller."""
     card = _asked(apps).card
     if card is None:
-        raise _none()
+        raise no_overlay()
     return CardView(
         state_key=card.state_key, authority_sha256=card.authority_sha256, addresses=list(card.addresses)
     )
 
 
 def _asked(apps: Apps) -> OverlayAnswer:
-    return apps.ask(SITE_OVERLAY, OverlayRequest(), missing=_none())
+    return apps.ask(SITE_OVERLAY, OverlayRequest(), missing=no_overlay())
 
 
-def _none() -> Problem:
+def no_overlay() -> Problem:
+    """What to answer where sites are not joined."""
     return Problem(
         Kind.NO_OVERLAY,
         "this controller was started without an overlay",

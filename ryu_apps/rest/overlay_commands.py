@@ -6,14 +6,16 @@ from typing import Annotated, Any
 
 import typer
 
+from ryu_apps.rest import overlay_class_commands as class_commands
 from ryu_apps.rest import overlay_tables as tables
 from ryu_apps.rest.client import call, items
 from ryu_apps.rest.commands import LOCAL, AsJson, State, Url
 from ryu_apps.rest.output import Watch, follow, show
 
 commands = typer.Typer(
-    no_args_is_help=True, help="Sites and the tunnels between them: status, sites, paths, card."
+    no_args_is_help=True, help="Sites and the tunnels between them: status, sites, paths, classes, card."
 )
+commands.add_typer(class_commands.commands, name="class")
 
 
 @commands.command()
@@ -75,6 +77,22 @@ def paths(
         watch=watch,
         as_json=as_json,
     )
+
+
+@commands.command()
+def uplink(
+    site: Annotated[str, typer.Argument(help="The site.")],
+    name: Annotated[str, typer.Argument(help="The uplink, as the site calls it.")],
+    state: State,
+    capacity: Annotated[float | None, typer.Option("--capacity", help="What it carries each way, Mbit/s.")] = None,
+    price: Annotated[float | None, typer.Option("--price", help="Of a gigabyte, in whatever money.")] = None,
+    url: Url = LOCAL,
+    as_json: AsJson = False,
+) -> None:
+    """Say what an uplink of a site carries and costs; what is left out is not known."""
+    path = f"/overlay/sites/{_quoted(site)}/uplinks/{_quoted(name)}"
+    answer = call(url, state, "PUT", path, body={"capacity_mbps": capacity, "price": price})
+    show(answer, as_json, tables.uplinks([answer]))
 
 
 @commands.command()

@@ -52,7 +52,6 @@ def site(answer: Json) -> list[Table | str]:
         ("labels", ", ".join(f"{name}={value}" for name, value in answer["labels"].items())),
         ("connected", "yes" if answer["connected"] else "no"),
         ("generation", f"{done} of {told}"),
-        ("uplinks", ", ".join(f"{one['name']} {one['address']}" for one in answer["uplinks"])),
         ("transports", ", ".join(answer["transports"])),
         ("processors in use", UNKNOWN if answer["cpu"] is None else f"{answer['cpu']:.0%}"),
     ))  # fmt: skip
@@ -67,7 +66,7 @@ def site(answer: Json) -> list[Table | str]:
         )
         for one in answer["ends"]
     ))  # fmt: skip
-    tables: list[Table | str] = [shown, ends, routes(answer["routes"])]
+    tables: list[Table | str] = [shown, uplinks(answer["uplinks"]), ends, routes(answer["routes"])]
     if answer["rules"]:
         tables.append(table("What rules decided on here", "rule", "packets are", "packets", rows=(
             (one["rule"], "let through" if one["allow"] else "dropped", one["packets"]) for one in answer["rules"]
@@ -80,6 +79,38 @@ def routes(answer: Iterable[Json]) -> Table:
     return table("Where it sends packets now", "prefix", "class", "tunnel", "why", rows=(
         (one["prefix"], one["class_name"] or "", one["tunnel"] or "none", one["why"]) for one in answer
     ))  # fmt: skip
+
+
+def uplinks(answer: Iterable[Json]) -> Table:
+    """Ways out of a site."""
+    return table("Uplinks", "name", "address", "carries Mbit/s", "price of a GB", rows=(
+        (one["name"], one["address"], number(one["capacity_mbps"]), number(one["price"])) for one in answer
+    ))  # fmt: skip
+
+
+def classes(answer: Iterable[Json]) -> Table:
+    """Application classes, in the order in which packets are held against them."""
+    listed = sorted(answer, key=lambda one: (one["order"], one["name"]))
+    return table("Application classes", "name", "order", "packets", "what counts", "limits", rows=(
+        (
+            one["name"],
+            one["order"],
+            "\n".join(_packets(match) for match in one["matches"]),
+            ", ".join(f"{name} {weight:g}" for name, weight in one["wants"]["weights"].items() if weight),
+            _limits(one["wants"]),
+        )
+        for one in listed
+    ))  # fmt: skip
+
+
+def _packets(match: Json) -> str:
+    words = {"source": "from", "destination": "to", "protocol": "", "ports": "to ports", "dscp": "DSCP"}
+    return " ".join(f"{word} {match[key]}".strip() for key, word in words.items() if match[key] is not None)
+
+
+def _limits(wants: Json) -> str:
+    limits = [f"{wants['max_rtt_ms']:g} ms"] if wants["max_rtt_ms"] is not None else []
+    return ", ".join([*limits, *([f"{wants['max_loss']:.1%} lost"] if wants["max_loss"] is not None else [])])
 
 
 def tunnels(answer: Iterable[Json]) -> Table:

@@ -13,7 +13,7 @@ from ryu_apps.rest.views import moment
 from stitching.overlay.choosing import Choice
 from stitching.overlay.replacing import UP
 from stitching.overlay.scoring import ScoredWay
-from stitching.overlay.sites import Site
+from stitching.overlay.sites import Site, Uplink
 from stitching.overlay.tunnels import Tunnel
 from vte_agent.protocol.has import Has, TunnelReport
 
@@ -36,6 +36,8 @@ class SiteUplinkView(BaseModel):
     name: str
     address: str
     callable: bool = Field(description="Whether others can call it; behind a NAT they cannot.")
+    capacity_mbps: float | None = Field(description="What it carries each way; null: nobody has said.")
+    price: float = Field(description="Of a gigabyte over it, in whatever money.")
 
 
 class SiteView(BaseModel):
@@ -257,10 +259,7 @@ class Overlay:
             "connected": site.serial in self._answer.connected,
             "generation_told": self._answer.told.get(site.serial),
             "generation_done": has.generation if has is not None else None,
-            "uplinks": [
-                SiteUplinkView(name=one.name, address=str(one.address), callable=one.callable)
-                for one in site.uplinks
-            ],
+            "uplinks": [uplink_view(one) for one in site.uplinks],
             "transports": [one.value for one in has.transports] if has is not None else [],
             "tunnels": len(own),
             "tunnels_up": sum(self._up(one) for one in own),
@@ -310,6 +309,17 @@ class Overlay:
             flaw=way.flaw,
             parts=[PartView(name=p.name, value=p.value, cost=p.cost, weight=p.weight) for p in way.parts],
         )
+
+
+def uplink_view(one: Uplink) -> SiteUplinkView:
+    """An uplink of a site."""
+    return SiteUplinkView(
+        name=one.name,
+        address=str(one.address),
+        callable=one.callable,
+        capacity_mbps=one.capacity_mbps,
+        price=one.price,
+    )
 
 
 def _end(one: TunnelReport) -> SiteTunnelView:

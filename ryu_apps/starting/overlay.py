@@ -11,6 +11,7 @@ from typing import Any
 from ryu_apps.overlay.app import Doors
 from ryu_apps.overlay.authority import Authority, AuthorityError
 from ryu_apps.overlay.card import CardError, card_of, state_key, write_card
+from ryu_apps.overlay.defined import Defined
 from ryu_apps.overlay.keeping import KeptOverlay, restored
 from ryu_apps.starting.settings import OverlaySettings, StartError
 from ryu_apps.store import StateStore
@@ -40,6 +41,7 @@ def overlay_arguments(settings: OverlaySettings, directory: Path, state: StateSt
         "save": state.save_overlay,
         "saved": _stored(state),
         "policy": _policy(settings),
+        "defined": Defined(state),
     }
 
 

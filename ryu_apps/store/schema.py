@@ -24,10 +24,11 @@ from sqlalchemy import (
 from ryu_apps.store.engine import Database
 from ryu_apps.store.errors import StoreError
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 """2 added the policy, who may call the API, and what they changed and were answered. 3 added intents.
 
 4 added which links are encrypted. 5 added the OVSDB server of a switch. 6 added the overlay.
+7 added what people say of it: application classes, and what uplinks carry.
 """
 
 metadata = MetaData()
@@ -70,6 +71,14 @@ overlay = Table(
     Column("body", Text, nullable=False),
 )
 """The tunnels of the sites and the plans that they were told: one document, in the row 1."""
+
+overlay_settings = Table(
+    "overlay_settings",
+    metadata,
+    Column("kind", String(20), primary_key=True),
+    Column("name", String(255), primary_key=True),
+    Column("body", Text, nullable=False),
+)
 
 links = Table(
     "links",
@@ -216,7 +225,9 @@ _ADDED_IN_3 = frozenset({intent_versions.name, transfers.name})
 _ADDED_IN_4 = frozenset({encrypted_ports.name})
 _ADDED_IN_5 = frozenset({ovsdb.name})
 _ADDED_IN_6 = frozenset({overlay.name})
-_SINCE_4 = _ADDED_IN_5 | _ADDED_IN_6
+_ADDED_IN_7 = frozenset({overlay_settings.name})
+_SINCE_5 = _ADDED_IN_6 | _ADDED_IN_7
+_SINCE_4 = _ADDED_IN_5 | _SINCE_5
 _SINCE_3 = _ADDED_IN_4 | _SINCE_4
 _SINCE_2 = _ADDED_IN_3 | _SINCE_3
 _ADDED_AFTER = {
@@ -224,7 +235,8 @@ _ADDED_AFTER = {
     2: _SINCE_2,
     3: _SINCE_3,
     4: _SINCE_4,
-    5: _ADDED_IN_6,
+    5: _SINCE_5,
+    6: _ADDED_IN_7,
 }
 """The tables that a file of an older version need not have."""
 

@@ -157,6 +157,22 @@ class StateStore:
         with self._lock, self._database.writing("save the overlay") as connection:
             _replace(connection, schema.overlay, [{"id": 1, "body": body}])
 
+    def overlay_settings(self, kind: str) -> dict[str, str]:
+        """What people have said of the overlay, all of a kind, by name."""
+        table = schema.overlay_settings
+        with self._database.reading("read the settings of the overlay") as connection:
+            rows = connection.execute(select(table).where(table.c.kind == kind)).all()
+        return {row.name: row.body for row in rows}
+
+    def save_overlay_setting(self, kind: str, name: str, body: str | None) -> None:
+        """Keep one in place of the one of its name; None: forget that."""
+        row = {"kind": kind, "name": name, "body": body or ""}
+        with self._lock, self._database.writing("save a setting of the overlay") as connection:
+            if body is None:
+                _remove(connection, schema.overlay_settings, [row])
+            else:
+                _replace(connection, schema.overlay_settings, [row])
+
     # -- the fabric -----------------------------------------------------------------------------------------
 
     def network(self) -> Network | None:

@@ -16,8 +16,10 @@ from os_ken.base.app_manager import AppManager
 from ryu_apps.events.overlay import OverlayRequest
 from ryu_apps.overlay.app import Doors, SiteOverlay, _Came, _Roll
 from ryu_apps.overlay.authority import Authority
+from ryu_apps.overlay.defined import Defined
 from ryu_apps.overlay.signing.client import SignerClient, SignerGone
 from ryu_apps.overlay.signing.watching import MembersWatch
+from ryu_apps.store import StateStore
 from tests.system.waiting import wait_until
 from tests.unit.trust_world import Clock, make_signer
 
@@ -44,6 +46,7 @@ def test_a_signer_that_hangs_holds_up_nobody_else(hanging: Path, tmp_path: Path)
         state_key=Ed25519PrivateKey.generate(),
         save=lambda _: None,
         saved=None,
+        defined=Defined(StateStore("sqlite://")),
     )
     app.start()
     try:

@@ -59,8 +59,17 @@ from ryu_apps.events import (
     VnetsChanged,
     VnetsRequest,
 )
-from ryu_apps.events.overlay import ExplainBetweenSites, OverlayAnswer, OverlayRequest
+from ryu_apps.events.overlay import (
+    ClassesRequest,
+    DeleteClass,
+    ExplainBetweenSites,
+    OverlayAnswer,
+    OverlayRequest,
+    PutClass,
+    SetUplinkTerms,
+)
 from ryu_apps.ofctl.app import AskSwitch, ChangeSwitch, ConnectedSwitches
+from ryu_apps.overlay.defined import Defined
 from ryu_apps.ovsdb.remotes import check_remote
 from ryu_apps.policing import Policing
 from ryu_apps.rest.api import create_api
@@ -184,6 +193,10 @@ class FakeController:
             SetSwitchOvsdb: self._set_ovsdb,
             OverlayRequest: lambda _: self.overlay,
             ExplainBetweenSites: lambda r: self.between(r),
+            ClassesRequest: lambda _: self.defined.classes,
+            PutClass: lambda r: self.defined.put_class(r.order, r.matches, r.wants),
+            DeleteClass: lambda r: self.defined.delete_class(r.name),
+            SetUplinkTerms: lambda r: self.defined.put_terms(r.terms),
         }
 
     def _ovsdb_status(self) -> OvsdbStatus:
@@ -220,6 +233,10 @@ class FakeController:
         refuse_change(stitch.request, asked.request)
         path = place(asked.request, self._situation, stitch.path)
         return self.add(replace(stitch, request=asked.request, path=path))
+
+    @cached_property
+    def defined(self) -> Defined:
+        return Defined(StateStore("sqlite://"))
 
     @cached_property
     def policing(self) -> Policing:

@@ -1,7 +1,8 @@
-"""What may pass between hosts behind two sites is what the policy says: packets, `explain` and counters agree."""
+"""What passes between hosts behind two sites is what the policy says, and the way it goes what its class wants."""
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ WEB, PC, DB, PRINTER = "10.1.0.10", "10.1.0.20", "10.2.0.10", "10.2.0.20"
 SITES = {"ber": (WEB, PC), "muc": (DB, PRINTER)}
 """What is behind them; WEB and DB are of virtual networks of their own."""
 
+CLASSES = {"voice": 7010, "bulk": 7011}
 TO_DB = {"from": "web", "to": {"host": "db"}, "protocol": "udp"}
 NO_5002 = {"name": "no 5002", **TO_DB, "ports": 5002, "action": "deny"}
 ORDERS = {"name": "orders", **TO_DB, "ports": "5000-5009", "action": "allow"}
@@ -44,6 +46,12 @@ class Joined:
     def put_policy(self, *rules: dict[str, Any]) -> None:
         self.world.call("PUT", "/policy", json={"groups": {"web": [{"labels": ["web"]}]}, "rules": rules})
 
+    def describe(self) -> str:
+        """For whoever reads a failure: what sites say, what they filter, and what runs behind them."""
+        filters = [self.world.at(name).run(["nft", "list", "ruleset"]) for name in SITES]
+        running = [machine.run(["ps", "-eo", "stat,etimes,args"]) for machine in {*self.behind.values()}]
+        return "\n".join([self.world.describe(), *filters, *running])
+
     def counted(self, name: str) -> dict[str, int]:
         """Packets by rule, as a site has counted them."""
         return {one["rule"]: one["packets"] for one in self.world.ask(f"/overlay/sites/{name}")["rules"]}
@@ -52,7 +60,8 @@ class Joined:
 @pytest.fixture(scope="module")
 def joined(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Joined]:
     nodes = [
-        Node(name, (an_uplink("up0", 2.0),), IPv4Network(f"10.{n}.0.0/24")) for n, name in enumerate(SITES, 1)
+        Node(name, (an_uplink("up0", 2.0), an_uplink("up1", 30.0)), IPv4Network(f"10.{n}.0.0/24"))
+        for n, name in enumerate(SITES, 1)
     ]
     with overlay_world(tmp_path_factory.mktemp("policy"), nodes) as world, ExitStack() as stack:
         behind: dict[str, Enclosure] = {}
@@ -68,6 +77,7 @@ def joined(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Joined]:
             world.start_agent(name)
         world.wait_settled()
         yield Joined(world, behind)
+        sys.stdout.write(world.log_tail())
 
 
 def attach(site: Enclosure, gateway: str, machine: Enclosure, addresses: tuple[str, ...]) -> None:
@@ -81,27 +91,27 @@ def attach(site: Enclosure, gateway: str, machine: Enclosure, addresses: tuple[s
     machine.run(["ip", "route", "add", "default", "via", gateway])
 
 
-def comes(receiver: Receiver) -> None:
+def comes(receiver: Receiver, joined: Joined) -> None:
     seen = len(receiver.read())
-    wait_until(lambda: len(receiver.read()) > seen + 20, 20, "no packet comes")
+    wait_until(lambda: len(receiver.read()) > seen + 20, 20, lambda: f"no packet comes: {joined.describe()}")
 
 
 def test_what_may_pass_passes_and_what_may_not_does_not_and_is_counted_by_its_rule(joined: Joined) -> None:
     with joined.flow(PC, PRINTER, 6000) as unruled, joined.flow(WEB, DB, 5001) as to_db:
-        comes(unruled)
-        comes(to_db)
+        comes(unruled, joined)
+        comes(to_db, joined)
         assert joined.counted("ber") == {}, "nothing is filtered where nothing is said of these addresses"
         web = {"name": "web", "mac": "02:00:00:00:00:01", "ips": [WEB], "labels": ["web"]}
         joined.world.call("PUT", "/vnets/front", json={"hosts": [web]})
         db = {"name": "db", "mac": "02:00:00:00:00:02", "ips": [DB]}
         joined.world.call("PUT", "/vnets/back", json={"hosts": [db]})
         stops(to_db)
-        comes(unruled)
+        comes(unruled, joined)
         joined.put_policy(NO_5002, ORDERS)
-        comes(to_db)
+        comes(to_db, joined)
         with joined.flow(WEB, DB, 5002) as denied, joined.flow(PC, DB, 5004) as other:
-            comes(unruled)
-            wait_until(lambda: joined.counted("ber").get("no 5002", 0) > 20, 10, lambda: joined.counted("ber"))
+            comes(unruled, joined)
+            wait_until(lambda: joined.counted("ber").get("no 5002", 0) > 20, 30, lambda: joined.counted("ber"))
             assert denied.read() == other.read() == []
     for source, target, port, rule, arrives in (
         (WEB, DB, 5001, "orders", True),
@@ -124,16 +134,64 @@ def test_what_may_pass_passes_and_what_may_not_does_not_and_is_counted_by_its_ru
 def test_a_change_of_the_policy_stops_packets_within_a_second(joined: Joined) -> None:
     joined.put_policy(NO_5002, ORDERS)
     with joined.flow(WEB, DB, 5003) as ruled, joined.flow(PC, PRINTER, 6001) as unruled:
-        comes(ruled)
-        comes(unruled)
+        comes(ruled, joined)
+        comes(unruled, joined)
         began_s = time.time()
         joined.put_policy(NO_5002)
         stops(ruled)
         last_s = max(one.at_s for one in ruled.read())
         sys.stdout.write(f"policy_stops_ms={(last_s - began_s) * 1e3:.0f}\n")
         assert last_s - began_s < 1
-        comes(unruled)
+        comes(unruled, joined)
         assert unruled.lost() == 0, "what the change is not about does not notice it"
+
+
+def test_two_applications_between_the_same_sites_take_two_ways(joined: Joined) -> None:
+    world = joined.world
+    for name in SITES:
+        world.call("PUT", f"/overlay/sites/{name}/uplinks/up0", json={"price": 5.0})
+    nothing = dict.fromkeys(("latency", "loss", "bandwidth", "price", "relay_load"), 0.0)
+    for name, part in (("voice", "latency"), ("bulk", "price")):
+        matches = [{"protocol": "udp", "ports": str(CLASSES[name])}]
+        wants = {"weights": {**nothing, part: 1.0}}
+        world.call("PUT", f"/overlay/classes/{name}", json={"matches": matches, "wants": wants})
+    ends = {one["name"]: (one["uplink_a"], one["uplink_b"]) for one in world.ask("/overlay/tunnels")}
+    wanted = {"voice": ("up0", "up0"), "bulk": ("up1", "up1")}
+
+    def are_apart() -> bool:
+        ways = {name: taken(joined, name) for name in CLASSES}
+        return {name: ends.get(tunnel) for name, tunnel in ways.items()} == wanted
+
+    wait_until(are_apart, 30, lambda: f"{[taken(joined, name) for name in CLASSES]} {world.describe()}")
+    for name, port in CLASSES.items():
+        told = joined.explain(PC, PRINTER, port)
+        assert (told["class_name"], told["tunnels"]) == (name, [taken(joined, name)])
+        with joined.flow(PC, PRINTER, port) as receiver:
+            comes(receiver, joined)
+            before, seen = crossed(world.at("ber")), len(receiver.read())
+            wait_until(lambda r=receiver, n=seen: len(r.read()) > n + 300, 20, "no packet comes")  # type: ignore[misc]
+            after = crossed(world.at("ber"))
+        # Probes are 50 a second at the most.
+        carried = {ends[tunnel] for tunnel in after if after[tunnel] - before[tunnel] > 290}
+        assert carried == {wanted[name]}, (before, after)
+
+
+def taken(joined: Joined, name: str) -> str:
+    """The tunnel that a class takes: as the controller has chosen, and as the site does it."""
+    answer = joined.world.ask("/overlay/paths", **{"from": "ber", "to": "muc", "class": name})
+    chosen = [way["tunnels"] for choice in answer["choices"] for way in choice["ways"] if way["taken"]]
+    told = joined.explain(PC, PRINTER, CLASSES[name])["tunnels"]
+    return told[0] if chosen == [told] else ""
+
+
+def crossed(site: Enclosure) -> dict[str, int]:
+    """Packets that each tunnel of a site has been given, by the tunnel's name."""
+    links = json.loads(site.run(["ip", "-j", "-s", "link"]))
+    return {
+        link["ifalias"].removeprefix("lockstitch:"): link["stats64"]["tx"]["packets"]
+        for link in links
+        if link["ifname"].startswith("ls") and link.get("ifalias")
+    }
 
 
 def stops(receiver: Receiver) -> None:

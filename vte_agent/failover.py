@@ -5,7 +5,9 @@ Three kinds of moves:
 - away from a dead way: at once, always;
 - from a way that does badly to one that does well, or back to a better one: at most one of these a minute and
   route, back only after the better one has done well for a while, and twice as long each time it died again;
-- what the controller has asked for (another order of tunnels, or a new tunnel that has come up): at once.
+- what the controller has asked for (another order of tunnels, or a new tunnel that has come up): at once. Another
+  order that takes it from or to a tunnel that has done badly counts as a move of the second kind, though: the
+  controller sees the same swinging link as the agent, and both together must not swing with it.
 
 Whatever happens a route goes over one of its own tunnels or nowhere. Where all die at once it stays for a moment:
 an agent that starts again leaves its tunnels as they are, and what comes through them meanwhile arrives.
@@ -57,6 +59,7 @@ class _Way:
     """A tunnel as a way for one route. well_since_s None: it is not well now."""
 
     well_since_s: float | None = None
+    came_s: float | None = None
     is_usable: bool = False
     is_bad: bool = False
     trouble: str = ""
@@ -75,6 +78,8 @@ class _Way:
             self.deaths_s.popleft()
         self.was_bad |= bad
         self.is_usable, self.is_bad, self.trouble = usable, bad, trouble
+        if usable and self.came_s is None:
+            self.came_s = now_s
         if not usable or bad:
             self.well_since_s = None
         elif self.well_since_s is None:
@@ -138,9 +143,12 @@ class _Route:
             self._was_ordered = False
             return self._leave(healths, now_s)
         if self._was_ordered:
-            self._was_ordered = False
             target = self._first(lambda way: not way.is_bad and (way.is_new or way.has_settled(now_s)))
-            return self._go(target, "the controller wants it so", now_s)
+            swings = now.was_bad or (target is not None and self.ways[target].was_bad)
+            if not swings or target in (None, taken) or now_s - self._chosen_s >= QUALITY_MOVES_APART_S:
+                self._was_ordered = False
+                move = self._choose if swings else self._go
+                return move(target, "the controller wants it so", now_s)
         return self._improve(taken, now, now_s)
 
     def _leave(self, healths: Mapping[str, TunnelHealth], now_s: float) -> str | None:
@@ -187,7 +195,9 @@ class _Route:
     def _improve(self, taken: str, now: _Way, now_s: float) -> str | None:
         """The way it takes is alive: is there a better one that it may go to?"""
         better = tuple(self.ways)[: tuple(self.ways).index(taken)]
-        arrived = self._first(lambda way: way.is_new and way.has_settled(now_s), better)
+        arrived = self._first(
+            lambda way: way.is_new and way.has_settled(now_s) and (way.came_s or 0.0) >= self._moved_s, better
+        )
         if arrived is not None:
             return self._go(arrived, "better, and it has come up", now_s)
         if now_s - self._chosen_s < QUALITY_MOVES_APART_S:

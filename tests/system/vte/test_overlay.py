@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from datetime import datetime
 
 import pytest
 
@@ -79,6 +80,44 @@ def test_a_site_behind_a_nat_is_not_called_and_calls(world: World) -> None:
     ]
     assert len(others) == len(names) and not any(one["endpoint"] for one in others)
     wait_until(lambda: {world.up(HIDDEN).get(name) for name in names} == {"up"}, 10, lambda: world.describe())
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "trouble", "why"),
+    [
+        ("ber", "muc", {"loss": 0.05}, "loses 5% or more on the way there"),
+        ("muc", "ham", {"delay_ms": 34.0}, "takes 50 ms more than it did"),
+    ],
+)
+def test_an_uplink_that_does_badly_is_left_within_three_seconds_without_a_controller(
+    world: World, source: str, target: str, trouble: dict[str, float], why: str
+) -> None:
+    """The delay is of one direction, and both ways it is twice that."""
+    world.wait_settled()
+    world.signal_controller(signal.SIGSTOP)
+    taken = world.taken(source, target)
+    place = next(one["uplink"] for one in world.wanted(source)["tunnels"] if one["name"] == taken)
+    uplink = next(one for one in world.nodes[source].uplinks if one.name == place)
+    line = world.underlay.link(source, place)
+    try:
+        began_s = time.time()
+        line.set(**trouble)
+        moved_s = wait_until(
+            lambda: left_at(world, source, target, f"{taken} {why}"), 10, lambda: world.describe()
+        )
+        figure("brownout_ms", (moved_s - began_s) * 1e3)
+        assert moved_s - began_s < 3
+    finally:
+        line.set(loss=uplink.loss, delay_ms=uplink.delay_ms)
+        world.signal_controller(signal.SIGCONT)
+
+
+def left_at(world: World, source: str, target: str, why: str) -> float | None:
+    """When a site moved its route to another for this reason, by its log."""
+    for line in world.log(source).read_text().splitlines():
+        if f"route={world.nodes[target].prefix}" in line and f"why='{why}'" in line:
+            return datetime.strptime(line[:23], "%Y-%m-%d %H:%M:%S,%f").astimezone().timestamp()
+    return None
 
 
 def test_a_silent_cut_is_a_moment_of_silence_without_a_controller(world: World) -> None:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -21,7 +21,7 @@ from mininet_topos.demo import RUNS, DemoError, Plan, Report, RunResult, as_json
 from mininet_topos.emulator import RelayFailed
 from mininet_topos.generator import generate
 from mininet_topos.lab import Lab, LabError
-from mininet_topos.overlay.lab import overlay_lab
+from mininet_topos.overlay.lab import overlay_lab, require_overlay
 from mininet_topos.overlay.shell import Shell
 from mininet_topos.overlay.telling import tell_on
 from mininet_topos.ovs import LabUnavailable, OvsError, database, require_lab
@@ -82,8 +82,14 @@ def demo(
     step_seconds: Annotated[float, typer.Option(help="Seconds that one step of the demand takes here.")] = 0.25,
     seed: Annotated[int, typer.Option(help="Seed of generated demand, packet times and losses.")] = 1,
     output: Annotated[Path | None, typer.Option("--json", help="Write every figure to this file.")] = None,
+    with_overlay: Annotated[
+        bool, typer.Option("--overlay/--no-overlay", help="Then tell the story of `lab overlay` too.")
+    ] = True,
 ) -> None:
-    """Play one demand three times: shortest paths, stitches when links are full, stitches on forecast."""
+    """Play one demand three times: shortest paths, stitches when links are full, stitches on forecast.
+
+    Then sites are joined by tunnels, and what befalls them is measured (--no-overlay: not).
+    """
     console = Console()
     with _one_line():
         lab = _topology(topology)
@@ -92,15 +98,21 @@ def demo(
         cut = matrices.window(stretch.start, stretch.steps, stretch.scale)
         plan = Plan(lab, cut, step_seconds, seed)
         require_lab()
+        # Rather now than after five minutes.
+        if with_overlay:
+            require_overlay()
         if output is not None:
-            output.touch()  # rather now than after five minutes
+            output.touch()
         _introduce(console, plan, stretch)
         with _progress(console, plan) as report:
             runs = run_demo(plan, report)
     _show(console, runs)
-    if output is not None:
-        with _one_line():
-            output.write_text(json.dumps(as_json(plan, runs), indent=2) + "\n")
+    figures = as_json(plan, runs)
+    with _one_line():
+        _write(output, figures)
+        if with_overlay:
+            console.print()
+            _write(output, {**figures, "overlay": tell_on(console).as_json()})
 
 
 @labs.callback(invoke_without_command=True)
@@ -151,8 +163,7 @@ def overlay(
                 Shell(made).cmdloop()
             return
         told = tell_on(console)
-        if output is not None:
-            output.write_text(json.dumps(told.as_json(), indent=2) + "\n")
+        _write(output, told.as_json())
     if told.missed:
         raise typer.Exit(1)
 
@@ -167,6 +178,11 @@ def tell_ovsdb(url: str, state: Path, running: Lab) -> None:
         typer.echo(f"no BFD and no queues: the controller was not told of the database ({error})", err=True)
         return
     typer.echo("told the controller where the switches' database is: links get BFD, stitches get queues")
+
+
+def _write(output: Path | None, figures: dict[str, Any]) -> None:
+    if output is not None:
+        output.write_text(json.dumps(figures, indent=2) + "\n")
 
 
 @contextmanager

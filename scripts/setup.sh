@@ -13,12 +13,12 @@ fail() {
 # command:package pairs. What is there is used, wherever it came from.
 missing="" service=""
 needs="ovs-vsctl:openvswitch-switch ovs-vswitchd:openvswitch-switch mnexec:mininet ip:iproute2 ping:iputils-ping
-    ifconfig:net-tools"
+    ifconfig:net-tools nft:nftables wireguard-go:wireguard-go sysctl:procps nsenter:util-linux"
 plugins=""
 case "$EXTRAS" in
 *dev*)
     # Tunnels between sites are tested with all that they can be made of.
-    needs="$needs nft:nftables wireguard-go:wireguard-go charon-systemd:charon-systemd sysctl:procps nsenter:util-linux"
+    needs="$needs charon-systemd:charon-systemd"
     plugins="kernel-libipsec:libcharon-extra-plugins openssl:libstrongswan-standard-plugins"
     ;;
 esac

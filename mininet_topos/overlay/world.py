@@ -43,7 +43,7 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
 """Who enters an enclosure leaves the working directory behind."""
 
 _NOC_UPLINK = Uplink("up0", rate_mbps=100.0, delay_ms=1.0)
-_START_S = 60.0
+_START_S, _ENROLL_S = 120.0, 120.0
 
 
 @dataclass(frozen=True)
@@ -210,9 +210,9 @@ class World:
             pipe.flush()
         for name, process in enrolling.items():
             try:
-                said, _ = process.communicate(timeout=60)
+                said, _ = process.communicate(timeout=_ENROLL_S)
             except subprocess.TimeoutExpired as error:
-                raise LabError(f"{name} was not let in within 60 s; {self.log_tail()}") from error
+                raise LabError(f"{name} was not let in within {_ENROLL_S:g} s; {self.log_tail()}") from error
             if process.returncode:
                 raise LabError(f"{name} was not let in: {said}")
 

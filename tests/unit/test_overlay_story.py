@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -103,6 +104,27 @@ def test_a_missed_target_is_exit_code_1_and_is_named(
     assert json.loads((tmp_path / "out.json").read_text())["outcomes"][0]["met"] is False
     acts["an uplink is cut"] = lambda _lab: iter((GOOD,))
     assert CliRunner().invoke(cli.commands, ["lab", "overlay"]).exit_code == 0
+
+
+def test_the_demo_tells_it_as_its_second_part_and_keeps_the_figures_of_both(
+    acts: dict[str, Callable[..., Iterator[Outcome]]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acts["an uplink is cut"] = lambda _lab: iter((BAD,))
+    for name in ("require_lab", "require_overlay", "_introduce", "_show"):
+        monkeypatch.setattr(cli, name, lambda *_: None)
+    monkeypatch.setattr(cli, "run_demo", lambda *_: {})
+    monkeypatch.setattr(cli, "as_json", lambda *_: {"counts": True})
+    monkeypatch.setattr(cli, "_stretch", lambda *_: SimpleNamespace(start=0, steps=1, scale=1.0))
+
+    def played(*options: str) -> Any:
+        out = tmp_path / "out.json"
+        done = CliRunner().invoke(cli.commands, ["demo", "--json", str(out), *options])
+        assert done.exit_code == 0, done.output
+        return json.loads(out.read_text())
+
+    found = played()
+    assert found["counts"] is True and found["overlay"]["outcomes"][0]["value"] == 612.0
+    assert played("--no-overlay") == {"counts": True}
 
 
 def test_what_is_missing_is_one_line_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from stitching.overlay.mesh_rules import ENCRYPTED
 from stitching.overlay.rounds import Overlay
 from stitching.overlay.site_plan import SitePlan
 from stitching.overlay.sites import Uplink
@@ -24,9 +25,13 @@ def recalled_uplinks(overlay: Overlay, serial: int) -> tuple[Uplink, ...]:
 
 
 def recalled_transports(overlay: Overlay, serial: int) -> tuple[str, ...]:
-    """The transports of a site's tunnels."""
+    """The transports of a site's tunnels, then the others: nobody has heard that it does not have them.
+
+    Without these, who wants another transport from now on would take the tunnels of a silent site away.
+    """
     own = _last_plan(overlay, serial)
-    return tuple(sorted({end.transport for end in own.tunnels})) if own is not None else ()
+    had = sorted({end.transport for end in own.tunnels}) if own is not None else []
+    return (*had, *sorted(ENCRYPTED - set(had))) if had else ()
 
 
 def _last_plan(overlay: Overlay, serial: int) -> SitePlan | None:

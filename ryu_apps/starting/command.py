@@ -144,6 +144,14 @@ def controller(
             metavar="24h", show_default="24h", help="Tunnels whose keys are older get new ones, without a gap."
         ),
     ] = None,
+    overlay_transport: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            show_default="what both sites have, WireGuard first",
+            help="What tunnels are made of, wireguard or ipsec; give both to fall back on the second.",
+        ),
+    ] = None,
     take_over: Annotated[
         bool, typer.Option("--take-over", help="Take switches that another controller keeps, once each.")
     ] = False,
@@ -182,7 +190,9 @@ def controller(
         bfd_ms=bfd_ms,
         apps=tuple(hosted or ()),
         take_over=take_over,
-        overlay=options.overlay(overlay, overlay_signer, overlay_address or [], overlay_key_age),
+        overlay=options.overlay(
+            overlay, overlay_signer, overlay_address or [], overlay_key_age, overlay_transport or []
+        ),
     )
     try:
         run(settings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from ipaddress import ip_address
@@ -112,11 +113,20 @@ def members(names: str | None) -> tuple[str, ...]:
 
 
 def overlay(
-    at: str | None, signer: Path | None, addresses: list[str], key_age: str | None = None
+    at: str | None,
+    signer: Path | None,
+    addresses: list[str],
+    key_age: str | None = None,
+    transports: Sequence[str] = (),
 ) -> OverlaySettings | None:
-    """Where sites are listened for, and how old keys get; None where sites are not to be."""
+    """Where sites are listened for, and what their tunnels are like; None where sites are not to be."""
     if at is None:
-        for option, given in (("--overlay-address", addresses), ("--overlay-key-age", key_age)):
+        given_for_it = {
+            "--overlay-address": addresses,
+            "--overlay-key-age": key_age,
+            "--overlay-transport": transports,
+        }
+        for option, given in given_for_it.items():
             if given:
                 raise CannotStart(f"{option} is of no use without --overlay HOST:PORT; give both")
         return None
@@ -138,7 +148,17 @@ def overlay(
             f"--overlay-key-age: {key_age} is too short for tunnels to follow each other; {least} is not"
         )
     door = signer or in_state(default_signer()).controller
-    return OverlaySettings(host, port, door, tuple(addresses), key_age_s)
+    return OverlaySettings(host, port, door, tuple(addresses), key_age_s, _transports(transports))
+
+
+def _transports(names: Sequence[str]) -> tuple[str, ...]:
+    """Each once, in the order given."""
+    from stitching.overlay.mesh_rules import ENCRYPTED
+
+    for name in names:
+        if name not in ENCRYPTED:
+            raise CannotStart(f"--overlay-transport: {name!r} is none; give {' or '.join(sorted(ENCRYPTED))}")
+    return tuple(dict.fromkeys(names))
 
 
 def _host_port(option: str, text: str) -> tuple[str, int]:

@@ -16,6 +16,8 @@ from ryu_apps.overlay.keeping import KeptOverlay, restored
 from ryu_apps.starting.settings import OverlaySettings, StartError
 from ryu_apps.store import StateStore
 from ryu_apps.store.codec import load
+from stitching.overlay.mesh import MeshPolicy
+from stitching.overlay.mesh_rules import PairRule, Selector
 from stitching.overlay.replacing import Replacing
 from stitching.overlay.rounds import OverlayPolicy
 
@@ -46,9 +48,9 @@ def overlay_arguments(settings: OverlaySettings, directory: Path, state: StateSt
 
 
 def _policy(settings: OverlaySettings) -> OverlayPolicy:
-    if settings.key_age_s is None:
-        return OverlayPolicy()
-    return OverlayPolicy(replacing=Replacing(key_age_s=settings.key_age_s))
+    everybody = PairRule(Selector(), Selector(), transports=settings.transports)
+    replacing = Replacing() if settings.key_age_s is None else Replacing(key_age_s=settings.key_age_s)
+    return OverlayPolicy(mesh=MeshPolicy(rules=(everybody,)), replacing=replacing)
 
 
 def _stored(state: StateStore) -> str | None:

@@ -22,7 +22,8 @@ class StartError(RuntimeError):
 class OverlaySettings:
     """Where sites are listened for, where the signer is, and by which HOST:PORTs sites call (none: that one).
 
-    key_age_s: how old the keys of a tunnel get; None: a day.
+    key_age_s: how old the keys of a tunnel get; None: a day. transports: what tunnels are made of, the preferred
+    first; none: what the hosts of both ends like.
     """
 
     host: str
@@ -30,6 +31,7 @@ class OverlaySettings:
     signer: Path
     addresses: tuple[str, ...] = ()
     key_age_s: float | None = None
+    transports: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

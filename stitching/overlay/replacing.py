@@ -158,7 +158,7 @@ class _Step:
 
     def _unwanted(self, line: Line, state: LineState) -> LineState:
         active = state.of(Phase.ACTIVE)
-        if active is not None and self._up(active) and not self.left(line):
+        if active is not None and not self._is_down(active) and not self.left(line):
             return state
         phases = {Phase.COMING: Phase.GONE, Phase.ACTIVE: Phase.LEAVING}
         if self.departed & {line.a, line.b}:
@@ -234,6 +234,12 @@ class _Step:
             if end is None or end.state != UP:
                 return False
         return True
+
+    def _is_down(self, tunnel: Tunnel) -> bool:
+        """Whether an end says so. Who says nothing may well use it."""
+        said = [report for serial in tunnel.line.pair if (report := self.reports.get(serial)) is not None]
+        ends = [report.tunnels.get(tunnel.name) for report in said]
+        return any(end is None or end.state != UP for end in ends)
 
     def _both(self, tunnel: Tunnel, says: Callable[[Tunnel, SiteReport], bool]) -> bool:
         for serial in tunnel.line.pair:

@@ -414,7 +414,7 @@ def test_the_controller_takes_every_setting(lockstitch: Lockstitch, started: lis
         str(events), "--ovsdb-ca", str(events), "--bfd-ms", "50", "--app", "mine.py",
         "--app", "their.own", "--take-over", "--verbose", "--overlay", "10.0.0.1:6690",
         "--overlay-signer", "s.sock", "--overlay-address", "192.0.2.1:443",
-        "--overlay-key-age", "12h",
+        "--overlay-key-age", "12h", "--overlay-transport", "ipsec", "--overlay-transport", "wireguard",
     )  # fmt: skip
     assert vars(started[0]) == {
         "ovsdb": ("unix:/run/db.sock", "ssl:a:6640"), "ovsdb_ssl": Certificates(*3 * (str(events),)), "bfd_ms": 50,
@@ -424,7 +424,9 @@ def test_the_controller_takes_every_setting(lockstitch: Lockstitch, started: lis
         "members": ("last", "sarimax", "ewma"), "apps": ("mine.py", "their.own"), "take_over": True,
         "tls": False, "tls_files": TlsFiles(Path("c.pem"), Path("k.pem")), "insecure_http": True,
         "limits": AccessSettings(rate_per_s=5.0, burst=50.0, audit_days=7.0),
-        "overlay": OverlaySettings("10.0.0.1", 6690, Path("s.sock"), ("192.0.2.1:443",), 43_200.0),
+        "overlay": OverlaySettings(
+            "10.0.0.1", 6690, Path("s.sock"), ("192.0.2.1:443",), 43_200.0, ("ipsec", "wireguard")
+        ),
     }  # fmt: skip
 
 

@@ -74,5 +74,5 @@ def test_what_a_site_had_is_known_from_what_it_was_told() -> None:
         ("dsl", OWN, False),
         ("lte", OTHER, True),
     ]
-    assert recalled_transports(overlay, 3) == ("wireguard",)
+    assert recalled_transports(overlay, 3) == ("wireguard", "ipsec")
     assert recalled_uplinks(overlay, 9) == () and recalled_transports(overlay, 9) == ()

@@ -89,6 +89,16 @@ def test_another_transport_takes_over_before_the_first_one_goes() -> None:
     assert (phases(book), phases(book, ipsec)) == ({1: Phase.LEAVING}, {1: Phase.ACTIVE})
 
 
+def test_a_silent_end_keeps_what_it_has_however_long_another_transport_is_wanted() -> None:
+    ipsec, book = replace(LINE, transport="ipsec"), established()
+    for second in range(10, 10 * int(POLICY.leaving_s), 60):
+        spoken = {1: reports_of([one for one in book.tunnels() if one.line == LINE], second)[1]}
+        book = step(book, {ipsec: SPEC}, spoken, float(second), second, policy=POLICY).book
+        assert phases(book) == {1: Phase.ACTIVE}
+    down = {1: SiteReport(second, {book.lines[LINE].tunnels[0].name: EndReport("down")})}
+    assert phases(step(book, {ipsec: SPEC}, down, 1e6, second, policy=POLICY).book) == {1: Phase.LEAVING}
+
+
 def test_a_member_that_left_is_not_waited_for() -> None:
     book = step(established(), {}, {1: SiteReport(9)}, 10.0, 9, policy=POLICY, departed=[2]).book
     assert book.tunnels() == ()

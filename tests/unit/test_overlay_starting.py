@@ -26,7 +26,9 @@ from ryu_apps.starting.overlay import overlay_arguments
 from ryu_apps.starting.settings import OverlaySettings, StartError
 from ryu_apps.store import StateStore
 from ryu_apps.store.errors import StoreError
+from stitching.overlay.mesh_rules import transport_for
 from stitching.overlay.rounds import Overlay
+from tests.unit.overlay_world import a_site
 from tests.unit.trust_world import Clock, card, make_signer
 from vte_agent.protocol.signed import Signed
 
@@ -90,6 +92,25 @@ def test_keys_get_as_old_as_they_are_told_to(tmp_path: Path, state: StateStore) 
     assert found is not None and found.key_age_s == 5_400.0
     assert arguments(tmp_path, state, key_age_s=found.key_age_s)["policy"].replacing.key_age_s == 5_400.0
     assert arguments(tmp_path, state)["policy"].replacing.key_age_s == 86_400.0
+
+
+def test_tunnels_are_made_of_what_they_are_told_to(tmp_path: Path, state: StateStore) -> None:
+    with pytest.raises(CannotStart, match="--overlay-transport is of no use without --overlay HOST:PORT"):
+        options.overlay(None, None, [], transports=["ipsec"])
+    with pytest.raises(CannotStart, match="'gre' is none; give ipsec or wireguard"):
+        options.overlay("192.0.2.1:6690", None, [], transports=["gre"])
+    both = ("wireguard", "ipsec")
+    one, other = a_site(1, transports=both), a_site(2, transports=both)
+    poor = a_site(3, transports=("wireguard",))
+    for said, made in (
+        ([], ["wireguard", "wireguard"]),
+        (["ipsec"], ["ipsec", None]),
+        (["ipsec", "wireguard", "ipsec"], ["ipsec", "wireguard"]),
+    ):
+        found = options.overlay("192.0.2.1:6690", None, [], transports=said)
+        assert found is not None
+        (rule,) = arguments(tmp_path, state, transports=found.transports)["policy"].mesh.rules
+        assert [transport_for(rule, one, other), transport_for(rule, one, poor)] == made
 
 
 # what it keeps -------------------------------------------------------------------------------------------

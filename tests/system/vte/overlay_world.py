@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network
@@ -96,19 +96,21 @@ class World(worlds.World):
 
 
 @contextmanager
-def overlay_world(directory: Path, nodes: Mapping[str, Node] | None = None) -> Iterator[World]:
-    """All agents enrolled and started; nothing is left afterwards, however it ends."""
-    known = {**{name: a_node(name) for name in AGENTS}, **(nodes or {})}
+def overlay_world(
+    directory: Path, nodes: Mapping[str, Node] | None = None, names: Sequence[str] = AGENTS
+) -> Iterator[World]:
+    """All agents enrolled and started; nothing is left afterwards, however it ends. names: who is there."""
+    known = {**{name: a_node(name) for name in names}, **(nodes or {})}
     with worlds.overlay_world(directory, tuple(known.values())) as made:
         world = World(**vars(made))
         try:
             world.start_controller()
             world.trust_controller()
-            world.enroll(*AGENTS)
-            for name in SITES:
+            world.enroll(*names)
+            for name in world.sites:
                 # What is behind a site is itself here.
                 world.at(name).run(["ip", "addr", "add", f"{world.host(name)}/24", "dev", "lo"])
-            for name in AGENTS:
+            for name in names:
                 world.clean[name] = world.listing(name)
                 world.start_agent(name)
             yield world

@@ -36,12 +36,24 @@ def test_hosts_behind_two_sites_reach_each_other_at_the_first_packet(world: TwoN
     world.nodes[0].host.run(["ping", "-n", "-c1", "-W2", "-I", source, target])
 
 
+def test_a_flow_goes_from_one_transport_to_the_other_and_back_without_a_packet_lost(world: TwoNodes) -> None:
+    (near, near_address), (far, far_address) = [(node.host, host(node.serial)) for node in world.nodes]
+    with flow(near, near_address, far, far_address, environment=ENVIRONMENT) as receiver:
+        wait_until(lambda: len(receiver.read()) > 40, 30, "no packet comes")
+        for name in ("wireguard", "ipsec", "wireguard"):
+            seen = len(receiver.read())
+            world.prefer(name)
+            world.taken(name)
+            wait_until(lambda seen=seen: len(receiver.read()) > seen + 60, 5, "no packet comes any more")  # type: ignore[misc]
+        assert receiver.lost() == 0
+
+
 def test_a_charon_that_is_killed_comes_back_and_tunnels_of_another_kind_do_not_notice(world: TwoNodes) -> None:
     world.prefer("wireguard")
     world.taken("wireguard")
     (near, near_address), (far, far_address) = [(node.host, host(node.serial)) for node in world.nodes]
     with flow(near, near_address, far, far_address, environment=ENVIRONMENT) as receiver:
-        wait_until(lambda: len(receiver.read()) > 40, 10, "no packet comes")
+        wait_until(lambda: len(receiver.read()) > 40, 30, "no packet comes")
         before = world.nodes[0].at.run(["pidof", "charon-systemd"])
         world.nodes[0].at.run(["kill", f"-{signal.SIGKILL:d}", before.strip()])
         for name in ("ipsec", "other"):

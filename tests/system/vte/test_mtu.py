@@ -69,7 +69,7 @@ def test_an_underlay_that_swallows_long_packets_is_found_out_and_back_again_and_
     world.taken(name)
     (near, near_address), (far, far_address) = [(node.host, host(node.serial)) for node in world.nodes]
     with flow(near, near_address, far, far_address, environment=ENVIRONMENT) as receiver:
-        wait_until(lambda: len(receiver.read()) > 40, 10, "no packet comes")
+        wait_until(lambda: len(receiver.read()) > 40, 30, "no packet comes")
         world.underlay.swallow("ber", "up1500", 1400)
         wait_until(lambda: fits(world, name, 1400), 12, lambda: world.tunnel(1, name))
         assert a_megabyte_crosses(near, near_address, far, far_address)

@@ -315,7 +315,7 @@ class World:
         """A UDP packet every 5 ms, as long as the body runs."""
         ends = self.at(source), self.host(source), self.at(target), self.host(target)
         with flow(*ends, port, ENVIRONMENT) as found:
-            wait_until(lambda: len(found.read()) > 40, 10, lambda: f"no packet comes: {self.describe()}")
+            wait_until(lambda: len(found.read()) > 40, 30, lambda: f"no packet comes: {self.describe()}")
             found.forget()
             yield found
 

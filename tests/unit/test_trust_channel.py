@@ -36,7 +36,7 @@ from ryu_apps.overlay.signing.client import SignerClient, SignerGone
 from ryu_apps.overlay.signing.requests import ControllerCard, MakeToken, Refusal
 from ryu_apps.overlay.signing.watching import RollWatch
 from tests.system.waiting import wait_until
-from tests.unit.trust_world import Heard, Site, an_enroll, identity, public, wanted_for
+from tests.unit.trust_world import Heard, Site, an_enroll, identity, public, spellings, wanted_for
 from vte_agent import membership as members
 from vte_agent.channel import ChannelState
 from vte_agent.enrolling import NotEnrolled, enroll
@@ -568,17 +568,6 @@ def test_no_private_key_crosses_the_channel_or_gets_into_a_log(
             assert spelling not in said
             assert spelling not in logged
     assert b"PRIVATE KEY" not in said + logged
-
-
-def spellings(secret: bytes) -> Iterator[bytes]:
-    yield secret
-    yield secret.hex().encode()
-    yield secret.hex().upper().encode()
-    # Whatever stands before it: base64 has three places where it can begin.
-    for before in range(3):
-        for encode_it in (base64.b64encode, base64.urlsafe_b64encode):
-            text = encode_it(bytes(before) + secret)
-            yield text[4 : len(text) - 4]
 
 
 def test_while_the_signer_is_gone_nobody_is_let_in_and_the_token_stays_good(world: World, tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -76,6 +78,18 @@ def token_of(signer: Signer, **wish: Any) -> Token:
 
 def wanted_for(serial: int, roll: Signed, key: Ed25519PrivateKey, generation: int = 1, **more: Any) -> Signed:
     return Signed.of(Wanted(generation=generation, serial=serial, roll=roll, **more), key)
+
+
+def spellings(secret: bytes) -> Iterator[bytes]:
+    """As what a secret may stand in a text or in a file."""
+    yield secret
+    yield secret.hex().encode()
+    yield secret.hex().upper().encode()
+    # Whatever stands before it: base64 has three places where it can begin.
+    for before in range(3):
+        for encode_it in (base64.b64encode, base64.urlsafe_b64encode):
+            text = encode_it(bytes(before) + secret)
+            yield text[4 : len(text) - 4]
 
 
 def a_channel(directory: Path, *controllers: str, chance: random.Random | None = None) -> Channel:

@@ -5,6 +5,7 @@ One lab for all; each test leaves it whole, and the last one takes a site away.
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 import time
@@ -16,6 +17,8 @@ import pytest
 from mininet_topos.overlay.flow import Receiver
 from tests.system.vte.overlay_world import AGENTS, RELAY, SITES, World, a_node, an_uplink, figure, overlay_world
 from tests.system.waiting import wait_until
+from tests.unit.trust_world import spellings
+from vte_agent.talking import ask_status
 
 HIDDEN = "ham"
 
@@ -223,6 +226,48 @@ def test_an_agent_that_is_told_to_stop_leaves_nothing(world: World) -> None:
     }
     world.start_agent("ham")
     world.wait_settled()
+
+
+def test_no_private_key_is_in_a_log_a_report_the_api_or_the_database(world: World) -> None:
+    world.wait_settled()
+    directory, secrets = world.directory, dict[str, bytes]()
+    for name in AGENTS:
+        for what, text in json.loads((world.agent_state(name) / "identity.json").read_text()).items():
+            secrets[f"{what} of {name}"] = bytes.fromhex(text)
+        for number, text in enumerate(world.at(name).run([sys.executable, "-c", TUNNEL_KEYS]).split()):
+            secrets[f"tunnel {number} of {name}"] = bytes.fromhex(text)
+    assert len(secrets) > 4 * len(AGENTS)
+    secrets["policy key"] = (directory / "signer" / "policy.key").read_bytes()
+    secrets["state key"] = (world.state / "overlay-state.key").read_bytes()
+    assert all(len(secret) == 32 for secret in secrets.values())
+    places = {str(path): path.read_bytes() for path in (*directory.glob("*.log"), *world.state.glob("*.db*"))}
+    places |= {f"status of {name}": ask_status(world.agent_state(name)).encode() for name in AGENTS}
+    for path in ("", "/sites", "/sites/ber", "/tunnels", "/card"):
+        places[f"API {path}"] = json.dumps(world.ask(f"/overlay{path}")).encode()
+    places["ledger"] = (directory / "signer" / "ledger.db").read_bytes()
+    assert any(where.endswith("lockstitch.db") for where in places) and all(places.values())
+    # What is public of them is there, so what is looked at is what it should be.
+    assert world.wanted("ber")["tunnels"][0]["peer_key"]["payload"].encode() in places["status of muc"] + b"".join(
+        places[f"status of {name}"] for name in AGENTS
+    )
+    found = [
+        (what, where)
+        for what, secret in secrets.items()
+        for where, content in places.items()
+        if any(spelling in content for spelling in spellings(secret))
+    ]
+    assert not found
+
+
+TUNNEL_KEYS = """
+import glob, socket
+for path in glob.glob("/run/wireguard/*.sock"):
+    with socket.socket(socket.AF_UNIX) as link:
+        link.connect(path)
+        link.sendall(b"get=1\\n\\n")
+        with link.makefile() as said:
+            print(next(line for line in said if line.startswith("private_key=")).strip()[12:])
+"""
 
 
 def test_who_is_revoked_is_out_everywhere_within_two_seconds(world: World) -> None:

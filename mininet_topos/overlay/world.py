@@ -38,7 +38,8 @@ from vte_agent.talking import NotRunning, ask_status
 
 NOC = "noc"
 CONTROL_PORT = 6690
-SOCKETS = "/run/wireguard"
+SOCKETS, RUNTIME = "/run/wireguard", "/run/lockstitch"
+"""What wireguard-go and the agent's charon keep their sockets in."""
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
 """Who enters an enclosure leaves the working directory behind."""
 
@@ -347,6 +348,13 @@ class World:
         return "\n".join(said)
 
 
+def own_sockets(inside: Enclosure) -> None:
+    """Have what agents keep of running tunnels end with the place: all nodes of a machine would share it."""
+    for directory in (SOCKETS, RUNTIME):
+        inside.run(["mkdir", "-p", directory])
+        inside.run(["mount", "-t", "tmpfs", "-o", "mode=0700", "none", directory])
+
+
 @contextmanager
 def overlay_world(directory: Path, nodes: Sequence[Node]) -> Iterator[World]:
     """The places with all that agents need, and a signer; nothing is left afterwards, however it ends."""
@@ -358,9 +366,7 @@ def overlay_world(directory: Path, nodes: Sequence[Node]) -> Iterator[World]:
         stack.callback(world.kill_controller)
         for node in nodes:
             inside = underlay.at(node.name)
-            # Otherwise all nodes of this machine would share them.
-            inside.run(["mkdir", "-p", SOCKETS])
-            inside.run(["mount", "-t", "tmpfs", "-o", "mode=0700", "none", SOCKETS])
+            own_sockets(inside)
             inside.run(["sysctl", "-q", "-w", "net.ipv4.ip_forward=1"])
         world.start_signer()
         yield world

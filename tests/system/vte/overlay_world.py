@@ -12,7 +12,7 @@ from typing import Any
 
 from mininet_topos.overlay import world as worlds
 from mininet_topos.overlay.underlay import Uplink
-from mininet_topos.overlay.world import SOCKETS, Node
+from mininet_topos.overlay.world import RUNTIME, SOCKETS, Node
 
 SITES = ("ber", "muc", "ham")
 RELAY = "fra"
@@ -66,7 +66,7 @@ class World(worlds.World):
             "rules": ["ip", "rule"],
             "rules 6": ["ip", "-6", "rule"],
             "filters": ["nft", "list", "ruleset"],
-            "sockets": ["ls", SOCKETS],
+            "sockets": ["ls", SOCKETS, RUNTIME],
             "udp": ["ss", "-Huan"],
             "processes": ["ps", "-eo", "stat,args", "--no-headers"],
         }

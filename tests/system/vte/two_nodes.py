@@ -17,10 +17,10 @@ from typing import Any
 
 from mininet_topos.overlay.enclosure import Enclosure, cable
 from mininet_topos.overlay.underlay import Place, Underlay, Uplink
+from mininet_topos.overlay.world import own_sockets
 from tests.system.waiting import wait_until
 
 NAMES = ("ber", "muc")
-SOCKETS = "/run/wireguard"
 _FIRST = IPv4Address("100.96.0.0")
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
 
@@ -156,8 +156,7 @@ def two_nodes(uplinks: Sequence[Uplink], log: Path) -> Iterator[TwoNodes]:
             behind = Enclosure(f"host {serial}")
             stack.callback(behind.close)
             cable(at, "lan", behind, "lan")
-            at.run(["mkdir", "-p", SOCKETS])
-            at.run(["mount", "-t", "tmpfs", "-o", "mode=0700", "none", SOCKETS])
+            own_sockets(at)
             at.run(["sysctl", "-q", "-w", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"])
             for end, number in ((at, 1), (behind, 2)):
                 end.run(["ip", "link", "set", "lan", "mtu", "9000", "up"])

@@ -37,6 +37,7 @@ from ryu_apps.events import (
     SwitchReady,
     VnetsChanged,
 )
+from ryu_apps.events.overlay import SiteLinksChanged
 from stitching.network import LinkKey, Network, PortId, port_name
 from stitching.vnet import Directory
 
@@ -256,6 +257,12 @@ class Discovery(App):
     @handles(SetEncrypted)
     def _on_set_encrypted(self, request: SetEncrypted) -> None:
         self.serve(request, lambda: self._set_encrypted(request.encrypted))
+        self._teller.publish_if_due()
+
+    @handles(SiteLinksChanged)
+    def _on_site_links(self, event: SiteLinksChanged) -> None:
+        if self._table.set_tunnelled(event.links):
+            self._teller.changed(at_once=True)
         self._teller.publish_if_due()
 
     def _set_encrypted(self, marks: Mapping[PortId, bool]) -> int:

@@ -11,9 +11,12 @@ import time
 from collections.abc import Mapping, Sequence
 
 from vte_agent.believing import Believer, NotBelieved
+from vte_agent.bridging.difference import Place
+from vte_agent.bridging.guard import Site
+from vte_agent.bridging.keeper import Bridging
 from vte_agent.channel import Channel, ChannelState, Listener
 from vte_agent.failover import Move
-from vte_agent.hands import Hands, Snapshot
+from vte_agent.hands import NOT_LOOKED, Hands, Snapshot
 from vte_agent.identity import Identity
 from vte_agent.keeping import Keeping
 from vte_agent.membership import Membership
@@ -48,6 +51,7 @@ class Agent:
         uplinks: Uplinks,
         transports: Mapping[Transport, Tunnels],
         *,
+        place: Place | None = None,
         build: str = "",
     ) -> None:
         self._keeping = keeping
@@ -63,6 +67,7 @@ class Agent:
             lambda peer, tunnel: identity.pair_secret(own, peer, tunnel),
             self._prober,
             self._steering,
+            Bridging(f"{own.serial}", place, Site(uplinks.devices, own.prefixes)),
             self._call_soon,
         )
         self._reporter = Reporter(identity, own)
@@ -141,7 +146,9 @@ class Agent:
         while True:
             await self._news.wait()
             self._news.clear()
-            has = self._has(self._hands.snapshot)
+            if (snapshot := self._hands.snapshot) is NOT_LOOKED:
+                continue
+            has = self._has(snapshot)
             now_s = time.monotonic()
             if self._said is None or _gist(has) != _gist(self._said) or now_s - self._said_s >= REPORT_EVERY_S:
                 self._said, self._said_s = has, now_s
@@ -165,4 +172,12 @@ class Agent:
 def _gist(has: Has) -> object:
     """What of a report is news: not the counters, and not how quick everything was."""
     tunnels = [(t.name, t.state, t.key, t.port, t.mtu, t.why) for t in has.tunnels]
-    return has.generation, has.uplinks, tunnels, [r.model_dump(exclude={"why"}) for r in has.routes], has.problems
+    return (
+        has.generation,
+        has.uplinks,
+        tunnels,
+        [r.model_dump(exclude={"why"}) for r in has.routes],
+        has.problems,
+        has.bridge,
+        has.links,
+    )

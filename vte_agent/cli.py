@@ -23,6 +23,9 @@ from rich.table import Table
 from vte_agent import membership as members
 from vte_agent.agent import Agent
 from vte_agent.believing import Believer
+from vte_agent.bridging.difference import Place
+from vte_agent.bridging.openvswitch import DATABASE
+from vte_agent.bridging.vxlan import LinkDevices, LinkFailed
 from vte_agent.cleaning import clean
 from vte_agent.doctor import Finding, examine
 from vte_agent.enrolling import NotEnrolled, enroll
@@ -30,7 +33,7 @@ from vte_agent.goals import goals_of
 from vte_agent.identity import load_or_make
 from vte_agent.keeping import CannotKeep, Keeping
 from vte_agent.membership import Membership
-from vte_agent.planning import Plan, plan
+from vte_agent.planning import Plan, plan, planned_links
 from vte_agent.protocol.base import Name
 from vte_agent.protocol.enrollment import BadToken, Token
 from vte_agent.protocol.has import Has, TunnelReport
@@ -56,7 +59,8 @@ class StillRunning(Exception):
 
 
 KNOWN_ERRORS = (
-    BadToken, BadUplink, CannotKeep, NotEnrolled, NotRunning, NotSigned, RoutingFailed, StillRunning, TunnelFailed
+    BadToken, BadUplink, CannotKeep, NotEnrolled, NotRunning, NotSigned, RoutingFailed, StillRunning, TunnelFailed,
+    LinkFailed,
 )  # fmt: skip
 """What is told in one line; anything else is a fault of ours and keeps its traceback."""
 
@@ -68,6 +72,18 @@ UplinkWords = Annotated[
     typer.Option(
         "--uplink", metavar="NAME=DEVICE", envvar="VTE_AGENT_UPLINKS", help="A way out of the site; give each."
     ),
+]
+Bridge = Annotated[
+    str | None,
+    typer.Option(
+        "--bridge",
+        metavar="NAME",
+        envvar="VTE_AGENT_BRIDGE",
+        help="The site's Open vSwitch bridge; it is joined to those of other sites.",
+    ),
+]
+Database = Annotated[
+    str, typer.Option("--ovsdb", envvar="VTE_AGENT_OVSDB", help="Where Open vSwitch's database is.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
 
@@ -101,6 +117,8 @@ def run_command(
         bool,
         typer.Option("--keep", help="Leave tunnels and routes as they are on the way out, for the next start."),
     ] = False,
+    bridge: Bridge = None,
+    ovsdb: Database = DATABASE,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
 ) -> None:
     """Run the agent until it is told to stop (SIGTERM, Ctrl-C)."""
@@ -112,7 +130,7 @@ def run_command(
     logging.getLogger("websockets").setLevel(logging.WARNING)
     keeping, membership = _membership(state)
     uplinks = Uplinks(_uplinks(uplink))
-    agent = Agent(keeping, load_or_make(keeping), membership, uplinks, transports())
+    agent = Agent(keeping, load_or_make(keeping), membership, uplinks, transports(), place=_place(bridge, ovsdb))
     asyncio.run(_until_told(agent, state, keep=keep))
 
 
@@ -153,6 +171,8 @@ def doctor_command(
     uplink: Annotated[
         list[str] | None, typer.Option("--uplink", metavar="NAME=DEVICE", envvar="VTE_AGENT_UPLINKS")
     ] = None,
+    bridge: Bridge = None,
+    ovsdb: Database = DATABASE,
     state: State = STATE,
     as_json: AsJson = False,
 ) -> None:
@@ -162,7 +182,7 @@ def doctor_command(
     with contextlib.suppress(CannotKeep):
         membership = members.load(Keeping(state, looking=True)) if state.is_dir() else None
         controllers = membership.controllers if membership is not None else ()
-    findings = list(examine(state, uplinks, transports(), controllers))
+    findings = list(examine(state, uplinks, transports(), controllers, _place(bridge, ovsdb)))
     if as_json:
         typer.echo(json.dumps([asdict(finding) | {"is_well": finding.is_well} for finding in findings]))
     else:
@@ -180,7 +200,10 @@ def plan_command(uplink: UplinkWords, state: State = STATE, as_json: AsJson = Fa
     own, believed = believer.own, believer.judge()
     usable = {transport for transport, tunnels in known.items() if not tunnels.missing()}
     wished = goals_of(believed, own, uplinks, usable, lambda peer, tunnel: identity.pair_secret(own, peer, tunnel))
-    made = plan(believed, wished, known)
+    kernel = LinkDevices()
+    there = kernel.found()
+    kernel.close()
+    made = plan(believed, wished, known, planned_links(believed, f"{own.serial}", there))
     said = (*problems, *made.problems)
     if as_json:
         changes = [vars(change) for change in made.changes]
@@ -220,6 +243,10 @@ def _membership(state: Path, *, looking: bool = False) -> tuple[Keeping, Members
     if keeping is None or membership is None:
         raise NotEnrolled(f"{state} holds no membership; run vte-agent enroll first")
     return keeping, membership
+
+
+def _place(bridge: str | None, database: str) -> Place | None:
+    return Place(_checked_name(bridge), database) if bridge else None
 
 
 def _uplinks(words: Sequence[str]) -> dict[str, str]:

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vte_agent import membership as members
+from vte_agent.bridging import openvswitch
+from vte_agent.bridging.difference import Place
+from vte_agent.bridging.openvswitch import BridgeFailed
 from vte_agent.dialling import dial
 from vte_agent.keeping import CannotKeep, Keeping
 from vte_agent.protocol.wanted import Transport
@@ -37,7 +40,11 @@ class Finding:
 
 
 def examine(
-    state: Path, uplinks: Uplinks | None, transports: Mapping[Transport, Tunnels], controllers: Sequence[str] = ()
+    state: Path,
+    uplinks: Uplinks | None,
+    transports: Mapping[Transport, Tunnels],
+    controllers: Sequence[str] = (),
+    place: Place | None = None,
 ) -> Iterator[Finding]:
     """Look at everything, one after the other."""
     yield _rights()
@@ -56,6 +63,8 @@ def examine(
             yield Finding(f"uplink {uplink.name}", f"{uplink.device}, {uplink.address} {way}, MTU {uplink.mtu}")
         for problem in problems:
             yield Finding("uplink", problem, "set the device up, or run the agent with another one")
+    if place is not None:
+        yield _bridge(place)
     yield from _membership(state)
     for address in controllers:
         yield _reach(address)
@@ -91,6 +100,14 @@ def _kernel() -> Iterator[Finding]:
             yield Finding(what, f"{name} cannot be read", f"{error.strerror}")
             continue
         yield Finding(what, f"{name.replace('/', '.')} = {text}", "" if is_well(text) else remedy)
+
+
+def _bridge(place: Place) -> Finding:
+    try:
+        found = openvswitch.read(place)
+    except BridgeFailed as error:
+        return Finding(f"bridge {place.bridge}", "cannot be joined to others", str(error))
+    return Finding(f"bridge {place.bridge}", f"datapath id {found.dpid:016x}, {len(found.plugs)} links")
 
 
 def _membership(state: Path) -> Iterator[Finding]:

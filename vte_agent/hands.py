@@ -15,8 +15,10 @@ from dataclasses import dataclass, field
 
 from vte_agent.believing import Believed
 from vte_agent.believing import Standing as RollStanding
+from vte_agent.bridging import guard
+from vte_agent.bridging.keeper import Bridging
 from vte_agent.class_marks import ClassMarks, MarkingFailed
-from vte_agent.cleaning import take_down
+from vte_agent.cleaning import clear_tables, take_down
 from vte_agent.filtering import Filtering
 from vte_agent.fitting import Fitting
 from vte_agent.goals import SecretOf, goals_of
@@ -25,6 +27,7 @@ from vte_agent.probing.prober import Prober
 from vte_agent.probing.sockets import ProbeFailed
 from vte_agent.probing.tunnel_probes import ProbedTunnel, TunnelHealth
 from vte_agent.protocol.filters import RuleCount
+from vte_agent.protocol.has import BridgeReport, LinkReport
 from vte_agent.protocol.members import Member
 from vte_agent.protocol.wanted import Liveness, Transport, WantedClass
 from vte_agent.route_tables import UplinkWay
@@ -53,6 +56,12 @@ class Snapshot:
     problems: tuple[str, ...] = ()
     filters: tuple[RuleCount, ...] = ()
     mtus: Mapping[str, int] = field(default_factory=dict)
+    bridge: BridgeReport | None = None
+    links: tuple[LinkReport, ...] = ()
+
+
+NOT_LOOKED = Snapshot()
+"""Before the first round: nothing is known of the node yet."""
 
 
 class Hands:
@@ -66,6 +75,7 @@ class Hands:
         secret_of: SecretOf,
         prober: Prober,
         steering: Steering,
+        bridging: Bridging,
         on_news: Callable[[], None] = lambda: None,
     ) -> None:
         self._own = own
@@ -82,11 +92,12 @@ class Hands:
         self._steered: Steered | None = None
         self._classes: tuple[WantedClass, ...] | None = None
         self._filtering = Filtering()
+        self._bridging = bridging
         self._trouble: dict[str, str] = {}
         self._lock = threading.Condition()
         self._believed: Believed | None = None
         self._stopping = False
-        self._snapshot = Snapshot()
+        self._snapshot = NOT_LOOKED
         self._thread = threading.Thread(target=self._run, name="hands", daemon=True)
 
     def start(self) -> None:
@@ -118,12 +129,16 @@ class Hands:
         if self._thread.ident is not None:
             self._thread.join()
         if keep:
+            self._bridging.close()
             return
-        self._steering.stop()
+        problems = list(self._bridging.clear())
         for name in list(self._probed):
             self._stop_probing(name)
-        tables = self._marks.clear, self._filtering.clear, self._fitting.clear
-        for problem in take_down(self._transports, tables)[1]:
+        problems += take_down(self._transports)[1]
+        # With them what comes by tunnels would leave in the clear: routes go when there are no tunnels any more.
+        self._steering.stop()
+        tables = self._marks.clear, self._filtering.clear, self._fitting.clear, guard.clear
+        for problem in (*problems, *clear_tables(tables)):
             _log.warning("left_behind=%r", problem)
 
     def _run(self) -> None:
@@ -166,6 +181,8 @@ class Hands:
         if believed.standing is not RollStanding.NONE:
             filters = believed.wanted.filters if believed.wanted is not None else None
             self._filtering.want(filters, time.monotonic())
+        # Before tunnels: what keeps inside them what came by one has to be there.
+        self._join(believed)
         for _ in range(3 if self._filtering.holds else 0):
             # What is done lets other things be done: a tunnel that was made is connected in the same round.
             if not self._do_steps(healths, believed):
@@ -183,6 +200,7 @@ class Hands:
             *self._trouble.values(),
             *self._filtering.problems,
             *self._fitting.problems,
+            *self._bridging.problems,
         )
         with self._lock:
             self._snapshot = Snapshot(
@@ -196,6 +214,8 @@ class Hands:
                 said,
                 self._filtering.counts(time.monotonic()),
                 dict(self._fitting.known),
+                self._bridging.bridge,
+                self._bridging.links,
             )
         self._on_news()
 
@@ -312,6 +332,13 @@ class Hands:
         else:
             self._classes = classes
             self._trouble.pop("classes", None)
+
+    def _join(self, believed: Believed) -> None:
+        """Links to the bridges of others, but none for one who is no member."""
+        wanted = believed.wanted.links if believed.wanted is not None else ()
+        if believed.standing is RollStanding.OUT:
+            wanted = ()
+        self._bridging.want(None if believed.standing is RollStanding.NONE else wanted, time.monotonic())
 
 
 def _ways(uplinks: tuple[UplinkNow, ...]) -> Iterator[UplinkWay]:

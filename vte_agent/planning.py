@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from vte_agent.believing import Believed, Standing
+from vte_agent.bridging.difference import LinkDevice
+from vte_agent.bridging.vxlan import link_device
 from vte_agent.goals import Wished
 from vte_agent.protocol.wanted import Transport
 from vte_agent.tunnels.contract import Tunnels
@@ -13,7 +15,7 @@ from vte_agent.tunnels.contract import Tunnels
 
 @dataclass(frozen=True)
 class Change:
-    """One device: what is to happen to it ("make", "keep" or "remove"), which tunnel it is of, and why."""
+    """One device: what is to happen to it ("make", "keep" or "remove"), which tunnel or link it is of, and why."""
 
     what: str
     device: str
@@ -36,7 +38,25 @@ class Plan:
         return all(change.what == "keep" for change in self.changes)
 
 
-def plan(believed: Believed, wished: Wished, transports: Mapping[Transport, Tunnels]) -> Plan:
+def planned_links(believed: Believed, node: str, there: Mapping[str, LinkDevice]) -> tuple[Change, ...]:
+    """What would happen to the links of the bridge; `there` are their devices."""
+    unknown = believed.standing is Standing.NONE
+    links = believed.wanted.links if believed.wanted is not None and believed.standing is not Standing.OUT else ()
+    wanted = {link_device(link, node): link for link in links}
+    changes = [
+        Change(
+            "keep" if device in there else "make", device, link.name, f"a link from {link.local} to {link.remote}"
+        )
+        for device, link in wanted.items()
+    ]
+    why = "stays until the signer's roll has come" if unknown else "nobody wants it"
+    left = sorted(there.keys() - wanted.keys())
+    return (*changes, *(Change("keep" if unknown else "remove", one, there[one].name, why) for one in left))
+
+
+def plan(
+    believed: Believed, wished: Wished, transports: Mapping[Transport, Tunnels], links: tuple[Change, ...] = ()
+) -> Plan:
     """What would change. Raises TunnelFailed where the kernel does not say what there is."""
     found = {device for tunnels in transports.values() for device in tunnels.found()}
     changes = []
@@ -51,4 +71,4 @@ def plan(believed: Believed, wished: Wished, transports: Mapping[Transport, Tunn
     why = "stays until the signer's roll has come" if unknown else "nobody wants it"
     changes += [Change("keep" if unknown else "remove", device, "", why) for device in sorted(found - wanted)]
     generation = believed.wanted.generation if believed.wanted is not None else 0
-    return Plan(generation, believed.standing, tuple(changes), (*believed.problems, *wished.problems))
+    return Plan(generation, believed.standing, (*changes, *links), (*believed.problems, *wished.problems))

@@ -64,6 +64,8 @@ class Reporter:
             routes=routes,
             host=self._host(snapshot.timer_late_s),
             filters=snapshot.filters,
+            bridge=snapshot.bridge,
+            links=snapshot.links,
             problems=tuple(text[:_MOST_CHARS] for text in (*snapshot.problems, *problems)[:_MOST_PROBLEMS]),
         )
 

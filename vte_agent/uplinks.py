@@ -61,6 +61,11 @@ class Uplinks:
         self._devices = read_uplinks(devices)
         self._netlink: Any = IPRoute()
 
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """All that were given, whether they can be used now or not."""
+        return tuple(self._devices.values())
+
     def read(self) -> tuple[tuple[UplinkNow, ...], tuple[str, ...]]:
         """Those that can be used now, in the order given, and what keeps the others from it."""
         try:

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Literal, Self
 
 from mininet_topos import devices
-from mininet_topos.handles import LabError
+from mininet_topos.handles import HostHandle, LabError
 from mininet_topos.namespaces import network_of
 from mininet_topos.overlay.enclosure import Enclosure, cable
 from mininet_topos.ovs import OvsError, run, start_database, start_switch
@@ -28,12 +28,20 @@ class BridgeHost:
     name: str
     enclosure: Enclosure
     address: IPv4Interface
+    mac: str
+    dpid: int
     port_no: int
 
     @property
     def ip(self) -> str:
         """Its address, without the length of its prefix."""
         return str(self.address.ip)
+
+    @property
+    def handle(self) -> HostHandle:
+        """The host as other labs hold theirs."""
+        place = self.enclosure.name, self.dpid, self.port_no, self.name
+        return HostHandle(self.name, self.enclosure.pid, self.ip, self.mac, *place)
 
 
 class SiteBridge:
@@ -117,16 +125,18 @@ class SiteBridge:
     def add_host(self, name: str, address: str, *, mac: str | None = None, mtu: int = 1500) -> BridgeHost:
         """Put a host with an address ("10.0.0.1/24") behind the bridge; its port is called like it.
 
+        Without `mac` it has one made of the switch's number and its own, the same in every run.
+
         Raises LabError.
         """
         host = Enclosure(name)
+        own = mac or "02:" + (self.dpid & 0xFFFF_FFFF).to_bytes(4).hex(":") + f":{len(self.hosts) + 1:02x}"
         try:
             cable(self.place, name, host, "eth0")
             with network_of(self.place.pid):
                 devices.disable_ipv6(name)
                 devices.set_up(name, arp=False)
-            if mac is not None:
-                host.run(["ip", "link", "set", "eth0", "address", mac])
+            host.run(["ip", "link", "set", "eth0", "address", own])
             for enclosure, device in ((self.place, name), (host, "eth0")):
                 enclosure.run(["ip", "link", "set", device, "mtu", str(mtu)])
             place = IPv4Interface(address)
@@ -136,7 +146,7 @@ class SiteBridge:
                 devices.set_address("eth0", str(place.ip), place.network.prefixlen)
                 devices.set_up("eth0")
             self.vsctl("add-port", self.name, name)
-            made = BridgeHost(name, host, place, self.ports()[name])
+            made = BridgeHost(name, host, place, own, self.dpid, self.ports()[name])
         except (OSError, OvsError, KeyError) as error:
             host.close()
             raise LabError(f"{name} could not be put behind {self.name} of {self.place.name}: {error}") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from ryu_apps.discovering.link_delay import DelayEstimate
@@ -53,7 +53,8 @@ class LinkTable:
         self._interval_s = interval_s
         self._capacities = dict(capacities)
         self._speeds: dict[PortId, float | None] = {}
-        self.encrypted: frozenset[PortId] = frozenset()
+        self._marked: frozenset[PortId] = frozenset()
+        self._tunnelled: Mapping[PortId, PortId] = {}
 
     def restore(self, link: Link) -> bool:
         """Believe a link that was known before a restart, unless it contradicts one that is there."""
@@ -166,10 +167,26 @@ class LinkTable:
 
     def set_encrypted(self, marks: Mapping[PortId, bool]) -> bool:
         """Mark links as encrypted, or no longer, by source port. Returns whether any mark is another now."""
-        before = self.encrypted
+        before = self._marked
         on = {port for port, encrypted in marks.items() if encrypted}
-        self.encrypted = frozenset((before - marks.keys()) | on)
-        return self.encrypted != before
+        self._marked = frozenset((before - marks.keys()) | on)
+        return self._marked != before
+
+    def set_tunnelled(self, links: Collection[tuple[PortId, PortId]]) -> bool:
+        """Which links go through encrypted tunnels, by the ports at both ends. Returns whether these are others.
+
+        Unlike a mark it counts for a link between just these ports: no site can say so of another one's.
+        """
+        tunnelled = {source: target for a, b in links for source, target in ((a, b), (b, a))}
+        changed = tunnelled != self._tunnelled
+        self._tunnelled = tunnelled
+        return changed
+
+    @property
+    def encrypted(self) -> frozenset[PortId]:
+        """The source ports of links that are encrypted: marked so, or through tunnels."""
+        found = {source for source, target in self._tunnelled.items() if (*source, *target) in self.links}
+        return self._marked | found if found else self._marked
 
     def _refresh_capacity(self, port: PortId, keep: float | None = None) -> bool:
         key = self.leaving.get(port)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ryu_apps.app import Request
+from ryu_apps.app import Event, Request
 from ryu_apps.overlay.signing.requests import ControllerCard
+from stitching.network import PortId
 from stitching.overlay.choosing import Choice
 from stitching.overlay.classes import DefinedClass, UplinkTerms
 from stitching.overlay.compiling import ChoiceKey
 from stitching.overlay.explaining import SiteExplanation
+from stitching.overlay.links import SiteLink
 from stitching.overlay.scoring import AppClass
 from stitching.overlay.site_plan import ClassMatch
 from stitching.overlay.sites import Address, Pair, Site
@@ -26,7 +28,7 @@ class OverlayAnswer:
     connected: who is on the control channel; said: the last word of each site; told: the generation that each was
     sent last; why: for what reason two sites have tunnels; choices: the way of each class between two sites, with
     the scores of all that there were; card: what the signer trusts this controller by; port: where sites are
-    listened for, 0 while they are not.
+    listened for, 0 while they are not; links: what joins the bridges of sites.
     """
 
     epoch: int
@@ -41,6 +43,14 @@ class OverlayAnswer:
     problems: tuple[str, ...] = field(default=())
     card: ControllerCard | None = None
     port: int = 0
+    links: tuple[SiteLink, ...] = ()
+
+
+@dataclass
+class SiteLinksChanged(Event):
+    """The bridges of sites are joined otherwise: by the ports at both ends, through encrypted tunnels."""
+
+    links: frozenset[tuple[PortId, PortId]]
 
 
 @dataclass

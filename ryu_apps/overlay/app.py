@@ -20,6 +20,7 @@ from ryu_apps.events.overlay import (
     OverlayRequest,
     PutClass,
     SetUplinkTerms,
+    SiteLinksChanged,
 )
 from ryu_apps.events.policy import PolicyChanged
 from ryu_apps.events.vnets import VnetsChanged
@@ -30,7 +31,7 @@ from ryu_apps.overlay.gate import Gate, GateError
 from ryu_apps.overlay.hosting import GateListener
 from ryu_apps.overlay.keeping import KeptOverlay, kept, restored
 from ryu_apps.overlay.members import Members
-from ryu_apps.overlay.recalling import recalled_transports, recalled_uplinks
+from ryu_apps.overlay.recalling import recalled_bridge, recalled_transports, recalled_uplinks
 from ryu_apps.overlay.reports import Reports, next_legs, site_of
 from ryu_apps.overlay.ruling import SiteRules
 from ryu_apps.overlay.signing.client import SignerClient
@@ -39,6 +40,7 @@ from ryu_apps.overlay.signing.watching import MembersWatch, RollWatch
 from ryu_apps.overlay.telling import Telling
 from ryu_apps.store.codec import BadRecord, dump, load
 from ryu_apps.store.errors import StoreError
+from stitching.network import PortId
 from stitching.overlay.explaining import SiteExplanation, at_two_sites, explain_between
 from stitching.overlay.rounds import Facts, Overlay, OverlayPolicy, next_round
 from stitching.overlay.sites import Site, SitesRefused, checked
@@ -118,7 +120,7 @@ class Doors:
 class SiteOverlay(App):
     """Owns the overlay. `save` stores a document and `saved` is the one that was stored last."""
 
-    _EVENTS: ClassVar[list[type]] = []
+    _EVENTS: ClassVar[list[type]] = [SiteLinksChanged]
 
     def __init__(
         self,
@@ -156,6 +158,7 @@ class SiteOverlay(App):
         self._sites: dict[int, Site] = {}
         self._telling = Telling()
         self._rules = SiteRules()
+        self._told_links: frozenset[tuple[PortId, PortId]] = frozenset()
         self._problems: dict[str, str] = {}
         self._gate_again_s = float("-inf")
         self._has_news = self._is_due = False
@@ -168,6 +171,7 @@ class SiteOverlay(App):
     def start(self) -> None:
         """Begin; sites are let in once the signer has said who is a member."""
         super().start()
+        self._tell_links()
         self._watch.start()
         self._members_watch.start()
         self.every(ROUND_S, "round")
@@ -350,6 +354,14 @@ class SiteOverlay(App):
         for told in news:
             self._telling.told[told.wanted.serial] = told
             self._send(told.wanted)
+        self._tell_links()
+
+    def _tell_links(self) -> None:
+        """Say which links of the fabric go through tunnels, where these are others than those said last."""
+        links = self._overlay.links.plugged
+        if links != self._told_links:
+            self._told_links = links
+            self.publish(SiteLinksChanged(links))
 
     def _has_heard_all(self) -> bool:
         """Whether all whom it knew when it started have spoken, or have had the time to.
@@ -370,7 +382,8 @@ class SiteOverlay(App):
             if said is None and (transports := recalled_transports(self._overlay, serial)):
                 # It goes on with what it has, and is not without uplinks for not having been heard yet.
                 uplinks = recalled_uplinks(self._overlay, serial)
-                site = replace(site, uplinks=uplinks, transports=transports)
+                bridge = recalled_bridge(self._overlay, serial)
+                site = replace(site, uplinks=uplinks, transports=transports, bridge=bridge)
             sites[serial] = self._defined.on_terms(site)
         if sites != self._sites:
             try:
@@ -440,7 +453,7 @@ class SiteOverlay(App):
 
     def _answer(self) -> OverlayAnswer:
         gate, roll = self._gate, self._open_roll
-        problems = [*self._problems.values(), *self._overlay.mesh.problems]
+        problems = [*self._problems.values(), *self._overlay.mesh.problems, *self._overlay.link_problems]
         if self._members.problem:
             problems.append(self._members.problem)
         if roll is not None and self._card.state_key not in roll.controllers:
@@ -464,6 +477,7 @@ class SiteOverlay(App):
             tuple(dict.fromkeys(problems)),
             self._card,
             self.port,
+            self._overlay.links.links,
         )
 
 

@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from stitching.overlay.direct import Direct
 from stitching.overlay.hubs import Hubs
+from stitching.overlay.links import LinkBook
 from stitching.overlay.mesh import Mesh
 from stitching.overlay.rounds import Overlay
 from stitching.overlay.site_plan import SitePlan
@@ -52,6 +53,7 @@ class KeptOverlay:
     lines: tuple[KeptLine, ...]
     plans: tuple[KeptPlan, ...]
     direct: tuple[tuple[int, int, str, float], ...] = field(default=())
+    links: LinkBook = field(default_factory=LinkBook)
 
 
 def kept(overlay: Overlay) -> KeptOverlay:
@@ -69,6 +71,7 @@ def kept(overlay: Overlay) -> KeptOverlay:
         ),
         tuple(KeptPlan(number, plan) for sent in overlay.in_force.values() for number, plan in sent),
         tuple((*pair, why, direct.changed_s.get(pair, 0.0)) for pair, why in direct.pairs.items()),
+        overlay.links,
     )
 
 
@@ -92,7 +95,7 @@ def restored(stored: KeptOverlay) -> Overlay:
         stored.next_slot,
         ip_network(stored.overlay_range),
     )
-    return Overlay(stored.generation, mesh, book, in_force=MappingProxyType(in_force))
+    return Overlay(stored.generation, mesh, book, links=stored.links, in_force=MappingProxyType(in_force))
 
 
 def _line(item: tuple[Line, LineState]) -> Line:

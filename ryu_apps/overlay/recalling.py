@@ -5,7 +5,7 @@ from __future__ import annotations
 from stitching.overlay.mesh_rules import ENCRYPTED
 from stitching.overlay.rounds import Overlay
 from stitching.overlay.site_plan import SitePlan
-from stitching.overlay.sites import Uplink
+from stitching.overlay.sites import Bridge, Uplink
 
 
 def recalled_uplinks(overlay: Overlay, serial: int) -> tuple[Uplink, ...]:
@@ -32,6 +32,14 @@ def recalled_transports(overlay: Overlay, serial: int) -> tuple[str, ...]:
     own = _last_plan(overlay, serial)
     had = sorted({end.transport for end in own.tunnels}) if own is not None else []
     return (*had, *sorted(ENCRYPTED - set(had))) if had else ()
+
+
+def recalled_bridge(overlay: Overlay, serial: int) -> Bridge | None:
+    """The bridge of a site that is joined to others."""
+    for link in overlay.links.links:
+        if serial in link.pair:
+            return link.bridge_a if serial == link.a else link.bridge_b
+    return None
 
 
 def _last_plan(overlay: Overlay, serial: int) -> SitePlan | None:

@@ -10,7 +10,7 @@ from ryu_apps.overlay.wanting import FarEnd
 from stitching.overlay.explaining import Leg, NextLeg
 from stitching.overlay.measures import Measured, smoothed
 from stitching.overlay.replacing import EndReport, SiteReport
-from stitching.overlay.sites import Address, NodeLoad, Role, Site, Uplink
+from stitching.overlay.sites import Address, Bridge, NodeLoad, Role, Site, Uplink
 from stitching.overlay.tunnels import TunnelBook
 from vte_agent.protocol.has import Has, TunnelReport
 from vte_agent.protocol.members import Member
@@ -39,7 +39,8 @@ class Reports:
         self.silent_since_s.pop(serial, None)
         used = {route.tunnel for route in has.routes}
         ends = {one.name: EndReport(one.state.value, one.name in used) for one in has.tunnels}
-        self.reports[serial] = SiteReport(has.generation, MappingProxyType(ends))
+        ports = {one.name: one.port for one in has.links if one.port is not None}
+        self.reports[serial] = SiteReport(has.generation, MappingProxyType(ends), MappingProxyType(ports))
         self.loads[serial] = NodeLoad(has.host.cpu, 0.0)
         names = {one.name for one in has.tunnels}
         for table in (self.far_ends, self._measured):
@@ -122,6 +123,7 @@ def site_of(member: Member, has: Has | None, hidden: Collection[Address] = ()) -
         critical=member.labels.get("critical") == "yes",
         uplinks=uplinks,
         transports=transports or ("wireguard",),
+        bridge=Bridge(has.bridge.name, has.bridge.dpid) if has is not None and has.bridge is not None else None,
     )
 
 

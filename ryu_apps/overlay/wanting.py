@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from stitching.overlay.segmenting import SiteFilters
 from stitching.overlay.site_plan import ClassMatch, PlannedClass, SitePlan, TunnelEnd
+from stitching.overlay.sites import Prefix
 from stitching.policy.document import BETWEEN
 from vte_agent.protocol.filters import Filters, Pair, Pattern, Standing
 from vte_agent.protocol.signed import Signed
@@ -17,6 +18,7 @@ from vte_agent.protocol.wanted import (
     Transport,
     Wanted,
     WantedClass,
+    WantedLink,
     WantedRoute,
     WantedTunnel,
 )
@@ -29,6 +31,11 @@ class FarEnd:
     key: Signed | None
     port: int | None
 
+
+LINKS_RULE = "(links)"
+"""The name under which is counted what links between bridges carry."""
+
+_UDP = 17
 
 FarEnds = Mapping[tuple[int, str], FarEnd]
 """By serial and name of the tunnel."""
@@ -84,7 +91,10 @@ def wanted_of(made: Made, generation: int) -> Wanted:
         tunnels=tuple(_tunnel(end, far) for end, _, far in made.ends),
         classes=tuple(_class(one) for one in made.plan.classes),
         routes=tuple(routes),
-        filters=filters_of(made.filters) if made.filters is not None else None,
+        filters=with_links(filters_of(made.filters), made.plan.anchors) if made.filters is not None else None,
+        links=tuple(
+            WantedLink(name=one.name, vni=one.vni, local=one.local, remote=one.remote) for one in made.plan.links
+        ),
     )
 
 
@@ -103,6 +113,19 @@ def _tunnel(end: TunnelEnd, far: FarEnd | None) -> WantedTunnel:
         peer_key=far.key if far is not None else None,
         mtu=end.spec.mtu,
         liveness=Liveness(interval_ms=end.spec.interval_ms, multiplier=end.spec.multiplier),
+    )
+
+
+def with_links(filters: Filters, anchors: tuple[Prefix, ...]) -> Filters:
+    """The same for one who passes on links of others: what is in them the switches at their ends judge."""
+    if not anchors:
+        return filters
+    number = max((standing.id for standing in filters.standings), default=-1) + 1
+    # By the protocol alone: a packet may come in pieces, of which only the first has ports.
+    through = Pattern(rule=LINKS_RULE, allow=True, protocol=_UDP)
+    return Filters(
+        standings=(*filters.standings, Standing(id=number, prefixes=anchors)),
+        pairs=(*filters.pairs, Pair(source=number, target=number, patterns=(through,))),
     )
 
 

@@ -13,6 +13,7 @@ from ryu_apps.rest.access.audit import ChangeOf
 from ryu_apps.rest.access.roles import Role, needs
 from ryu_apps.rest.apps import SITE_OVERLAY, Apps, AppsOf
 from ryu_apps.rest.bodies import Body, Mbps
+from ryu_apps.rest.overlay_links import SiteLinkView, link_views
 from ryu_apps.rest.overlay_views import (
     CardView,
     Overlay,
@@ -96,6 +97,12 @@ def get_tunnels(apps: AppsOf, page: PageOf) -> list[TunnelView]:
     """The tunnels, by the sites at their ends."""
     tunnels = Overlay(_asked(apps)).tunnels()
     return page.of(tunnels, lambda one: (one.a, one.b, one.name), str, str, str)
+
+
+@router.get("/links", dependencies=[needs(Role.VIEWER)], responses={**LINKED, **NONE_HERE})
+def get_links(apps: AppsOf, page: PageOf) -> list[SiteLinkView]:
+    """What joins the bridges of sites to one fabric."""
+    return page.of(link_views(_asked(apps)), lambda one: (one.a.site, one.b.site, one.name), str, str, str)
 
 
 @router.get("/paths", dependencies=[needs(Role.VIEWER)], responses=NO_SITE)

@@ -13,7 +13,7 @@ from ryu_apps.rest.commands import LOCAL, AsJson, State, Url
 from ryu_apps.rest.output import Watch, follow, show
 
 commands = typer.Typer(
-    no_args_is_help=True, help="Sites and the tunnels between them: status, sites, paths, classes, card."
+    no_args_is_help=True, help="Sites and the tunnels between them: status, sites, paths, links, classes, card."
 )
 commands.add_typer(class_commands.commands, name="class")
 
@@ -55,6 +55,12 @@ def tunnels(
         return [one for one in found if site is None or site in (one["a"], one["b"])]
 
     follow(asked, tables.tunnels, watch=watch, as_json=as_json)
+
+
+@commands.command()
+def links(state: State, url: Url = LOCAL, watch: Watch = False, as_json: AsJson = False) -> None:
+    """Show what joins the bridges of sites, and where it is plugged in."""
+    follow(lambda: items(url, state, "/overlay/links"), tables.links, watch=watch, as_json=as_json)
 
 
 @commands.command()

@@ -131,6 +131,22 @@ def tunnels(answer: Iterable[Json]) -> Table:
     ))  # fmt: skip
 
 
+def links(answer: Iterable[Json]) -> Table:
+    """Links between bridges, one a line."""
+
+    def end(one: Json) -> str:
+        port = UNKNOWN if one["port"] is None else one["port"]
+        return f"{one['site']}: {one['bridge']} ({one['dpid']}:{port})"
+
+    return table("Links between bridges", "name", "VNI", "from", "to", "plugged in", "why not", rows=(
+        (
+            *(one["name"], one["vni"], end(one["a"]), end(one["b"]), _yes(one["plugged"])),
+            "; ".join(why for why in (one["a"]["why"], one["b"]["why"]) if why),
+        )
+        for one in answer
+    ))  # fmt: skip
+
+
 def paths(answer: Json) -> list[Table | str]:
     """The ways of each class with their scores, and where the site sends packets now."""
     shown: list[Table | str] = []

@@ -104,7 +104,8 @@ def start_apps(
         from ryu_apps.overlay.app import SiteOverlay
         from ryu_apps.starting.overlay import overlay_arguments
 
-        apps.append((SiteOverlay, overlay_arguments(settings.overlay, settings.state, state)))
+        # Before Discovery: which links go through tunnels is known when it tells of the links there were.
+        apps.insert(1, (SiteOverlay, overlay_arguments(settings.overlay, settings.state, state)))
     manager = AppManager.get_instance()
     running = []
     for app_class, arguments in apps:

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from stitching.overlay.links import LinkEnd
 from stitching.overlay.loops import Withheld, withheld
 from stitching.overlay.site_plan import Behind, PlannedClass, RouteGroup, SitePlan, TunnelEnd
 from stitching.overlay.sites import Address, Prefix, Site
@@ -29,6 +30,7 @@ _BY_PHASE = {Phase.ACTIVE: 0, Phase.LEAVING: 1, Phase.COMING: 2}
 class Given:
     """What plans are made from. `transit`: who passes on, the preferred first. `down`: tunnels that are not up.
 
+    `anchors` lead to the ends of links at sites, as their prefixes do; `links` are those of each site.
     The parts that are the same objects as the last time are taken to be unchanged.
     """
 
@@ -38,6 +40,8 @@ class Given:
     classes: tuple[PlannedClass, ...] = ()
     orders: Orders = field(default_factory=lambda: MappingProxyType({}))
     down: Collection[str] = frozenset()
+    anchors: Mapping[int, Prefix] = field(default_factory=lambda: MappingProxyType({}))
+    links: Mapping[int, tuple[LinkEnd, ...]] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +71,10 @@ class _Compiling:
     def __init__(self, given: Given, in_force: Mapping[int, Sequence[SitePlan]], before: Compiled | None) -> None:
         self.given, self.in_force, self.before = given, in_force, before
         self.transit = tuple(serial for serial in given.transit if serial in given.sites)
-        same_sites = before is not None and before.given.sites is given.sites
         self.owners = (
             before.owners
-            if before is not None and same_sites
-            else {prefix: site.serial for site in given.sites.values() for prefix in site.prefixes}
+            if before is not None and _same_places(before.given, given)
+            else {prefix: site.serial for site in given.sites.values() for prefix in self._owned(site)}
         )
         self.tunnels: dict[int, list[Tunnel]] = {}
         self.legs: dict[int, dict[int, list[Tunnel]]] = {serial: {} for serial in self.transit}
@@ -93,8 +96,13 @@ class _Compiling:
         self.span: dict[int, tuple[int, int]] = {}
         for serial, site in given.sites.items():
             start = len(self.everything)
-            self.everything += (Behind(prefix, _watch(site, prefix)) for prefix in site.prefixes)
+            self.everything += (Behind(prefix, _watch(site, prefix)) for prefix in self._owned(site))
             self.span[serial] = start, len(self.everything)
+
+    def _owned(self, site: Site) -> tuple[Prefix, ...]:
+        """All that leads to a site."""
+        anchor = self.given.anchors.get(site.serial)
+        return site.prefixes if anchor is None else (*site.prefixes, anchor)
 
     def _index(self, tunnel: Tunnel) -> None:
         for end in tunnel.line.pair:
@@ -137,7 +145,7 @@ class _Compiling:
         before, given = self.before, self.given
         if (
             before is None
-            or before.given.sites is not given.sites
+            or not _same_places(before.given, given)
             or before.given.transit != given.transit
             or before.given.classes != given.classes
             or before.partial != self.partial
@@ -155,6 +163,8 @@ class _Compiling:
         was, now = before.given.orders, given.orders
         if was is not now:
             touched.update(serial for serial in {*was, *now} if was.get(serial) != now.get(serial))
+        links, newer = before.given.links, given.links
+        touched.update(serial for serial in {*links, *newer} if links.get(serial) != newer.get(serial))
         touched.update(s for s in {*before.withheld, *self.held} if before.withheld.get(s) != self.held.get(s))
         return touched
 
@@ -217,7 +227,9 @@ class _Compiling:
         known = {end.name: end for end in old.tunnels} if old is not None else {}
         ends = tuple(known.get(tunnel.name) or self._end(serial, tunnel) for tunnel in mine)
         return SitePlan(
-            serial, serial in self.place, site.prefixes, ends, self.given.classes, self._routes(serial)
+            *(serial, serial in self.place, self._owned(site), ends, self.given.classes, self._routes(serial)),
+            links=self.given.links.get(serial, ()),
+            anchors=tuple(self.given.anchors.values()) if serial in self.place else (),
         )
 
     def _end(self, serial: int, tunnel: Tunnel) -> TunnelEnd:
@@ -303,6 +315,11 @@ class _Compiling:
             kept += self.everything[at:start]
             at = max(at, end)
         return kept + self.everything[at:]
+
+
+def _same_places(one: Given, other: Given) -> bool:
+    """Whether the sites are the same, and what leads to each."""
+    return one.sites is other.sites and one.anchors == other.anchors
 
 
 def _watch(site: Site, prefix: Prefix) -> Address | None:

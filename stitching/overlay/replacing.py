@@ -30,10 +30,14 @@ class EndReport:
 
 @dataclass(frozen=True, slots=True)
 class SiteReport:
-    """What a site has said last: the newest generation it has carried out, and all tunnels it has, by name."""
+    """What a site has said last: the newest generation it has carried out, and all tunnels it has, by name.
+
+    `ports` are the ports of its bridge that links are plugged into, by the names of the links.
+    """
 
     generation: int
     tunnels: Mapping[str, EndReport] = field(default_factory=lambda: MappingProxyType({}))
+    ports: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from stitching.overlay.candidates import Graph, TunnelView
 from stitching.overlay.choosing import Choice, Steadiness, choose
 from stitching.overlay.compiling import ChoiceKey, Compiled, Given, compile_plans
+from stitching.overlay.links import Joined, LinkBook, anchor_prefixes, link_ends, next_links
 from stitching.overlay.measures import UNMEASURED, Measured
 from stitching.overlay.mesh import Mesh, MeshPolicy, Situation, next_mesh
 from stitching.overlay.replacing import UP, Replacing, SiteReport, step
@@ -67,6 +68,8 @@ class Overlay:
     mesh: Mesh = field(default_factory=Mesh)
     book: TunnelBook = field(default_factory=TunnelBook)
     choices: Mapping[ChoiceKey, Choice] = field(default_factory=lambda: MappingProxyType({}))
+    links: LinkBook = field(default_factory=LinkBook)
+    link_problems: tuple[str, ...] = ()
     compiled: Compiled | None = None
     in_force: Mapping[int, tuple[Sent, ...]] = field(default_factory=lambda: MappingProxyType({}))
 
@@ -99,6 +102,7 @@ def next_round(before: Overlay, facts: Facts, policy: OverlayPolicy, now_s: floa
     tunnels = stepped.book.tunnels()
     down = frozenset(one.name for one in tunnels if not is_up(one, facts.reports))
     choices = _choices(before.choices, facts, tunnels, mesh.hubs.transit, down, policy, now_s)
+    linked = next_links(before.links, facts.sites, facts.reports, stepped.book, _joined(before))
     orders: dict[int, dict[int, dict[str | None, Sequence[tuple[str, ...]]]]] = {}
     for (src, dst, name), choice in choices.items():
         orders.setdefault(src, {}).setdefault(dst, {})[name] = choice.order
@@ -106,7 +110,9 @@ def next_round(before: Overlay, facts: Facts, policy: OverlayPolicy, now_s: floa
         orders = before.compiled.given.orders  # type: ignore[assignment]
     in_force = _still_in_force(before.in_force, facts, stepped.book)
     given = Given(
-        facts.sites, stepped.book, mesh.hubs.transit, tuple(one for one, _ in policy.classes), orders, down
+        *(facts.sites, stepped.book, mesh.hubs.transit, tuple(one for one, _ in policy.classes), orders, down),
+        anchors=anchor_prefixes(linked.book, stepped.book),
+        links=link_ends(linked.book, stepped.book),
     )
     compiled = compile_plans(
         given, {serial: [plan for _, plan in sent] for serial, sent in in_force.items()}, before.compiled
@@ -121,10 +127,22 @@ def next_round(before: Overlay, facts: Facts, policy: OverlayPolicy, now_s: floa
         mesh,
         stepped.book,
         choices,
+        linked.book,
+        linked.problems,
         compiled,
         MappingProxyType(in_force),
     )
-    return Round(after, changed, stepped.events)
+    return Round(after, changed, (*stepped.events, *linked.events))
+
+
+def _joined(before: Overlay) -> Joined:
+    """Whether packets between two anchors have a way, each way, by the plans there are."""
+    plans, prefixes = before.plans, anchor_prefixes(before.links, before.book)
+
+    def leads(a: int, b: int) -> bool:
+        return a in plans and b in prefixes and bool(plans[a].next_hops.get(prefixes[b]))
+
+    return lambda a, b: leads(a, b) and leads(b, a)
 
 
 def _is_told(serial: int, in_force: Mapping[int, tuple[Sent, ...]], compiled: Compiled) -> bool:
@@ -180,7 +198,7 @@ def _choices(
 
 def _pairs(facts: Facts) -> list[tuple[int, int]]:
     """Who sends to whom: those with something behind them."""
-    ends = [serial for serial, site in facts.sites.items() if site.prefixes]
+    ends = [serial for serial, site in facts.sites.items() if site.prefixes or site.bridge is not None]
     if len(ends) <= MOST_CHOOSING:
         return list(permutations(ends, 2))
     known = set(ends)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from stitching.overlay.links import LinkEnd
 from stitching.overlay.sites import Address, Prefix
 from stitching.overlay.tunnels import TunnelSpec
 
@@ -65,7 +66,10 @@ class RouteGroup:
 
 @dataclass(frozen=True)
 class SitePlan:
-    """All that a site should have. `transit`: it passes on what others send each other."""
+    """All that a site should have. `transit`: it passes on what others send each other.
+
+    `links` are those of its bridge; `anchors` those between which it passes on links of others.
+    """
 
     serial: int
     transit: bool
@@ -73,6 +77,8 @@ class SitePlan:
     tunnels: tuple[TunnelEnd, ...] = ()
     classes: tuple[PlannedClass, ...] = ()
     routes: tuple[RouteGroup, ...] = ()
+    links: tuple[LinkEnd, ...] = ()
+    anchors: tuple[Prefix, ...] = ()
 
     @cached_property
     def next_hops(self) -> Mapping[Prefix, frozenset[int]]:

@@ -48,10 +48,19 @@ class Uplink:
 
 
 @dataclass(frozen=True, slots=True)
+class Bridge:
+    """An Open vSwitch bridge of a site, kept by the same controller as the others."""
+
+    name: str
+    dpid: int
+
+
+@dataclass(frozen=True, slots=True)
 class Site:
     """A member of the overlay. `watch` are addresses behind it that answer as long as the site is of any use.
 
-    `transports` are those its host can do, in the order in which it likes them.
+    `transports` are those its host can do, in the order in which it likes them. `bridge` is to be joined to those
+    of others; None: it has none.
     """
 
     serial: int
@@ -63,6 +72,7 @@ class Site:
     uplinks: tuple[Uplink, ...] = ()
     transports: tuple[str, ...] = ("wireguard",)
     watch: tuple[Address, ...] = ()
+    bridge: Bridge | None = None
 
     def uplink(self, name: str) -> Uplink | None:
         """The uplink of this name."""

@@ -18,6 +18,9 @@ from stitching.overlay.sites import Address, Pair, Prefix
 
 DEFAULT_RANGE: Prefix = IPv4Network("100.96.0.0/12")
 
+_ANCHORS = 16
+"""Each how manieth address is an anchor's."""
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Line:
@@ -141,5 +144,15 @@ def addresses(overlay_range: Prefix, slot: int) -> tuple[Address, Address]:
 
 
 def slots(overlay_range: IPv4Network | IPv6Network) -> int:
-    """How many tunnels a range has room for."""
-    return overlay_range.num_addresses // 2
+    """How many tunnels a range has room for: all of it but its last part, which is for anchors (links.py)."""
+    return (overlay_range.num_addresses - overlay_range.num_addresses // _ANCHORS) // 2
+
+
+def anchor_places(overlay_range: IPv4Network | IPv6Network) -> int:
+    """How many anchors a range has room for. They are counted from its end, without the last address."""
+    return max(0, overlay_range.num_addresses // _ANCHORS - 1)
+
+
+def anchor_slot(overlay_range: IPv4Network | IPv6Network, place: int) -> int:
+    """The slot that an anchor would lie in: ranges that were in use before there were anchors have some given."""
+    return (overlay_range.num_addresses - 2 - place) // 2

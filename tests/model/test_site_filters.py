@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ryu_apps.overlay.ruling import SiteRules
-from ryu_apps.overlay.wanting import filters_of
+from ryu_apps.overlay.wanting import LINKS_RULE, filters_of, with_links
 from stitching.match import TCP, UDP
 from stitching.overlay.explaining import Leg, SiteExplanation, at_two_sites, explain_between
 from stitching.overlay.segmenting import SiteFilters, host_at
@@ -26,6 +26,7 @@ from stitching.vnet import Directory, Member, VNet
 from tests.model.nft_table import Judged, NftTable, Sent
 from tests.model.policies import NOW_S, a_rule, flows
 from tests.unit.overlay_world import a_site
+from vte_agent.protocol.filters import Filters, Standing
 from vte_agent.segmentation import NO_RULE, compile_filters
 
 SITES = {
@@ -249,3 +250,16 @@ def test_a_prefix_with_many_named_addresses_has_as_few_parts_as_there_can_be() -
     filters = rules.of(SitePlan(3, False, site[3].prefixes))
     assert filters is not None
     assert sum(len(block.prefixes) for block in filters.blocks) == 1 + 8
+
+
+def test_who_passes_on_links_between_bridges_lets_them_through_and_nothing_more() -> None:
+    anchors = ip_network("100.111.255.253/32"), ip_network("100.111.255.254/32")
+    one, other = (str(anchor[0]) for anchor in anchors)
+    filters = Filters(standings=(Standing(id=3, prefixes=(ip_network("10.0.2.0/24"),)),))
+    assert with_links(filters, ()) is filters
+    table = NftTable(compile_filters(with_links(filters, anchors)))
+    assert table.judge(Sent(one, other, 17, 40_000, 14_790)) == Judged(True, (LINKS_RULE, True))
+    assert table.judge(Sent(other, one, 17)) == Judged(True, (LINKS_RULE, True)), "a piece of one has no ports"
+    for source, target, protocol in (("10.0.2.1", one, 17), (one, "10.0.2.1", 17), (one, other, 6)):
+        assert not table.judge(Sent(source, target, protocol)).passes
+    assert not NftTable(compile_filters(filters)).judge(Sent(one, other, 17)).passes

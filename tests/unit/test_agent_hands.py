@@ -24,10 +24,10 @@ from vte_agent.probing.session import Alive, Direction
 from vte_agent.probing.tunnel_probes import ProbedTunnel, TunnelHealth
 from vte_agent.protocol.filters import Filters, RuleCount
 from vte_agent.protocol.filters import Standing as FilterStanding
-from vte_agent.protocol.has import TunnelState
+from vte_agent.protocol.has import BridgeReport, LinkReport, TunnelState
 from vte_agent.protocol.members import Member, Role, Roll
 from vte_agent.protocol.signed import Signed
-from vte_agent.protocol.wanted import Endpoint, Transport, Wanted, WantedRoute, WantedTunnel
+from vte_agent.protocol.wanted import Endpoint, Transport, Wanted, WantedLink, WantedRoute, WantedTunnel
 from vte_agent.reporting import Reporter
 from vte_agent.segmentation import NotFiltered
 from vte_agent.steering import Steered
@@ -153,6 +153,29 @@ class NoClamp:
     def clear(self) -> None: ...
 
 
+class FakeBridging:
+    """Keeps what it was told, and calls it done."""
+
+    bridge = BridgeReport(name="br0", dpid=7)
+    problems: tuple[str, ...] = ()
+
+    def __init__(self) -> None:
+        self.wanted: tuple[WantedLink, ...] | None = None
+        self.links: tuple[LinkReport, ...] = ()
+        self.cleared = False
+
+    def want(self, links: tuple[WantedLink, ...] | None, _now_s: float) -> None:
+        if links is not None:
+            self.wanted = links
+            self.links = tuple(LinkReport(name=one.name, port=3) for one in links)
+
+    def close(self) -> None: ...
+
+    def clear(self) -> tuple[str, ...]:
+        self.cleared = True
+        return ()
+
+
 class NoMarks:
     def apply(self, classes: object) -> None: ...
 
@@ -166,6 +189,7 @@ class Bench:
         self.network = FakeNetwork()
         self.own, self.far = self.network.node("n1"), self.network.node("n2")
         self.prober, self.steering, self.segmentation = FakeProber(), FakeSteering(), FakeSegmentation()
+        self.bridging = FakeBridging()
         self.hands = Hands(
             member(1),
             cast(Any, FakeUplinks()),
@@ -173,6 +197,7 @@ class Bench:
             lambda peer, name: KEYS[1].pair_secret(member(1), peer, name),
             cast(Any, self.prober),
             cast(Any, self.steering),
+            cast(Any, self.bridging),
         )
         self.hands.start()
 
@@ -322,6 +347,26 @@ def test_filters_that_cannot_be_replaced_hold_on() -> None:
     assert segmentation.filters == FILTERS, "it is not tried all the time"
     filtering.want(OTHERS, 7.0)
     assert segmentation.filters == OTHERS and not filtering.problems
+
+
+LINK = WantedLink(name="l1-2-1", vni=1, local=IPv4Address("100.111.0.1"), remote=IPv4Address("100.111.0.2"))
+
+
+def test_links_are_kept_as_wanted_and_reported_until_the_node_is_no_member_any_more(bench: Bench) -> None:
+    wanted = believed().wanted
+    assert wanted
+    joined = replace(believed(), wanted=wanted.model_copy(update={"links": (LINK,)}))
+    bench.want(replace(joined, standing=Standing.NONE))
+    assert bench.until(lambda now: now.bridge is not None).links == ()
+    assert bench.bridging.wanted is None, "what there was stays until it is known what is wanted"
+    bench.want(joined)
+    now = bench.until(lambda now: now.links)
+    has = Reporter(KEYS[1], member(1)).has(now, (), ())
+    assert has.bridge == BridgeReport(name="br0", dpid=7) and has.links == (LinkReport(name="l1-2-1", port=3),)
+    bench.want(replace(joined, standing=Standing.OUT))
+    bench.until(lambda now: not now.links)
+    bench.hands.stop(keep=False)
+    assert bench.bridging.cleared
 
 
 def goals(wanted: Believed, *uplinks: UplinkNow) -> Any:

@@ -13,12 +13,17 @@ from typer.testing import CliRunner
 
 from vte_agent import cli
 from vte_agent.believing import Believed, Standing
+from vte_agent.bridging import openvswitch
+from vte_agent.bridging.difference import LinkDevice
+from vte_agent.bridging.openvswitch import BridgeNow
+from vte_agent.bridging.vxlan import link_device
 from vte_agent.doctor import examine
 from vte_agent.goals import Wished
 from vte_agent.identity import load_or_make
 from vte_agent.keeping import CannotKeep, Keeping
-from vte_agent.planning import plan
-from vte_agent.protocol.wanted import Transport
+from vte_agent.planning import plan, planned_links
+from vte_agent.protocol.signed import Signed
+from vte_agent.protocol.wanted import Transport, Wanted, WantedLink
 from vte_agent.tunnels.contract import Tunnels, TunnelSpec
 from vte_agent.tunnels.devices import device_name
 from vte_agent.tunnels.fake import FakeNetwork, FakeTunnels
@@ -65,6 +70,34 @@ def test_a_plan_makes_what_is_missing_keeps_what_is_there_and_removes_the_rest(
 def test_before_it_is_known_what_is_wanted_nothing_is_removed(transports: Mapping[Transport, Tunnels]) -> None:
     made = plan(Believed(Standing.NONE, None), Wished({}, ()), transports)
     assert made.is_done and {change.what for change in made.changes} == {"keep"}
+
+
+def test_a_plan_has_the_links_of_the_bridge_too() -> None:
+    links = tuple(
+        WantedLink(name=name, vni=vni, local=ip_address("100.111.0.1"), remote=ip_address("100.111.0.2"))
+        for vni, name in enumerate(("stays", "comes"), 1)
+    )
+    wanted = Wanted(generation=1, serial=1, roll=Signed(kind="Roll", payload="", signature="A" * 88), links=links)
+    names = link_device(links[0], "1"), link_device(links[1], "1")
+    there = {one: LinkDevice(one, "gone", 9, None, None, None) for one in (names[0], "lvother")}
+    made = planned_links(Believed(Standing.CURRENT, wanted), "1", there)
+    assert [(one.what, one.device) for one in made] == [
+        ("keep", names[0]),
+        ("make", names[1]),
+        ("remove", "lvother"),
+    ]
+    assert {one.what for one in planned_links(Believed(Standing.OUT, wanted), "1", there)} == {"remove"}
+    assert {one.what for one in planned_links(Believed(Standing.NONE, None), "1", there)} == {"keep"}
+
+
+def test_doctor_looks_for_the_bridge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ("doctor", "--json", "--state", str(tmp_path / "state"), "--bridge", "br0")
+    named = {one["what"]: one for one in json.loads(typed(*words, "--ovsdb", f"unix:{tmp_path}/db.sock").output)}
+    assert "database" in named["bridge br0"]["what_to_do"]
+    monkeypatch.setattr(openvswitch, "read", lambda place: BridgeNow(place.bridge, 0xBE, {}))
+    named = {one["what"]: one for one in json.loads(typed(*words).output)}
+    assert named["bridge br0"]["found"] == "datapath id 00000000000000be, 0 links"
+    assert not named["bridge br0"]["what_to_do"]
 
 
 def files(directory: Path) -> dict[str, bytes]:

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from ryu_apps.discovering.links import LinkTable
 from ryu_apps.events import NetworkChanged, PolicyChanged, VnetsChanged
 from ryu_apps.store import StateStore
-from stitching.network import Network, PortId
+from stitching.network import Link, Network, PortId
 from stitching.plan import NotPossible
 from stitching.policy.reading import read_policy
 from stitching.segment import SegmentRequest, Side
@@ -141,3 +142,20 @@ def test_marks_are_set_over_rest_and_shown() -> None:
     records = call("GET", "/v1/audit?resource=/v1/links/encryption").json()
     newest = next(one for one in records if one["outcome"] == "done")
     assert ([one["encrypted"] for one in newest["before"]], newest["after"]) == ([False], body)
+
+
+def test_a_link_through_tunnels_is_encrypted_between_just_its_ports_and_for_as_long_as_it_is_one() -> None:
+    table = LinkTable(1.0, {})
+    for key in ((1, 4, 2, 4), (2, 4, 1, 4), (1, 5, 3, 5)):
+        table.restore(Link(key))
+    assert table.set_tunnelled([((1, 4), (2, 4))]) and not table.set_tunnelled([((1, 4), (2, 4))])
+    assert table.encrypted == {(1, 4), (2, 4)}
+    # Whoever lies about his own end only says so of a link that is none.
+    assert table.set_tunnelled([((1, 5), (2, 4))]) and table.encrypted == frozenset()
+    table.set_tunnelled([((1, 4), (2, 4)), ((1, 5), (3, 5))])
+    table.set_encrypted({(1, 4): False, (3, 5): True})
+    assert table.encrypted == {(1, 4), (2, 4), (1, 5), (3, 5)}, "it is not the operator's to take away"
+    table.remove((1, 4, 2, 4))
+    assert table.encrypted == {(2, 4), (1, 5), (3, 5)}
+    table.set_tunnelled([])
+    assert table.encrypted == {(3, 5)}

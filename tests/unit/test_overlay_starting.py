@@ -15,9 +15,11 @@ import pytest
 import typer
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ryu_apps.events.overlay import OverlayAnswer, OverlayRequest
+from ryu_apps.app import Event
+from ryu_apps.events.overlay import OverlayAnswer, OverlayRequest, SiteLinksChanged
 from ryu_apps.overlay.app import SiteOverlay
 from ryu_apps.overlay.card import CARD_FILE, KEY_FILE, CardError, read_card, state_key
+from ryu_apps.overlay.keeping import kept
 from ryu_apps.overlay.signing.requests import RollNow
 from ryu_apps.overlay.signing.watching import MembersWatch, RollWatch
 from ryu_apps.starting import options
@@ -25,9 +27,12 @@ from ryu_apps.starting.options import CannotStart
 from ryu_apps.starting.overlay import overlay_arguments
 from ryu_apps.starting.settings import OverlaySettings, StartError
 from ryu_apps.store import StateStore
+from ryu_apps.store.codec import dump
 from ryu_apps.store.errors import StoreError
+from stitching.overlay.links import LinkBook, SiteLink
 from stitching.overlay.mesh_rules import transport_for
 from stitching.overlay.rounds import Overlay
+from stitching.overlay.sites import Bridge
 from tests.unit.overlay_world import a_site
 from tests.unit.trust_world import Clock, card, make_signer
 from vte_agent.protocol.signed import Signed
@@ -261,3 +266,23 @@ def test_until_it_is_known_who_is_a_member_nothing_is_decided(held: Held, monkey
     held.hear()
     held.app._round()
     assert decided
+
+
+def test_which_links_go_through_tunnels_is_said_from_the_start_as_it_was_stored(
+    tmp_path: Path, state: StateStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise all that has to be encrypted would come down with each start of the controller."""
+    monkeypatch.setattr(RollWatch, "start", lambda _: None)
+    monkeypatch.setattr(MembersWatch, "start", lambda _: None)
+    link = SiteLink(1, 2, 5, Bridge("br0", 0xBE), Bridge("br0", 0x3C), 7, 9)
+    joined = replace(Overlay(), links=LinkBook(((1, 0), (2, 1)), (link, replace(link, b=3, vni=6, port_b=None))))
+    state.save_overlay(dump(kept(joined)))
+    held = Held(arguments(tmp_path, state), tmp_path)
+    said: list[Event] = []
+    monkeypatch.setattr(held.app, "publish", said.append)
+    held.app.start()
+    try:
+        assert said == [SiteLinksChanged(frozenset({((0xBE, 7), (0x3C, 9))}))]
+        assert held.answer().links == joined.links.links
+    finally:
+        held.app.stop()

@@ -479,9 +479,13 @@ def test_the_description_names_every_path_and_its_problems(call: Caller) -> None
     assert {path for path in schema["paths"] if path.startswith("/v1/")} == {
         "/v1/overlay",
         "/v1/overlay/card",
+        "/v1/overlay/classes",
+        "/v1/overlay/classes/{name}",
+        "/v1/overlay/links",
         "/v1/overlay/paths",
         "/v1/overlay/sites",
         "/v1/overlay/sites/{name}",
+        "/v1/overlay/sites/{name}/uplinks/{uplink}",
         "/v1/overlay/tunnels",
         "/v1/topology",
         "/v1/links/capacities",

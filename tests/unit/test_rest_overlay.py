@@ -12,15 +12,18 @@ from typer.testing import CliRunner
 
 from ryu_apps import cli
 from ryu_apps.rest.apps import ApiSettings
+from stitching.overlay.links import SiteLink
+from stitching.overlay.sites import Bridge
 from tests.unit.overlay_answer import CARD, an_overlay
 from tests.unit.test_cli import Lockstitch, lockstitch, served
 from tests.unit.test_rest_fake import NOW_S, Caller, FakeController, api_of, problem
 from vte_agent.protocol.filters import RuleCount
+from vte_agent.protocol.has import LinkReport
 
 __all__ = ["lockstitch", "served"]
 
 PATHS = ("/overlay", "/overlay/sites", "/overlay/sites/s2", "/overlay/tunnels", "/overlay/paths?from=s2&to=s3",
-         "/overlay/card")  # fmt: skip
+         "/overlay/links", "/overlay/card")  # fmt: skip
 
 
 @pytest.fixture
@@ -44,6 +47,21 @@ def test_the_whole_counts_who_is_here_and_what_is_up(call: Caller) -> None:
     whole = get(call, "/overlay")
     assert whole["epoch"] == 4 and whole["listening"] and whole["connected"] == ["r1", "s2"]
     assert whole["sites"] == 3 and 0 < whole["tunnels_up"] < whole["tunnels"]
+
+
+LINK = SiteLink(2, 3, 5, Bridge("br0", 0xBE), Bridge("br0", 0x3C), 7)
+
+
+def test_links_say_where_they_are_plugged_in_and_what_keeps_them_from_it() -> None:
+    said = dict(an_overlay().said)
+    said[3] = said[3].model_copy(update={"links": (LinkReport(name=LINK.name, why="no VXLAN"),)})
+    answer = an_overlay(links=(LINK,), said=said)
+    (link,) = get(Caller(api_of(FakeController(overlay=answer))), "/overlay/links")
+    assert link["name"] == "l2-3-5" and link["vni"] == 5 and not link["plugged"]
+    assert link["a"] == {"site": "s2", "bridge": "br0", "dpid": f"{0xBE:016x}", "port": 7, "why": ""}
+    assert link["b"] == {"site": "s3", "bridge": "br0", "dpid": f"{0x3C:016x}", "port": None, "why": "no VXLAN"}
+    whole = replace(answer, links=(replace(LINK, port_b=9),))
+    assert get(Caller(api_of(FakeController(overlay=whole))), "/overlay/links")[0]["plugged"]
 
 
 def test_sites_are_in_order_and_page_after_page(call: Caller) -> None:

@@ -76,6 +76,21 @@ class Uplink(Message):
     address: Address
 
 
+class BridgeReport(Message):
+    """The Open vSwitch bridge that the agent was told is the site's."""
+
+    name: Name
+    dpid: Annotated[int, Field(ge=0, lt=1 << 64)]
+
+
+class LinkReport(Message):
+    """A link of the bridge. port: its number there, None while it has none."""
+
+    name: Name
+    port: Annotated[int, Field(ge=1, lt=0xFF00)] | None = None
+    why: Text = ""
+
+
 class HostReport(Message):
     """How the machine does.
 
@@ -101,5 +116,7 @@ class Has(Message):
     problems: tuple[Text, ...] = ()
     filters: tuple[RuleCount, ...] = ()
     """What each rule of the filters has decided on since the agent started."""
+    bridge: BridgeReport | None = None
+    links: tuple[LinkReport, ...] = ()
     channel_address: Address | None = None
     """The address from which this was said; who hears it from another one knows that a NAT lies between."""

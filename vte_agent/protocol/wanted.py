@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from vte_agent.protocol.base import PROTOCOL_VERSION, Generation, Message, Name, Serial
 from vte_agent.protocol.filters import Filters
@@ -94,6 +94,24 @@ class WantedRoute(Message):
     watch: Address | None = None
 
 
+class WantedLink(Message):
+    """A link from this node's bridge to that of another: a VXLAN (RFC 7348), a port of the bridge at each end.
+
+    local and remote are the nodes' anchors, which nothing but tunnels leads to. A link never changes.
+    """
+
+    name: Name
+    vni: Annotated[int, Field(ge=1, lt=1 << 24)]
+    local: Address
+    remote: Address
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Self:
+        if self.local == self.remote or self.local.version != self.remote.version:
+            raise ValueError("a link has two ends, of one family")
+        return self
+
+
 class Wanted(Message):
     """All that a site should have; what is not in it is to be taken down.
 
@@ -111,3 +129,5 @@ class Wanted(Message):
     routes: tuple[WantedRoute, ...] = ()
     filters: Filters | None = None
     """Who may send what through the tunnels; None: nothing is kept from anybody."""
+    links: tuple[WantedLink, ...] = ()
+    """What its bridge is joined by to those of other sites."""

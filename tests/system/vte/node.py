@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from vte_agent.believing import Believed, Standing
+from vte_agent.bridging.keeper import Bridging
 from vte_agent.hands import Hands
 from vte_agent.identity import Identity
 from vte_agent.probing.prober import Prober
@@ -59,6 +60,7 @@ class Node:
             lambda _peer, tunnel: hashlib.blake2s(tunnel.encode()).digest(),
             self.prober,
             self.steering,
+            Bridging(f"{serial}"),
         )
         self.reporter = Reporter(IDENTITY, member(serial))
         self.prober.start()

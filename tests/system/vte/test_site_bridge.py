@@ -34,6 +34,7 @@ def test_hosts_behind_a_bridge_reach_each_other_and_nothing_is_left(place: Enclo
     with SiteBridge(place, 7, fail_mode="standalone") as bridge:
         one = bridge.add_host("h1", "10.0.0.1/24", mac="02:00:00:00:00:01")
         other = bridge.add_host("h2", "10.0.0.2/24")
+        assert one.mac != other.mac == other.handle.mac
         assert bridge.ports() == {"h1": one.port_no, "h2": other.port_no}
         assert not bridge.is_connected()
         one.enclosure.run(["ping", "-n", "-c1", "-W5", other.ip])

@@ -1,0 +1,106 @@
+"""Keeps inside the tunnels what came by one, and links: they go by a tunnel, out and in, or not at all.
+
+What comes by a tunnel is for a network behind the site, or goes on by another tunnel. Where the route for that is
+not there yet, or not any more, the default route would lead it out of an uplink in the clear.
+
+A VXLAN device takes packets of its VNI from anybody, and the kernel sends what it makes by any route there is. So
+it would pass on what still comes for an anchor that is no more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+
+from vte_agent import nft
+from vte_agent.bridging.vxlan import PORT
+from vte_agent.protocol.wanted import Address, Prefix, WantedLink
+from vte_agent.segmentation import DEVICES
+
+TABLE = "lockstitch_links"
+
+_HEAD = f"table inet {TABLE} {{ }}\ndelete table inet {TABLE}\n"
+
+
+@dataclass(frozen=True)
+class Site:
+    """The node's uplinks, by device, and the networks behind it."""
+
+    uplinks: tuple[str, ...] = ()
+    prefixes: tuple[Prefix, ...] = ()
+
+
+NO_SITE = Site()
+
+
+class NotGuarded(RuntimeError):
+    """What keeps links inside the tunnels could not be set or taken away; the message says why."""
+
+
+def guard(site: Site, links: Iterable[WantedLink], anchors: Collection[Address]) -> None:
+    """From now on these links let packets in, and what is for one of the anchors leaves by tunnels alone.
+
+    Raises NotGuarded; what held before holds on then.
+    """
+    _nft(ruleset(site, links, anchors))
+
+
+def clear() -> None:
+    """Take the table away, once nothing comes by tunnels any more. Raises NotGuarded."""
+    _nft(_HEAD)
+
+
+def ruleset(site: Site, links: Iterable[WantedLink], anchors: Collection[Address]) -> str:
+    """In nftables' own language, what replaces the table in one step."""
+    # 24 bits behind the 8 bytes of UDP and the 4 of flags (RFC 7348).
+    let_in = [
+        f'  iifname "{DEVICES}" {_ip(link.local)} saddr {link.remote} {_ip(link.local)} daddr {link.local} '
+        f"udp dport {PORT} @th,96,24 {link.vni} accept"
+        for link in sorted(links, key=lambda link: link.name)
+    ]
+    kept_in = [
+        f'  oifname != "{DEVICES}" {_ip(one)} daddr {one} udp dport {PORT} drop'
+        for one in sorted(anchors, key=lambda one: (one.version, int(one)))
+    ]
+    return "\n".join(
+        [
+            f"{_HEAD}table inet {TABLE} {{",
+            " chain arriving {",
+            "  type filter hook input priority -150;",
+            *let_in,
+            f"  udp dport {PORT} drop",
+            " }",
+            " chain passing {",
+            "  type filter hook forward priority -150;",
+            *_passing(site),
+            " }",
+            " chain leaving {",
+            # Behind the last word on the way it takes.
+            "  type filter hook postrouting priority -150;",
+            *kept_in,
+            " }",
+            "}",
+            "",
+        ]
+    )
+
+
+def _passing(site: Site) -> Iterator[str]:
+    if not site.uplinks:
+        return
+    devices = ", ".join(f'"{device}"' for device in site.uplinks)
+    for version, family, word in ((4, "ipv4", "ip"), (6, "ipv6", "ip6")):
+        own = ", ".join(str(prefix) for prefix in site.prefixes if prefix.version == version)
+        where = f"{word} daddr != {{ {own} }}" if own else f"meta nfproto {family}"
+        yield f'  iifname "{DEVICES}" oifname {{ {devices} }} {where} drop'
+
+
+def _ip(address: Address) -> str:
+    return "ip" if address.version == 4 else "ip6"
+
+
+def _nft(text: str) -> None:
+    try:
+        nft.nft(["-f", "-"], text)
+    except nft.NftFailed as error:
+        raise NotGuarded(str(error)) from error

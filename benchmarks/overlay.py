@@ -1,4 +1,4 @@
-"""Area `overlay`: the control channel of the agents, and what their probes make of a busy machine."""
+"""Area `overlay`: how tunnels, agents and their control channel bear what befalls them."""
 
 from __future__ import annotations
 
@@ -7,15 +7,20 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from benchmarks.meshing.changes import CHANGES, lost, lost_while_mtu_changes
 from benchmarks.meshing.filters import policy_changes
+from benchmarks.meshing.fitting import TRANSPORTS, crossed
+from benchmarks.meshing.revoking import last_packets_ms
 from benchmarks.meshing.saturated import saturated
+from benchmarks.meshing.silence import brownouts_s, silences_ms
 from benchmarks.meshing.storm import storm
 from benchmarks.support.areas import Measurement
 from benchmarks.support.figure import Better, Figure, note
 
 AGENTS = 1000
 BUSY_S = 600.0
-RULES, CHANGES = 2000, 21
+RULES, POLICIES = 2000, 21
+CUTS, BROWNOUTS, REPLACED, REVOKED = 20, 5, 6, 3
 _WITHIN_S = 120.0
 
 
@@ -36,13 +41,74 @@ def false_failovers() -> Iterable[Figure]:
 
 def policy_change() -> Iterable[Figure]:
     """All of 2,000 rules of a site are replaced by others, in one step."""
-    took_s = policy_changes(RULES, CHANGES)
-    note(f"policy_change: rules={RULES} runs={CHANGES} worst_ms={max(took_s) * 1e3:.0f}")
+    took_s = policy_changes(RULES, POLICIES)
+    note(f"policy_change: rules={RULES} runs={POLICIES} worst_ms={max(took_s) * 1e3:.0f}")
     yield Figure("policy_change", "overlay", statistics.median(took_s), "s", Better.LESS, 0.3)
+
+
+def silent_cut() -> Iterable[Figure]:
+    """The uplink in use is cut silently, 50 ms x 3, without a controller; the worst of 20, for each transport."""
+    for transport in TRANSPORTS:
+        yield _silence(f"silent_cut_{transport}", silences_ms(transport, 50, CUTS), 200.0)
+
+
+def silent_cut_20ms() -> Iterable[Figure]:
+    """The same with probes every 20 ms."""
+    for transport in TRANSPORTS:
+        yield _silence(f"silent_cut_20ms_{transport}", silences_ms(transport, 20, CUTS), 90.0)
+
+
+def _silence(name: str, took_ms: list[float], target_ms: float) -> Figure:
+    note(f"{name} ms={' '.join(f'{one:.0f}' for one in sorted(took_ms))}")
+    return Figure(name, "overlay", max(took_ms), "ms", Better.LESS, target_ms, runs=tuple(took_ms))
+
+
+def brownout() -> Iterable[Figure]:
+    """The tunnel in use begins to lose 5 %, or to take 50 ms more: the sender has left it after."""
+    for name, took_s in (
+        ("brownout_loss", brownouts_s("wireguard", loss=0.05, runs=BROWNOUTS)),
+        ("brownout_delay", brownouts_s("wireguard", delay_ms=50, runs=BROWNOUTS)),
+    ):
+        yield Figure(name, "overlay", max(took_s), "s", Better.LESS, 3.0, runs=tuple(took_s))
+
+
+def replaced() -> Iterable[Figure]:
+    """Packets of a 5 ms flow lost while a tunnel follows another, whose ends are told a second apart."""
+    for change in CHANGES:
+        yield _lost(f"replaced_{change}", lost(change, REPLACED))
+
+
+def mtu_change() -> Iterable[Figure]:
+    """Packets of a 5 ms flow lost while the path begins to swallow long packets."""
+    yield _lost("mtu_change", lost_while_mtu_changes())
+
+
+def _lost(name: str, packets: list[float]) -> Figure:
+    return Figure(name, "overlay", sum(packets), "packets", Better.LESS, 0.0, runs=tuple(packets))
+
+
+def mtu_underlay() -> Iterable[Figure]:
+    """Underlays of 1280, 1400, 1500 and 9000 bytes, both transports: how many let 1 MB cross a VXLAN."""
+    seen = crossed()
+    note(f"mtu_underlay: not={[name for name, came in seen.items() if not came]}")
+    yield Figure("mtu_underlay", "overlay", sum(seen.values()), "of 8", Better.MORE, float(len(seen)))
+
+
+def revocation() -> Iterable[Figure]:
+    """From the order to the last packet of a site at any peer; three sites are put out one after the other."""
+    took_ms = last_packets_ms(REVOKED + 2)
+    yield Figure("revocation", "overlay", max(took_ms), "ms", Better.LESS, 2000.0, runs=tuple(took_ms))
 
 
 MEASUREMENTS: Mapping[str, Measurement] = {
     "reconnect_1000": reconnect_1000,
     "false_failovers": false_failovers,
     "policy_change": policy_change,
+    "silent_cut": silent_cut,
+    "silent_cut_20ms": silent_cut_20ms,
+    "brownout": brownout,
+    "replaced": replaced,
+    "mtu_change": mtu_change,
+    "mtu_underlay": mtu_underlay,
+    "revocation": revocation,
 }

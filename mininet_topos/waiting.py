@@ -16,7 +16,7 @@ class NotInTime(LabError):
 
 
 def wait_until(
-    condition: Callable[[], T | None], within_s: float, otherwise: Callable[[], str], every_s: float = 0.02
+    condition: Callable[[], T | None], within_s: float, otherwise: Callable[[], object], every_s: float = 0.02
 ) -> T:
     """Wait until a condition holds; returns what it returned. Raises NotInTime, with `otherwise`."""
     give_up_s = time.monotonic() + within_s

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 import pytest
 
 from mininet_topos.overlay.flow import flow
+from mininet_topos.overlay.two_nodes import TwoNodes, host, two_nodes
 from mininet_topos.overlay.underlay import Uplink
-from tests.system.vte.two_nodes import ENVIRONMENT, TwoNodes, host, two_nodes
+from mininet_topos.overlay.world import ENVIRONMENT
 from tests.system.waiting import wait_until
 
 TUNNELS = {"ipsec": ("up0", "ipsec"), "other": ("up1", "ipsec"), "wireguard": ("up1", "wireguard")}

@@ -10,8 +10,9 @@ import pytest
 
 from mininet_topos.namespaces import network_of
 from mininet_topos.overlay.flow import flow
+from mininet_topos.overlay.two_nodes import Node, TwoNodes, a_megabyte_crosses, host, two_nodes
 from mininet_topos.overlay.underlay import Uplink
-from tests.system.vte.two_nodes import ENVIRONMENT, Node, TwoNodes, a_megabyte_crosses, host, two_nodes
+from mininet_topos.overlay.world import ENVIRONMENT
 from tests.system.waiting import wait_until
 
 MTUS = (1280, 1400, 1500, 9000)

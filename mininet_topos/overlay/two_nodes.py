@@ -1,12 +1,15 @@
-"""Two nodes across a lab's internet, each with a host behind it, that have whatever tunnels a test wants."""
+"""Two nodes across a lab's internet, each with a host behind it, that have whatever tunnels are wanted.
+
+No controller is there: what is told is told by whoever runs them.
+"""
 
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -15,14 +18,14 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
+from mininet_topos.handles import LabError
 from mininet_topos.overlay.enclosure import Enclosure, cable
 from mininet_topos.overlay.underlay import Place, Underlay, Uplink
-from mininet_topos.overlay.world import own_sockets
-from tests.system.waiting import wait_until
+from mininet_topos.overlay.world import ENVIRONMENT, own_sockets
+from mininet_topos.waiting import wait_until
 
 NAMES = ("ber", "muc")
 _FIRST = IPv4Address("100.96.0.0")
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
 
 
 @dataclass
@@ -35,11 +38,13 @@ class Node:
     process: subprocess.Popen[str]
 
     def ask(self, command: str, argument: object = None) -> Any:
+        """Have it do something; returns what it says. Raises LabError."""
         assert self.process.stdin and self.process.stdout
         self.process.stdin.write(json.dumps([command, argument]) + "\n")
         self.process.stdin.flush()
         line = self.process.stdout.readline()
-        assert line, f"node {self.serial} has ended"
+        if not line:
+            raise LabError(f"node {self.serial} has ended")
         return json.loads(line)
 
     def stop(self) -> None:
@@ -57,13 +62,19 @@ class TwoNodes:
     underlay: Underlay
     nodes: tuple[Node, ...]
     tunnels: dict[str, tuple[str, str]] = field(default_factory=dict)
+    interval_ms: int = 50
+    """Between two probes of liveness; a tunnel is dead after three."""
     best: tuple[str, ...] = ()
     """Which tunnels the hosts' packets take, best first."""
+    _numbers: dict[str, int] = field(default_factory=dict)
     _ends: list[dict[str, tuple[str | None, int]]] = field(default_factory=lambda: [{}, {}])
 
     def want(self, tunnels: dict[str, tuple[str, str]]) -> None:
         """Have these tunnels, and no others; both ends are up when this returns."""
         self.tunnels = tunnels
+        for name in tunnels:
+            # A tunnel keeps its addresses when others go.
+            self._numbers.setdefault(name, len(self._numbers))
         self.prefer(*tunnels)
         self._ends = [
             wait_until(lambda node=node: self._made(node), 10, lambda node=node: node.ask("report"))  # type: ignore[misc]
@@ -72,10 +83,11 @@ class TwoNodes:
         self.prefer(*tunnels)
         self.wait(lambda one: one["state"] == "up")
 
-    def prefer(self, *best: str) -> None:
-        """Have the hosts' packets take one of these tunnels, best first."""
+    def prefer(self, *best: str, apart_s: float = 0.0) -> None:
+        """Have the hosts' packets take one of these tunnels, best first; one end is told later than the other."""
         self.best = best
         for serial in (1, 2):
+            time.sleep(apart_s if serial == 2 else 0)
             far = self._ends[2 - serial]
             self._tell(
                 serial, {n: key for n, (key, _) in far.items() if key}, {n: port for n, (_, port) in far.items()}
@@ -88,8 +100,8 @@ class TwoNodes:
     def _tell(self, serial: int, keys: dict[str, str], ports: dict[str, int]) -> None:
         node = self.nodes[serial - 1]
         tunnels = []
-        for number, (name, (uplink, transport)) in enumerate(self.tunnels.items()):
-            ends = _FIRST + 2 * number, _FIRST + 2 * number + 1
+        for name, (uplink, transport) in self.tunnels.items():
+            ends = _FIRST + 2 * self._numbers[name], _FIRST + 2 * self._numbers[name] + 1
             near, far = ends if serial == 1 else ends[::-1]
             said = {
                 "name": name,
@@ -98,6 +110,7 @@ class TwoNodes:
                 "uplink": uplink,
                 "address": str(near),
                 "peer_address": str(far),
+                "liveness": {"interval_ms": self.interval_ms},
             }
             if name in ports:
                 outer = self.underlay.address(NAMES[2 - serial], uplink)
@@ -133,11 +146,11 @@ class TwoNodes:
         for line in self.nodes[serial - 1].at.run(["ip", "-o", "link"]).splitlines():
             if line.rstrip().endswith(f"lockstitch:{name}"):
                 return line.split(":")[1].strip()
-        raise AssertionError(f"node {serial} has no device of {name}")
+        raise LabError(f"node {serial} has no device of {name}")
 
     def address(self, serial: int, name: str) -> str:
         """The address of an end inside its tunnel."""
-        return str(_FIRST + 2 * list(self.tunnels).index(name) + serial - 1)
+        return str(_FIRST + 2 * self._numbers[name] + serial - 1)
 
 
 def host(serial: int, version: int = 4) -> str:
@@ -164,7 +177,13 @@ def two_nodes(uplinks: Sequence[Uplink], log: Path) -> Iterator[TwoNodes]:
                 end.run(["ip", "addr", "add", f"fd10:{serial}::{number}/64", "dev", "lan", "nodad"])
             behind.run(["ip", "route", "add", "default", "via", f"10.{serial}.0.1"])
             behind.run(["ip", "route", "add", "default", "via", f"fd10:{serial}::1"])
-            words = [sys.executable, "-m", "tests.system.vte.node", str(serial), *(one.name for one in uplinks)]
+            words = [
+                sys.executable,
+                "-m",
+                "mininet_topos.overlay.node",
+                str(serial),
+                *(one.name for one in uplinks),
+            ]
             with log.open("ab") as said:
                 process = subprocess.Popen(
                     at.enter([*_as_the_unit_lets_it(), *words]),

@@ -1,4 +1,4 @@
-"""A node in tests: all of an agent but its channel, told what is wanted by lines of JSON.
+"""A node without a controller: all of an agent but its channel, told what is wanted by lines of JSON.
 
 Each line is [command, argument]; each is answered by a line. It takes all of its own away when its input ends.
 """
@@ -35,6 +35,7 @@ ROLL = Signed.of(Roll(epoch=1, issued_at=0, not_after=1, controllers=()), SIGNER
 
 
 def member(serial: int) -> Member:
+    """What is believed of a node."""
     return Member(
         serial=serial,
         name=f"n{serial}",
@@ -82,10 +83,12 @@ class Node:
         return {name: (there.local.public_key, there.local.port) for name, there in standing.items()}
 
     def report(self, _: object) -> object:
+        """What an agent reports."""
         has = self.reporter.has(self.hands.snapshot, self.steering.report()[0], ())
         return has.model_dump(mode="json")
 
     def stop(self) -> None:
+        """Take all of its own away."""
         self.hands.stop(keep=False)
         self.prober.stop()
 
@@ -97,7 +100,8 @@ def main() -> None:
     for line in sys.stdin:
         command, argument = json.loads(line)
         answer = {"want": node.want, "ends": node.ends, "report": node.report}[command](argument)
-        print(json.dumps(answer), flush=True)  # noqa: T201
+        sys.stdout.write(f"{json.dumps(answer)}\n")
+        sys.stdout.flush()
     node.stop()
 
 

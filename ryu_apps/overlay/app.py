@@ -27,6 +27,7 @@ from ryu_apps.events.vnets import VnetsChanged
 from ryu_apps.overlay.authority import Authority
 from ryu_apps.overlay.card import card_of
 from ryu_apps.overlay.defined import Defined
+from ryu_apps.overlay.foreseeing import STEP_S, Counters, Foreseeing, Foreseen
 from ryu_apps.overlay.gate import Gate, GateError
 from ryu_apps.overlay.hosting import GateListener
 from ryu_apps.overlay.keeping import KeptOverlay, kept, restored
@@ -38,9 +39,11 @@ from ryu_apps.overlay.signing.client import SignerClient
 from ryu_apps.overlay.signing.requests import RollNow
 from ryu_apps.overlay.signing.watching import MembersWatch, RollWatch
 from ryu_apps.overlay.telling import Telling
+from ryu_apps.predicting.fits import Fit
 from ryu_apps.store.codec import BadRecord, dump, load
 from ryu_apps.store.errors import StoreError
 from stitching.network import PortId
+from stitching.overlay.demands import pair_demands
 from stitching.overlay.explaining import SiteExplanation, at_two_sites, explain_between
 from stitching.overlay.rounds import Facts, Overlay, OverlayPolicy, next_round
 from stitching.overlay.sites import Site, SitesRefused, checked
@@ -94,6 +97,16 @@ class _Roll(Event):
 @dataclass
 class _Listed(Event):
     members: tuple[Signed, ...]
+
+
+@dataclass
+class _Foreseen(Event):
+    result: Foreseen
+
+
+@dataclass
+class _Fitted(Event):
+    result: Fit
 
 
 @dataclass
@@ -159,6 +172,10 @@ class SiteOverlay(App):
         self._telling = Telling()
         self._rules = SiteRules()
         self._told_links: frozenset[tuple[PortId, PortId]] = frozenset()
+        self._counters = Counters()
+        self._foreseeing = Foreseeing(
+            lambda result: self.post(_Foreseen(result)), lambda fit: self.post(_Fitted(fit))
+        )
         self._problems: dict[str, str] = {}
         self._gate_again_s = float("-inf")
         self._has_news = self._is_due = False
@@ -175,6 +192,7 @@ class SiteOverlay(App):
         self._watch.start()
         self._members_watch.start()
         self.every(ROUND_S, "round")
+        self.every(STEP_S, "forecast")
 
     def stop(self) -> None:
         """Close the channel; sites go on without it."""
@@ -182,6 +200,7 @@ class SiteOverlay(App):
         self._members_watch.stop()
         if self._gate is not None:
             self._gate.stop()
+        self._foreseeing.stop()
         super().stop()
 
     @property
@@ -220,6 +239,7 @@ class SiteOverlay(App):
             return
         for serial in self._members.take(self._listed, self._open_roll, self._policy_key, self._clock()):
             self._reports.forget(serial)
+            self._counters.forget(serial)
 
     def _open_gate(self) -> None:
         """Listen for sites, once it is known whom to trust; where the port is taken, with the next look."""
@@ -258,6 +278,7 @@ class SiteOverlay(App):
         self._catch_up(event.serial, event.has.generation)
         seen_from = self._gate.address(event.serial) if self._gate is not None else None
         self._reports.has(event.serial, event.has, self._clock(), seen_from)
+        self._counters.has(event.serial, event.has, self._clock())
         self._soon()
 
     def _soon(self) -> None:
@@ -314,7 +335,10 @@ class SiteOverlay(App):
         self._soon()
 
     @handles(Tick)
-    def _on_tick(self, _tick: Tick) -> None:
+    def _on_tick(self, tick: Tick) -> None:
+        if tick.name == "forecast":
+            self._look_ahead()
+            return
         if time.monotonic() >= self._gate_again_s:
             self._gate_again_s = time.monotonic() + GATE_AGAIN_S
             self._open_gate()
@@ -401,12 +425,30 @@ class SiteOverlay(App):
             self._reports.measured(ends),
             self._reports.loads,
             self._reports.silent_since_s,
+            pair_demands(self._foreseeing.expected),
+            self._foreseeing.expected,
             departed=frozenset((known | self._overlay.in_force.keys()) - self._members.open.keys()),
         )
 
     def _send(self, wanted: Wanted) -> None:
         if self._gate is not None:
             self._gate.send_wanted(wanted.serial, Signed.of(wanted, self._state_key))
+
+    # what is to come
+
+    @handles(_Foreseen)
+    def _on_foreseen(self, event: _Foreseen) -> None:
+        self._foreseeing.take(event.result)
+        self._soon()
+
+    @handles(_Fitted)
+    def _on_fitted(self, event: _Fitted) -> None:
+        self._foreseeing.take_fit(event.result)
+
+    def _look_ahead(self) -> None:
+        """Only where it matters: where it is known what an uplink carries."""
+        if any(uplink.capacity_mbps is not None for site in self._sites.values() for uplink in site.uplinks):
+            self._foreseeing.step(self._clock(), self._counters.sending, self._overlay.choices)
 
     # what people say
 

@@ -55,8 +55,9 @@ class Feeding:
         """Give demands and loads to fit to; None where there are no links yet."""
         return (self._panel(), self._load_panel()) if self._links else None
 
-    def fitted(self, demands: Parameters, loads: Parameters) -> None:
-        """From now on with these."""
+    def fitted(self, *parameters: Parameters) -> None:
+        """From now on with these, of demands and of loads."""
+        demands, loads = parameters
         self.demands.fitted(demands)
         self.loads.fitted(loads)
 

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from logging import Logger
+from typing import Protocol
 
-from forecasting import Parameters
+from forecasting import Panel, Parameters
 from ryu_apps.predicting.demand_history import DemandHistory
-from ryu_apps.predicting.feeding import Feeding
 from ryu_apps.predicting.forecast_worker import Pool, Worker
 from ryu_apps.predicting.scope import Scope
 from ryu_apps.predicting.setbacks import Setbacks
@@ -24,6 +24,18 @@ REFIT_GROWTH = 1.5
 Fit = Future[list[Parameters]]
 
 
+class Fed(Protocol):
+    """What there is to fit to, and what hears of what was found."""
+
+    def panels(self) -> tuple[Panel, ...] | None:
+        """The sets of series; None where there are none yet."""
+        ...
+
+    def fitted(self, *parameters: Parameters) -> None:
+        """From now on with these, one for each set."""
+        ...
+
+
 class Fits:
     """Begins fits and takes them in. `ended` hears of one that is over; `failed` of what ails the worker."""
 
@@ -33,7 +45,7 @@ class Fits:
         pool: Pool,
         scope: Scope,
         history: DemandHistory,
-        feeding: Feeding,
+        feeding: Fed,
         ended: Callable[[Fit], None],
         failed: Callable[[BaseException], None],
         log: Logger,
@@ -89,11 +101,10 @@ class Fits:
             self._give_up(error)
             return
         self._setbacks.over()
-        demands, loads = fit.result()
-        self._log.info(
-            "fit=done samples=%d series=%d", self._history.samples, len(demands.names) + len(loads.names)
-        )
-        self._feeding.fitted(demands, loads)
+        found = fit.result()
+        series = sum(len(parameters.names) for parameters in found)
+        self._log.info("fit=done samples=%d series=%d", self._history.samples, series)
+        self._feeding.fitted(*found)
 
     def worker_lost(self, why: str) -> None:
         """The process that was at it has died over something else."""

@@ -80,6 +80,11 @@ def choose(
     return replace(before, taken=here, ranked=ranked, why=why, better_since_s=since_s)
 
 
+def relieved(before: Choice, to: ScoredWay, now_s: float, steady: Steadiness, why: str) -> Choice:
+    """The same with another way taken, as an uplink of the one before would be full."""
+    return _moved(before, to, before.ranked, now_s, steady, why)
+
+
 def _better(here: ScoredWay, best: ScoredWay, steady: Steadiness) -> str:
     """Why the best way is worth a move, "" where it is not."""
     if best.tunnels == here.tunnels:

@@ -13,8 +13,9 @@ from stitching.overlay.compiling import ChoiceKey, Compiled, Given, compile_plan
 from stitching.overlay.links import Joined, LinkBook, anchor_prefixes, link_ends, next_links
 from stitching.overlay.measures import UNMEASURED, Measured
 from stitching.overlay.mesh import Mesh, MeshPolicy, Situation, next_mesh
+from stitching.overlay.relieving import Demand, Room, Uplinks, relieve_choices, with_all
 from stitching.overlay.replacing import UP, Replacing, SiteReport, step
-from stitching.overlay.scoring import AppClass, score
+from stitching.overlay.scoring import AppClass, ScoredWay, score
 from stitching.overlay.site_plan import PlannedClass, SitePlan, affected
 from stitching.overlay.sites import NodeLoad, Pair, Site
 from stitching.overlay.tunnels import Line, Tunnel, TunnelBook
@@ -31,7 +32,7 @@ class Facts:
     """What is known now. `sites` is the same object for as long as nothing of it has changed.
 
     `measured` is by tunnel, as its end a sees it; `demand_mbps` by pair, a high quantile of the forecast;
-    `silent_since_s` has who does not speak; `departed` who is no member any more.
+    `expected` the same by class; `silent_since_s` has who does not speak; `departed` who is no member any more.
     """
 
     sites: Mapping[int, Site]
@@ -40,6 +41,7 @@ class Facts:
     loads: Mapping[int, NodeLoad] = field(default_factory=lambda: MappingProxyType({}))
     silent_since_s: Mapping[int, float] = field(default_factory=lambda: MappingProxyType({}))
     demand_mbps: Mapping[Pair, float] = field(default_factory=lambda: MappingProxyType({}))
+    expected: Mapping[ChoiceKey, Demand] = field(default_factory=lambda: MappingProxyType({}))
     departed: Collection[int] = frozenset()
 
 
@@ -185,15 +187,42 @@ def _choices(
     busy = {serial: load.worst for serial, load in facts.loads.items()}
     wishes = [(None, NO_CLASS), *((planned.name, app) for planned, app in policy.classes)]
     choices: dict[ChoiceKey, Choice] = {}
+    uplinks = Uplinks.known(facts.sites, tunnels) if facts.expected else Uplinks({})
+    room = Room(uplinks, facts.expected)
+    for key, choice in before.items():
+        room.put(key, choice.taken)
     for src, dst in _pairs(facts):
         ways = graph.ways(src, dst)
         expected_mbps = facts.demand_mbps.get((min(src, dst), max(src, dst)), 0.0)
         for name, app in wishes:
+            key = src, dst, name
             scored = [score(way, app, busy, expected_mbps) for way in ways]
-            choice = choose(before.get((src, dst, name)), scored, now_s, policy.steadiness)
-            if choice is not None:
-                choices[src, dst, name] = choice
-    return MappingProxyType(choices)
+            chosen = _chosen(key, before.get(key), scored, room, now_s, policy.steadiness)
+            if chosen is not None:
+                choices[key] = chosen
+    return MappingProxyType(dict(relieve_choices(choices, facts.expected, uplinks, now_s, policy.steadiness)))
+
+
+def _chosen(
+    key: ChoiceKey,
+    before: Choice | None,
+    scored: Sequence[ScoredWay],
+    room: Room,
+    now_s: float,
+    steadiness: Steadiness,
+) -> Choice | None:
+    """What is chosen, among the ways that have room for more as long as one of these is up."""
+    if before is None:
+        return choose(before, scored, now_s, steadiness)
+    taken = before.taken.tunnels
+    roomy = [way for way in scored if way.tunnels == taken or room.may_come(key, way)]
+    choice = choose(before, roomy if any(way.up for way in roomy) else scored, now_s, steadiness)
+    if choice is None:
+        return None
+    if choice.taken.tunnels != taken:
+        room.put(key, before.taken, -1.0)
+        room.put(key, choice.taken)
+    return with_all(choice, scored)
 
 
 def _pairs(facts: Facts) -> list[tuple[int, int]]:

@@ -149,7 +149,7 @@ def test_a_change_of_the_policy_stops_packets_within_a_second(joined: Joined) ->
 def test_two_applications_between_the_same_sites_take_two_ways(joined: Joined) -> None:
     world = joined.world
     for name in SITES:
-        world.call("PUT", f"/overlay/sites/{name}/uplinks/up0", json={"price": 5.0})
+        world.call("PUT", f"/overlay/sites/{name}/uplinks/up0", json={"price": 5.0, "capacity_mbps": 100.0})
     nothing = dict.fromkeys(("latency", "loss", "bandwidth", "price", "relay_load"), 0.0)
     for name, part in (("voice", "latency"), ("bulk", "price")):
         matches = [{"protocol": "udp", "ports": str(CLASSES[name])}]

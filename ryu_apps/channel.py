@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 
 import os_ken.base.app_manager
 from os_ken.controller import ofp_event
+from os_ken.controller.handler import CONFIG_DISPATCHER, set_ev_handler
 from os_ken.controller.ofp_handler import OFPHandler
 from os_ken.lib import hub
 from os_ken.ofproto import ofproto_v1_3
@@ -120,6 +121,11 @@ class Channel(OFPHandler):  # type: ignore[misc]  # os-ken ships no types
         for switch in list(self.switches):
             switch.close()
         await asyncio.sleep(0.01)
+
+    @set_ev_handler(ofp_event.EventOFPPortStatus, CONFIG_DISPATCHER)  # type: ignore[untyped-decorator]
+    def on_early_port(self, event: Any) -> None:
+        """Ports also come and go while a switch waits at the door; os-ken listens from then on only."""
+        self.port_status_handler(event)
 
     async def _tick(self) -> None:
         """Spread the echo requests over the period instead of sending them in one burst."""

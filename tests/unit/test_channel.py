@@ -18,8 +18,9 @@ from ryu_apps.app import App, handles
 from ryu_apps.channel import Channel
 from tests.system.waiting import wait_until
 
-_HELLO, _ECHO_REQUEST, _ECHO_REPLY, _FEATURES_REPLY, _MULTIPART = 0, 2, 3, 6, 19
+_HELLO, _ECHO_REQUEST, _ECHO_REPLY, _FEATURES_REPLY, _PORT_STATUS, _MULTIPART = 0, 2, 3, 6, 12, 19
 _PORT_DESC = 13
+ADDED, DELETED = 0, 1
 LATE_S = 5.0
 
 
@@ -113,6 +114,9 @@ class Peer:
     def say_ports(self) -> None:
         self.send(_MULTIPART, struct.pack("!HHxxxx", _PORT_DESC, 0))
 
+    def say_port(self, port_no: int, reason: int) -> None:
+        self.send(_PORT_STATUS, struct.pack("!B7xI4x6x2x16s8I", reason, port_no, b"eth", *[0] * 8))
+
 
 @pytest.fixture
 def peer(port: int) -> Iterator[Peer]:
@@ -133,6 +137,24 @@ def test_who_shakes_hands_is_a_switch(peer: Peer, watcher: Watcher) -> None:
     peer.say_dpid(5)
     peer.say_ports()
     wait_until(lambda: watcher.seen == [5], LATE_S, lambda: watcher.seen)
+
+
+def test_a_port_that_comes_while_a_switch_waits_at_the_door_is_one_of_its_ports(
+    channel: Channel, peer: Peer, watcher: Watcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(channel.door, "lets_in", lambda _switch: False)
+        peer.send(_HELLO)
+        peer.say_dpid(5)
+        peer.say_ports()
+        for port_no in (3, 4):
+            peer.say_port(port_no, ADDED)
+        peer.say_port(4, DELETED)
+        assert peer.is_answered()
+    (switch,) = channel.switches
+    channel.call(lambda: switch.set_state(MAIN_DISPATCHER))
+    wait_until(lambda: watcher.seen == [5], LATE_S, lambda: watcher.seen)
+    assert list(switch.ports) == [3]
 
 
 def test_who_tells_ports_before_who_it_is_is_no_switch(peer: Peer, watcher: Watcher) -> None:

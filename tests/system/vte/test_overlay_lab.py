@@ -92,7 +92,7 @@ def test_programs_run_at_its_places_lines_are_cut_and_mended_and_sigterm_leaves_
         lab.expect("1 received")
         lab.type("cut ber fibre")
         # By the other uplink, without asking anybody.
-        lab.type("ber1 ping -c3 -i0.5 -W1 10.3.0.10")
+        lab.type("ber1 ping -c1 -i0.2 -w10 10.3.0.10")
         lab.expect("10.3.0.10 ping statistics")
         assert "ttl=" in lab.said().split("PING 10.3.0.10")[1], lab.said()
         lab.type("mend ber fibre")

@@ -62,8 +62,8 @@ def test_a_link_carries_its_rate_and_no_more(lab: Lab) -> None:
     after = lab.link("s1", "s2").stats().a_to_b
     received_mbps = result.flows[0].received_bytes * 8 / result.duration_s / 1e6
     assert received_mbps == pytest.approx(10.0, rel=0.1)
-    # What the player misses is what the relay says it dropped.
-    assert result.lost == after.dropped_queue - before.dropped_queue
+    # What the player misses is what the relay says it dropped, but for what a busy switch had no room for.
+    assert 0 <= result.lost - (after.dropped_queue - before.dropped_queue) <= 5
     assert result.received <= after.frames - before.frames <= result.received + 60
     # 50 ms of queue, 10 of line, 2 of sending, and the second link, as full as it can be, queues a little too.
     assert result.delay_ms.p50 is not None and 55 < result.delay_ms.p50 < 85

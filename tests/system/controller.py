@@ -28,7 +28,7 @@ from tests.system.waiting import wait_until
 LinkEnds = tuple[str, int, str, int]
 """A directed link: source dpid and port, destination dpid and port."""
 
-START_S = 30.0
+START_S = 60.0
 """Importing everything takes two seconds on a quiet machine, and many times that on a busy one."""
 
 

@@ -209,7 +209,7 @@ def test_keys_are_replaced_by_age_and_nothing_is_lost(world: World) -> None:
         # All are older by now, and those that follow will not be for a while.
         world.start_controller("--overlay-key-age", f"{time.monotonic() - world.settled_s}s")
         wait_until(
-            lambda: not before & {n for site in SITES for n in world.up(site)}, 60, lambda: f"{world.describe()}"
+            lambda: not before & {n for site in SITES for n in world.up(site)}, 150, lambda: f"{world.describe()}"
         )
         world.kill_controller()
         for each in (receiver, other):

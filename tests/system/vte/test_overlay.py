@@ -204,6 +204,7 @@ def test_a_tunnel_whose_process_is_killed_is_made_anew_and_the_others_do_not_not
 def test_keys_are_replaced_by_age_and_nothing_is_lost(world: World) -> None:
     world.wait_settled()
     before = world.known()
+    wait_until(lambda: time.monotonic() - world.settled_s > 30, 35, "keys are of some age")
     world.kill_controller()
     with world.flow("ber", "muc") as receiver, world.flow("muc", "ham", 7002) as other:
         # All are older by now, and those that follow will not be for a while.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
@@ -134,41 +134,39 @@ def _of_host(fabric: Fabric, text: str) -> tuple[Address, ...]:
 
 
 def _view_between(found: SiteExplanation) -> ExplainView:
-    verdict, zones = found.verdict, found.verdict.demands.zones
     return ExplainView(
-        allowed=verdict.allowed,
-        arrives=found.arrives,
-        rule=verdict.rule,
-        by_default=verdict.by_default,
-        reply=verdict.reply,
-        encryption="required" if verdict.demands.encrypted else "any",
-        zones=None if zones is None else sorted(zones),
+        **_decided(found),
         decided_at=found.decided_at,
         stitch=None,
         path=[],
         sites=list(found.nodes),
         tunnels=list(found.tunnels),
         class_name=found.class_name,
-        words=found.words,
     )
 
 
 def _view(found: Explanation) -> ExplainView:
-    verdict = found.verdict
-    zones = verdict.demands.zones
     return ExplainView(
-        allowed=verdict.allowed,
-        arrives=found.arrives,
-        rule=verdict.rule,
-        by_default=verdict.by_default,
-        reply=verdict.reply,
-        encryption="required" if verdict.demands.encrypted else "any",
-        zones=None if zones is None else sorted(zones),
+        **_decided(found),
         decided_at=node_name(found.decided_at),
         stitch=found.stitch,
         path=[HopView(dpid=node_name(h.dpid), in_port=h.in_port, out_port=h.out_port) for h in found.hops],
         sites=[],
         tunnels=[],
         class_name=None,
-        words=found.words,
     )
+
+
+def _decided(found: Explanation | SiteExplanation) -> dict[str, Any]:
+    """What is said of a packet within the fabric and between sites alike."""
+    verdict, zones = found.verdict, found.verdict.demands.zones
+    return {
+        "allowed": verdict.allowed,
+        "arrives": found.arrives,
+        "rule": verdict.rule,
+        "by_default": verdict.by_default,
+        "reply": verdict.reply,
+        "encryption": "required" if verdict.demands.encrypted else "any",
+        "zones": None if zones is None else sorted(zones),
+        "words": found.words,
+    }

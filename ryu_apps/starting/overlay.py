@@ -8,11 +8,11 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from ryu_apps.overlay.app import Doors
 from ryu_apps.overlay.authority import Authority, AuthorityError
 from ryu_apps.overlay.card import CardError, card_of, state_key, write_card
 from ryu_apps.overlay.defined import Defined
 from ryu_apps.overlay.keeping import KeptOverlay, restored
+from ryu_apps.overlay.trust import Doors
 from ryu_apps.starting.settings import OverlaySettings, StartError
 from ryu_apps.store import StateStore
 from ryu_apps.store.codec import load

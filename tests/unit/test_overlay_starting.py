@@ -174,11 +174,11 @@ class Held:
     def hear(self, members: tuple[Signed, ...] | None = ()) -> None:
         """The signer says the roll, and who is a member if it says that at all."""
         now: RollNow = self.signer.roll()
-        self.app._watch._tell(now)
+        self.app._trust._roll_watch._tell(now)
         self.app._on_roll(self.app.events.get()[0])  # type: ignore[attr-defined]
         if members is not None:
-            self.app._members_watch._tell(members)
-            self.app._on_listed(self.app.events.get()[0])  # type: ignore[attr-defined]
+            self.app._trust._members_watch._tell(members)
+            self.app._on_members(self.app.events.get()[0])  # type: ignore[attr-defined]
         while self.app.events.qsize():
             # Of a round that is due.
             self.app._on_due(self.app.events.get()[0])  # type: ignore[attr-defined]
@@ -195,12 +195,12 @@ def held(tmp_path: Path, state: StateStore, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(MembersWatch, "start", lambda _: None)
     held = Held(arguments(tmp_path, state), tmp_path)
     yield held
-    if held.app._gate is not None:
-        held.app._gate.stop()
+    if held.app._trust.gate is not None:
+        held.app._trust.gate.stop()
 
 
 def test_before_the_signer_has_answered_nobody_is_listened_for(held: Held) -> None:
-    held.app._watch.problem = "the signer does not answer; start it"
+    held.app._trust._roll_watch.problem = "the signer does not answer; start it"
     answer = held.answer()
     assert answer.port == 0 and answer.epoch == 0 and answer.problems == ("the signer does not answer; start it",)
     assert answer.card is not None and answer.card.addresses
@@ -217,13 +217,13 @@ def test_a_signer_that_does_not_trust_this_controller_is_named_with_the_remedy(h
 
 
 def test_a_port_that_was_taken_meanwhile_is_tried_again(held: Held) -> None:
-    doors = held.app._doors
+    doors = held.app._trust._doors
     with socket.socket() as door:
         door.bind((doors.host, doors.port))
         door.listen()
         held.hear()
         assert held.answer().port == 0 and any("tried again" in one for one in held.answer().problems)
-    held.app._open_gate()
+    held.app._trust.open_gate()
     assert held.answer().port == doors.port and not any("tried again" in one for one in held.answer().problems)
 
 

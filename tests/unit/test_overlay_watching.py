@@ -14,11 +14,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from os_ken.base.app_manager import AppManager
 
 from ryu_apps.events.overlay import OverlayRequest
-from ryu_apps.overlay.app import Doors, SiteOverlay, _Came, _Roll
+from ryu_apps.overlay.app import SiteOverlay
 from ryu_apps.overlay.authority import Authority
 from ryu_apps.overlay.defined import Defined
+from ryu_apps.overlay.heard import RollTold, SiteCame
 from ryu_apps.overlay.signing.client import SignerClient, SignerGone
 from ryu_apps.overlay.signing.watching import MembersWatch
+from ryu_apps.overlay.trust import Doors
 from ryu_apps.store import StateStore
 from tests.system.waiting import wait_until
 from tests.unit.trust_world import Clock, make_signer
@@ -51,9 +53,9 @@ def test_a_signer_that_hangs_holds_up_nobody_else(hanging: Path, tmp_path: Path)
     app.start()
     try:
         asked = OverlayRequest()
-        app.post(_Roll(make_signer(tmp_path, Clock()).roll()))
+        app.post(RollTold(make_signer(tmp_path, Clock()).roll()))
         for serial in range(1, 50):
-            app.post(_Came(serial))
+            app.post(SiteCame(serial))
         app.post(asked)
         assert asked.future.result(QUICK_S).port
     finally:

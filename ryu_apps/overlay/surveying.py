@@ -1,0 +1,69 @@
+"""What is known of the sites, as a round takes it: from members, their reports, forecasts and what people said."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from ryu_apps.overlay.defined import Defined
+from ryu_apps.overlay.foreseeing import Foreseeing
+from ryu_apps.overlay.members import Members
+from ryu_apps.overlay.recalling import recalled_bridge, recalled_transports, recalled_uplinks
+from ryu_apps.overlay.reports import Reports, site_of
+from stitching.overlay.demands import pair_demands
+from stitching.overlay.rounds import Facts, Overlay
+from stitching.overlay.sites import Site, SitesRefused, checked
+
+
+class Survey:
+    """The sites as they were when they last went together, and what is measured and expected of them.
+
+    For one thread.
+    """
+
+    def __init__(self, reports: Reports, defined: Defined, foreseeing: Foreseeing) -> None:
+        self._reports, self._defined, self._foreseeing = reports, defined, foreseeing
+        self.sites: Mapping[int, Site] = {}
+        self.problem = ""
+        """Why sites as they are now do not go together; "" where all is well."""
+
+    def facts(self, members: Members, overlay: Overlay) -> Facts:
+        """All of it now. `sites` is the same object for as long as nothing of it has changed."""
+        self._take(members, overlay)
+        tunnels = overlay.book.tunnels()
+        known = {serial for tunnel in tunnels for serial in tunnel.line.pair}
+        return Facts(
+            self.sites,
+            self._reports.reports,
+            self._reports.measured({tunnel.name: tunnel.line.pair for tunnel in tunnels}),
+            self._reports.loads,
+            self._reports.silent_since_s,
+            pair_demands(self._foreseeing.expected),
+            self._foreseeing.expected,
+            departed=frozenset((known | overlay.in_force.keys()) - members.open.keys()),
+        )
+
+    def _take(self, members: Members, overlay: Overlay) -> None:
+        sites = {}
+        for serial, member in members.open.items():
+            said = self._reports.said.get(serial)
+            site = site_of(member, said, self._reports.hidden.get(serial, ()))
+            sites[serial] = self._defined.on_terms(_recalled(site, overlay) if said is None else site)
+        if sites == self.sites:
+            return
+        try:
+            checked(sites.values(), overlay.book.overlay_range)
+        except SitesRefused as error:
+            self.problem = str(error)
+        else:
+            self.problem, self.sites = "", sites
+
+
+def _recalled(site: Site, overlay: Overlay) -> Site:
+    """A site that was not heard yet: it goes on with what it has, and is not without uplinks for that."""
+    serial = site.serial
+    transports = recalled_transports(overlay, serial)
+    if not transports:
+        return site
+    uplinks, bridge = recalled_uplinks(overlay, serial), recalled_bridge(overlay, serial)
+    return replace(site, uplinks=uplinks, transports=transports, bridge=bridge)

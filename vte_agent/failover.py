@@ -16,7 +16,7 @@ an agent that starts again leaves its tunnels as they are, and what comes throug
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from vte_agent.probing.session import Direction, Need
@@ -115,22 +115,12 @@ class _Route:
         self.wanted = wanted
         self.ways = {name: self.ways.get(name) or _Way() for name in wanted.tunnels}
 
-    def see(
-        self, healths: Mapping[str, TunnelHealth], silent: Collection[tuple[str, object]], now_s: float
-    ) -> None:
-        """Take in how the tunnels do; `silent` are (tunnel, address) at which what is watched does not answer."""
-        watch = self.wanted.watch
-        judged = {}
-        for name in self.wanted.tunnels:
+    def see(self, healths: Mapping[str, TunnelHealth], now_s: float) -> None:
+        """Take in how the tunnels do."""
+        for name, way in self.ways.items():
             health = healths.get(name, _NOTHING_KNOWN)
-            judged[name] = health.alive.heard is Direction.ALIVE, health, (name, watch) in silent
-        # Where what is watched answers on no living way, it is that which is down, and no way is better for it.
-        answers = any(alive and not quiet for alive, _, quiet in judged.values())
-        for name, (alive, health, quiet) in judged.items():
-            trouble = (
-                _trouble(health) if not alive else f"{watch} does not answer behind it" if quiet else health.bad
-            )
-            self.ways[name].see(alive and not (quiet and answers), bool(health.bad), trouble, now_s)
+            alive = health.alive.heard is Direction.ALIVE
+            way.see(alive, bool(health.bad), health.bad if alive else _trouble(health), now_s)
 
     def step(self, healths: Mapping[str, TunnelHealth], now_s: float) -> str | None:
         """Choose; returns why it moved, or None where it did not."""
@@ -247,19 +237,11 @@ class Failover:
         self._routes = {key: self._kept(key, route) for key, route in wanted.items()}
         self._found.clear()
 
-    def step(
-        self,
-        now_s: float,
-        healths: Mapping[str, TunnelHealth],
-        silent: Collection[tuple[str, object]] = frozenset(),
-    ) -> tuple[Move, ...]:
-        """What moves now. To be called whenever a tunnel changes, and every second.
-
-        healths: all tunnels. silent: (tunnel, address) of each address that is watched and does not answer.
-        """
+    def step(self, now_s: float, healths: Mapping[str, TunnelHealth]) -> tuple[Move, ...]:
+        """What moves now. To be called whenever a tunnel changes, and every second, with all tunnels."""
         moves = []
         for key, route in self._routes.items():
-            route.see(healths, silent, now_s)
+            route.see(healths, now_s)
             if (why := route.step(healths, now_s)) is not None:
                 moves.append(Move(key, route.taken, why))
         return tuple(moves)
@@ -273,10 +255,6 @@ class Failover:
         used = {route.taken for route in self._routes.values()}
         named = {name for route in self._routes.values() for name in route.wanted.tunnels}
         return {n: Need.USED if n in used else Need.NEXT if n in named else Need.IDLE for n in tunnels}
-
-    def watched(self) -> frozenset[tuple[str, object]]:
-        """(tunnel, address): what has to be watched over which tunnel."""
-        return frozenset((n, r.wanted.watch) for r in self._routes.values() if r.wanted.watch for n in r.ways)
 
     def report(self) -> tuple[RouteReport, ...]:
         """All routes, as they are told to the controller."""

@@ -80,8 +80,7 @@ def wanted_of(made: Made, generation: int) -> Wanted:
         tunnels = tuple(name for name in group.tunnels if name in names)
         if tunnels:
             routes += [
-                WantedRoute(prefix=one.prefix, tunnels=tunnels, class_name=group.class_name, watch=one.watch)
-                for one in group.behind
+                WantedRoute(prefix=prefix, tunnels=tunnels, class_name=group.class_name) for prefix in group.behind
             ]
     return Wanted(
         generation=generation,

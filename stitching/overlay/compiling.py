@@ -13,8 +13,8 @@ from types import MappingProxyType
 
 from stitching.overlay.links import LinkEnd
 from stitching.overlay.loops import Withheld, withheld
-from stitching.overlay.site_plan import Behind, PlannedClass, RouteGroup, SitePlan, TunnelEnd
-from stitching.overlay.sites import Address, Prefix, Site
+from stitching.overlay.site_plan import PlannedClass, RouteGroup, SitePlan, TunnelEnd
+from stitching.overlay.sites import Prefix, Site
 from stitching.overlay.tunnels import LineState, Phase, Tunnel, TunnelBook, addresses
 
 ChoiceKey = tuple[int, int, str | None]
@@ -92,11 +92,11 @@ class _Compiling:
             dst: frozenset(relay for relay, served in self.served.items() if dst in served)
             for dst in everyone - by_all
         }
-        self.everything: list[Behind] = []
+        self.everything: list[Prefix] = []
         self.span: dict[int, tuple[int, int]] = {}
         for serial, site in given.sites.items():
             start = len(self.everything)
-            self.everything += (Behind(prefix, _watch(site, prefix)) for prefix in self._owned(site))
+            self.everything += self._owned(site)
             self.span[serial] = start, len(self.everything)
 
     def _owned(self, site: Site) -> tuple[Prefix, ...]:
@@ -252,7 +252,7 @@ class _Compiling:
             else {*near, *orders, *self.partial, *(dst for dst, _ in self.held.get(src, ()))}
         )
         apart = {dst for dst in apart if dst != src and dst in self.given.sites}
-        groups: dict[tuple[str | None, tuple[str, ...]], list[Behind]] = {}
+        groups: dict[tuple[str | None, tuple[str, ...]], list[Prefix]] = {}
         if not passing and self.transit:
             rest = self._without({src, *apart})
             relays = [relay for relay in self.transit if relay in near]
@@ -272,8 +272,8 @@ class _Compiling:
 
     def _group(
         self,
-        groups: dict[tuple[str | None, tuple[str, ...]], list[Behind]],
-        behind: list[Behind],
+        groups: dict[tuple[str | None, tuple[str, ...]], list[Prefix]],
+        behind: list[Prefix],
         usable: list[Tunnel],
         orders: Mapping[str | None, Sequence[tuple[str, ...]]],
     ) -> None:
@@ -307,9 +307,9 @@ class _Compiling:
         stem = name.rpartition("-v")[0]
         return next((tunnel.line for tunnel in usable if tunnel.name.rpartition("-v")[0] == stem), None)
 
-    def _without(self, left_out: Collection[int]) -> list[Behind]:
+    def _without(self, left_out: Collection[int]) -> list[Prefix]:
         """What is behind all sites but these."""
-        kept: list[Behind] = []
+        kept: list[Prefix] = []
         at = 0
         for start, end in sorted(self.span[serial] for serial in left_out if serial in self.span):
             kept += self.everything[at:start]
@@ -320,7 +320,3 @@ class _Compiling:
 def _same_places(one: Given, other: Given) -> bool:
     """Whether the sites are the same, and what leads to each."""
     return one.sites is other.sites and one.anchors == other.anchors
-
-
-def _watch(site: Site, prefix: Prefix) -> Address | None:
-    return next((address for address in site.watch if address in prefix), None)

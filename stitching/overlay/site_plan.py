@@ -48,20 +48,12 @@ class PlannedClass:
 
 
 @dataclass(frozen=True, slots=True)
-class Behind:
-    """A prefix behind another site, and an address in it that answers while the site is of any use."""
-
-    prefix: Prefix
-    watch: Address | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class RouteGroup:
     """Prefixes that are reached the same way: `tunnels`, best first. Without a class it is for packets of none."""
 
     class_name: str | None
     tunnels: tuple[str, ...]
-    behind: tuple[Behind, ...]
+    behind: tuple[Prefix, ...]
 
 
 @dataclass(frozen=True)
@@ -87,9 +79,9 @@ class SitePlan:
         found: dict[Prefix, frozenset[int]] = {}
         for group in self.routes:
             hops = frozenset(peers[name] for name in group.tunnels)
-            for behind in group.behind:
-                known = found.get(behind.prefix)
-                found[behind.prefix] = hops if known is None or known == hops else known | hops
+            for prefix in group.behind:
+                known = found.get(prefix)
+                found[prefix] = hops if known is None or known == hops else known | hops
         return found
 
 

@@ -57,7 +57,7 @@ class Bridge:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A member of the overlay. `watch` are addresses behind it that answer as long as the site is of any use.
+    """A member of the overlay.
 
     `transports` are those its host can do, in the order in which it likes them. `bridge` is to be joined to those
     of others; None: it has none.
@@ -71,7 +71,6 @@ class Site:
     critical: bool = False
     uplinks: tuple[Uplink, ...] = ()
     transports: tuple[str, ...] = ("wireguard",)
-    watch: tuple[Address, ...] = ()
     bridge: Bridge | None = None
 
     def uplink(self, name: str) -> Uplink | None:

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import create_model
 
 from tests.unit.trust_world import Clock, public, wanted_for
 from vte_agent import keeping as keeping_module
@@ -24,7 +25,7 @@ from vte_agent.membership import ROLL_FILE, Membership
 from vte_agent.protocol.base import public_text
 from vte_agent.protocol.members import Member, Roll
 from vte_agent.protocol.signed import Signed
-from vte_agent.protocol.wanted import Transport, WantedTunnel
+from vte_agent.protocol.wanted import Transport, Wanted, WantedTunnel
 
 POLICY, CONTROLLER, FOREIGN = (Ed25519PrivateKey.generate() for _ in range(3))
 KEYS = {serial: Identity(Ed25519PrivateKey.generate(), X25519PrivateKey.generate()) for serial in range(1, 6)}
@@ -302,6 +303,20 @@ def test_a_damaged_file_is_named_and_what_comes_mends_it(
     assert name in world.problems
     world.believer.take_roll(a_roll(2))
     world.believer.take_wanted(with_peers(2, 2))
+    assert world.peers == {2} and world.problems == ""
+
+
+def test_a_state_of_another_version_is_refused_by_name_and_what_comes_mends_it(world: World) -> None:
+    """What an agent kept before it was brought up to date may say what is not known any more."""
+    other = create_model("Wanted", __base__=Wanted, watch=(str | None, None))
+    world.believer.take_roll(a_roll())
+    world.believer.take_wanted(with_peers(1, 2))
+    state = other(generation=1, serial=1, roll=a_roll())
+    world.keeping.write(WANTED_FILE, Signed.of(state, CONTROLLER).model_dump_json().encode())
+    world.restart()
+    assert f"{WANTED_FILE} is not taken up: what is signed is no Wanted that is understood here" in world.problems
+    assert world.believer.generation == 0 and world.peers == set()
+    world.believer.take_wanted(with_peers(1, 2))
     assert world.peers == {2} and world.problems == ""
 
 

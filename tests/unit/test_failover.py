@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_network
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,13 +16,12 @@ from vte_agent.protocol.wanted import WantedRoute
 
 PREFIX = ip_network("10.2.0.0/16")
 KEY = (PREFIX, None)
-WATCHED = ip_address("10.2.0.9")
 STEP_S = 0.5
 ALIVE, DEAD, HELD, UNKNOWN = Direction.ALIVE, Direction.DEAD, Direction.HELD, Direction.UNKNOWN
 
 
-def route(*tunnels: str, watch: bool = False) -> WantedRoute:
-    return WantedRoute(prefix=PREFIX, tunnels=tunnels, watch=WATCHED if watch else None)
+def route(*tunnels: str) -> WantedRoute:
+    return WantedRoute(prefix=PREFIX, tunnels=tunnels)
 
 
 def health(heard: Direction = ALIVE, bad: str = "", fresh: bool = True, hears: Direction = ALIVE) -> TunnelHealth:
@@ -32,19 +31,18 @@ def health(heard: Direction = ALIVE, bad: str = "", fresh: bool = True, hears: D
 class Clock:
     """One route, and time that goes by in steps of half a second as the agent's would."""
 
-    def __init__(self, *tunnels: str, watch: bool = False, taken: Mapping[str, str] | None = None) -> None:
+    def __init__(self, *tunnels: str, taken: Mapping[str, str] | None = None) -> None:
         self.now_s = 1000.0
         self.failover = Failover({KEY: taken[""]} if taken else None)
-        self.failover.want([route(*tunnels, watch=watch)])
+        self.failover.want([route(*tunnels)])
         self.healths = {name: health() for name in tunnels}
-        self.silent: set[tuple[str, object]] = set()
         self.moves: list[tuple[float, Move]] = []
 
     def step(self, seconds: float = 0.0) -> tuple[Move, ...]:
         until_s = self.now_s + seconds
         made: tuple[Move, ...] = ()
         while True:
-            moved = self.failover.step(self.now_s, self.healths, self.silent)
+            moved = self.failover.step(self.now_s, self.healths)
             self.moves += [(self.now_s, move) for move in moved]
             made += moved
             if self.now_s + STEP_S > until_s + 1e-6:
@@ -201,21 +199,6 @@ def test_a_tunnel_that_is_made_anew_is_left_for_one_that_is_alive() -> None:
     clock.set(t1=health(UNKNOWN))
     (move,) = clock.step()
     assert move.to == "t2"
-
-
-def test_a_way_on_which_the_watched_address_does_not_answer_is_dead() -> None:
-    clock = Clock("t1", "t2", watch=True)
-    clock.step(1)
-    clock.silent = {("t1", WATCHED)}
-    (move,) = clock.step(3)
-    assert (move.to, move.why) == ("t2", "t1: 10.2.0.9 does not answer behind it")
-
-
-def test_where_it_answers_nowhere_no_way_is_the_worse_for_it() -> None:
-    clock = Clock("t1", "t2", watch=True)
-    clock.step(1)
-    clock.silent = {("t1", WATCHED), ("t2", WATCHED)}
-    assert clock.step(3) == ()
 
 
 def test_what_tunnels_are_needed_for() -> None:

@@ -78,7 +78,7 @@ class Lab:
         met, here = [src], src
         while here != dst and len(met) < 6:
             plan = self.told[here][1]
-            groups = [g for g in plan.routes if g.class_name is None and any(b.prefix == target for b in g.behind)]
+            groups = [g for g in plan.routes if g.class_name is None and any(b == target for b in g.behind)]
             ends = {end.name: end.peer for end in plan.tunnels}
             alive = [name for group in groups for name in group.tunnels if self._alive(here, name)]
             if not alive:

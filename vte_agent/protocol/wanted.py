@@ -82,16 +82,11 @@ class WantedClass(Message):
 
 
 class WantedRoute(Message):
-    """A prefix, and the tunnels that lead to it, best first. Without a class it is for packets of none.
-
-    watch is an address behind the far end: a way on which it does not answer is taken for dead however well the
-    tunnel does.
-    """
+    """A prefix, and the tunnels that lead to it, best first. Without a class it is for packets of none."""
 
     prefix: Prefix
     tunnels: Annotated[tuple[Name, ...], Field(min_length=1)]
     class_name: Name | None = None
-    watch: Address | None = None
 
 
 class WantedLink(Message):

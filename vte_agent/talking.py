@@ -12,6 +12,8 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+from vte_agent.keeping import CannotKeep
+
 SOCKET = "status.sock"
 _TIMEOUT_S = 5.0
 _MOST_BYTES = 64 << 20
@@ -23,7 +25,7 @@ class NotRunning(Exception):
 
 @contextlib.asynccontextmanager
 async def telling(directory: Path, status: Callable[[], str]) -> AsyncIterator[None]:
-    """Tell the status while the body runs. Raises OSError where the socket cannot be made."""
+    """Tell the status while the body runs. Raises CannotKeep where the socket cannot be made."""
     path = directory / SOCKET
 
     async def tell(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -37,6 +39,10 @@ async def telling(directory: Path, status: Callable[[], str]) -> AsyncIterator[N
     before = os.umask(0o177)
     try:
         server = await asyncio.start_unix_server(tell, str(path), limit=1)
+    except OSError as error:
+        raise CannotKeep(
+            f"no socket can be made at {path} ({error.strerror or error}); give another --state"
+        ) from error
     finally:
         os.umask(before)
     try:

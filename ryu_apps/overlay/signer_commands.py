@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from ryu_apps.overlay.signing.places import default_signer, in_state
+from ryu_apps.overlay.signing.places import PathTooLong, check_path, default_signer, in_state
 from ryu_apps.rest.client import CallFailed
 from ryu_apps.rest.output import show
 from ryu_apps.shown import table
@@ -61,6 +61,11 @@ def run(
     ] = None,
 ) -> None:
     """Run the signer until SIGINT or SIGTERM. Its key is made at the first start."""
+    try:
+        for path in (controller_socket or in_state(state).controller, in_state(state).operator):
+            check_path(path)
+    except PathTooLong as error:
+        raise CallFailed(str(error)) from error
     if not (state / "policy.key").exists():
         typer.echo(
             f"signer: a new key is made in {state}; keep a copy of it. Next: start the controller with --overlay, "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping
 from ipaddress import ip_address
@@ -24,6 +25,7 @@ from vte_agent.keeping import CannotKeep, Keeping
 from vte_agent.planning import plan, planned_links
 from vte_agent.protocol.signed import Signed
 from vte_agent.protocol.wanted import Transport, Wanted, WantedLink
+from vte_agent.talking import telling
 from vte_agent.tunnels.contract import Tunnels, TunnelSpec
 from vte_agent.tunnels.devices import device_name
 from vte_agent.tunnels.fake import FakeNetwork, FakeTunnels
@@ -118,6 +120,15 @@ def test_who_only_looks_leaves_the_drafts_of_an_agent_at_work_and_writes_nothing
     assert files(directory) == before
     Keeping(directory)
     assert ".roll.json.0.part" not in files(directory), "the agent itself sweeps what its last run left"
+
+
+def test_where_no_socket_for_its_status_can_be_is_said_with_the_remedy(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with telling(tmp_path / ("d" * 120), str):
+            pytest.fail("it is made all the same")
+
+    with pytest.raises(CannotKeep, match=r"too long\); give another --state"):
+        asyncio.run(run())
 
 
 def test_who_looks_at_a_directory_that_is_not_there_makes_none(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from typer.testing import CliRunner
 
 from ryu_apps import cli
+from ryu_apps.overlay.signing import __main__ as process
 from ryu_apps.overlay.signing.home import opened
 from ryu_apps.overlay.signing.places import default_signer, in_state
 from ryu_apps.overlay.signing.requests import OPERATOR, Admit
@@ -148,6 +149,21 @@ def test_a_member_is_listed_and_put_out_by_its_name_or_its_serial(operator: Oper
 def test_without_a_signer_it_is_said_how_to_start_one(tmp_path: Path) -> None:
     done = CliRunner().invoke(cli.app, ["signer", "tokens", "--state", str(tmp_path)])
     assert done.exit_code == 1 and "lockstitch signer run" in done.output
+
+
+def test_where_no_socket_can_be_is_said_before_a_key_is_made_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    deep = tmp_path / ("d" * 100)
+    monkeypatch.setattr(os, "execv", lambda *_: pytest.fail("it is started all the same"))
+    for words in (["run"], ["members"], ["run", "--controller-socket", f"{deep / 'c.sock'}"]):
+        short = "--controller-socket" in words
+        done = CliRunner().invoke(cli.app, ["signer", *words, "--state", str(tmp_path if short else deep)])
+        assert done.exit_code == 1
+        assert "too long for a socket" in done.output and "--state" in " ".join(done.output.split())
+    monkeypatch.setattr("sys.argv", ["signing", "--state", str(deep)])
+    assert process.main() == 1 and "too long for a socket" in capsys.readouterr().err
+    assert not deep.exists() and not list(tmp_path.iterdir())
 
 
 def test_the_process_takes_the_place_of_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from ryu_apps.overlay.signing.home import SignerError, opened
-from ryu_apps.overlay.signing.places import CONTROLLER_SOCKET, OPERATOR_SOCKET
+from ryu_apps.overlay.signing.places import CONTROLLER_SOCKET, OPERATOR_SOCKET, PathTooLong, check_path
 from ryu_apps.overlay.signing.requests import CONTROLLER, OPERATOR, BadRequest
 from ryu_apps.overlay.signing.server import Door, SignerServer
 from ryu_apps.private_files import write_file
@@ -25,14 +25,16 @@ def main() -> int:
     arguments = _arguments()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s level=%(levelname)s logger=%(name)s %(message)s")
     try:
+        # Before a key is made where nobody could ask for it.
+        doors = _doors(arguments) if arguments.answer is None else ()
         with opened(arguments.state, time.time) as signer:
             server = SignerServer(signer)
             if arguments.answer is not None:
                 request, answer = arguments.answer
                 asyncio.run(_answer(server, request, answer, arguments.of))
             else:
-                asyncio.run(_serve(server, _doors(arguments)))
-    except (SignerError, BadRequest, OSError) as error:
+                asyncio.run(_serve(server, doors))
+    except (SignerError, BadRequest, PathTooLong, OSError) as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return 1
     return 0
@@ -56,8 +58,8 @@ def _doors(arguments: argparse.Namespace) -> tuple[Door, ...]:
     at: Path = arguments.controller_socket or state / CONTROLLER_SOCKET
     controller = own if arguments.controller_uid is None else arguments.controller_uid
     return (
-        Door(at, frozenset({controller}), CONTROLLER, "controller"),
-        Door(state / OPERATOR_SOCKET, frozenset({own}), OPERATOR, "operator"),
+        Door(check_path(at), frozenset({controller}), CONTROLLER, "controller"),
+        Door(check_path(state / OPERATOR_SOCKET), frozenset({own}), OPERATOR, "operator"),
     )
 
 

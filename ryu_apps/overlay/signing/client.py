@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ryu_apps.overlay.signing import requests as ask
+from ryu_apps.overlay.signing.places import PathTooLong, check_path
 from ryu_apps.overlay.signing.requests import BadRequest, read_answer
 from vte_agent.protocol.base import Message
 from vte_agent.protocol.enrollment import Enroll
@@ -79,6 +80,7 @@ class SignerClient:
 
     def _ask(self, question: Message, answer: type[_A], wait_s: float = 0.0) -> _A:
         try:
+            check_path(self._path)
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link:
                 link.settimeout(self._timeout_s + wait_s)
                 link.connect(str(self._path))
@@ -87,6 +89,8 @@ class SignerClient:
                     line = file.readline(_MOST_ANSWER_BYTES)
         except (BrokenPipeError, ConnectionResetError):
             line = b""
+        except PathTooLong as error:
+            raise SignerGone(str(error)) from error
         except OSError as error:
             raise SignerGone(
                 f"the signer does not answer at {self._path} ({error.strerror or error}); start it: "

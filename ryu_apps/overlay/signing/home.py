@@ -43,7 +43,7 @@ def opened(directory: Path, clock: Callable[[], float]) -> Iterator[Signer]:
             with contextlib.closing(Ledger(directory / LEDGER)) as ledger:
                 yield Signer(ledger, key, clock)
     except OSError as error:
-        raise SignerError(f"cannot use {directory} for the signer: {error.strerror}") from error
+        raise SignerError(f"cannot use {directory} for the signer: {error.strerror or error}") from error
     except sqlite3.Error as error:
         raise SignerError(f"{directory / LEDGER} cannot be used ({error}); put it back from a copy") from error
 

@@ -26,9 +26,11 @@ from vte_agent.planning import plan, planned_links
 from vte_agent.protocol.signed import Signed
 from vte_agent.protocol.wanted import Transport, Wanted, WantedLink
 from vte_agent.talking import telling
+from vte_agent.tunnels import ipsec_process, wireguard_go, wireguard_kernel
 from vte_agent.tunnels.contract import Tunnels, TunnelSpec
 from vte_agent.tunnels.devices import device_name
 from vte_agent.tunnels.fake import FakeNetwork, FakeTunnels
+from vte_agent.tunnels.transports import transports as all_transports
 from vte_agent.upkeep import Goal
 
 
@@ -157,11 +159,29 @@ def test_one_transport_is_enough_and_of_the_other_doctor_says_how_it_can_be_had(
     def found(wireguard: Tunnels, ipsec: Tunnels) -> list[tuple[str, bool]]:
         transports = {Transport.WIREGUARD: wireguard, Transport.IPSEC: ipsec}
         findings = [one for one in examine(tmp_path, None, transports) if one.what.startswith("transport")]
+        assert [one.found == "there, in memory" for one in findings] == [not one.what_to_do for one in findings]
         return [(one.what_to_do, one.is_well) for one in findings]
 
     assert found(there, there) == [("", True), ("", True)]
     assert found(there, lacks) == [("", True), (lacks.lacks, True)]
     assert found(lacks, lacks) == [(lacks.lacks, False)] * 2
+
+
+def test_doctor_says_what_carries_the_packets_of_each_transport(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(wireguard_go, "userspace_missing", str)
+    monkeypatch.setattr(ipsec_process, "missing", str)
+    monkeypatch.setattr(wireguard_kernel, "WireGuard", object)
+
+    def found(kernel_lacks: str) -> list[str]:
+        monkeypatch.setattr(wireguard_kernel, "kernel_missing", lambda: kernel_lacks)
+        return [one.found for one in examine(tmp_path, None, all_transports()) if one.what.startswith("transport")]
+
+    wireguard, ipsec = found("the kernel has no WireGuard: load its module")
+    assert wireguard == "there, in user space (wireguard-go): the kernel has no WireGuard: load its module"
+    assert ipsec == "there, in user space (strongSwan with kernel-libipsec); the kernel's ESP is not used"
+    assert found("")[0] == "there, by the kernel"
 
 
 def test_the_unit_leaves_tunnels_to_the_next_run_and_runs_this_very_program() -> None:

@@ -80,6 +80,9 @@ class Tunnels(Protocol):
     def missing(self) -> str:
         """Why this transport cannot be had on this node, and the remedy; "" where it can."""
 
+    def carrier(self) -> str:
+        """What carries its packets on this node, for people to read."""
+
     def found(self) -> Collection[str]:
         """The devices of ours that are there, also those an earlier run of the agent left."""
 

@@ -150,6 +150,10 @@ class FakeTunnels:
         """What the test says that is missing."""
         return self.lacks
 
+    def carrier(self) -> str:
+        """Nothing does."""
+        return "in memory"
+
     def found(self) -> Collection[str]:
         """The devices that are there."""
         return set(self._devices)

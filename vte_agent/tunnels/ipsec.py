@@ -82,6 +82,10 @@ class IpsecTunnels:
         """As it was when the agent started."""
         return self._missing
 
+    def carrier(self) -> str:
+        """Always the same: what the kernel has of it is not asked for."""
+        return "in user space (strongSwan with kernel-libipsec); the kernel's ESP is not used"
+
     def found(self) -> Collection[str]:
         """The devices of ours that are there."""
         return set(self._links.cables())

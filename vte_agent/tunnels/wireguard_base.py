@@ -39,6 +39,9 @@ class Runner(Protocol):
     kinds: Collection[str]
     """Of devices, as the kernel names them."""
 
+    carrier: str
+    """As `Tunnels` tell people."""
+
     def missing(self) -> str:
         """Why it cannot be had, and the remedy; "" where it can."""
 
@@ -93,6 +96,10 @@ class WireGuardTunnels:
         """Why there is no WireGuard on this node, and the remedy; "" where there is."""
         missing = self._runner.missing()
         return f"{self._besides}; {missing}" if missing and self._besides else missing
+
+    def carrier(self) -> str:
+        """What runs it, and why nothing else does."""
+        return f"{self._runner.carrier}: {self._besides}" if self._besides else self._runner.carrier
 
     def found(self) -> Collection[str]:
         """The devices of ours that are there."""

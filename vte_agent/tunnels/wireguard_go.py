@@ -89,6 +89,7 @@ class GoRunner:
     """WireGuard devices that wireguard-go runs (see `Runner`)."""
 
     kinds: Collection[str] = frozenset({"tun"})
+    carrier = "in user space (wireguard-go)"
 
     def __init__(self, devices: Devices) -> None:
         self._devices = devices

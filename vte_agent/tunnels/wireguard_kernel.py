@@ -53,6 +53,7 @@ class KernelRunner:
     """WireGuard devices that the kernel runs (see `Runner`)."""
 
     kinds: Collection[str] = frozenset({_KIND})
+    carrier = "by the kernel"
 
     def __init__(self, devices: Devices) -> None:
         self._devices = devices

@@ -52,8 +52,8 @@ def examine(
     for transport, missing in lacking.items():
         # One of them is enough, unless the controller wants the other.
         what, needed = f"transport {transport.value}", all(lacking.values())
-        found = "not there" if missing else f"there, {transports[transport].carrier()}"
-        yield Finding(what, found, missing, is_needed=needed)
+        how = "not there" if missing else f"there, {transports[transport].carrier()}"
+        yield Finding(what, how, missing, is_needed=needed)
     missing = Segmentation().missing()
     yield Finding("nftables", "not there" if missing else "there", missing)
     yield from _kernel()

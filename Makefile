@@ -2,6 +2,7 @@
 # make test    set up what is missing, check types and style, run all tests; new random examples:
 #              make test ARGS=--hypothesis-profile=explore
 # make bench   run the benchmarks, one JSON line each           (make bench ONLY=controller)
+# make deb     build the Debian package of a site's agent in dist/
 
 PYTHON ?= python3
 export OPENBLAS_NUM_THREADS = 1
@@ -15,7 +16,7 @@ SETUP := $(shell sha256sum setup.cfg scripts/setup.sh | sha256sum | cut -c1-12)
 READY_LAB := $(VENV)/.ready-lab-$(SETUP)
 READY := $(VENV)/.ready-dev-$(SETUP)
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check bench deb clean
 
 demo: $(READY_LAB)
 	@$(BIN)/lockstitch demo $(ARGS)
@@ -32,9 +33,12 @@ check: $(READY)
 bench: $(READY)
 	@$(BIN)/python -m benchmarks $(ONLY)
 
+deb:
+	@sh scripts/deb.sh
+
 $(VENV)/.ready-%-$(SETUP): setup.cfg scripts/setup.sh
 	@PYTHON=$(PYTHON) VENV=$(VENV) EXTRAS=$* sh scripts/setup.sh
 	@touch $@ $(READY_LAB)
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -59,9 +59,16 @@ class StillRunning(Exception):
 
 
 KNOWN_ERRORS = (
-    BadToken, BadUplink, CannotKeep, NotEnrolled, NotRunning, NotSigned, RoutingFailed, StillRunning, TunnelFailed,
+    BadToken,
+    CannotKeep,
     LinkFailed,
-)  # fmt: skip
+    NotEnrolled,
+    NotRunning,
+    NotSigned,
+    RoutingFailed,
+    StillRunning,
+    TunnelFailed,
+)
 """What is told in one line; anything else is a fault of ours and keeps its traceback."""
 
 State = Annotated[
@@ -254,9 +261,12 @@ def _uplinks(words: Sequence[str]) -> dict[str, str]:
     for word in words:
         name, equals, device = word.partition("=")
         if not equals:
-            raise BadUplink(f"{word!r} is no uplink: give NAME=DEVICE, as wan=eth0")
+            raise typer.BadParameter(f"{word!r} is no uplink: give NAME=DEVICE, as wan=eth0")
         found[name] = device
-    return dict(read_uplinks(found))
+    try:
+        return dict(read_uplinks(found))
+    except BadUplink as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def _checked_name(name: str) -> Name:
@@ -298,6 +308,9 @@ def _changes(made: Plan) -> Table:
 
 def _findings(findings: Sequence[Finding]) -> Table:
     table = Table("", "what", "found", "what to do")
+    # Remedies are there to be typed, so none is cut short.
+    for column in table.columns:
+        column.overflow = "fold"
     for one in findings:
         table.add_row("" if one.is_well else "!", one.what, one.found, one.what_to_do)
     return table

@@ -10,9 +10,12 @@ from ipaddress import IPv4Address, IPv4Network
 from types import TracebackType
 from typing import Literal, Self
 
+from pyroute2 import NFCTSocket
+
 from mininet_topos import devices
 from mininet_topos.emulator import Emulator, LinkSpec
 from mininet_topos.handles import LabError, LinkHandle
+from mininet_topos.namespaces import network_of
 from mininet_topos.overlay.enclosure import Enclosure
 from mininet_topos.ovs import OvsError, run
 from mininet_topos.topology import LabLink
@@ -23,6 +26,7 @@ RANGE = IPv4Network("198.18.0.0/15")
 
 ROUTER = "internet"
 _TABLE = "inet trouble"
+_ROAM_PORTS = 1000
 
 Direction = Literal["out", "in"]
 
@@ -74,6 +78,7 @@ class Underlay:
     _lines: dict[tuple[str, str], tuple[int, _Line]] = field(default_factory=dict)
     _at: dict[str, Enclosure] = field(default_factory=dict)
     _troubles: dict[tuple[str, str, str], str] = field(default_factory=dict)
+    _roamed: int = 0
 
     def __enter__(self) -> Self:
         try:
@@ -125,7 +130,7 @@ class Underlay:
             f"rule add from {line.address} lookup {table} pref 30000\n",
         )
         if line.uplink.behind_nat:
-            self._trouble(line, "nat", "")
+            self._trouble(line, "nat", "masquerade")
 
     def at(self, place: str) -> Enclosure:
         """Where a place's programs run, or the router's. Raises LabError."""
@@ -159,6 +164,19 @@ class Underlay:
             rule = f"{way} {line.far} meta length > {above_bytes} drop" if above_bytes is not None else None
             self._trouble(line, f"long {way}", rule)
 
+    def roam(self, place: str, uplink: str) -> None:
+        """Have the NAT of an uplink forget: all that leaves by it comes from another address and other ports."""
+        _, line = self._line(place, uplink)
+        if not line.uplink.behind_nat:
+            raise LabError(f"{uplink} of {place} is not behind a NAT")
+        self._roamed += 1
+        ports = f"{_ROAM_PORTS * (self._roamed + 20)}-{_ROAM_PORTS * (self._roamed + 21) - 1}"
+        seen = f"meta l4proto {{ tcp, udp }} snat ip to {line.router}:{ports}"
+        self._trouble(line, "nat", f"{seen}; ip saddr {line.address} masquerade")
+        # What is on its way goes on as it was until this is gone.
+        with network_of(self._at[ROUTER].pid), NFCTSocket() as connections:
+            connections.flush()
+
     def _line(self, place: str, uplink: str) -> tuple[int, _Line]:
         if (place, uplink) not in self._lines:
             raise LabError(f"no uplink {uplink!r} of {place!r} in the lab")
@@ -172,8 +190,11 @@ class Underlay:
         else:
             self._troubles[key] = rule
         forward = [text for (_, _, what), text in self._troubles.items() if what != "nat"]
-        hidden = [self._lines[place, uplink][1] for place, uplink, what in self._troubles if what == "nat"]
-        masks = [f"ip saddr {one.address} masquerade" for one in hidden]
+        masks = [
+            f"ip saddr {self._lines[place, uplink][1].address} {how}"
+            for (place, uplink, what), how in self._troubles.items()
+            if what == "nat"
+        ]
         text = f"""
 table {_TABLE} {{}}
 delete table {_TABLE}

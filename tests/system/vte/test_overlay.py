@@ -9,13 +9,16 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from itertools import permutations
+from typing import Any
 
 import pytest
 
-from mininet_topos.overlay.flow import Receiver
+from mininet_topos.overlay.flow import Receiver, flow
+from mininet_topos.overlay.world import ENVIRONMENT, SOCKETS
 from tests.system.vte.overlay_world import AGENTS, RELAY, SITES, World, a_node, an_uplink, figure, overlay_world
 from tests.system.waiting import wait_until
 from tests.unit.trust_world import spellings
@@ -84,6 +87,65 @@ def test_a_site_behind_a_nat_is_not_called_and_calls(world: World) -> None:
     ]
     assert len(others) == len(names) and not any(one["endpoint"] for one in others)
     wait_until(lambda: {world.up(HIDDEN).get(name) for name in names} == {"up"}, 10, lambda: world.describe())
+
+
+def test_a_site_behind_a_nat_that_forgets_is_followed_and_other_tunnels_do_not_notice(world: World) -> None:
+    """Its packets come from another address and other ports from one moment to the next; nobody is told."""
+    world.wait_settled()
+    muc = world.serials()["muc"]
+    hidden, other = (
+        next(one for one in world.wanted(HIDDEN)["tunnels"] if one["uplink"] == uplink and one["peer"] == muc)
+        for uplink in ("up0", "up1")
+    )
+    world.signal_controller(signal.SIGSTOP)
+    try:
+        with (
+            through(world, hidden, 7001) as there,
+            through(world, hidden, 7002, back=True) as back,
+            through(world, other, 7003) as untouched,
+        ):
+            for _ in range(2):
+                before = called_at(world, "muc", hidden["name"])
+                world.underlay.roam(HIDDEN, "up0")
+                wait_until(lambda: called_at(world, "muc", hidden["name"]) != before, 5, "it is not followed")  # noqa: B023
+                for receiver in (there, back):
+                    more(receiver)
+            for receiver in (there, back):
+                figure("roaming_silence_ms", receiver.longest_silence_s() * 1e3)
+                assert receiver.longest_silence_s() < 0.4
+            assert untouched.lost() == 0
+        assert {world.up(name)[hidden["name"]] for name in ("muc", HIDDEN)} == {"up"}
+    finally:
+        world.signal_controller(signal.SIGCONT)
+
+
+@contextmanager
+def through(world: World, tunnel: Mapping[str, Any], port: int, *, back: bool = False) -> Iterator[Receiver]:
+    """A flow through one tunnel of the hidden site to muc, or back, whatever routes take it."""
+    ends = [(world.at(HIDDEN), tunnel["address"]), (world.at("muc"), tunnel["peer_address"])]
+    (source, address), (target, far) = reversed(ends) if back else ends
+    with flow(source, address, target, far, port, ENVIRONMENT) as found:
+        wait_until(lambda: len(found.read()) > 40, 10, "no packet comes")
+        found.forget()
+        yield found
+
+
+def called_at(world: World, name: str, tunnel: str | None) -> str:
+    """Where a site's wireguard-go sends the packets of a tunnel."""
+    path = f"{SOCKETS}/{world.device(name, tunnel)}.sock"
+    said = world.at(name).run([sys.executable, "-c", TUNNEL_STATE, path]).splitlines()
+    return next((line for line in said if line.startswith("endpoint=")), "")
+
+
+TUNNEL_STATE = """
+import socket, sys
+with socket.socket(socket.AF_UNIX) as link:
+    link.connect(sys.argv[1])
+    link.sendall(b"get=1\\n\\n")
+    with link.makefile() as said:
+        for line in iter(said.readline, "\\n"):
+            print(line, end="")
+"""
 
 
 @pytest.mark.parametrize(

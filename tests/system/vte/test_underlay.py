@@ -115,6 +115,46 @@ for _ in range(50):
     assert heard not in ("", str(underlay.address("muc", "up1")), str(underlay.address("muc", "up0")))
 
 
+def test_a_nat_that_forgets_shows_a_place_under_another_address_from_then_on(underlay: Underlay) -> None:
+    near, far = f"{underlay.address('ber', 'up0')}", f"{underlay.address('muc', 'up1')}"
+    hear = underlay.at("ber").start(["python3", "-uc", HEAR.format(near)], output=subprocess.PIPE)
+    say = underlay.at("muc").start(["python3", "-c", SAY.format(far, near)])
+    try:
+        assert hear.stdout is not None
+        sources = [hear.stdout.readline()]
+        for _ in range(2):
+            underlay.roam("muc", "up1")
+            sources.append(hear.stdout.readline())
+        assert len({*sources}) == 3 and far not in b"".join(sources).decode()
+        assert sources[0].split()[0] != sources[1].split()[0]
+    finally:
+        for program in (say, hear):
+            program.kill()
+            program.wait(5)
+    with pytest.raises(LabError, match="not behind a NAT"):
+        underlay.roam("muc", "up0")
+
+
+HEAR = """
+import socket
+link, known = socket.socket(2, 2), None
+link.bind(("{}", 4001))
+while True:
+    source = link.recvfrom(9)[1]
+    if source != known:
+        known = source
+        print(*source)
+"""
+SAY = """
+import socket, time
+link = socket.socket(2, 2)
+link.bind(("{}", 4001))
+while True:
+    link.sendto(b"x", ("{}", 4001))
+    time.sleep(0.02)
+"""
+
+
 def test_a_flow_says_what_was_lost_and_how_long_nothing_came(underlay: Underlay) -> None:
     ends = [str(underlay.address(place, "up0")) for place in ("ber", "muc")]
     with flow(underlay.at("ber"), ends[0], underlay.at("muc"), ends[1]) as receiver:

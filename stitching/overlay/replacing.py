@@ -5,17 +5,20 @@ it takes over (ACTIVE) and n is LEAVING: it goes once both ends have carried out
 preferred, say that no route uses it, and the time to drain is over. A line that is wanted no more goes the same
 way, once another line between the same sites is up. No part of this waits for ever but the first version of a
 line, which is no change, and the memory of addresses that an end may still have.
+
+At each site a few are replaced at a time, the oldest first: on a machine that is busy, where keys are to be young,
+all others would wait behind those that are due again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
-from hashlib import blake2s
 from types import MappingProxyType
 
 from stitching.overlay.sites import Pair
 from stitching.overlay.tunnels import Line, LineState, Phase, Tunnel, TunnelBook, TunnelSpec, line_name, slots
+from stitching.overlay.turns import Due, earlier, in_turn, what_changed
 
 UP = "up"
 
@@ -46,10 +49,12 @@ class Replacing:
 
     A version that is not up at both ends after `coming_s` is given up, and tried again after `retry_s`, twice
     that, ... at most `retry_most_s`. `leaving_s` is for an end that says nothing: it knows the newer tunnel and
-    takes it by itself as soon as the older one is dead.
+    takes it by itself as soon as the older one is dead. `at_once`: so many of a site's tunnels have another coming
+    beside them at a time.
     """
 
     key_age_s: float = 86_400.0
+    at_once: int = 4
     drain_s: float = 5.0
     coming_s: float = 60.0
     retry_s: float = 30.0
@@ -97,6 +102,7 @@ class _Step:
         self.book, self.wanted, self.reports = book, wanted, reports
         self.now_s, self.generation, self.policy, self.departed = now_s, generation, policy, departed
         self.events: list[str] = []
+        self.due: list[Due] = []
         self.next_slot = book.next_slot
         self.taken = {tunnel.slot for state in book.lines.values() for tunnel in state.tunnels}
         self.n_slots = slots(book.overlay_range)
@@ -125,6 +131,10 @@ class _Step:
             if line not in self.book.lines:
                 changed = True
                 lines[line] = self._make(line, LineState(), self.wanted[line], "first")
+        for due in in_turn(self.due, lines.values(), self.policy.at_once):
+            before = lines[due.line]
+            lines[due.line] = self._make(due.line, before, self.wanted[due.line], due.why)
+            changed = changed or lines[due.line] is not before
         if not changed and self.next_slot == self.book.next_slot:
             return Stepped(self.book, tuple(self.events))
         book = replace(self.book, lines=MappingProxyType(lines), next_slot=self.next_slot)
@@ -187,7 +197,7 @@ class _Step:
         return state
 
     def _start(self, line: Line, state: LineState, spec: TunnelSpec) -> LineState:
-        """Make another version where one is needed and none is on its way; two are the most at a time."""
+        """Note where another version is needed and none is on its way; two are the most at a time."""
         if state.of(Phase.COMING) is not None:
             return state
         active = state.of(Phase.ACTIVE)
@@ -200,10 +210,10 @@ class _Step:
             return replace(state, tunnels=tuple(back if one is leaving else one for one in state.tunnels))
         if state.of(Phase.LEAVING) is not None or self.now_s < state.retry_at_s:
             return state
-        if active.spec != spec:
-            return self._make(line, state, spec, _what_changed(active.spec, spec))
-        if self.now_s - active.made_at_s >= self.policy.key_age_s * _earlier(line):
-            return self._make(line, state, spec, "its keys are old")
+        is_old = self.now_s - active.made_at_s >= self.policy.key_age_s * earlier(line)
+        if active.spec != spec or is_old:
+            why = what_changed(active.spec, spec) if active.spec != spec else "its keys are old"
+            self.due.append(Due(active.spec == spec, not self._up(active), active.made_at_s, line, why))
         return state
 
     def _make(self, line: Line, state: LineState, spec: TunnelSpec, why: str) -> LineState:
@@ -272,16 +282,3 @@ class _Step:
     def _to(self, tunnel: Tunnel, phase: Phase, why: str) -> Tunnel:
         self.events.append(f"{tunnel.name} is {phase}: {why}")
         return replace(tunnel, phase=phase, since_s=self.now_s, generation=self.generation, why=why)
-
-
-def _what_changed(before: TunnelSpec, after: TunnelSpec) -> str:
-    if before.epoch != after.epoch:
-        return "its keys are to be new"
-    if before.mtu != after.mtu:
-        return f"its MTU is to be {after.mtu or 'what probing finds'}"
-    return "it is to be probed in another way"
-
-
-def _earlier(line: Line) -> float:
-    """From 0.9 to 1.0, the same for a line at all times: keys made together are not all replaced together."""
-    return 0.9 + 0.1 * blake2s(line_name(line).encode(), digest_size=2).digest()[0] / 255

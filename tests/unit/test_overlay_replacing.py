@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import replace
 from ipaddress import IPv4Network
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -15,7 +15,7 @@ from tests.unit.overlay_world import reports_of
 
 LINE = Line(1, "wan0", 2, "wan0", "wireguard")
 SPEC = TunnelSpec()
-POLICY = Replacing(key_age_s=1000, drain_s=5, coming_s=60, retry_s=30, leaving_s=600)
+POLICY = Replacing(key_age_s=1000, at_once=2, drain_s=5, coming_s=60, retry_s=30, leaving_s=600)
 
 
 def established(line: Line = LINE) -> TunnelBook:
@@ -66,6 +66,37 @@ def test_keys_are_replaced_by_age() -> None:
     stepped = step(book, {LINE: SPEC}, {}, 1001.0, 3, policy=POLICY)
     assert phases(stepped.book) == {1: Phase.ACTIVE, 2: Phase.COMING}
     assert "keys are old" in stepped.events[0]
+
+
+STAR = tuple(Line(1, "wan0", site, f"wan{n}", "wireguard") for site in range(2, 9) for n in range(2))
+
+
+@given(
+    ages=st.permutations([float(10 * place) for place in range(1, 1 + len(STAR))]),
+    at_once=st.integers(1, 5),
+    asked=st.sets(st.sampled_from(STAR), max_size=3),
+    down=st.sets(st.sampled_from(STAR), max_size=3),
+)
+def test_few_are_replaced_at_a_time_those_asked_for_first_and_then_the_oldest(
+    ages: list[float], at_once: int, asked: set[Line], down: set[Line]
+) -> None:
+    """In a star whose tunnels are all due."""
+    wanted, policy = dict.fromkeys(STAR, SPEC), replace(POLICY, key_age_s=1.0, at_once=at_once)
+    made = step(TunnelBook(), wanted, {}, 0.0, 1, policy=policy).book
+    aged = {
+        line: replace(state, tunnels=tuple(replace(one, made_at_s=-age) for one in state.tunnels))
+        for (line, state), age in zip(made.lines.items(), ages, strict=True)
+    }
+    book, age = replace(made, lines=aged), dict(zip(STAR, ages, strict=True))
+    wanted |= dict.fromkeys(asked, TunnelSpec(epoch=1))
+    book = step(book, dict.fromkeys(STAR, SPEC), reports_of(book.tunnels(), 1), 1.0, 2).book
+    silent = {one.name for one in book.tunnels() if one.line in down}
+    turns = sorted(STAR, key=lambda line: (line not in asked, line in down, -age[line]))
+    for turn in range(0, len(turns), at_once):
+        reports = reports_of(book.tunnels(), turn, down=silent)
+        book = step(book, wanted, reports, 2.0, 3 + turn, policy=policy).book
+        coming = {one.line for one in book.tunnels() if one.phase is Phase.COMING}
+        assert coming == set(turns[turn : turn + at_once])
 
 
 def test_one_that_does_not_come_up_is_given_up_and_tried_again_ever_more_rarely() -> None:
@@ -195,6 +226,13 @@ class Agents(RuleBasedStateMachine):
     def a_line_has_two_tunnels_at_most(self) -> None:
         for state in self.book.lines.values():
             assert sum(one.wanted for one in state.tunnels) <= 2
+
+    @invariant()
+    def few_of_a_site_are_replaced_at_a_time(self) -> None:
+        replaced = [state for state in self.book.lines.values() if state.of(Phase.ACTIVE)]
+        coming = [one for state in replaced if (one := state.of(Phase.COMING)) is not None]
+        for serial in self.has:
+            assert sum(serial in one.line.pair for one in coming) <= POLICY.at_once
 
     @invariant()
     def a_tunnel_never_changes(self) -> None:

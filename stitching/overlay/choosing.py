@@ -32,7 +32,7 @@ class Choice:
     """The way that is taken and why, all candidates with their scores (best first), and what the next needs.
 
     `better_since_s`: since when another has been better, None while none is; `left` are the ways before this one,
-    the latest first.
+    the latest first; `relieves`: it was taken as an uplink of the one before would have been full.
     """
 
     taken: ScoredWay
@@ -42,6 +42,14 @@ class Choice:
     better_since_s: float | None = None
     left: tuple[tuple[str, ...], ...] = ()
     hold_s: float = 0.0
+    relieves: bool = False
+
+    def may_relieve(self, now_s: float) -> bool:
+        """Whether it may be left for an uplink that would be full: what has been moved for one stays for a while.
+
+        After any other move it may: what has just come to an uplink, as another was cut, may be too much for it.
+        """
+        return not self.relieves or now_s >= self.since_s + self.hold_s
 
     @property
     def order(self) -> tuple[tuple[str, ...], ...]:
@@ -69,8 +77,12 @@ def choose(
             return _moved(before, best, ranked, now_s, steady, "a tunnel of the way before is down")
         return replace(before, taken=here, ranked=ranked, why="no way is up", better_since_s=None)
     reason = _better(here, best, steady)
+    if not reason and (straight := _straight(here, ranked)) is not None:
+        best, reason = straight, "it goes straight there and is no worse"
     if not reason:
-        return replace(before, taken=here, ranked=ranked, why=_why_stays(here, ranked), better_since_s=None)
+        # What has left an uplink goes on for that reason, whatever else is better by now.
+        why = before.why if before.relieves else _why_stays(here, ranked)
+        return replace(before, taken=here, ranked=ranked, why=why, better_since_s=None)
     since_s = now_s if before.better_since_s is None else before.better_since_s
     free_s = before.since_s + before.hold_s
     if now_s - since_s >= steady.better_s and now_s >= free_s:
@@ -82,7 +94,7 @@ def choose(
 
 def relieved(before: Choice, to: ScoredWay, now_s: float, steady: Steadiness, why: str) -> Choice:
     """The same with another way taken, as an uplink of the one before would be full."""
-    return _moved(before, to, before.ranked, now_s, steady, why)
+    return replace(_moved(before, to, before.ranked, now_s, steady, why), relieves=True)
 
 
 def _better(here: ScoredWay, best: ScoredWay, steady: Steadiness) -> str:
@@ -95,6 +107,17 @@ def _better(here: ScoredWay, best: ScoredWay, steady: Steadiness) -> str:
         most = max(zip(here.parts, best.parts, strict=True), key=lambda both: _gain(*both))
         return f"{most[0].name}: score {best.score:.3f} instead of {here.score:.3f}"
     return ""
+
+
+def _straight(here: ScoredWay, ranked: Sequence[ScoredWay]) -> ScoredWay | None:
+    """The best way that nobody has to pass packets on for, where that costs nothing.
+
+    Two sites are given tunnels of their own so that others are rid of what they send. To go back takes a margin.
+    """
+    if len(here.tunnels) == 1:
+        return None
+    straight = next((way for way in ranked if len(way.tunnels) == 1 and way.good), None)
+    return straight if straight is not None and straight.score <= here.score else None
 
 
 def _gain(here: Part, best: Part) -> float:

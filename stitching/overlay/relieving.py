@@ -1,8 +1,8 @@
 """Ways that are chosen so that no uplink is forecast to be full: before it is, and without swinging to and fro.
 
 What a class is expected to send leaves an uplink whose load would pass a share of its capacity (congestion.py).
-It does not come back, and nothing else comes, before there is room for it below a lower share; and who has moved
-stays for a while (choosing.py).
+It does not come back, and nothing else comes, before there is room for it below a lower share; and who has left
+one stays for a while (choosing.py).
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def relieve_choices(
     steadiness: Steadiness,
     policy: CongestionPolicy | None = None,
 ) -> Mapping[ChoiceKey, Choice]:
-    """The choices after whoever has to leave an uplink has left. One that was made a moment ago stays."""
+    """The choices after whoever has to leave an uplink has left. Who has left one a moment ago stays."""
     keys = [key for key in choices if key in demands]
     if not uplinks.capacity_mbps or not keys:
         return choices
@@ -115,7 +115,7 @@ def relieve_choices(
 
 def _ways(choice: Choice, now_s: float) -> Sequence[ScoredWay]:
     """Those that a choice may take, today's first."""
-    if now_s < choice.since_s + choice.hold_s:
+    if not choice.may_relieve(now_s):
         return (choice.taken,)
     return (choice.taken, *(way for way in choice.ranked if way.good and way.tunnels != choice.taken.tunnels))
 

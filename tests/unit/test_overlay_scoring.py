@@ -91,6 +91,21 @@ def test_the_better_way_is_taken_when_it_stays_better_and_says_why() -> None:
     assert [way.tunnels for way in choice.ranked] == [("b",), ("a",)]
 
 
+def test_tunnels_of_their_own_are_taken_though_they_are_little_better_and_left_for_a_reason_only() -> None:
+    over = score([hop("a", 15), hop("b", 15)], VOICE, {})
+    slow, straight = (score([hop("own", ms)], VOICE, {}) for ms in (34, 29))
+    choice = choose(None, [over], 0.0)
+    for second in range(200):
+        choice = choose(choice, [over, slow], float(second))
+    assert choice is not None and choice.taken is over
+    for second in range(200, 210):
+        choice = choose(choice, [over, straight], float(second))
+    assert choice is not None and choice.taken is straight and choice.left == (over.tunnels,)
+    for second in range(210, 600):
+        choice = choose(choice, [over, slow], float(second))
+    assert choice is not None and choice.taken is slow
+
+
 def test_a_dead_way_is_left_at_once_and_a_little_better_is_no_reason() -> None:
     choice = choose(None, scored(hop("a", 20), hop("b", 50)), 0.0, STEADY)
     left = choose(choice, scored(hop("a", 20, up=False), hop("b", 50)), 0.1, STEADY)

@@ -344,4 +344,4 @@ class Hands:
 def _ways(uplinks: tuple[UplinkNow, ...]) -> Iterator[UplinkWay]:
     for uplink in uplinks:
         if uplink.number <= UPLINKS:
-            yield UplinkWay(uplink.number, uplink.device, uplink.address, uplink.gateway)
+            yield UplinkWay(uplink.number, uplink.device, uplink.address, uplink.gateway, uplink.on_link)

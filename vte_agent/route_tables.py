@@ -6,7 +6,8 @@
     7600 + N    per prefix the device of its tunnel (metric 10) and, always, `unreachable` (metric 4000):
                 a prefix that is wanted over tunnels never leaves by another way
                 prefixes of the site itself are thrown back to the tables after ours
-    7900 + N    the way out by that uplink, and by no other
+    7900 + N    the way out by that uplink, and by no other; what lies on its link is reached without the gateway,
+                and prefixes of the site itself are thrown back too
 
 All carry protocol number 76. Where a prefix is wanted for some class only, table 7600 has its `unreachable` too.
 """
@@ -67,12 +68,16 @@ Routes = Mapping[Slot, Action]
 
 @dataclass(frozen=True)
 class UplinkWay:
-    """A way out of the site. number: from 1, as in its mark. gateway None: the other ends are on its link."""
+    """A way out of the site. number: from 1, as in its mark. gateway None: the other ends are on its link.
+
+    on_link: what is on it with a gateway too, and is not sent there.
+    """
 
     number: int
     device: str
     address: Address
     gateway: Address | None = None
+    on_link: tuple[Prefix, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -110,7 +115,11 @@ def routes_of(ways: Ways) -> Routes:
         # A prefix that is wanted over tunnels is not thrown back, whosever it is.
         routes |= {Slot(table, prefix, METRIC): Action("throw") for prefix in ways.local if prefix not in wanted}
     for uplink in ways.uplinks:
-        table, prefix = UPLINK_TABLE + uplink.number, EVERYWHERE[uplink.address.version]
+        version = uplink.address.version
+        table, prefix = UPLINK_TABLE + uplink.number, EVERYWHERE[version]
+        routes |= {Slot(table, own, METRIC): Action("throw") for own in ways.local if own.version == version}
+        for near in uplink.on_link:
+            routes[Slot(table, near, METRIC)] = Action("unicast", uplink.device, uplink.address)
         routes[Slot(table, prefix, METRIC)] = Action("unicast", uplink.device, uplink.address, uplink.gateway)
         routes[Slot(table, prefix, GUARD_METRIC)] = Action("unreachable")
     return routes

@@ -5,18 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
 
 _UP = 0x1
 _NOT_TO_BE_USED = 0x08 | 0x20 | 0x40
 """IFA_F_DADFAILED, IFA_F_DEPRECATED, IFA_F_TENTATIVE."""
 _PERMANENT_SCOPE = 0
+_MAIN_TABLE, _UNICAST = 254, 1
 _DEVICE = re.compile(r"[^\s/:]{1,15}")
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 
@@ -29,7 +31,8 @@ class BadUplink(ValueError):
 class UplinkNow:
     """An uplink that can be used now. gateway None: what lies there is reached without one.
 
-    number: its place among all that were given, from 1, whether they can be used or not.
+    number: its place among all that were given, from 1, whether they can be used or not. on_link: what is reached
+    without a gateway in any case.
     """
 
     name: str
@@ -39,6 +42,7 @@ class UplinkNow:
     address: Address
     gateway: Address | None
     mtu: int
+    on_link: tuple[Network, ...] = ()
 
 
 def read_uplinks(words: Mapping[str, str]) -> Mapping[str, str]:
@@ -81,7 +85,7 @@ class Uplinks:
             return (), (f"the kernel does not say which uplinks there are: {error}",)
         return tuple(found), tuple(problems)
 
-    def inside(self, prefixes: Sequence[IPv4Network | IPv6Network]) -> tuple[Address, ...]:
+    def inside(self, prefixes: Sequence[Network]) -> tuple[Address, ...]:
         """Of each version this machine's own address in the first of these prefixes that it has one in.
 
         Nobody at another site knows its uplinks' addresses and those of its tunnels.
@@ -110,9 +114,8 @@ class Uplinks:
         address = self._address(index)
         if address is None:
             return f"{device} has no address"
-        return UplinkNow(
-            name, number, device, index, address, self._gateway(index, address), int(link.get_attr("IFLA_MTU"))
-        )
+        gateway, on_link = self._routes(index, address)
+        return UplinkNow(name, number, device, index, address, gateway, int(link.get_attr("IFLA_MTU")), on_link)
 
     def _address(self, index: int) -> Address | None:
         """Its first address that is of use beyond the device, IPv4 before IPv6."""
@@ -123,14 +126,20 @@ class Uplinks:
         ]
         return next(iter(sorted(found, key=lambda address: address.version)), None)
 
-    def _gateway(self, index: int, address: Address) -> Address | None:
-        """The gateway of a default route by this device, whichever table that is in."""
+    def _routes(self, index: int, address: Address) -> tuple[Address | None, tuple[Network, ...]]:
+        """The gateway of a default route by this device, whichever table that is in, and its neighbourhood."""
         family = 2 if address.version == 4 else 10
+        gateways: list[Address] = []
+        on_link: set[Network] = set()
         for route in self._netlink.get_routes(family=family, oif=index):
-            gateway = route.get_attr("RTA_GATEWAY")
-            if gateway and not route["dst_len"]:
-                return ip_address(gateway)
-        return None
+            gateway, length = route.get_attr("RTA_GATEWAY"), route["dst_len"]
+            if gateway and not length:
+                gateways.append(ip_address(gateway))
+            elif not gateway and length and (route["table"], route["type"]) == (_MAIN_TABLE, _UNICAST):
+                on_link.add(ip_network(f"{route.get_attr('RTA_DST')}/{length}"))
+        # Link-local addresses are nobody's but the link's.
+        found = (network for network in on_link if not network.is_link_local)
+        return next(iter(gateways), None), tuple(sorted(found, key=str))
 
     def close(self) -> None:
         """Close the socket to the kernel."""

@@ -19,6 +19,7 @@ from vte_agent.marks import class_mark, outer_mark
 from vte_agent.protocol.wanted import Match, WantedClass
 from vte_agent.route_tables import NO_WAYS, UplinkWay, Ways
 from vte_agent.routing import Router
+from vte_agent.uplinks import Uplinks
 
 V4, V6 = ip_network("10.9.0.0/16"), ip_network("fd09::/48")
 NEVER_TOUCHED = (
@@ -97,6 +98,28 @@ def test_outer_packets_leave_by_their_uplink(site: Site) -> None:
         assert [way(site, "203.0.113.9", outer_mark(n)) for n in (1, 2)] == ["one", "two"]
         site.run("ip", "link", "del", "one")
         assert "No route to host" in way(site, "203.0.113.9", outer_mark(1))
+
+
+def test_neighbours_on_an_uplinks_link_and_hosts_of_the_site_are_not_sent_to_the_gateway(site: Site) -> None:
+    address = ip_address("10.8.1.1")
+    site.run("ip", "route", "add", "default", "via", "10.8.1.254", "dev", "one")
+    with site.inside(), Router() as router:
+        uplinks = Uplinks({"wan": "one"})
+        read = uplinks.read()
+        ((uplink,), _) = read
+        assert uplink.on_link == (ip_network("10.8.1.0/24"),)
+        own = UplinkWay(1, "one", address, uplink.gateway, uplink.on_link)
+        wanted = Ways({}, {}, local=(ip_network("10.8.2.0/24"),), uplinks=(own,))
+        assert router.apply(wanted) == ()
+        has = site.state()
+        router.refresh()
+        assert router.apply(wanted) == () and site.state() == has
+        assert uplinks.read() == read, "our own routes are none of the uplink's"
+        uplinks.close()
+        asked = ("203.0.113.9", "10.8.1.7", "10.8.2.7")
+        found = [site.run("ip", "route", "get", one, "from", f"{address}").split() for one in asked]
+        assert [words[words.index("dev") + 1] for words in found] == ["one", "one", "two"]
+        assert ["via" in words for words in found] == [True, False, False]
 
 
 def test_what_an_earlier_run_left_is_taken_over_and_what_is_not_ours_stays(site: Site) -> None:

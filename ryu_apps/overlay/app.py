@@ -229,7 +229,12 @@ class SiteOverlay(App):
         self._telling.keep(self._trust.members.open)
         self._rules.sites(facts.sites)
         self._overlay, news = self._telling.news(
-            made.overlay, roll, self._trust.members.signed, self._reports.far_ends, self._rules.of
+            made.overlay,
+            roll,
+            self._trust.followed,
+            self._trust.members.signed,
+            self._reports.far_ends,
+            self._rules.of,
         )
         document = kept(self._overlay)
         if document != self._stored:

@@ -105,6 +105,11 @@ class Trust:
         return self._believed.roll if self._believed is not None else None
 
     @property
+    def followed(self) -> tuple[PublicKey, ...]:
+        """The controllers that sites follow, by the newest roll."""
+        return self._believed.roll.controllers if self._believed is not None else ()
+
+    @property
     def ruling(self) -> Signed | None:
         """The newest roll as it was signed; None while it is not known who is a member: all would look gone."""
         return self._believed.signed if self._believed is not None and self._listed is not None else None

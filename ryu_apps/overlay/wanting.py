@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 from stitching.overlay.segmenting import SiteFilters
 from stitching.overlay.site_plan import ClassMatch, PlannedClass, SitePlan, TunnelEnd
 from stitching.overlay.sites import Prefix
 from stitching.policy.document import BETWEEN
+from vte_agent.protocol.base import PublicKey
 from vte_agent.protocol.filters import Filters, Pair, Pattern, Standing
 from vte_agent.protocol.signed import Signed
 from vte_agent.protocol.wanted import (
@@ -43,17 +44,36 @@ FarEnds = Mapping[tuple[int, str], FarEnd]
 
 @dataclass(frozen=True)
 class Made:
-    """All that a message is made of: the plan, for its tunnels to members member and other end; filters."""
+    """All that a message is made of: the plan, for its tunnels to members member and other end; filters.
+
+    A later roll by itself is no news: the channel brings it to everybody ahead of all else. One that names other
+    controllers (`followed`) is: what was refused for that has to come again.
+    """
 
     plan: SitePlan
-    roll: Signed
+    roll: Signed = field(compare=False)
+    followed: tuple[PublicKey, ...]
     ends: tuple[tuple[TunnelEnd, Signed, FarEnd | None], ...]
     filters: SiteFilters | None = None
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Of its tunnels."""
+        return frozenset(end.name for end, _, _ in self.ends)
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a site is sent, and all that it was made of."""
+
+    wanted: Wanted
+    made_of: Made
 
 
 def ingredients(
     plan: SitePlan,
     roll: Signed,
+    followed: tuple[PublicKey, ...],
     members: Mapping[int, Signed],
     far_ends: FarEnds,
     filters: SiteFilters | None = None,
@@ -62,6 +82,7 @@ def ingredients(
     return Made(
         plan,
         roll,
+        followed,
         tuple(
             (end, members[end.peer], far_ends.get((end.peer, end.name)))
             for end in plan.tunnels
@@ -71,17 +92,14 @@ def ingredients(
     )
 
 
-def wanted_of(made: Made, generation: int) -> Wanted:
-    """The message."""
-    names = {end.name for end, _, _ in made.ends}
+def wanted_of(made: Made, generation: int, before: Told | None = None) -> Wanted:
+    """The message; `before` is what the same site was told last."""
     peers = {end.peer: member for end, member, _ in made.ends}
-    routes = []
-    for group in made.plan.routes:
-        tunnels = tuple(name for name in group.tunnels if name in names)
-        if tunnels:
-            routes += [
-                WantedRoute(prefix=prefix, tunnels=tunnels, class_name=group.class_name) for prefix in group.behind
-            ]
+    is_same_way = (
+        before is not None
+        and before.made_of.plan.routes == made.plan.routes
+        and before.made_of.names == made.names
+    )
     return Wanted(
         generation=generation,
         serial=made.plan.serial,
@@ -89,12 +107,22 @@ def wanted_of(made: Made, generation: int) -> Wanted:
         peers=tuple(peers[serial] for serial in sorted(peers)),
         tunnels=tuple(_tunnel(end, far) for end, _, far in made.ends),
         classes=tuple(_class(one) for one in made.plan.classes),
-        routes=tuple(routes),
+        # A site may have a thousand, and mostly it is something else that changes.
+        routes=before.wanted.routes if before is not None and is_same_way else tuple(_routes(made)),
         filters=with_links(filters_of(made.filters), made.plan.anchors) if made.filters is not None else None,
         links=tuple(
             WantedLink(name=one.name, vni=one.vni, local=one.local, remote=one.remote) for one in made.plan.links
         ),
     )
+
+
+def _routes(made: Made) -> Iterator[WantedRoute]:
+    names = made.names
+    for group in made.plan.routes:
+        tunnels = tuple(name for name in group.tunnels if name in names)
+        if tunnels:
+            for prefix in group.behind:
+                yield WantedRoute(prefix=prefix, tunnels=tunnels, class_name=group.class_name)
 
 
 def _tunnel(end: TunnelEnd, far: FarEnd | None) -> WantedTunnel:

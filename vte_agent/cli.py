@@ -217,7 +217,10 @@ def plan_command(uplink: UplinkWords, state: State = STATE, as_json: AsJson = Fa
         typer.echo(json.dumps({"generation": made.generation, "changes": changes, "problems": said}))
         return
     console = Console()
-    console.print(_changes(made))
+    if made.changes:
+        console.print(_changes(made))
+    else:
+        console.print(f"Generation {made.generation}: nothing would change", highlight=False)
     for problem in said:
         console.print(f"problem: {problem}", markup=False, highlight=False, soft_wrap=True)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import resource
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from vte_agent.hands import Snapshot
 from vte_agent.identity import Identity
@@ -11,6 +13,12 @@ from vte_agent.probing.session import Direction
 from vte_agent.probing.tunnel_probes import TunnelHealth
 from vte_agent.protocol.base import PublicKey
 from vte_agent.protocol.has import (
+    MOST_COUNTS,
+    MOST_LINKS,
+    MOST_PROBLEMS,
+    MOST_ROUTES,
+    MOST_TUNNELS,
+    MOST_UPLINKS,
     Has,
     HostReport,
     Quality,
@@ -28,7 +36,8 @@ _LEAST_TICKS = 50
 """Less says nothing: the kernel counts in hundredths of a second."""
 
 _MOST_CHARS = 300
-_MOST_PROBLEMS = 50
+
+_T = TypeVar("_T")
 
 
 class Reporter:
@@ -56,17 +65,21 @@ class Reporter:
         )
         kept = {(name, there.local.public_key) for name, there in snapshot.standing.items()}
         self._signed = {key: signed for key, signed in self._signed.items() if key in kept}
+        left_out: list[str] = []
+        uplinks = tuple(Uplink(name=uplink.name, address=uplink.address) for uplink in snapshot.uplinks)
         return Has(
             generation=snapshot.generation,
             transports=transports,
-            uplinks=tuple(Uplink(name=uplink.name, address=uplink.address) for uplink in snapshot.uplinks),
-            tunnels=(*tunnels, *not_made),
-            routes=routes,
+            uplinks=_most(uplinks, MOST_UPLINKS, "uplinks", left_out),
+            tunnels=_most((*tunnels, *not_made), MOST_TUNNELS, "tunnels", left_out),
+            routes=_most(routes, MOST_ROUTES, "routes", left_out),
             host=self._host(snapshot.timer_late_s),
-            filters=snapshot.filters,
+            filters=_most(snapshot.filters, MOST_COUNTS, "rules", left_out),
             bridge=snapshot.bridge,
-            links=snapshot.links,
-            problems=tuple(text[:_MOST_CHARS] for text in (*snapshot.problems, *problems)[:_MOST_PROBLEMS]),
+            links=_most(snapshot.links, MOST_LINKS, "links", left_out),
+            problems=tuple(
+                text[:_MOST_CHARS] for text in (*left_out, *problems, *snapshot.problems)[:MOST_PROBLEMS]
+            ),
         )
 
     def _tunnel(self, name: str, there: Standing, snapshot: Snapshot) -> TunnelReport:
@@ -119,3 +132,10 @@ def _state(there: Standing, health: TunnelHealth | None) -> TunnelState:
     if both == (Direction.ALIVE, Direction.ALIVE):
         return TunnelState.UP
     return TunnelState.MAKING if both == (Direction.UNKNOWN, Direction.UNKNOWN) else TunnelState.DOWN
+
+
+def _most(all_of: Sequence[_T], most: int, what: str, left_out: list[str]) -> tuple[_T, ...]:
+    """As many as a report has room for: with more of them none of it would be heard."""
+    if len(all_of) > most:
+        left_out.append(f"of {len(all_of)} {what} only {most} are reported")
+    return tuple(all_of[:most])

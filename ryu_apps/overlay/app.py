@@ -24,11 +24,12 @@ from ryu_apps.events.overlay import (
 from ryu_apps.events.policy import PolicyChanged
 from ryu_apps.events.vnets import VnetsChanged
 from ryu_apps.overlay import heard
+from ryu_apps.overlay.ahead import Ahead
 from ryu_apps.overlay.authority import Authority
 from ryu_apps.overlay.card import card_of
 from ryu_apps.overlay.defined import Defined
 from ryu_apps.overlay.foreseeing import STEP_S, Counters, Foreseeing
-from ryu_apps.overlay.hosting import GateListener
+from ryu_apps.overlay.hearing import Hearing
 from ryu_apps.overlay.keeping import KeptOverlay, kept, restored
 from ryu_apps.overlay.pacing import Pace
 from ryu_apps.overlay.reports import Reports, next_legs
@@ -43,9 +44,6 @@ from stitching.overlay.explaining import SiteExplanation, at_two_sites, explain_
 from stitching.overlay.rounds import Overlay, OverlayPolicy, next_round
 from vte_agent.protocol.signed import Signed
 from vte_agent.protocol.wanted import Wanted
-
-MOST_AHEAD = 1 << 40
-"""By so much a site may be ahead of what is known here: no site can use up the numbers there are."""
 
 HEAR_ALL_S = 20.0
 """How long a controller that has started again waits for the sites it knows before it decides anything."""
@@ -80,10 +78,11 @@ class SiteOverlay(App):
         self._policy = replace(policy or OverlayPolicy(), classes=defined.planned)
         self._stored = _loaded(saved)
         self._overlay = restored(self._stored) if self._stored is not None else Overlay()
+        self._hearing = Hearing(self.post)
         self._trust = Trust(
             doors,
             authority,
-            self._listener(),
+            self._hearing.listener(),
             lambda now: self.post(heard.RollTold(now)),
             lambda members: self.post(heard.MembersTold(members)),
             clock,
@@ -98,6 +97,7 @@ class SiteOverlay(App):
             lambda fit: self.post(heard.DemandsFitted(fit)),
         )
         self._survey = Survey(self._reports, defined, self._foreseeing)
+        self._ahead = Ahead()
         self._pace = Pace(lambda: self.post(heard.RoundDue()))
         self._problems: dict[str, str] = {}
         self._started_s = time.monotonic()
@@ -118,14 +118,6 @@ class SiteOverlay(App):
         self._trust.stop()
         self._foreseeing.stop()
         super().stop()
-
-    def _listener(self) -> GateListener:
-        return GateListener(
-            on_hello=lambda serial, _hello: self.post(heard.SiteCame(serial)),
-            on_has=lambda serial, has: self.post(heard.SiteSaid(serial, has)),
-            on_moved=lambda serial, moved: self.post(heard.SiteMoved(serial, moved)),
-            on_gone=lambda serial, why: self.post(heard.SiteGone(serial, why)),
-        )
 
     # what the signer and sites say
 
@@ -154,10 +146,17 @@ class SiteOverlay(App):
 
     @handles(heard.SiteSaid)
     def _on_said(self, event: heard.SiteSaid) -> None:
-        self._catch_up(event.serial, event.has.generation)
-        self._reports.has(event.serial, event.has, self._clock(), self._trust.seen_at(event.serial))
-        self._counters.has(event.serial, event.has, self._clock())
-        self._pace.news()
+        serial, said = event.serial, self._hearing.take(event)
+        for moved in said.moves:
+            self.log.info(
+                "event=site_moved serial=%d prefix=%s class=%s tunnel=%s reason=%r",
+                serial, moved.prefix, moved.class_name or "", moved.after or "none", moved.why,
+            )  # fmt: skip
+        if said.has is not None:
+            self._catch_up(serial, said.has.generation)
+            self._reports.has(serial, said.has, self._clock(), self._trust.seen_at(serial))
+            self._counters.has(serial, said.has, self._clock())
+            self._pace.news()
 
     def _catch_up(self, serial: int, generation: int) -> None:
         """A site has carried out what is not known here: the store was lost, or is an old one.
@@ -167,21 +166,13 @@ class SiteOverlay(App):
         overlay = self._overlay
         if generation <= overlay.generation:
             return
-        if generation - overlay.generation > MOST_AHEAD:
+        if not self._ahead.may_lead(serial, overlay.generation, generation):
             self._problems["generation"] = f"serial {serial} says it carries out generation {generation}"
             return
         self.log.warning("event=overlay_behind serial=%d known=%d said=%d", serial, overlay.generation, generation)
         in_force = {one: sent for one, sent in overlay.in_force.items() if one != serial}
         self._overlay = replace(overlay, generation=generation, in_force=MappingProxyType(in_force))
         self._telling.told.pop(serial, None)
-
-    @handles(heard.SiteMoved)
-    def _on_moved(self, event: heard.SiteMoved) -> None:
-        moved = event.moved
-        self.log.info(
-            "event=site_moved serial=%d prefix=%s class=%s tunnel=%s reason=%r",
-            event.serial, moved.prefix, moved.class_name or "", moved.after or "none", moved.why,
-        )  # fmt: skip
 
     @handles(heard.SiteGone)
     def _on_gone(self, event: heard.SiteGone) -> None:

@@ -23,16 +23,14 @@ from ryu_apps.overlay.hosting import GateListener, Hosting
 from ryu_apps.overlay.letting_in import Admit, LettingIn
 from vte_agent.protocol.base import PublicKey, Serial
 from vte_agent.protocol.channel import Close, read_member_uri
-from vte_agent.protocol.frames import RollFrame, WantedFrame, encode
+from vte_agent.protocol.frames import MOST_FROM_AGENT, RollFrame, WantedFrame, encode
 from vte_agent.protocol.members import Roll
 from vte_agent.protocol.signed import Signed
 
 log = logging.getLogger("lockstitch.overlay")
 
-MOST_BYTES = 4 << 20
-"""Of a frame from an agent."""
 MOST_STRANGER_BYTES = 64 << 10
-"""Of one from a node without a certificate."""
+"""Of a frame from a node without a certificate."""
 MOST_STRANGERS = 64
 STRANGER_S = 10.0
 
@@ -148,7 +146,7 @@ class Gate:
             ping_timeout=20.0,
             close_timeout=2.0,
             max_size=MOST_STRANGER_BYTES,
-            max_queue=4,
+            max_queue=1,
             process_request=_let_agents_say_more,
             logger=_quiet,
         ) as server:
@@ -216,7 +214,7 @@ def server_context(authority: Authority) -> ssl.SSLContext:
 
 def _let_agents_say_more(connection: ServerConnection, _: object) -> None:
     if _member_of(connection.transport.get_extra_info("ssl_object")) is not None:
-        connection.protocol.max_message_size = MOST_BYTES
+        connection.protocol.max_message_size = MOST_FROM_AGENT
 
 
 def _member_of(link: ssl.SSLObject) -> tuple[Serial, str, float] | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, field
 
 from ryu_apps.app import Event
 from ryu_apps.overlay.foreseeing import Foreseen
@@ -11,6 +12,9 @@ from ryu_apps.predicting.fits import Fit
 from vte_agent.protocol.frames import Moved
 from vte_agent.protocol.has import Has
 from vte_agent.protocol.signed import Signed
+
+MOVES_KEPT = 64
+"""Of one site, until they are taken; of more the oldest are forgotten."""
 
 
 @dataclass
@@ -34,20 +38,20 @@ class SiteCame(Event):
     serial: int
 
 
+@dataclass(eq=False)
+class Said:
+    """What a site has said that was not taken yet: its newest report, and its last moves of routes by itself."""
+
+    has: Has | None = None
+    moves: deque[Moved] = field(default_factory=lambda: deque(maxlen=MOVES_KEPT))
+
+
 @dataclass
 class SiteSaid(Event):
-    """A site says what it has."""
+    """A site says something; `Hearing.take` gives all of it."""
 
     serial: int
-    has: Has
-
-
-@dataclass
-class SiteMoved(Event):
-    """A site has moved a route by itself."""
-
-    serial: int
-    moved: Moved
+    said: Said
 
 
 @dataclass

@@ -19,14 +19,18 @@ from ryu_apps.rest.access.limits import Buckets
 from vte_agent.protocol.base import Message, Serial
 from vte_agent.protocol.channel import Close
 from vte_agent.protocol.enrollment import Refused, Renew, Renewed
-from vte_agent.protocol.frames import FROM_AGENT, BadFrame, Hello, Moved, decode, encode
+from vte_agent.protocol.frames import FROM_AGENT, MOST_FROM_AGENT, BadFrame, Hello, Moved, decode, encode
 from vte_agent.protocol.has import Has
 from vte_agent.protocol.members import Roll
 
 log = logging.getLogger("lockstitch.overlay")
 
 FRAMES_PER_S, FRAMES_AT_ONCE = 20.0, 300.0
+BYTES_PER_S, BYTES_AT_ONCE = 1 << 20, MOST_FROM_AGENT
 """Of one agent; one that says more is read more slowly."""
+
+COMINGS_PER_S, COMINGS_AT_ONCE = 0.5, 20.0
+"""Of one agent; one that comes more often is turned away."""
 
 EXPIRED = "the certificate has expired; have another token made"
 
@@ -60,6 +64,9 @@ class Hosting:
         self._listener = listener
         self._clock = clock
         self._frames = Buckets(FRAMES_PER_S, FRAMES_AT_ONCE, time.monotonic)
+        self._bytes = Buckets(BYTES_PER_S, BYTES_AT_ONCE, time.monotonic)
+        self._comings = Buckets(COMINGS_PER_S, COMINGS_AT_ONCE, time.monotonic)
+        self._told_of: set[Serial] = set()
         self._roll: Roll | None = None
         self._roll_frame: bytes | None = None
         self._closings: set[asyncio.Task[None]] = set()
@@ -102,6 +109,9 @@ class Hosting:
             await agent.connection.close(Close.REVOKED, f"serial {agent.serial} is revoked")
         elif agent.expires_s <= self._clock():
             await agent.connection.close(Close.EXPIRED, EXPIRED)
+        elif (wait_s := self._comings.take(str(agent.serial))) is not None:
+            self.troubles.note(agent.serial, f"{agent} comes and goes all the time")
+            await agent.connection.close(Close.REFUSED, f"you come too often; come back in {wait_s} s")
         else:
             await self._host(agent)
 
@@ -118,9 +128,7 @@ class Hosting:
         try:
             while True:
                 text = await agent.connection.recv()
-                if (wait_s := self._frames.take(str(agent.serial))) is not None:
-                    # Not read in the meantime, so that it cannot send: one agent leaves room for the others.
-                    await asyncio.sleep(wait_s)
+                await self._have_room(agent, len(text))
                 self._take(agent, decode(text, FROM_AGENT))
         except ConnectionClosed as error:
             why = (error.rcvd.reason if error.rcvd else "") or ("closed" if error.rcvd else "the connection broke")
@@ -133,12 +141,20 @@ class Hosting:
             sending.cancel()
             self._left(agent, why)
 
+    async def _have_room(self, agent: Agent, n_bytes: int) -> None:
+        """Wait until an agent may say so much again: one leaves room for the others."""
+        for budget, much in ((self._frames, 1), (self._bytes, n_bytes)):
+            while (wait_s := budget.take(str(agent.serial), much)) is not None:
+                # Nothing is read in the meantime, so that it cannot send.
+                await asyncio.sleep(wait_s)
+
     def _take(self, agent: Agent, message: Message) -> None:
         if not agent.said_hello:
             if not isinstance(message, Hello):
                 raise BadFrame("the first thing to say is Hello")
             agent.said_hello = True
             log.info("serial=%d name=%s address=%s connected", agent.serial, agent.name, agent.address)
+            self._told_of.add(agent.serial)
             self._listener.on_hello(agent.serial, message)
         elif isinstance(message, Has):
             self._listener.on_has(agent.serial, message)
@@ -194,7 +210,9 @@ class Hosting:
         if self.agents.get(agent.serial) is agent:
             del self.agents[agent.serial]
             log.info("serial=%d gone: %s", agent.serial, why)
-            if agent.said_hello:
+            # Also where only one that it came before has said Hello: neither is here any more.
+            if agent.serial in self._told_of:
+                self._told_of.discard(agent.serial)
                 self._listener.on_gone(agent.serial, why)
 
     def _later(self, closing: Coroutine[Any, Any, None]) -> None:

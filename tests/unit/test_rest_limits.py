@@ -46,6 +46,17 @@ def test_a_full_bucket_gives_its_burst_at_once_and_keys_do_not_share() -> None:
     assert buckets.take("b") is None
 
 
+def test_much_is_there_when_it_is_said_to_be_and_more_than_a_bucket_holds_is_all_of_it() -> None:
+    clock = Clock()
+    buckets = Buckets(2.0, 10.0, clock)
+    assert [buckets.take("a", 8.0), buckets.take("a", 8.0)] == [None, 3]
+    clock.now_s += 3
+    assert buckets.take("a", 8.0) is None
+    assert buckets.take("a", 99.0) == 5
+    clock.now_s += 5
+    assert buckets.take("a", 99.0) is None and buckets.take("a") == 1
+
+
 def test_a_clock_that_goes_back_takes_nothing_away() -> None:
     clock = Clock()
     buckets = Buckets(1.0, 2.0, clock)

@@ -332,6 +332,40 @@ def test_one_that_comes_back_before_its_old_connection_is_missed_is_no_double(wo
     assert serial not in world.gate.problems()
 
 
+def test_who_is_replaced_by_one_that_never_says_hello_is_gone_with_it(world: World) -> None:
+    """Otherwise a dead hub would be there for ever."""
+    site = world.join("dying")
+    serial, directory = site.believer.own.serial, site.keeping.path("x").parent
+
+    async def come_and_go() -> None:
+        async with connect(
+            f"wss://127.0.0.1:{world.gate.port}/",
+            ssl=context_of(directory),
+            server_hostname=SERVER_NAME,
+            proxy=None,
+        ):
+            await asyncio.to_thread(
+                wait_until, lambda: site.channel.state is ChannelState.REPLACED, 5, "it is not replaced"
+            )
+            assert serial not in {gone for gone, _ in world.heard.gone}
+
+    world.loop.run(come_and_go())
+    wait_until(lambda: serial in {gone for gone, _ in world.heard.gone}, 5, "nobody is told that it is gone")
+    assert serial not in world.gate.connected()
+
+
+def test_who_comes_too_often_is_turned_away_and_others_are_not(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory, friend = world.enroll("restless"), world.enroll("patient")
+    monkeypatch.setattr(world.gate._hosting._comings, "_burst", 3.0)
+    for _ in range(3):
+        world.loop.run(say(world.gate.port, context_of(directory), encode(Hello())))
+    with pytest.raises(ConnectionClosed, match="you come too often; come back in 2 s"):
+        world.loop.run(say(world.gate.port, context_of(directory), encode(Hello()), answers=9))
+    world.loop.run(say(world.gate.port, context_of(friend), encode(Hello())))
+
+
 def identity_serial(directory: Path) -> int:
     membership = members.load(Keeping(directory))
     assert membership is not None

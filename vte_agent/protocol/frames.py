@@ -14,6 +14,12 @@ from vte_agent.protocol.has import Has
 from vte_agent.protocol.signed import Signed
 
 MOST_BYTES = 16 << 20
+MOST_FROM_AGENT = 8 << 20
+"""Bytes of what an agent says: room for the longest `Has` there is."""
+
+_MOST_PARTS = 400_000
+"""Lists, objects and what is in them: a short text can be many, each of which takes memory while it is read."""
+_MOST_PLACES = 100
 
 
 class BadFrame(ValueError):
@@ -64,6 +70,8 @@ def decode(text: str | bytes, kinds: Mapping[str, type[Message]]) -> Message:
     """The message of a text, if it is one of these kinds. Raises BadFrame, which never shows what came."""
     if len(text) > MOST_BYTES:
         raise BadFrame(f"a frame of {len(text)} bytes is longer than {MOST_BYTES}")
+    if (sum(map(text.count, "[{,")) if isinstance(text, str) else sum(map(text.count, b"[{,"))) > _MOST_PARTS:
+        raise BadFrame("a frame has too many parts")
     try:
         frame = json.loads(text)
     except (ValueError, RecursionError):
@@ -74,8 +82,11 @@ def decode(text: str | bytes, kinds: Mapping[str, type[Message]]) -> Message:
     try:
         return kind.model_validate(frame["body"], strict=False)
     except (ValidationError, RecursionError) as error:
-        where = (
-            error.errors(include_input=False, include_url=False)[:3] if isinstance(error, ValidationError) else ()
-        )
-        places = ", ".join(".".join(map(str, one["loc"])) or "(all)" for one in where)
-        raise BadFrame(f"a {kind.__name__} is not as it has to be, at {places}") from None
+        raise BadFrame(f"a {kind.__name__} is not as it has to be, at {_places(error)}") from None
+
+
+def _places(error: ValidationError | RecursionError) -> str:
+    if isinstance(error, RecursionError) or error.error_count() > _MOST_PLACES:
+        return "many places"
+    where = error.errors(include_input=False, include_url=False)[:3]
+    return ", ".join(".".join(map(str, one["loc"])) or "(all)" for one in where)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from vte_agent.protocol.base import (
     PROTOCOL_VERSION,
@@ -21,6 +21,23 @@ from vte_agent.protocol.signed import Signed
 from vte_agent.protocol.wanted import Address, Port, Prefix, Transport
 
 Text = Annotated[str, Field(max_length=300)]
+
+# A hub of 1,000 sites has two tunnels with each, and each twice while its keys are replaced.
+MOST_TUNNELS = 4_096
+MOST_ROUTES = 16_384
+"""A prefix counts once for each class that has ways of its own."""
+MOST_COUNTS = 8_192
+MOST_LINKS = MOST_UPLINKS = 64
+MOST_PROBLEMS = 100
+
+_KEY_CHARS = 512
+"""Of a signed `TunnelKey`."""
+
+
+def _is_short(key: Signed) -> Signed:
+    if len(key.payload) > _KEY_CHARS:
+        raise ValueError("the key of a tunnel is shorter than that")
+    return key
 
 
 class TunnelState(StrEnum):
@@ -47,7 +64,7 @@ class TunnelReport(Message):
     name: Name
     state: TunnelState
     why: Text = ""
-    key: Signed | None = None
+    key: Annotated[Signed, AfterValidator(_is_short)] | None = None
     port: Port | None = None
     """Where this end listens."""
     mtu: Annotated[int, Field(ge=0)] | None = None
@@ -108,15 +125,15 @@ class Has(Message):
 
     version: int = PROTOCOL_VERSION
     generation: Generation
-    transports: tuple[Transport, ...] = ()
-    uplinks: tuple[Uplink, ...] = ()
-    tunnels: tuple[TunnelReport, ...] = ()
-    routes: tuple[RouteReport, ...] = ()
+    transports: Annotated[tuple[Transport, ...], Field(max_length=len(Transport))] = ()
+    uplinks: Annotated[tuple[Uplink, ...], Field(max_length=MOST_UPLINKS)] = ()
+    tunnels: Annotated[tuple[TunnelReport, ...], Field(max_length=MOST_TUNNELS)] = ()
+    routes: Annotated[tuple[RouteReport, ...], Field(max_length=MOST_ROUTES)] = ()
     host: HostReport = HostReport()
-    problems: tuple[Text, ...] = ()
-    filters: tuple[RuleCount, ...] = ()
+    problems: Annotated[tuple[Text, ...], Field(max_length=MOST_PROBLEMS)] = ()
+    filters: Annotated[tuple[RuleCount, ...], Field(max_length=MOST_COUNTS)] = ()
     """What each rule of the filters has decided on since the agent started."""
     bridge: BridgeReport | None = None
-    links: tuple[LinkReport, ...] = ()
+    links: Annotated[tuple[LinkReport, ...], Field(max_length=MOST_LINKS)] = ()
     channel_address: Address | None = None
     """The address from which this was said; who hears it from another one knows that a NAT lies between."""

@@ -23,25 +23,28 @@ class Buckets:
         self._most = most
         self._levels: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
-    def take(self, key: str) -> int | None:
-        """Take one out of the bucket of a key; None, or where it is empty the whole seconds until there is one."""
-        level = self._level(key)
-        if level < 1:
-            return self._wait_s(level)
-        self._put(key, level - 1)
+    def take(self, key: str, much: float = 1.0) -> int | None:
+        """Take so much out of the bucket of a key; None, or where that is not there the whole seconds until it is.
+
+        Of more than a bucket holds, what it holds is enough.
+        """
+        level, much = self._level(key), min(much, self._burst)
+        if level < much:
+            return self._wait_s(level, much)
+        self._put(key, level - much)
         return None
 
     def wait_s(self, key: str) -> int | None:
         """The whole seconds until take() gives something; None where it would now. Takes nothing."""
         level = self._level(key)
-        return self._wait_s(level) if level < 1 else None
+        return self._wait_s(level, 1.0) if level < 1 else None
 
     def _level(self, key: str) -> float:
         level, at_s = self._levels.get(key, (self._burst, self._clock()))
         return min(self._burst, level + max(0.0, self._clock() - at_s) * self._rate_per_s)
 
-    def _wait_s(self, level: float) -> int:
-        return max(1, math.ceil((1 - level) / self._rate_per_s))
+    def _wait_s(self, level: float, much: float) -> int:
+        return max(1, math.ceil((much - level) / self._rate_per_s))
 
     def _put(self, key: str, level: float) -> None:
         self._levels[key] = level, self._clock()

@@ -6,21 +6,26 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from vte_agent.keeping import Keeping
 from vte_agent.membership import ROLL_FILE, Membership
 from vte_agent.protocol.base import Generation, Message, Name, PublicKey, Serial
 from vte_agent.protocol.members import Member, Roll, open_member, open_tunnel_key
 from vte_agent.protocol.signed import NotSigned, Signed
-from vte_agent.protocol.wanted import Wanted, WantedTunnel
+from vte_agent.protocol.wanted import Prefix, Wanted, WantedTunnel
 
 _M = TypeVar("_M", bound=Message)
 
 WANTED_FILE = "wanted.json"
 ACCEPTED_FILE = "accepted.json"
+HIGHEST_FILE = "highest.json"
+GUARDED_FILE = "guarded.json"
+
+MOST_GUARDED = 16_384
+"""Prefixes that are kept from leaving in the clear; a state that would make them more is refused."""
 
 _CLOCK_BEHIND_S = 60.0
 
@@ -43,16 +48,32 @@ class Standing(StrEnum):
 
 
 class _Accepted(Message):
-    """Who was accepted by a current roll: who stays when it expires."""
+    """Who was accepted by a current roll: who stays when it expires. tunnels: to whom each led."""
 
     peers: tuple[Serial, ...] = ()
+    tunnels: Mapping[Name, Serial] = {}
+
+
+class _Highest(Message):
+    """The latest that was taken: apart, as nothing older counts even where that itself is damaged."""
+
+    epoch: Generation = 0
+    generation: Generation = 0
+
+
+class _Guarded(Message):
+    """All prefixes that were ever wanted over tunnels."""
+
+    prefixes: Annotated[tuple[Prefix, ...], Field(max_length=MOST_GUARDED)] = ()
 
 
 @dataclass(frozen=True)
 class Believed:
     """What is to be carried out now. keys: the other end's, by tunnel; a tunnel without one still waits for it.
 
-    wanted None: nothing was ever wanted of this node. tunnels are those of it that lead to accepted peers.
+    wanted None: it is not known what is wanted, and what there is stays; but for tunnels that are `banned`, which
+    are known to lead to somebody who is revoked. tunnels are those of `wanted` that lead to accepted peers.
+    guarded: prefixes that never leave but by tunnels. seen: the highest generation that was ever taken.
     """
 
     standing: Standing
@@ -61,6 +82,24 @@ class Believed:
     tunnels: tuple[WantedTunnel, ...] = ()
     keys: Mapping[Name, PublicKey] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
+    guarded: frozenset[Prefix] = frozenset()
+    banned: frozenset[Name] = frozenset()
+    seen: Generation = 0
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it is known what is wanted; where not, routes, classes and filters stay as they are."""
+        return self.wanted is not None and self.standing is not Standing.NONE
+
+    @property
+    def names_all(self) -> bool:
+        """Whether there shall be no tunnels and links but these: one that is out has none, whatever is wanted."""
+        return self.is_known or self.standing is Standing.OUT
+
+    @property
+    def generation(self) -> Generation:
+        """Of what is carried out; where that is not known the highest there was, for controllers to go beyond."""
+        return self.wanted.generation if self.wanted is not None else self.seen
 
 
 class Believer:
@@ -77,7 +116,10 @@ class Believer:
         self._signed_wanted: Signed | None = None
         self._trouble: dict[str, str] = {}
         self._inner_roll = ""
-        self._accepted = self._read_accepted()
+        self._kept: dict[str, Message] = {}
+        self._accepted = self._read(ACCEPTED_FILE, _Accepted())
+        self._highest = self._read(HIGHEST_FILE, _Highest())
+        self._guarded = frozenset(self._read(GUARDED_FILE, _Guarded()).prefixes)
         self._resume()
 
     @property
@@ -87,7 +129,7 @@ class Believer:
 
     @property
     def generation(self) -> Generation:
-        """Of the wanted state that was taken last; 0 where none was."""
+        """Of the wanted state that is held; 0 where none is."""
         return self._wanted.generation if self._wanted is not None else 0
 
     def take_roll(self, signed: Signed) -> bool:
@@ -100,8 +142,8 @@ class Believer:
         except NotSigned as error:
             raise NotBelieved(str(error)) from error
         known = self._roll
-        if known is not None and roll.epoch < known.epoch:
-            raise Older(f"a roll of epoch {roll.epoch} is older than {known.epoch}, which is known")
+        if roll.epoch < self._highest.epoch:
+            raise Older(f"a roll of epoch {roll.epoch} is older than {self._highest.epoch}, which is known")
         if known is not None and roll.epoch == known.epoch:
             if roll != known:
                 raise NotBelieved(
@@ -109,7 +151,11 @@ class Believer:
                 )
             return False
         self._roll = roll
+        self._know(epoch=roll.epoch)
+        self._remember()
         self._put(ROLL_FILE, signed)
+        if self._wanted is None:
+            self._take_up_wanted(roll)
         return True
 
     def take_wanted(self, signed: Signed) -> bool:
@@ -124,8 +170,19 @@ class Believer:
             raise NotBelieved(str(error)) from error
         if wanted.serial != self._own.serial:
             raise NotBelieved(f"this is the wanted state of serial {wanted.serial}, not of {self._own.serial}")
-        if wanted.generation <= self.generation:
-            raise Older(f"generation {wanted.generation} is not above {self.generation}, which was taken")
+        highest = self._highest.generation
+        # The very one that was taken last is taken again where it was lost.
+        if wanted.generation < highest or wanted.generation == self.generation:
+            raise Older(f"generation {wanted.generation} is not above {highest}, which was taken")
+        prefixes = {route.prefix for route in wanted.routes}
+        if len(self._guarded | prefixes) > MOST_GUARDED:
+            raise NotBelieved(
+                f"more than {MOST_GUARDED} prefixes have been wanted over tunnels; "
+                "'vte-agent clean' forgets those that are not any more"
+            )
+        # Before the state itself: whatever becomes of that, what it has raised holds.
+        self._know(generation=wanted.generation, prefixes=prefixes)
+        self._remember()
         self._wanted, self._signed_wanted = wanted, signed
         self._put(WANTED_FILE, signed)
         self._inner_roll = ""
@@ -154,8 +211,23 @@ class Believer:
             )
         if self._clock() < now_s - _CLOCK_BEHIND_S:
             problems.append("this clock is behind what the signer has signed already; put it right")
+        guarded, seen = self._guarded, self._highest.generation
+        if self._wanted is None and (seen or WANTED_FILE in self._trouble):
+            problems.append(
+                "what is wanted of this node is not known: all stays as it is until a controller that the signer "
+                "trusts says it"
+            )
         if standing in (Standing.NONE, Standing.OUT) or self._wanted is None or self._roll is None:
-            return Believed(standing, self._wanted, problems=tuple(problems))
+            revoked = self._roll.revoked if self._roll is not None else ()
+            banned = {name for name, serial in self._accepted.tunnels.items() if serial in revoked}
+            return Believed(
+                standing,
+                self._wanted,
+                problems=tuple(problems),
+                guarded=guarded,
+                banned=frozenset(banned),
+                seen=seen,
+            )
         peers = self._peers(self._wanted, self._roll, standing, now_s, problems)
         tunnels, keys = [], {}
         for tunnel in self._wanted.tunnels:
@@ -170,10 +242,11 @@ class Believer:
                     problems.append(f"tunnel {tunnel.name}: {error}")
                     continue
             tunnels.append(tunnel)
-        if standing is Standing.CURRENT and tuple(sorted(peers)) != self._accepted.peers:
-            self._accepted = _Accepted(peers=tuple(sorted(peers)))
-            self._put(ACCEPTED_FILE, self._accepted)
-        return Believed(standing, self._wanted, peers, tuple(tunnels), keys, tuple(problems))
+        accepted = tuple(sorted(peers)) if standing is Standing.CURRENT else self._accepted.peers
+        self._accept(_Accepted(peers=accepted, tunnels={tunnel.name: tunnel.peer for tunnel in tunnels}))
+        return Believed(
+            standing, self._wanted, peers, tuple(tunnels), keys, tuple(problems), guarded=guarded, seen=seen
+        )
 
     def _peers(
         self, wanted: Wanted, roll: Roll, standing: Standing, now_s: float, problems: list[str]
@@ -200,6 +273,23 @@ class Believer:
             return Standing.OUT
         return Standing.CURRENT if self._now_s() < self._roll.not_after else Standing.EXPIRED
 
+    def _know(self, *, epoch: Generation = 0, generation: Generation = 0, prefixes: Iterable[Prefix] = ()) -> None:
+        known = self._highest
+        self._highest = _Highest(epoch=max(epoch, known.epoch), generation=max(generation, known.generation))
+        self._guarded = self._guarded.union(prefixes)
+
+    def _remember(self) -> None:
+        ordered = sorted(self._guarded, key=lambda one: (one.version, one.network_address.packed, one.prefixlen))
+        for name, content in ((HIGHEST_FILE, self._highest), (GUARDED_FILE, _Guarded(prefixes=tuple(ordered)))):
+            if content != self._kept.get(name):
+                self._kept[name] = content
+                self._put(name, content)
+
+    def _accept(self, accepted: _Accepted) -> None:
+        if accepted != self._accepted:
+            self._accepted = accepted
+            self._put(ACCEPTED_FILE, accepted)
+
     def _put(self, name: str, content: Message) -> None:
         self._keeping.put(name, content.model_dump_json().encode())
         self._trouble.pop(name, None)
@@ -208,15 +298,16 @@ class Believer:
         """Not before the latest time that was signed: a clock that was set back revives nothing."""
         return max(self._clock(), float(self._roll.issued_at) if self._roll is not None else 0.0)
 
-    def _read_accepted(self) -> _Accepted:
-        kept = self._keeping.read(ACCEPTED_FILE)
+    def _read(self, name: str, default: _M) -> _M:
+        kept = self._keeping.read(name)
         if kept is None:
-            return _Accepted()
+            return default
         try:
-            return _Accepted.model_validate_json(kept)
+            self._kept[name] = found = type(default).model_validate_json(kept)
+            return found
         except ValidationError:
-            self._trouble[ACCEPTED_FILE] = f"{self._keeping.path(ACCEPTED_FILE)} was damaged; begun anew"
-            return _Accepted()
+            self._trouble[name] = f"{self._keeping.path(name)} was damaged; begun anew"
+            return default
 
     def _resume(self) -> None:
         """Take up what was stored: signed by the same keys as what comes."""
@@ -224,12 +315,25 @@ class Believer:
         if roll is None:
             return
         self._roll = roll[1]
-        wanted = self._stored(WANTED_FILE, Wanted, self._roll.controllers)
-        if wanted is not None and wanted[1].serial == self._own.serial:
-            self._signed_wanted, self._wanted = wanted
+        self._know(epoch=self._roll.epoch)
+        self._take_up_wanted(self._roll)
+
+    def _take_up_wanted(self, roll: Roll) -> None:
+        """The stored wanted state, where it counts; where not, it stays unknown what is wanted."""
+        stored = self._stored(WANTED_FILE, Wanted, roll.controllers)
+        if stored is None or stored[1].serial != self._own.serial:
+            return
+        self._signed_wanted, self._wanted = stored
+        if self.generation < self._highest.generation:
+            self._trouble[WANTED_FILE] = (
+                f"{self._keeping.path(WANTED_FILE)} has generation {self.generation}, and "
+                f"{self._highest.generation} was taken: the disk did not keep that"
+            )
+        self._know(generation=self.generation, prefixes=(route.prefix for route in self._wanted.routes))
 
     def _stored(self, name: str, model: type[_M], keys: Iterable[PublicKey]) -> tuple[Signed, _M] | None:
         kept = self._keeping.read(name)
+        self._trouble.pop(name, None)
         if kept is None:
             return None
         try:

@@ -22,7 +22,7 @@ from rich.table import Table
 
 from vte_agent import membership as members
 from vte_agent.agent import Agent
-from vte_agent.believing import Believer
+from vte_agent.believing import GUARDED_FILE, Believer
 from vte_agent.bridging.difference import Place
 from vte_agent.bridging.openvswitch import DATABASE
 from vte_agent.bridging.vxlan import LinkDevices, LinkFailed
@@ -210,7 +210,8 @@ def plan_command(uplink: UplinkWords, state: State = STATE, as_json: AsJson = Fa
     kernel = LinkDevices()
     there = kernel.found()
     kernel.close()
-    made = plan(believed, wished, known, planned_links(believed, f"{own.serial}", there))
+    node = f"{own.serial}"
+    made = plan(believed, wished, known, node, planned_links(believed, node, there))
     said = (*problems, *made.problems)
     if as_json:
         changes = [vars(change) for change in made.changes]
@@ -227,11 +228,13 @@ def plan_command(uplink: UplinkWords, state: State = STATE, as_json: AsJson = Fa
 
 @app.command("clean")
 def clean_command(state: State = STATE) -> None:
-    """Take away the tunnels, routes and rules that an agent has left (`run --keep`); none may be running."""
+    """Take away what an agent has left: tunnels, routes, rules, what was kept from leaving. None may run."""
     with contextlib.suppress(NotRunning):
         ask_status(state)
         raise StillRunning("an agent is running here; stop it first: systemctl stop vte-agent")
     gone, problems = clean(transports())
+    if state.is_dir():
+        Keeping(state).remove(GUARDED_FILE)
     typer.echo(f"taken away: {', '.join(gone) or 'nothing was left'}")
     for problem in problems:
         typer.echo(f"vte-agent: {problem}", err=True)

@@ -33,6 +33,7 @@ from vte_agent.protocol.wanted import Liveness, Transport, WantedClass
 from vte_agent.route_tables import UplinkWay
 from vte_agent.steering import Steered, Steering
 from vte_agent.tunnels.contract import LocalEnd, Reading, TunnelFailed, Tunnels
+from vte_agent.tunnels.devices import device_name
 from vte_agent.upkeep import Connect, Create, Delete, Failure, Standing, Step, Upkeep, Use
 from vte_agent.uplinks import UplinkNow, Uplinks
 
@@ -178,9 +179,9 @@ class Hands:
         self._upkeep.want(wished.goals, set(believed.peers), time.monotonic())
         self._remove_strangers(believed)
         healths, late_s = self._ask_prober()
-        if believed.standing is not RollStanding.NONE:
-            filters = believed.wanted.filters if believed.wanted is not None else None
-            self._filtering.want(filters, time.monotonic())
+        wanted = believed.wanted if believed.is_known else None
+        if wanted is not None:
+            self._filtering.want(wanted.filters, time.monotonic())
         # Before tunnels: what keeps inside them what came by one has to be there.
         self._join(believed)
         for _ in range(3 if self._filtering.holds else 0):
@@ -191,7 +192,8 @@ class Hands:
             self._upkeep.standing, healths, {one.name for one in believed.tunnels if one.mtu is not None}
         )
         self._steer(believed, uplinks)
-        self._mark(believed)
+        if wanted is not None:
+            self._mark(believed)
         said = (
             *believed.problems,
             *problems,
@@ -204,7 +206,7 @@ class Hands:
         )
         with self._lock:
             self._snapshot = Snapshot(
-                believed.wanted.generation if believed.wanted is not None else 0,
+                believed.generation,
                 dict(self._upkeep.standing),
                 dict(self._upkeep.failures),
                 readings,
@@ -247,13 +249,13 @@ class Hands:
         return readings
 
     def _remove_strangers(self, believed: Believed) -> None:
-        """Delete devices of ours that an earlier run left and nobody wants, once it is known what is wanted."""
-        if believed.standing is RollStanding.NONE:
-            return
-        ours = {there.goal.spec.device for there in self._upkeep.standing.values()}
-        wanted = {goal.spec.device for goal in self._upkeep.goals.values()}
+        """Delete devices of ours that an earlier run left and nobody wants, as far as that is known."""
+        kept = {there.goal.spec.device for there in self._upkeep.standing.values()}
+        kept |= {goal.spec.device for goal in self._upkeep.goals.values()}
+        banned = {device_name(name, f"{self._own.serial}") for name in believed.banned}
         for tunnels in self._transports.values():
-            for device in set(tunnels.found()) - ours - wanted:
+            found = set(tunnels.found())
+            for device in (found if believed.names_all else found & banned) - kept:
                 try:
                     tunnels.delete(device)
                 except TunnelFailed as error:
@@ -304,7 +306,7 @@ class Hands:
                 self._prober.remove(name)
 
     def _steer(self, believed: Believed, uplinks: tuple[UplinkNow, ...]) -> None:
-        wanted = believed.wanted
+        wanted = believed.wanted if believed.is_known else None
         devices = {name: there.goal.spec.device for name, there in self._upkeep.standing.items() if there.peer}
         steered = Steered(
             routes=wanted.routes if wanted is not None else (),
@@ -313,6 +315,8 @@ class Hands:
             local=self._own.prefixes,
             sources=self._uplinks.inside(self._own.prefixes),
             uplinks=tuple(_ways(uplinks)),
+            guarded=believed.guarded,
+            is_known=wanted is not None,
         )
         if steered != self._steered:
             self._steered = steered
@@ -335,10 +339,10 @@ class Hands:
 
     def _join(self, believed: Believed) -> None:
         """Links to the bridges of others, but none for one who is no member."""
-        wanted = believed.wanted.links if believed.wanted is not None else ()
+        wanted = believed.wanted.links if believed.wanted is not None and believed.is_known else None
         if believed.standing is RollStanding.OUT:
             wanted = ()
-        self._bridging.want(None if believed.standing is RollStanding.NONE else wanted, time.monotonic())
+        self._bridging.want(wanted, time.monotonic())
 
 
 def _ways(uplinks: tuple[UplinkNow, ...]) -> Iterator[UplinkWay]:

@@ -11,6 +11,7 @@ from vte_agent.bridging.vxlan import link_device
 from vte_agent.goals import Wished
 from vte_agent.protocol.wanted import Transport
 from vte_agent.tunnels.contract import Tunnels
+from vte_agent.tunnels.devices import device_name
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,8 @@ class Plan:
 
 def planned_links(believed: Believed, node: str, there: Mapping[str, LinkDevice]) -> tuple[Change, ...]:
     """What would happen to the links of the bridge; `there` are their devices."""
-    unknown = believed.standing is Standing.NONE
-    links = believed.wanted.links if believed.wanted is not None and believed.standing is not Standing.OUT else ()
+    known = believed.wanted if believed.is_known and believed.standing is not Standing.OUT else None
+    links = known.links if known is not None else ()
     wanted = {link_device(link, node): link for link in links}
     changes = [
         Change(
@@ -49,15 +50,18 @@ def planned_links(believed: Believed, node: str, there: Mapping[str, LinkDevice]
         )
         for device, link in wanted.items()
     ]
-    why = "stays until the signer's roll has come" if unknown else "nobody wants it"
     left = sorted(there.keys() - wanted.keys())
-    return (*changes, *(Change("keep" if unknown else "remove", one, there[one].name, why) for one in left))
+    return (*changes, *(_surplus(believed, one, there[one].name) for one in left))
 
 
 def plan(
-    believed: Believed, wished: Wished, transports: Mapping[Transport, Tunnels], links: tuple[Change, ...] = ()
+    believed: Believed,
+    wished: Wished,
+    transports: Mapping[Transport, Tunnels],
+    node: str,
+    links: tuple[Change, ...] = (),
 ) -> Plan:
-    """What would change. Raises TunnelFailed where the kernel does not say what there is."""
+    """What would change at a node (its serial). Raises TunnelFailed where the kernel says not what there is."""
     found = {device for tunnels in transports.values() for device in tunnels.found()}
     changes = []
     for goal in wished.goals.values():
@@ -66,9 +70,16 @@ def plan(
         why = f"{by} to serial {goal.serial}" + ("" if goal.peer is not None else ", whose key has not come yet")
         changes.append(Change("keep" if there else "make", device, goal.spec.name, why))
     wanted = {goal.spec.device for goal in wished.goals.values()}
-    # Without a roll nobody knows what is wanted: what there is stays until one comes.
-    unknown = believed.standing is Standing.NONE
-    why = "stays until the signer's roll has come" if unknown else "nobody wants it"
-    changes += [Change("keep" if unknown else "remove", device, "", why) for device in sorted(found - wanted)]
-    generation = believed.wanted.generation if believed.wanted is not None else 0
-    return Plan(generation, believed.standing, (*changes, *links), (*believed.problems, *wished.problems))
+    banned = {device_name(name, node): name for name in believed.banned}
+    for device in sorted(found - wanted):
+        if device in banned:
+            changes.append(Change("remove", device, banned[device], "whom it leads to is revoked"))
+        else:
+            changes.append(_surplus(believed, device, ""))
+    return Plan(believed.generation, believed.standing, (*changes, *links), (*believed.problems, *wished.problems))
+
+
+def _surplus(believed: Believed, device: str, name: str) -> Change:
+    if believed.names_all:
+        return Change("remove", device, name, "nobody wants it")
+    return Change("keep", device, name, "stays until it is known what is wanted")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from functools import partial
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -23,6 +23,7 @@ from vte_agent.route_tables import (
     PROTOCOL,
     UPLINK_PREFERENCE,
     Action,
+    Routes,
     Rule,
     Slot,
     Ways,
@@ -108,23 +109,31 @@ class Router:
         A packet under way meets the old way or the new one, or is refused; it never leaves by one that is neither.
         """
         routes, rules = routes_of(ways), rules_of(ways)
-        problems: list[str] = []
-        # The guards come first, then the ways, then the rules that lead there; they leave the other way round.
-        for slot in sorted(routes, key=lambda slot: -slot.metric):
-            if self._routes.get(slot) != routes[slot]:
-                self._try(partial(self._replace, slot, routes[slot]), f"route to {slot.prefix}", problems)
-        for rule in rules - self._rules:
-            self._try(partial(self._rule, "add", rule), f"rule to table {rule.table}", problems)
+        problems = self._make({s: a for s, a in routes.items() if self._routes.get(s) != a}, rules)
         for rule in self._rules - rules:
             self._try(partial(self._rule, "del", rule), f"rule to table {rule.table}", problems)
         for slot in sorted(self._routes.keys() - routes.keys(), key=lambda slot: slot.metric):
             self._try(partial(self._delete, slot), f"route to {slot.prefix}", problems)
         return tuple(problems)
 
+    def add(self, ways: Ways) -> tuple[str, ...]:
+        """Add what is not there of it; nothing that is there changes or goes. Returns what could not be done."""
+        routes = {slot: action for slot, action in routes_of(ways).items() if slot not in self._routes}
+        return tuple(self._make(routes, rules_of(ways)))
+
     def clear(self) -> tuple[str, ...]:
         """Take away all that is ours, also what an earlier run left; returns what could not be."""
         self.refresh()
         return self.apply(NO_WAYS)
+
+    def _make(self, routes: Routes, rules: Set[Rule]) -> list[str]:
+        """Guards come first, then ways, then the rules that lead there; they leave the other way round."""
+        problems: list[str] = []
+        for slot in sorted(routes, key=lambda slot: -slot.metric):
+            self._try(partial(self._replace, slot, routes[slot]), f"route to {slot.prefix}", problems)
+        for rule in rules - self._rules:
+            self._try(partial(self._rule, "add", rule), f"rule to table {rule.table}", problems)
+        return problems
 
     def _try(self, change: Callable[[], object], what: str, problems: list[str]) -> None:
         try:

@@ -32,7 +32,11 @@ OnMove = Callable[[Sequence[Move]], None]
 
 @dataclass(frozen=True)
 class Steered:
-    """What is wanted: routes, numbers of classes by name, the device of each tunnel by name, what `Ways` has."""
+    """What is wanted: routes, numbers of classes by name, the device of each tunnel by name, what `Ways` has.
+
+    guarded: prefixes that go nowhere where they are not wanted over tunnels any more. is_known False: it is not
+    known which routes are wanted; those that there are stay, and guards are added to them.
+    """
 
     routes: tuple[WantedRoute, ...] = ()
     classes: Mapping[str, int] = field(default_factory=dict)
@@ -40,6 +44,8 @@ class Steered:
     local: tuple[Prefix, ...] = ()
     sources: tuple[Address, ...] = ()
     uplinks: tuple[UplinkWay, ...] = ()
+    guarded: frozenset[Prefix] = frozenset()
+    is_known: bool = True
 
 
 class Steering:
@@ -121,17 +127,19 @@ class Steering:
     def _turn(self, router: Router, wanted: Steered | None, fresh: Mapping[str, TunnelHealth]) -> None:
         if wanted is not None:
             self._now = wanted
+        if wanted is not None and wanted.is_known:
             self._failover = self._failover or Failover(_found(router, wanted))
             self._failover.want(wanted.routes)
         self._healths.update(fresh)
         if (looks := time.monotonic() >= self._look_s) or wanted is not None:
             self._look_s = time.monotonic() + LOOK_EVERY_S
             self._look()
-        if self._failover is None:
-            return
         if looks:
             router.refresh()
-        self._move(router, self._failover)
+        if self._failover is not None:
+            self._move(router, self._failover)
+        elif looks or wanted is not None:
+            self._keep(router)
 
     def _look(self) -> None:
         """What nobody tells; where the prober does not answer tunnels do as they did when last heard of."""
@@ -142,6 +150,15 @@ class Steering:
         except ProbeFailed as error:
             troubles.append(str(error))
         self._troubles = tuple(troubles)
+
+    def _keep(self, router: Router) -> None:
+        """What an earlier run left stays, as nobody knows better; what it guarded is guarded, kept or not."""
+        guards: dict[RouteKey, str | None] = {
+            (prefix, None): None for prefix in self._no_longer_wanted((), self._now)
+        }
+        problems = (*self._troubles, *router.add(Ways(guards, {}, self._now.local)))
+        with self._lock:
+            self._problems = problems
 
     def _move(self, router: Router, failover: Failover) -> None:
         steered, healths = self._now, self._healths
@@ -166,10 +183,10 @@ class Steering:
     def _no_longer_wanted(self, wanted: Iterable[RouteKey], steered: Steered) -> set[Prefix]:
         """Prefixes that went over tunnels and do not any more, as when their site is revoked.
 
-        Until the agent ends they go nowhere: who still sends there is not to send unencrypted from then on.
+        From then on they go nowhere: who still sends there is not to send unencrypted.
         """
         now = {prefix for prefix, _ in wanted}
-        self._guarded |= now
+        self._guarded |= now | steered.guarded
         return self._guarded - now - set(steered.local)
 
 

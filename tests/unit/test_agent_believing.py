@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-from ipaddress import IPv4Address
+from collections.abc import Callable
+from ipaddress import IPv4Address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +17,32 @@ from hypothesis import strategies as st
 from pydantic import create_model
 
 from tests.unit.trust_world import Clock, public, wanted_for
+from vte_agent import believing
 from vte_agent import keeping as keeping_module
 from vte_agent import membership as members
-from vte_agent.believing import ACCEPTED_FILE, WANTED_FILE, Believer, NotBelieved, Older, Standing
+from vte_agent.believing import (
+    ACCEPTED_FILE,
+    GUARDED_FILE,
+    HIGHEST_FILE,
+    WANTED_FILE,
+    Believer,
+    NotBelieved,
+    Older,
+    Standing,
+)
 from vte_agent.identity import FILE, Identity, WeakKey, load_or_make
 from vte_agent.keeping import CannotKeep, Keeping
 from vte_agent.membership import ROLL_FILE, Membership
 from vte_agent.protocol.base import public_text
 from vte_agent.protocol.members import Member, Roll
 from vte_agent.protocol.signed import Signed
-from vte_agent.protocol.wanted import Transport, Wanted, WantedTunnel
+from vte_agent.protocol.wanted import Prefix, Transport, Wanted, WantedRoute, WantedTunnel
 
 POLICY, CONTROLLER, FOREIGN = (Ed25519PrivateKey.generate() for _ in range(3))
 KEYS = {serial: Identity(Ed25519PrivateKey.generate(), X25519PrivateKey.generate()) for serial in range(1, 6)}
 CLOCK_S = 1_700_000_000.0
 DAY_S = 86_400
+FAR, FARTHER = ip_network("10.2.0.0/24"), ip_network("10.3.0.0/24")
 
 
 def member(serial: int, **changed: Any) -> Member:
@@ -288,7 +300,7 @@ def test_a_full_disk_is_named_and_nothing_else_happens(world: World, monkeypatch
     assert not list(world.directory.glob(".*"))
 
 
-@pytest.mark.parametrize("name", [ROLL_FILE, WANTED_FILE, ACCEPTED_FILE])
+@pytest.mark.parametrize("name", [ROLL_FILE, WANTED_FILE, ACCEPTED_FILE, HIGHEST_FILE, GUARDED_FILE])
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=st.binary(max_size=50))
 def test_a_damaged_file_is_named_and_what_comes_mends_it(
@@ -304,6 +316,96 @@ def test_a_damaged_file_is_named_and_what_comes_mends_it(
     world.believer.take_roll(a_roll(2))
     world.believer.take_wanted(with_peers(2, 2))
     assert world.peers == {2} and world.problems == ""
+
+
+def with_a_route(generation: int, *peers: int, roll: Signed | None = None, prefix: Prefix = FAR) -> Signed:
+    route = WantedRoute(prefix=prefix, tunnels=("t2",))
+    more = {"peers": tuple(Signed.of(member(one), POLICY) for one in peers), "routes": (route,)}
+    return wanted_for(
+        1, roll or a_roll(), CONTROLLER, generation, tunnels=tuple(tunnel(one) for one in peers), **more
+    )
+
+
+def damage(world: World) -> None:
+    world.keeping.write(WANTED_FILE, b"\0garbage")
+
+
+def distrust(world: World) -> None:
+    """As when a controller's key is replaced."""
+    world.believer.take_roll(a_roll(2, controllers=(public(FOREIGN),)))
+
+
+@pytest.mark.parametrize("loses", [damage, distrust])
+def test_where_the_kept_state_does_not_count_any_more_it_is_not_known_what_is_wanted_and_not_nothing(
+    world: World, loses: Callable[[World], None]
+) -> None:
+    world.believer.take_roll(a_roll())
+    world.believer.take_wanted(with_a_route(7, 2, 3))
+    world.believer.judge()
+    loses(world)
+    for _ in range(2):
+        world.restart()
+        believed = world.believer.judge()
+        assert believed.standing is Standing.CURRENT and not believed.is_known and not believed.names_all
+        assert believed.guarded == {FAR} and not believed.banned
+        assert "wanted.json is not taken up" in world.problems
+        assert "what is wanted of this node is not known" in world.problems
+    # Who was let out meanwhile: what is known to lead there does not stay.
+    world.believer.take_roll(a_roll(3, revoked=(3,), controllers=(public(CONTROLLER),)))
+    assert world.believer.judge().banned == ({"t3"} if loses is damage else set())
+    if loses is distrust:
+        # Its signer is trusted again, so what it had signed counts again.
+        assert world.believer.judge().is_known and world.peers == {2} and world.problems.count("t3") == 1
+
+
+@pytest.mark.parametrize("loses", [damage, distrust])
+def test_nothing_older_is_taken_after_the_state_itself_was_lost_and_controllers_hear_what_they_have_to_pass(
+    world: World, loses: Callable[[World], None]
+) -> None:
+    world.believer.take_roll(a_roll())
+    world.believer.take_wanted(with_peers(7, 2))
+    loses(world)
+    world.restart()
+    key = FOREIGN if loses is distrust else CONTROLLER
+    with pytest.raises(Older, match="generation 6 is not above 7"):
+        world.believer.take_wanted(wanted_for(1, a_roll(), key, 6))
+    assert world.believer.judge().generation == 7, "a controller that lost its store goes on from here"
+    # The same as the last one is not older: a controller that has its store sends it to whoever connects.
+    assert world.believer.take_wanted(wanted_for(1, a_roll(), key, 7)) and world.believer.judge().is_known
+    with pytest.raises(Older, match="generation 7 is not above 7"):
+        world.believer.take_wanted(wanted_for(1, a_roll(5), key, 7))
+    assert world.believer.take_wanted(wanted_for(1, a_roll(), key, 8)) and world.problems == ""
+
+
+def test_no_older_roll_revives_anybody_after_the_roll_itself_was_lost(world: World) -> None:
+    world.believer.take_roll(a_roll(5, revoked=(3,)))
+    world.keeping.write(ROLL_FILE, b"")
+    world.restart()
+    with pytest.raises(Older, match="epoch 4 is older than 5"):
+        world.believer.take_roll(a_roll(4))
+    assert world.believer.take_roll(a_roll(5, revoked=(3,))) and world.problems == ""
+
+
+def test_what_was_ever_wanted_over_tunnels_is_guarded_also_after_a_restart(world: World) -> None:
+    world.believer.take_roll(a_roll())
+    world.believer.take_wanted(with_a_route(1, 2))
+    world.believer.take_wanted(with_a_route(2, 2, prefix=FARTHER))
+    for _ in range(2):
+        assert world.believer.judge().guarded == {FAR, FARTHER}
+        world.restart()
+    world.keeping.write(GUARDED_FILE, b"{")
+    world.restart()
+    # What the state itself says is still known.
+    assert world.believer.judge().guarded == {FARTHER} and GUARDED_FILE in world.problems
+
+
+def test_a_controller_cannot_fill_the_memory_with_prefixes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(believing, "MOST_GUARDED", 1)
+    world.believer.take_roll(a_roll())
+    world.believer.take_wanted(with_a_route(1, 2))
+    with pytest.raises(NotBelieved, match="'vte-agent clean' forgets"):
+        world.believer.take_wanted(with_a_route(2, 2, prefix=FARTHER))
+    assert world.believer.generation == 1 and world.believer.judge().guarded == {FAR}
 
 
 def test_a_state_of_another_version_is_refused_by_name_and_what_comes_mends_it(world: World) -> None:

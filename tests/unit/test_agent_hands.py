@@ -282,6 +282,29 @@ def test_what_an_earlier_run_left_and_nobody_wants_is_taken_away_once_that_is_kn
     assert not bench.own.found()
 
 
+@pytest.mark.parametrize("standing", [Standing.NONE, Standing.CURRENT, Standing.EXPIRED])
+def test_while_it_is_not_known_what_is_wanted_all_stays_but_what_leads_to_who_is_revoked(
+    bench: Bench, standing: Standing
+) -> None:
+    names = ("kept", "revoked")
+    wished = goals_of(
+        believed(*map(tunnel, names)), member(1), (uplink(1),), {Transport.WIREGUARD}, lambda *_: bytes(32)
+    )
+    for name in names:
+        bench.own.create(wished.goals[name].spec)
+    bench.segmentation.filters = FILTERS
+    bench.want(Believed(standing, None, guarded=frozenset({FAR}), banned=frozenset({"revoked"}), seen=5))
+    now = bench.until(lambda now: now.uplinks)
+    assert bench.own.found() == {wished.goals["kept"].spec.device}
+    assert now.generation == 5 and bench.segmentation.filters == FILTERS and bench.bridging.wanted is None
+    assert not bench.steering.steered.is_known and bench.steering.steered.guarded == {FAR}
+    # One that is out has nothing to keep, whatever else is known; what it guards stays guarded.
+    bench.want(Believed(Standing.OUT, None, guarded=frozenset({FAR})))
+    bench.until(lambda now: now.generation == 0)
+    assert not bench.own.found() and bench.bridging.wanted == ()
+    assert not bench.steering.steered.is_known and bench.steering.steered.guarded == {FAR}
+
+
 def test_a_device_has_the_mtu_that_gets_through_and_it_is_reported(bench: Bench) -> None:
     bench.want(believed(tunnel(), keys={"t": bench.far_key()}))
     made = bench.until(lambda now: now.standing and now.standing["t"].peer)

@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from vte_agent import cli
-from vte_agent.believing import Believed, Standing
+from vte_agent.believing import GUARDED_FILE, HIGHEST_FILE, Believed, Standing
 from vte_agent.bridging import openvswitch
 from vte_agent.bridging.difference import LinkDevice
 from vte_agent.bridging.openvswitch import BridgeNow
@@ -32,6 +32,8 @@ from vte_agent.tunnels.devices import device_name
 from vte_agent.tunnels.fake import FakeNetwork, FakeTunnels
 from vte_agent.tunnels.transports import transports as all_transports
 from vte_agent.upkeep import Goal
+
+NOTHING = Wanted(generation=1, serial=1, roll=Signed(kind="Roll", payload="", signature="A" * 88))
 
 
 def spec(name: str) -> TunnelSpec:
@@ -60,7 +62,7 @@ def transports() -> Mapping[Transport, Tunnels]:
 def test_a_plan_makes_what_is_missing_keeps_what_is_there_and_removes_the_rest(
     transports: Mapping[Transport, Tunnels],
 ) -> None:
-    made = plan(Believed(Standing.CURRENT, None), wished("stays", "comes"), transports)
+    made = plan(Believed(Standing.CURRENT, NOTHING), wished("stays", "comes"), transports, "1")
     found = {(change.what, change.device) for change in made.changes}
     assert found == {
         ("keep", spec("stays").device),
@@ -71,9 +73,16 @@ def test_a_plan_makes_what_is_missing_keeps_what_is_there_and_removes_the_rest(
     assert set(transports[Transport.WIREGUARD].found()) == {spec("stays").device, spec("goes").device}
 
 
-def test_before_it_is_known_what_is_wanted_nothing_is_removed(transports: Mapping[Transport, Tunnels]) -> None:
-    made = plan(Believed(Standing.NONE, None), Wished({}, ()), transports)
+@pytest.mark.parametrize("standing", [Standing.NONE, Standing.CURRENT, Standing.EXPIRED])
+def test_before_it_is_known_what_is_wanted_only_what_leads_to_who_is_revoked_is_removed(
+    transports: Mapping[Transport, Tunnels], standing: Standing
+) -> None:
+    made = plan(Believed(standing, None), Wished({}, ()), transports, "1")
     assert made.is_done and {change.what for change in made.changes} == {"keep"}
+    made = plan(Believed(standing, None, banned=frozenset({"goes"})), Wished({}, ()), transports, "1")
+    assert [(change.what, change.tunnel) for change in made.changes if change.what != "keep"] == [
+        ("remove", "goes")
+    ]
 
 
 def test_a_plan_has_the_links_of_the_bridge_too() -> None:
@@ -81,7 +90,7 @@ def test_a_plan_has_the_links_of_the_bridge_too() -> None:
         WantedLink(name=name, vni=vni, local=ip_address("100.111.0.1"), remote=ip_address("100.111.0.2"))
         for vni, name in enumerate(("stays", "comes"), 1)
     )
-    wanted = Wanted(generation=1, serial=1, roll=Signed(kind="Roll", payload="", signature="A" * 88), links=links)
+    wanted = NOTHING.model_copy(update={"links": links})
     names = link_device(links[0], "1"), link_device(links[1], "1")
     there = {one: LinkDevice(one, "gone", 9, None, None, None) for one in (names[0], "lvother")}
     made = planned_links(Believed(Standing.CURRENT, wanted), "1", there)
@@ -91,7 +100,8 @@ def test_a_plan_has_the_links_of_the_bridge_too() -> None:
         ("remove", "lvother"),
     ]
     assert {one.what for one in planned_links(Believed(Standing.OUT, wanted), "1", there)} == {"remove"}
-    assert {one.what for one in planned_links(Believed(Standing.NONE, None), "1", there)} == {"keep"}
+    for standing in (Standing.NONE, Standing.CURRENT):
+        assert {one.what for one in planned_links(Believed(standing, None), "1", there)} == {"keep"}
 
 
 def test_doctor_looks_for_the_bridge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,9 +217,13 @@ def test_clean_takes_away_what_is_there_and_says_what(
     monkeypatch.setattr(cleaning, "Router", NoRouter)
     monkeypatch.setattr("vte_agent.nft.missing", lambda: "nft is not installed")
     monkeypatch.setattr(cli, "transports", lambda: transports)
-    done = typed("clean", "--state", str(tmp_path))
+    state = tmp_path / "state"
+    Keeping(state).write(GUARDED_FILE, b"{}")
+    Keeping(state).write(HIGHEST_FILE, b"{}")
+    done = typed("clean", "--state", str(state))
+    assert set(files(state)) >= {HIGHEST_FILE} and GUARDED_FILE not in files(state)
     assert done.exit_code == 0 and spec("stays").device in done.output and spec("goes").device in done.output
-    assert "nothing was left" in typed("clean", "--state", str(tmp_path)).output
+    assert "nothing was left" in typed("clean", "--state", str(state)).output
 
 
 def test_clean_leaves_a_running_agent_alone(monkeypatch: pytest.MonkeyPatch) -> None:

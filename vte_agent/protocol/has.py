@@ -121,7 +121,10 @@ class HostReport(Message):
 
 
 class Has(Message):
-    """All that a site has, and the newest generation it has carried out. problems are what keeps it from more."""
+    """All that a site has, and the newest generation it has carried out. problems are what keeps it from more.
+
+    Where it does not know any more what is wanted, generation is the highest that it ever took.
+    """
 
     version: int = PROTOCOL_VERSION
     generation: Generation

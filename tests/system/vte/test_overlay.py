@@ -241,6 +241,38 @@ def test_an_agent_that_is_killed_and_started_again_loses_nothing(world: World) -
     }
 
 
+def test_an_agent_that_finds_its_wanted_state_damaged_lets_nothing_out_and_keeps_what_there_is(
+    world: World,
+) -> None:
+    """Until a controller says again what is wanted; meanwhile even tunnels that die leave no way in the clear."""
+    world.wait_settled()
+    world.signal_controller(signal.SIGSTOP)
+    try:
+        with world.flow("ber", "muc") as receiver:
+            world.signal_agent("ber", signal.SIGKILL)
+            (world.agent_state("ber") / "wanted.json").write_bytes(b"damaged")
+            world.start_agent("ber")
+            wait_until(
+                lambda: said_of(world, "ber", "what is wanted of this node is not"), 60, world.describe
+            )
+            more(receiver)
+            assert receiver.lost() == 0
+        for pid in world.processes("ber", "wireguard-go"):
+            world.at("ber").run(["kill", "-9", str(pid)])
+        for target in ("muc", "ham"):
+            assert not world.pings("ber", target)
+    finally:
+        world.signal_controller(signal.SIGCONT)
+    world.wait_settled()
+    assert world.pings("ber", "muc") and not said_of(world, "ber", "not known")
+
+
+def said_of(world: World, name: str, words: str) -> bool:
+    """Whether an agent names this among its problems."""
+    has = world.has(name)
+    return has is not None and any(words in problem for problem in has.problems)
+
+
 def test_a_tunnel_whose_process_is_killed_is_made_anew_and_the_others_do_not_notice(world: World) -> None:
     world.wait_settled()
     untouched = direct(world, "muc", "ham")

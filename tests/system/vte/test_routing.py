@@ -77,6 +77,25 @@ def test_a_prefix_of_a_class_only_never_leaves_in_clear(site: Site) -> None:
         assert "No route to host" in way(site, "10.9.0.5")
 
 
+def test_what_is_added_changes_nothing_and_guards_what_has_no_way(site: Site) -> None:
+    other = ip_network("10.11.0.0/16")
+    site.run("ip", "route", "add", "default", "dev", "two")
+    with site.inside():
+        with Router() as router:
+            router.apply(Ways({(V4, None): "one", (V4, "voice"): "two"}, {"voice": 3}))
+        before = kernel(site)
+        with Router() as router:
+            assert router.add(Ways({(V4, None): None}, {})) == ()
+            assert kernel(site) == before
+            assert router.add(Ways({(V4, None): None, (other, None): None}, {}, local=(V4,))) == ()
+        assert way(site, "10.9.0.5") == "one" and way(site, "10.9.0.5", class_mark(3)) == "two"
+        assert "No route to host" in way(site, "10.11.0.5")
+
+
+def kernel(site: Site) -> str:
+    return site.run("ip", "route", "show", "table", "all") + site.run("ip", "rule")
+
+
 def test_a_device_that_goes_takes_its_route_and_not_the_guard(site: Site) -> None:
     site.run("ip", "route", "add", "default", "dev", "two")
     with site.inside(), Router() as router:

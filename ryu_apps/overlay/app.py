@@ -345,7 +345,7 @@ class SiteOverlay(App):
         )
 
     def _all_problems(self) -> tuple[str, ...]:
-        problems = [*self._problems.values(), self._survey.problem]
+        problems = [*self._problems.values(), *self._survey.problems]
         problems += [*self._overlay.mesh.problems, *self._overlay.link_problems]
         roll = self._trust.roll
         if roll is not None and self._card.state_key not in roll.controllers:

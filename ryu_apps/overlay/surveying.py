@@ -12,20 +12,21 @@ from ryu_apps.overlay.recalling import recalled_bridge, recalled_transports, rec
 from ryu_apps.overlay.reports import Reports, site_of
 from stitching.overlay.demands import pair_demands
 from stitching.overlay.rounds import Facts, Overlay
-from stitching.overlay.sites import Site, SitesRefused, checked
+from stitching.overlay.sites import Site, together
 
 
 class Survey:
-    """The sites as they were when they last went together, and what is measured and expected of them.
+    """The sites that go together, and what is measured and expected of them.
 
     For one thread.
     """
 
     def __init__(self, reports: Reports, defined: Defined, foreseeing: Foreseeing) -> None:
         self._reports, self._defined, self._foreseeing = reports, defined, foreseeing
+        self._seen: Mapping[int, Site] = {}
         self.sites: Mapping[int, Site] = {}
-        self.problem = ""
-        """Why sites as they are now do not go together; "" where all is well."""
+        self.problems: tuple[str, ...] = ()
+        """What is wrong with each of the sites that are left out, or go on as they were."""
 
     def facts(self, members: Members, overlay: Overlay) -> Facts:
         """All of it now. `sites` is the same object for as long as nothing of it has changed."""
@@ -49,14 +50,12 @@ class Survey:
             said = self._reports.said.get(serial)
             site = site_of(member, said, self._reports.hidden.get(serial, ()))
             sites[serial] = self._defined.on_terms(_recalled(site, overlay) if said is None else site)
-        if sites == self.sites:
-            return
-        try:
-            checked(sites.values(), overlay.book.overlay_range)
-        except SitesRefused as error:
-            self.problem = str(error)
-        else:
-            self.problem, self.sites = "", sites
+        if sites != self._seen:
+            self._seen = sites
+            found = together(sites.values(), overlay.book.overlay_range, self.sites)
+            self.problems = found.refused
+            if found.sites != self.sites:
+                self.sites = found.sites
 
 
 def _recalled(site: Site, overlay: Overlay) -> Site:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from bisect import bisect_right, insort
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
@@ -16,7 +17,7 @@ Pair = tuple[int, int]
 
 
 class SitesRefused(ValueError):
-    """The sites cannot be in one overlay together; the message names them and says what to change."""
+    """There can be no such site; the message says what to change."""
 
 
 class Role(StrEnum):
@@ -96,42 +97,80 @@ def pair_of(one: int, other: int) -> Pair:
     return (one, other) if one < other else (other, one)
 
 
-def checked(sites: Iterable[Site], overlay_range: Prefix | None = None) -> Mapping[int, Site]:
-    """The sites by serial. Raises SitesRefused for what two of them, or the overlay's own range, both claim."""
-    listed = tuple(sites)
-    by_serial: dict[int, Site] = {}
-    by_name: dict[str, Site] = {}
-    for site in listed:
-        if site.serial in by_serial:
-            other = by_serial[site.serial].name
-            raise SitesRefused(f"{other} and {site.name} both have serial {site.serial}; enroll one of them again")
-        if site.name in by_name:
-            raise SitesRefused(f"two sites are called {site.name}; rename the one with serial {site.serial}")
-        if len({uplink.name for uplink in site.uplinks}) < len(site.uplinks):
-            raise SitesRefused(f"{site.name} has two uplinks of one name; give each its own")
-        if site.role is Role.RELAY and site.prefixes:
-            raise SitesRefused(f"{site.name} is a relay and has prefixes; a relay has none, enroll it as a site")
-        by_serial[site.serial] = by_name[site.name] = site
-    claims = [(prefix, site.name) for site in listed for prefix in site.prefixes]
+@dataclass(frozen=True)
+class Together:
+    """Sites that are in one overlay, by serial, and what is wrong with each of the others."""
+
+    sites: Mapping[int, Site]
+    refused: tuple[str, ...] = ()
+
+
+def together(
+    sites: Iterable[Site], overlay_range: Prefix | None = None, before: Mapping[int, Site] | None = None
+) -> Together:
+    """Those that go together: no name, serial or address is of two of them, or of the overlay itself.
+
+    Where two do not, the one that was in `before` stays, or the one that has been a member for longer. One that is
+    no good as it is now goes on as it was before. Nobody else is touched.
+    """
+    known = before or {}
+    kept: dict[int, Site] = {}
+    refused: list[str] = []
+    names: dict[str, Site] = {}
+    claims = Claims()
     if overlay_range is not None:
-        claims.append((overlay_range, "the overlay itself (for its tunnels)"))
-    clash = overlap(claims)
-    if clash is not None:
-        (wide, whose), (narrow, others) = clash
-        raise SitesRefused(
-            f"{wide} of {whose} overlaps {narrow} of {others}; renumber one, or keep them in segments apart"
-        )
-    return by_serial
+        claims.add(overlay_range, "the overlay itself (for its tunnels)")
+    for now in sorted(sites, key=lambda one: (one.serial not in known, one.serial)):
+        site, why = now, _why_not(now, kept, names, claims)
+        if why:
+            refused.append(why)
+            site = known.get(now.serial, now)
+            if site == now or _why_not(site, kept, names, claims):
+                continue
+        kept[site.serial] = names[site.name] = site
+        for prefix in site.prefixes:
+            claims.add(prefix, site.name)
+    return Together(MappingProxyType(kept), tuple(refused))
 
 
-def overlap(claims: Sequence[tuple[Prefix, str]]) -> tuple[tuple[Prefix, str], tuple[Prefix, str]] | None:
-    """Two claims that have an address in common, None where none have. Prefixes are nested or apart."""
-    inside: tuple[Prefix, str] | None = None
-    for claim in sorted(claims, key=lambda one: _place(one[0])):
-        if inside is not None and covers(inside[0], claim[0]):
-            return inside, claim
-        inside = claim
-    return None
+def _why_not(site: Site, kept: Mapping[int, Site], names: Mapping[str, Site], claims: Claims) -> str:
+    """Why a site cannot be with the others; "" where it can."""
+    if site.serial in kept:
+        other = kept[site.serial].name
+        return f"{other} and {site.name} both have serial {site.serial}; enroll one of them again"
+    if site.name in names:
+        return f"two sites are called {site.name}; rename the one with serial {site.serial}"
+    if len({uplink.name for uplink in site.uplinks}) < len(site.uplinks):
+        return f"{site.name} has two uplinks of one name; give each its own"
+    if site.role is Role.RELAY and site.prefixes:
+        return f"{site.name} is a relay and has prefixes; a relay has none, enroll it as a site"
+    own = Claims()
+    for prefix in site.prefixes:
+        clash = claims.of(prefix) or own.of(prefix)
+        if clash is not None:
+            theirs, whose = clash
+            return (
+                f"{prefix} of {site.name} overlaps {theirs} of {whose}, so {site.name} is left out; renumber one"
+            )
+        own.add(prefix, "itself")
+    return ""
+
+
+class Claims:
+    """Prefixes and whose they are; no two of them have an address in common."""
+
+    def __init__(self) -> None:
+        self._claims: list[tuple[Prefix, str]] = []
+
+    def of(self, prefix: Prefix) -> tuple[Prefix, str] | None:
+        """A claim with an address of a prefix, if there is one. Prefixes are nested or apart."""
+        place = bisect_right(self._claims, _place(prefix), key=_place_of)
+        near = self._claims[max(0, place - 1) : place + 1]
+        return next((one for one in near if covers(one[0], prefix) or covers(prefix, one[0])), None)
+
+    def add(self, prefix: Prefix, whose: str) -> None:
+        """One more, which has none in common with those there are."""
+        insort(self._claims, (prefix, whose), key=_place_of)
 
 
 def covers(wide: Prefix, narrow: Prefix) -> bool:
@@ -146,3 +185,7 @@ def covers(wide: Prefix, narrow: Prefix) -> bool:
 
 def _place(prefix: Prefix) -> tuple[int, int, int]:
     return prefix.version, int(prefix.network_address), prefix.prefixlen
+
+
+def _place_of(claim: tuple[Prefix, str]) -> tuple[int, int, int]:
+    return _place(claim[0])

@@ -63,12 +63,12 @@ def member_of(signer: Signer, signed: Signed) -> Member:
 
 def test_a_token_lets_one_node_in_as_it_says(signer: Signer, tmp_path: Path, clock: Clock) -> None:
     prefix = IPv4Network("10.1.0.0/16")
-    token = token_of(signer, names="ber-*", role=Role.RELAY, prefixes=(prefix,), labels={"zone": "eu"})
+    token = token_of(signer, names="ber-*", prefixes=(prefix,), labels={"zone": "eu"})
     own = identity(tmp_path / "a")
     admitted = signer.admit(an_enroll(token, "ber-1", own))
     member = member_of(signer, admitted.member)
     assert (member.name, member.role, member.prefixes, member.labels) == (
-        "ber-1", Role.RELAY, (prefix,), {"zone": "eu"},
+        "ber-1", Role.SITE, (prefix,), {"zone": "eu"},
     )  # fmt: skip
     assert own.is_of(member) and member.not_after == int(clock.now_s) + MEMBER_VALID_S
     with pytest.raises(Refusal, match="was used, withdrawn or has expired"):
@@ -136,6 +136,19 @@ def test_names_and_keys_are_taken_once(signer: Signer, tmp_path: Path) -> None:
         signer.admit(an_enroll(token_of(signer), "fra", own))
     signer.revoke(1)
     assert member_of(signer, signer.admit(an_enroll(token_of(signer), "ams", own)).member).serial == 2
+
+
+@pytest.mark.parametrize("prefix", ["100.96.5.0/24", "100.64.0.0/10", "0.0.0.0/0"])
+def test_where_tunnels_have_their_addresses_no_site_has_any(signer: Signer, prefix: str) -> None:
+    with pytest.raises(Refusal, match=r"overlaps 100\.96\.0\.0/12, where tunnels have their addresses"):
+        signer.make_token(MakeToken(prefixes=(IPv4Network(prefix),)))
+
+
+def test_a_relay_gets_no_prefixes(signer: Signer, tmp_path: Path) -> None:
+    with pytest.raises(Refusal, match="a relay has no prefixes"):
+        signer.make_token(MakeToken(role=Role.RELAY, prefixes=(IPv4Network("10.1.0.0/16"),)))
+    admitted = signer.admit(an_enroll(token_of(signer, role=Role.RELAY), "r", identity(tmp_path)))
+    assert member_of(signer, admitted.member).role is Role.RELAY
 
 
 def test_overlapping_prefixes_are_refused_by_the_names_of_both(signer: Signer, tmp_path: Path) -> None:

@@ -24,9 +24,10 @@ from ryu_apps.overlay.signing.requests import (
     RollNow,
     TokenMade,
 )
+from stitching.overlay.tunnels import DEFAULT_RANGE
 from vte_agent.protocol.base import PublicKey, Serial, public_text
 from vte_agent.protocol.enrollment import Enroll, Token, proof_of
-from vte_agent.protocol.members import Member, Roll
+from vte_agent.protocol.members import Member, Role, Roll
 from vte_agent.protocol.signed import Signed
 from vte_agent.protocol.wanted import Prefix
 
@@ -72,7 +73,7 @@ class Signer:
         tokens = self._ledger.open_tokens(now_s)
         if len(tokens) >= MOST_TOKENS:
             raise Refusal(f"there are {MOST_TOKENS} tokens that were not used; withdraw some")
-        self._check_prefixes(wish.prefixes, tokens)
+        self._check_prefixes(wish, tokens)
         token = Token(
             id=f"t{secrets.token_hex(8)}",
             secret=secrets.token_hex(32),
@@ -224,8 +225,13 @@ class Signer:
         row = self._ledger.roll()
         return max(self._clock(), row.issued_at if row is not None else 0)
 
-    def _check_prefixes(self, prefixes: Iterable[Prefix], tokens: Iterable[OpenToken]) -> None:
-        wanted = list(prefixes)
+    def _check_prefixes(self, wish: MakeToken, tokens: Iterable[OpenToken]) -> None:
+        wanted = list(wish.prefixes)
+        if wanted and wish.role is Role.RELAY:
+            raise Refusal("a relay has no prefixes, it only passes on; give none, or make it a site")
+        for one in wanted:
+            if _overlap(one, DEFAULT_RANGE):
+                raise Refusal(f"{one} overlaps {DEFAULT_RANGE}, where tunnels have their addresses; give others")
         for place, one in enumerate(wanted):
             for other in wanted[:place]:
                 if _overlap(one, other):

@@ -31,7 +31,7 @@ from ryu_apps.overlay.defined import Defined
 from ryu_apps.overlay.foreseeing import STEP_S, Counters, Foreseeing
 from ryu_apps.overlay.hearing import Hearing
 from ryu_apps.overlay.keeping import KeptOverlay, kept, restored
-from ryu_apps.overlay.pacing import Pace
+from ryu_apps.overlay.pacing import Pace, steady_clock
 from ryu_apps.overlay.reports import Reports, next_legs
 from ryu_apps.overlay.ruling import SiteRules
 from ryu_apps.overlay.surveying import Survey
@@ -67,17 +67,17 @@ class SiteOverlay(App):
         saved: str | None,
         defined: Defined,
         policy: OverlayPolicy | None = None,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self._state_key = state_key
         self._card = card_of(state_key, authority.sha256, doors.called_at)
-        self._save, self._clock = save, clock
+        self._save, self._clock = save, clock or steady_clock()
         self._defined = defined
         self._policy = replace(policy or OverlayPolicy(), classes=defined.planned)
         self._stored = _loaded(saved)
-        self._overlay = restored(self._stored) if self._stored is not None else Overlay()
+        self._overlay = restored(self._stored, self._clock()) if self._stored is not None else Overlay()
         self._hearing = Hearing(self.post)
         self._trust = Trust(
             doors,
@@ -85,7 +85,6 @@ class SiteOverlay(App):
             self._hearing.listener(),
             lambda now: self.post(heard.RollTold(now)),
             lambda members: self.post(heard.MembersTold(members)),
-            clock,
         )
         self._reports = Reports()
         self._telling = Telling()
@@ -103,7 +102,7 @@ class SiteOverlay(App):
         self._started_s = time.monotonic()
         self._waiting_for = frozenset(self._overlay.in_force)
         for serial in self._waiting_for:
-            self._reports.silent(serial, clock())
+            self._reports.silent(serial, self._clock())
 
     def start(self) -> None:
         """Begin; sites are let in once the signer has said who is a member."""
@@ -277,11 +276,13 @@ class SiteOverlay(App):
         self._foreseeing.take_fit(event.result)
 
     def _look_ahead(self) -> None:
-        """Only where it matters: where it is known what an uplink carries."""
-        if any(
-            uplink.capacity_mbps is not None for site in self._survey.sites.values() for uplink in site.uplinks
-        ):
-            self._foreseeing.step(self._clock(), self._counters.sending, self._overlay.choices)
+        """Where it matters: an uplink can be full, or two sites send enough to get a tunnel of their own."""
+        sending, enough_mbps = self._counters.sending, self._policy.mesh.direct.add_mbps / 2
+        is_limited = any(
+            up.capacity_mbps is not None for site in self._survey.sites.values() for up in site.uplinks
+        )
+        if is_limited or self._foreseeing.expected or any(mbps >= enough_mbps for mbps in sending.values()):
+            self._foreseeing.step(self._clock(), sending, self._overlay.choices)
 
     # what people say
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 from types import MappingProxyType
 
@@ -59,7 +60,7 @@ class KeptOverlay:
 def kept(overlay: Overlay) -> KeptOverlay:
     """What is stored of an overlay."""
     hubs, direct = overlay.mesh.hubs, overlay.mesh.direct
-    changed_s = hubs.changed_s if hubs.changed_s > float("-inf") else None
+    changed_s = hubs.changed_s if hubs.changed_s > -math.inf else None
     lines = {**dict.fromkeys(overlay.mesh.lines, LineState()), **overlay.book.lines}
     return KeptOverlay(
         overlay.generation,
@@ -75,27 +76,41 @@ def kept(overlay: Overlay) -> KeptOverlay:
     )
 
 
-def restored(stored: KeptOverlay) -> Overlay:
-    """The overlay as it was, but for what is found out again: choices, and who asks for what since when."""
+def restored(stored: KeptOverlay, now_s: float = math.inf) -> Overlay:
+    """The overlay as it was, but for what is found out again: choices, and who asks for what since when.
+
+    What was stored with a later time than now, as the clock was ahead then, is of now.
+    """
     hubs = stored.hubs
     in_force: dict[int, tuple[tuple[int, SitePlan], ...]] = {}
     for one in stored.plans:
         serial = one.plan.serial
         in_force[serial] = (*in_force.get(serial, ()), (one.generation, one.plan))
     mesh = Mesh(
-        Hubs(hubs.now, hubs.retiring, hubs.changed_s if hubs.changed_s is not None else float("-inf"), hubs.why),
+        Hubs(hubs.now, hubs.retiring, min(_or_never(hubs.changed_s), now_s), hubs.why),
         Direct(
             MappingProxyType({(a, b): why for a, b, why, _ in stored.direct}),
-            changed_s=MappingProxyType({(a, b): at_s for a, b, _, at_s in stored.direct}),
+            changed_s=MappingProxyType({(a, b): min(at_s, now_s) for a, b, _, at_s in stored.direct}),
         ),
         MappingProxyType({one.line: one.wanted for one in stored.lines if one.wanted is not None}),
     )
     book = TunnelBook(
-        MappingProxyType({one.line: one.state for one in stored.lines if one.state.tunnels}),
+        MappingProxyType({one.line: _not_after(one.state, now_s) for one in stored.lines if one.state.tunnels}),
         stored.next_slot,
         ip_network(stored.overlay_range),
     )
     return Overlay(stored.generation, mesh, book, links=stored.links, in_force=MappingProxyType(in_force))
+
+
+def _or_never(at_s: float | None) -> float:
+    return -math.inf if at_s is None else at_s
+
+
+def _not_after(state: LineState, now_s: float) -> LineState:
+    tunnels = tuple(
+        replace(one, made_at_s=min(one.made_at_s, now_s), since_s=min(one.since_s, now_s)) for one in state.tunnels
+    )
+    return replace(state, tunnels=tunnels, retry_at_s=min(state.retry_at_s, now_s))
 
 
 def _line(item: tuple[Line, LineState]) -> Line:

@@ -18,8 +18,11 @@ class Members:
         self.problem = ""
         """Of what was listed last; "" where all is well."""
 
-    def take(self, listed: Iterable[Signed], roll: Roll, policy_key: PublicKey, now_s: float) -> frozenset[int]:
-        """These and no others, but for those that the roll revokes and who have expired; returns who has left."""
+    def take(self, listed: Iterable[Signed], roll: Roll, policy_key: PublicKey) -> frozenset[int]:
+        """These and no others, but for those that the roll revokes and who have expired; returns who has left.
+
+        Who had expired when the signer made the roll has: its clock counts, not that of this machine.
+        """
         self.problem = ""
         signed, members = {}, {}
         for one in listed:
@@ -28,7 +31,7 @@ class Members:
             except NotSigned as error:
                 self.problem = f"a member is none: {error}"
                 continue
-            if member.serial not in roll.revoked and member.not_after > now_s:
+            if member.serial not in roll.revoked and member.not_after > roll.issued_at:
                 signed[member.serial], members[member.serial] = one, member
         left = self.open.keys() - members.keys()
         self.signed, self.open = signed, members

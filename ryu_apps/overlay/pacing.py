@@ -10,6 +10,12 @@ LOOK_S = 1.0
 """How often a round is made where nothing was heard."""
 
 
+def steady_clock() -> Callable[[], float]:
+    """Unix time as it is now and what has passed since: no deadline moves where the machine's clock is set."""
+    began_s = time.time() - time.monotonic()
+    return lambda: began_s + time.monotonic()
+
+
 class Pace:
     """A round of all that is heard meanwhile. After each there is a rest as long: sites may be thousands.
 

@@ -139,4 +139,4 @@ def _plain(text: str) -> Address | None:
 
 def _measured(one: TunnelReport, now_s: float) -> Measured:
     quality = one.quality
-    return Measured(quality.rtt_ms, quality.jitter_ms, quality.loss_out, quality.loss_in, None, now_s)
+    return Measured(quality.rtt_ms, quality.jitter_ms, quality.loss_out, quality.loss_in, now_s)

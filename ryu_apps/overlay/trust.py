@@ -64,9 +64,8 @@ class Trust:
         listener: GateListener,
         hear_roll: Callable[[RollNow], None],
         hear_members: Callable[[tuple[Signed, ...]], None],
-        clock: Callable[[], float],
     ) -> None:
-        self._doors, self._authority, self._listener, self._clock = doors, authority, listener, clock
+        self._doors, self._authority, self._listener = doors, authority, listener
         self._client = SignerClient(doors.signer)
         self._roll_watch = RollWatch(self._client, hear_roll)
         self._members_watch = MembersWatch(self._client, hear_members)
@@ -182,4 +181,4 @@ class Trust:
         """Who is a member by the newest list and the newest roll, whichever came last."""
         if self._listed is None or self._believed is None:
             return frozenset()
-        return self.members.take(self._listed, self._believed.roll, self._believed.policy_key, self._clock())
+        return self.members.take(self._listed, self._believed.roll, self._believed.policy_key)

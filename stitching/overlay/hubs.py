@@ -11,9 +11,10 @@ from stitching.overlay.sites import NodeLoad, Role, Site
 
 @dataclass(frozen=True, slots=True)
 class HubPolicy:
-    """`count` hubs, of which at most one is replaced every `hold_s`.
+    """`count` hubs. One that was silent for `dead_s` is replaced whenever that is.
 
-    That is one whose load is `margin` above that of the best other candidate, or that was silent for `dead_s`.
+    Every `hold_s` at most one is that lives: where its load is `margin` above that of the best other candidate, or
+    a relay could be in place of a site.
     """
 
     count: int = 2
@@ -74,10 +75,11 @@ def choose_hubs(
         names = ", ".join(sites[serial].name for serial in added)
         changed_s = now_s if before.now else before.changed_s
         return Hubs((*present, *added), kept, changed_s, f"{names}: the best that {policy.count} hubs can be")
-    if now_s - before.changed_s >= policy.hold_s and others:
+    if others:
         best = others[0]
         worst = max(present, key=lambda serial: (dead(serial), rank(serial)))
-        why = _why_replaced(sites, loads, worst, best, dead(worst), policy)
+        is_held = now_s - before.changed_s < policy.hold_s and not dead(worst)
+        why = "" if is_held else _why_replaced(sites, loads, worst, best, dead(worst), policy)
         if why:
             kept = tuple(serial for serial in retiring if serial != best)
             now = (*(serial for serial in present if serial != worst), best)

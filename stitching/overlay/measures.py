@@ -10,21 +10,17 @@ LEAST_SHARE = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Figures of a tunnel as one end sees it, `out` being away from it. None: not measured, never taken for good.
-
-    `free_mbps` is what its uplinks have left.
-    """
+    """Figures of a tunnel as one end sees it, `out` being away from it. None: not measured, not taken for good."""
 
     rtt_ms: float | None = None
     jitter_ms: float | None = None
     loss_out: float | None = None
     loss_in: float | None = None
-    free_mbps: float | None = None
     at_s: float = 0.0
 
     def turned(self) -> Measured:
         """The same, seen from the other end."""
-        return Measured(self.rtt_ms, self.jitter_ms, self.loss_in, self.loss_out, self.free_mbps, self.at_s)
+        return Measured(self.rtt_ms, self.jitter_ms, self.loss_in, self.loss_out, self.at_s)
 
 
 UNMEASURED = Measured()
@@ -49,7 +45,6 @@ def smoothed(before: Measured | None, sample: Measured, half_life_s: float = 4.0
         mixed(before.jitter_ms, sample.jitter_ms),
         mixed(before.loss_out, sample.loss_out),
         mixed(before.loss_in, sample.loss_in),
-        sample.free_mbps if sample.free_mbps is not None else before.free_mbps,
         max(before.at_s, sample.at_s),
     )
 

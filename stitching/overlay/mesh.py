@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import product
+from itertools import combinations, product
 from types import MappingProxyType
 
 from stitching.overlay import direct as direct_of
@@ -88,6 +88,7 @@ class _Next:
         direct = self._direct()
         self._retire()
         lines = {line: spec for pair in self.why for line, spec in self._lines(pair).items()}
+        self._say_who_has_one_way(lines)
         if lines == self.before.lines:
             lines = self.before.lines  # type: ignore[assignment]
         why = MappingProxyType(self.why)
@@ -123,6 +124,26 @@ class _Next:
                 for other in self.sites:
                     if other != serial:
                         self._want(pair_of(serial, other), f"a second way to {site.name}, which is critical")
+
+    def _say_who_has_one_way(self, lines: Iterable[Line]) -> None:
+        """Critical sites whose tunnels have not two that differ in uplink and far end: of those up, if any is."""
+        critical = {serial for serial, site in self.sites.items() if site.critical}
+        if not critical or len(self.sites) < 3:
+            return
+        up = frozenset(self.situation.up)
+        for serial in sorted(critical):
+            mine = [line for line in lines if serial in line.pair and (line in up or not up)]
+            ends = {(line.uplink_at(serial), line.other(serial)) for line in mine if self._leads_on(line)}
+            if not any(one[0] != two[0] and one[1] != two[1] for one, two in combinations(ends, 2)):
+                names = ", ".join(sorted(f"{uplink} to {self.sites[far].name}" for uplink, far in ends))
+                self.problems.append(
+                    f"{self.sites[serial].name} is critical and has {'no way' if not ends else 'one way only'}"
+                    f"{f' ({names})' if names else ''}: it needs two uplinks, and two hubs that are up"
+                )
+
+    def _leads_on(self, line: Line) -> bool:
+        """Whether it leads to more than the site at its other end."""
+        return line.a in self.hubs.transit or line.b in self.hubs.transit
 
     def _want(self, pair: Pair, why: str) -> bool:
         if pair not in self.why and self._lines(pair):

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from stitching.overlay.choosing import Choice, Steadiness, relieved
 from stitching.overlay.compiling import ChoiceKey
 from stitching.overlay.congestion import CongestionPolicy, Expected, UplinkKey, WayUse, relieve
-from stitching.overlay.scoring import ScoredWay
+from stitching.overlay.scoring import Hop, ScoredWay
 from stitching.overlay.sites import Site
 from stitching.overlay.tunnels import Tunnel
 
@@ -50,8 +50,12 @@ class Uplinks:
 
     def under(self, way: ScoredWay) -> tuple[UplinkKey, ...]:
         """The uplinks of a way, in order."""
+        return self.under_legs(zip(way.tunnels, way.nodes, way.nodes[1:], strict=False))
+
+    def under_legs(self, legs: Iterable[tuple[str, int, int]]) -> tuple[UplinkKey, ...]:
+        """The same of (tunnel, from, to) of each of its legs."""
         keys: list[UplinkKey] = []
-        for name, (src, dst) in zip(way.tunnels, zip(way.nodes, way.nodes[1:], strict=False), strict=True):
+        for name, src, dst in legs:
             if (tunnel := self.of_tunnel.get(name)) is not None:
                 keys += [(src, tunnel.line.uplink_at(src), "out"), (dst, tunnel.line.uplink_at(dst), "in")]
         return tuple(keys)
@@ -69,6 +73,24 @@ class Room:
         if (demand := self._demands.get(key)) is not None:
             for uplink in self._uplinks.under(way):
                 self._load[uplink] = self._load.get(uplink, 0.0) + sign * demand.high_mbps
+
+    def free_mbps(self, key: ChoiceKey, hops: Sequence[Hop], taken: ScoredWay | None) -> float | None:
+        """What the narrowest uplink of a way has left for a class; None: nobody has said what they carry.
+
+        `taken`: the way of the class today; what it sends there is not in its own way.
+        """
+        capacity = self._uplinks.capacity_mbps
+        if not capacity:
+            return None
+        demand = self._demands.get(key)
+        own_mbps = demand.high_mbps if demand is not None else 0.0
+        own = self._uplinks.under(taken) if taken is not None else ()
+        left = [
+            capacity[uplink] - self._load.get(uplink, 0.0) + (own_mbps if uplink in own else 0.0)
+            for uplink in self._uplinks.under_legs((hop.tunnel, hop.src, hop.dst) for hop in hops)
+            if uplink in capacity
+        ]
+        return max(0.0, min(left)) if left else None
 
     def may_come(self, key: ChoiceKey, way: ScoredWay) -> bool:
         """Whether a way has room for a class that is not on it yet."""

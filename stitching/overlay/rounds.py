@@ -17,7 +17,7 @@ from stitching.overlay.relieving import Demand, Room, Uplinks, relieve_choices, 
 from stitching.overlay.replacing import UP, Replacing, SiteReport, step
 from stitching.overlay.scoring import AppClass, ScoredWay, score
 from stitching.overlay.site_plan import PlannedClass, SitePlan, affected
-from stitching.overlay.sites import NodeLoad, Pair, Site
+from stitching.overlay.sites import NodeLoad, Pair, Site, pair_of
 from stitching.overlay.tunnels import Line, Tunnel, TunnelBook
 
 NO_CLASS = AppClass("")
@@ -95,7 +95,8 @@ def next_round(before: Overlay, facts: Facts, policy: OverlayPolicy, now_s: floa
     generation = before.generation + 1
     up = frozenset(_up_lines(before.book, facts.reports))
     situation = Situation(
-        facts.sites, facts.demand_mbps, _poor(before.choices), facts.loads, facts.silent_since_s, up
+        *(facts.sites, facts.demand_mbps, _poor(before.choices, before.mesh.direct.pairs)),
+        *(facts.loads, facts.silent_since_s, up),
     )
     mesh = next_mesh(before.mesh, situation, now_s, policy.mesh)
     stepped = step(
@@ -165,13 +166,18 @@ def _up_lines(book: TunnelBook, reports: Mapping[int, SiteReport]) -> list[Line]
     return [tunnel.line for tunnel in book.tunnels() if is_up(tunnel, reports)]
 
 
-def _poor(choices: Mapping[ChoiceKey, Choice]) -> Mapping[Pair, str]:
-    """Pairs that have a class none of whose ways is good enough."""
-    return {
-        (min(src, dst), max(src, dst)): choice.taken.flaw
-        for (src, dst, _), choice in choices.items()
-        if not choice.taken.good
-    }
+def _poor(choices: Mapping[ChoiceKey, Choice], own: Collection[Pair]) -> Mapping[Pair, str]:
+    """Pairs that have a class which no way of the star serves well; `own` are those with tunnels of their own.
+
+    Whether these would do without is asked of what else there is: or they would lose their tunnels for being good.
+    """
+    poor = {}
+    for (src, dst, _), choice in choices.items():
+        pair = pair_of(src, dst)
+        ways = [way for way in choice.ranked if len(way.tunnels) > 1 or pair not in own] or [choice.taken]
+        if all(way.trouble for way in ways):
+            poor[pair] = ways[0].trouble
+    return poor
 
 
 def _choices(
@@ -189,15 +195,17 @@ def _choices(
     choices: dict[ChoiceKey, Choice] = {}
     uplinks = Uplinks.known(facts.sites, tunnels) if facts.expected else Uplinks({})
     room = Room(uplinks, facts.expected)
-    for key, choice in before.items():
-        room.put(key, choice.taken)
+    for key, one in before.items():
+        room.put(key, one.taken)
     for src, dst in _pairs(facts):
         ways = graph.ways(src, dst)
-        expected_mbps = facts.demand_mbps.get((min(src, dst), max(src, dst)), 0.0)
         for name, app in wishes:
             key = src, dst, name
-            scored = [score(way, app, busy, expected_mbps) for way in ways]
-            chosen = _chosen(key, before.get(key), scored, room, now_s, policy.steadiness)
+            demand, choice = facts.expected.get(key), before.get(key)
+            expected_mbps = demand.high_mbps if demand is not None else 0.0
+            taken = choice.taken if choice is not None else None
+            scored = [score(way, app, busy, expected_mbps, room.free_mbps(key, way, taken)) for way in ways]
+            chosen = _chosen(key, choice, scored, room, now_s, policy.steadiness)
             if chosen is not None:
                 choices[key] = chosen
     return MappingProxyType(dict(relieve_choices(choices, facts.expected, uplinks, now_s, policy.steadiness)))

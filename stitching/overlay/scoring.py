@@ -100,20 +100,38 @@ class ScoredWay:
         return self.up and not self.flaw
 
     @property
+    def trouble(self) -> str:
+        """Why it serves its class badly: a flaw, or delay or loss that costs all it can; "" where it does not."""
+        if self.flaw:
+            return self.flaw
+        worst = {part.name: part.value for part in self.parts if part.cost >= 1.0}
+        if (rtt_ms := worst.get("latency")) is not None:
+            return f"its round trip is {_said(rtt_ms, 'ms')}"
+        if (loss := worst.get("loss")) is not None:
+            return f"its loss is {_said(100 * loss, '%')}"
+        return ""
+
+    @property
     def order(self) -> tuple[bool, bool, float, int, tuple[str, ...]]:
         """Ways sort by this, best first."""
         return not self.up, bool(self.flaw), self.score, len(self.tunnels), self.tunnels
 
 
-def score(hops: Sequence[Hop], app: AppClass, busy: Mapping[int, float], expected_mbps: float = 0.0) -> ScoredWay:
+def score(
+    hops: Sequence[Hop],
+    app: AppClass,
+    busy: Mapping[int, float],
+    expected_mbps: float = 0.0,
+    free_mbps: float | None = None,
+) -> ScoredWay:
     """Score one way. `busy`: the load of machines, 0 to 1; `expected_mbps`: what the class will send over it.
 
-    What nobody has measured costs all that it can: unknown is not good.
+    `free_mbps` is what the narrowest of its uplinks has left for that; None: nobody has said what they carry. Of a
+    tunnel, what nobody has measured costs all that it can: unknown is not good.
     """
     weights = app.weights
     rtt = _sum([_late(hop.measured) for hop in hops])
     lost = _loss(hops)
-    room = _least([hop.measured.free_mbps for hop in hops])
     price = sum(hop.price for hop in hops)
     relays = tuple(hop.dst for hop in hops[:-1])
     load = max((busy.get(relay, 0.0) for relay in relays), default=0.0)
@@ -125,7 +143,7 @@ def score(hops: Sequence[Hop], app: AppClass, busy: Mapping[int, float], expecte
             weights.latency,
         ),
         Part("loss", lost, 1.0 if lost is None else loss_cost(lost, app.most_loss), weights.loss),
-        Part("bandwidth", room, _room_cost(room, expected_mbps), weights.bandwidth),
+        Part("bandwidth", free_mbps, _room_cost(free_mbps, expected_mbps), weights.bandwidth),
         Part("price", price, min(1.0, price / app.most_price), weights.price),
         Part("relay_load", load if relays else None, load, weights.relay_load),
     )
@@ -176,10 +194,6 @@ def _said(value: float | None, unit: str) -> str:
 def _sum(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return sum(known) if len(known) == len(values) else None
-
-
-def _least(values: Sequence[float | None]) -> float | None:
-    return min((value for value in values if value is not None), default=None)
 
 
 _AT_FULL = float(load_penalty(np.array([_FULL]))[0])

@@ -63,7 +63,7 @@ class Site:
 
     def _controller(self) -> None:
         for name in USUAL_MS:
-            sample = Measured(self._ewma_ms[name], 0.1, 0.0, 0.0, None, self.now_s)
+            sample = Measured(self._ewma_ms[name], 0.1, 0.0, 0.0, self.now_s)
             self._measured[name] = smoothed(self._measured.get(name), sample)
         ways = [score([Hop(name, 1, 2, self._measured[name])], AppClass("any"), {}) for name in USUAL_MS]
         self._choice = choose(self._choice, ways, self.now_s)

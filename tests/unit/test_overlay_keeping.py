@@ -34,3 +34,16 @@ def test_a_restart_in_the_middle_of_a_change_goes_on_with_it() -> None:
         assert len(set(slots)) == len(slots)
         assert pairs_meet(lab)
     assert any(one.phase is Phase.ACTIVE and one.number > 1 for one in lab.overlay.book.tunnels())
+
+
+def test_after_a_start_with_a_clock_two_hours_back_keys_are_replaced_when_they_are_old_enough() -> None:
+    """What was stored is of the time to come then, and would hold up everything for two hours."""
+    lab = Lab(world(2, 2), OverlayPolicy(replacing=Replacing(key_age_s=60.0, drain_s=2.0)))
+    lab.now_s = 10_000.0
+    lab.run(10.0)
+    numbers = {one.number for one in lab.overlay.book.tunnels()}
+    lab.now_s -= 7200
+    lab.overlay = restored(load(KeptOverlay, dump(kept(lab.overlay))), lab.now_s)
+    lab.run(90.0)
+    assert numbers == {1} and {one.number for one in lab.overlay.book.tunnels()} != {1}
+    assert pairs_meet(lab)

@@ -97,6 +97,33 @@ def test_a_hub_that_is_silent_is_replaced_and_its_tunnels_go_when_all_are_up_els
     assert mesh.hubs.retiring == ()
 
 
+def test_a_second_hub_that_dies_is_replaced_as_soon_as_the_first_was() -> None:
+    sites = world(3, 4)
+    mesh = settled(Situation(sites))
+    mesh = next_mesh(mesh, Situation(sites, silent_since_s={1: 0.0}), 31.0, POLICY)
+    assert mesh.hubs.now == (2, 3)
+    both = Situation(sites, silent_since_s={1: 0.0, 2: 10.0})
+    assert next_mesh(mesh, both, 39.0, POLICY).hubs.now == (2, 3)
+    assert next_mesh(mesh, both, 41.0, POLICY).hubs.now == (3, 4)
+
+
+def test_who_is_critical_and_has_one_way_only_is_named() -> None:
+    one_uplink = settled(Situation(world(3, critical={4})))
+    said = "s4 is critical and has one way only (wan0 to r1, wan0 to r2): it needs two uplinks, and two hubs"
+    assert len(one_uplink.problems) == 1 and said in one_uplink.problems[0]
+    sites = world(3, n_uplinks=2, critical={4})
+    mesh = settled(Situation(sites))
+    assert mesh.problems == ()
+    mesh = next_mesh(mesh, Situation(sites, up=tuple(mesh.lines)), 1.0, POLICY)
+    assert mesh.problems == ()
+    one_hub = [line for line in mesh.lines if 2 not in line.pair]
+    mesh = next_mesh(mesh, Situation(sites, up=one_hub), 2.0, POLICY)
+    assert "s4 is critical and has one way only" in mesh.problems[0]
+    elsewhere = [line for line in mesh.lines if 4 not in line.pair]
+    mesh = next_mesh(mesh, Situation(sites, up=elsewhere), 3.0, POLICY)
+    assert "s4 is critical and has no way:" in mesh.problems[0]
+
+
 def test_a_site_that_was_a_hub_keeps_its_tunnels_until_it_is_up_with_the_new_hubs() -> None:
     sites = world(5, 0)
     mesh = settled(Situation(sites))
@@ -166,7 +193,8 @@ def test_whatever_comes_changes_are_few_and_nobody_is_cut_off(
         )
         before, mesh = mesh, next_mesh(mesh, situation, now_s, POLICY)
         changes += [now_s] * len(before.direct.pairs.keys() ^ mesh.direct.pairs.keys())
-        replaced += [now_s] * (before.hubs.now != mesh.hubs.now)
+        died = mesh.hubs.why.endswith("which is silent")
+        replaced += [now_s] * (before.hubs.now != mesh.hubs.now and not died)
         assert sum(now_s - at < HOUR_S for at in changes) <= POLICY.direct.changes_per_hour
         assert all(later - sooner >= POLICY.hubs.hold_s for sooner, later in itertools.pairwise(replaced))
         # Who talked over what is up still does over what stays of it.

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from ryu_apps.overlay.pacing import LOOK_S, Pace
+import time
+
+import pytest
+
+from ryu_apps.overlay.pacing import LOOK_S, Pace, steady_clock
 
 
 class Paced:
@@ -69,3 +73,11 @@ def test_news_of_a_round_that_failed_are_not_lost_for_ever() -> None:
         pass
     paced.now_s += LOOK_S
     assert paced.pace.is_time()
+
+
+def test_where_the_machines_clock_is_set_no_deadline_moves(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = steady_clock()
+    before_s = clock()
+    assert abs(before_s - time.time()) < 1
+    monkeypatch.setattr(time, "time", lambda: before_s + 31 * 86_400)
+    assert abs(clock() - before_s) < 5

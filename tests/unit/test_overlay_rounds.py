@@ -56,7 +56,7 @@ class Lab:
                 is_up = has_both and pair not in self.dead
                 ends[end.name] = EndReport("up" if is_up else "down", self._uses(serial, end.name))
                 if is_up:
-                    measured[end.name] = Measured(self.slow_ms.get(pair, 20.0), 0.1, 0.0, 0.0, None, self.now_s)
+                    measured[end.name] = Measured(self.slow_ms.get(pair, 20.0), 0.1, 0.0, 0.0, self.now_s)
             reports[serial] = SiteReport(generation, ends)
         return Facts(self.sites, reports, measured, departed=self.departed)
 
@@ -146,3 +146,21 @@ def test_keys_that_grow_old_are_replaced_while_packets_find_their_way_all_the_ti
     after = {end.name for end in lab.overlay.plans[2].tunnels}
     assert before
     assert not before & after
+
+
+def test_a_pair_that_the_star_serves_badly_gets_tunnels_of_its_own_and_keeps_them() -> None:
+    """Nobody has said what uplinks carry, and no class has a limit."""
+    lab = Lab(world(4, 2, n_uplinks=2))
+    lab.run(30)
+    assert not lab.overlay.mesh.direct.pairs
+    lab.slow_ms = {frozenset((hub, site)): 400.0 for hub in (1, 2) for site in (3, 4)}
+    lab.run(60)
+    # Each of the two is slow to the hubs, so to everybody else too.
+    assert lab.overlay.mesh.direct.pairs[3, 4] == "its round trip is 800.2 ms"
+    assert (5, 6) not in lab.overlay.mesh.direct.pairs
+    assert lab.way(3, 4) == [3, 4]
+    lab.run(2000)
+    assert (3, 4) in lab.overlay.mesh.direct.pairs
+    lab.slow_ms = {}
+    lab.run(1000)
+    assert (3, 4) not in lab.overlay.mesh.direct.pairs

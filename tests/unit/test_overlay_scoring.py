@@ -16,7 +16,7 @@ BULK = AppClass("bulk", Weights(latency=0, loss=0.5, bandwidth=1, price=3))
 
 
 def hop(name: str, rtt_ms: float | None, loss: float = 0.0, price: float = 0.0, *, up: bool = True) -> Hop:
-    return Hop(name, 1, 2, Measured(rtt_ms, 0.0, loss, 0.0, 100.0), price, up)
+    return Hop(name, 1, 2, Measured(rtt_ms, 0.0, loss, 0.0), price, up)
 
 
 def scored(*hops: Hop, app: AppClass = VOICE) -> list[ScoredWay]:
@@ -52,13 +52,13 @@ def test_what_nobody_measured_is_not_good() -> None:
 def test_a_busy_relay_and_a_narrow_tunnel_cost() -> None:
     idle, busy = (score([hop("a", 15), hop("b", 15)], VOICE, {2: load}) for load in (0.1, 0.9))
     assert idle.score < busy.score
-    narrow, wide = (score([hop("a", 15)], BULK, {}, mbps) for mbps in (95.0, 10.0))
+    narrow, wide = (score([hop("a", 15)], BULK, {}, mbps, 100.0) for mbps in (95.0, 10.0))
     assert wide.score < narrow.score
 
 
 @given(st.lists(st.tuples(st.floats(0, 1e4), st.floats(0, 1), st.floats(0, 100)), min_size=1, max_size=3))
 def test_scores_and_their_parts_are_from_0_to_1(figures: list[tuple[float, float, float]]) -> None:
-    way = score([hop(str(place), *one) for place, one in enumerate(figures)], VOICE, {2: 0.5}, 50.0)
+    way = score([hop(str(place), *one) for place, one in enumerate(figures)], VOICE, {2: 0.5}, 50.0, 60.0)
     assert 0 <= way.score <= 1
     assert all(0 <= part.cost <= 1 for part in way.parts)
     total = sum(part.weight for part in way.parts)
@@ -148,7 +148,7 @@ def test_delay_that_depends_on_load_does_not_make_it_swing(
         for place, name in enumerate("ab"):
             loaded = choice is not None and choice.taken.tunnels == (name,)
             rtt_ms = max(1.0, base[place] + slope[place] * loaded + noise[(second + place) % 50])
-            seen[name] = smoothed(seen.get(name), Measured(rtt_ms, 0.0, 0.0, 0.0, 100.0, now_s))
+            seen[name] = smoothed(seen.get(name), Measured(rtt_ms, 0.0, 0.0, 0.0, now_s))
         ways = [score([Hop(name, 1, 2, seen[name])], VOICE, {}) for name in "ab"]
         before, choice = choice, choose(choice, ways, now_s, STEADY)
         if before is not None and choice is not None and before.taken.tunnels != choice.taken.tunnels:

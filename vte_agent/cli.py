@@ -27,6 +27,7 @@ from vte_agent.bridging.difference import Place
 from vte_agent.bridging.openvswitch import DATABASE
 from vte_agent.bridging.vxlan import LinkDevices, LinkFailed
 from vte_agent.cleaning import clean
+from vte_agent.descriptors import take_descriptors
 from vte_agent.doctor import Finding, examine
 from vte_agent.enrolling import NotEnrolled, enroll
 from vte_agent.goals import goals_of
@@ -135,6 +136,7 @@ def run_command(
         stream=sys.stderr,
     )
     logging.getLogger("websockets").setLevel(logging.WARNING)
+    take_descriptors()
     keeping, membership = _membership(state)
     uplinks = Uplinks(_uplinks(uplink))
     agent = Agent(keeping, load_or_make(keeping), membership, uplinks, transports(), place=_place(bridge, ovsdb))

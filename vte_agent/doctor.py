@@ -13,6 +13,7 @@ from vte_agent import membership as members
 from vte_agent.bridging import openvswitch
 from vte_agent.bridging.difference import Place
 from vte_agent.bridging.openvswitch import BridgeFailed
+from vte_agent.descriptors import allowed
 from vte_agent.dialling import dial
 from vte_agent.keeping import CannotKeep, Keeping
 from vte_agent.protocol.wanted import Transport
@@ -22,6 +23,9 @@ from vte_agent.uplinks import Uplinks
 
 _CAP_NET_ADMIN = 12
 _TIMEOUT_S = 3.0
+
+_TUNNELS = 1000
+"""What a hub of a few hundred sites has."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,7 @@ def examine(
 ) -> Iterator[Finding]:
     """Look at everything, one after the other."""
     yield _rights()
+    yield _descriptors()
     lacking = {transport: tunnels.missing() for transport, tunnels in transports.items()}
     for transport, missing in lacking.items():
         # One of them is enough, unless the controller wants the other.
@@ -77,6 +82,12 @@ def _rights() -> Finding:
     if effective >> _CAP_NET_ADMIN & 1:
         return Finding("rights", "may change the network (CAP_NET_ADMIN)")
     return Finding("rights", "may not change the network", "run as root, or give it CAP_NET_ADMIN")
+
+
+def _descriptors() -> Finding:
+    files, tunnels = allowed()
+    remedy = "" if tunnels >= _TUNNELS else "allow more: LimitNOFILE=65536 for the service, ulimit -Hn for a shell"
+    return Finding("open files", f"{files} at most, enough for {tunnels} tunnels", remedy, is_needed=False)
 
 
 def _kernel() -> Iterator[Finding]:

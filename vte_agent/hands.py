@@ -10,7 +10,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from vte_agent.believing import Believed
@@ -24,6 +24,7 @@ from vte_agent.fitting import Fitting
 from vte_agent.goals import SecretOf, goals_of
 from vte_agent.marks import UPLINKS
 from vte_agent.probing.prober import Prober
+from vte_agent.probing.session import Direction
 from vte_agent.probing.sockets import ProbeFailed
 from vte_agent.probing.tunnel_probes import ProbedTunnel, TunnelHealth
 from vte_agent.protocol.filters import RuleCount
@@ -39,6 +40,9 @@ from vte_agent.uplinks import UplinkNow, Uplinks
 
 LOOK_EVERY_S, LOOK_SOON_S = 1.0, 0.25
 """How often everything is looked at, and how often while a tunnel has had no handshake yet."""
+
+LAST_WORD_S = 10.0
+"""Where the prober does not answer, tunnels do for so long as it said last: it is started again meanwhile."""
 
 _log = logging.getLogger("vte_agent.hands")
 
@@ -90,6 +94,8 @@ class Hands:
         self._upkeep = Upkeep()
         self._fitting = Fitting(prober, transports)
         self._probed: dict[str, ProbedTunnel] = {}
+        self._healths: Mapping[str, TunnelHealth] = {}
+        self._asked_s = float("-inf")
         self._steered: Steered | None = None
         self._classes: tuple[WantedClass, ...] | None = None
         self._filtering = Filtering()
@@ -178,6 +184,8 @@ class Hands:
         readings = self._read()
         self._upkeep.want(wished.goals, set(believed.peers), time.monotonic())
         self._remove_strangers(believed)
+        # Who is out is out, before the prober is asked: it may be seconds until that is known not to answer.
+        self._do(self._upkeep.forbidden(time.monotonic()), believed)
         healths, late_s = self._ask_prober()
         wanted = believed.wanted if believed.is_known else None
         if wanted is not None:
@@ -226,9 +234,24 @@ class Hands:
             answer = self._prober.health(), self._prober.take_worst_late_s()
         except ProbeFailed as error:
             self._trouble["prober"] = str(error)
-            return {}, 0.0
+            return self._healths if time.monotonic() - self._asked_s < LAST_WORD_S else {}, 0.0
         self._trouble.pop("prober", None)
+        self._healths, self._asked_s = answer[0], time.monotonic()
+        self._probe_again(self._probed.keys() - self._healths.keys())
         return answer
+
+    def _probe_again(self, names: Set[str]) -> None:
+        """What the prober has, when it was started again, not been able to take up."""
+        why = {}
+        for name in sorted(names):
+            try:
+                self._prober.add(self._probed[name])
+            except ProbeFailed as error:
+                why[name] = str(error)
+        self._trouble.pop("probes", None)
+        if why:
+            first = next(iter(why))
+            self._trouble["probes"] = f"not probed: {len(why)} tunnels, of which {first}: {why[first]}"
 
     def _read(self) -> dict[str, Reading]:
         """What transports say of their tunnels; what has gone is made anew."""
@@ -263,8 +286,12 @@ class Hands:
 
     def _do_steps(self, healths: Mapping[str, TunnelHealth], believed: Believed) -> bool:
         ours = {route.tunnel for route in self._steering.report()[0] if route.tunnel is not None}
-        theirs = {name for name, health in healths.items() if health.alive.peer_uses}
+        theirs = {name for name in self._probed if _may_be_used(healths.get(name))}
         steps = self._upkeep.steps(Use(frozenset(ours), frozenset(theirs)), time.monotonic())
+        self._do(steps, believed)
+        return bool(steps)
+
+    def _do(self, steps: Sequence[Step], believed: Believed) -> None:
         liveness = {tunnel.name: tunnel.liveness for tunnel in believed.tunnels}
         for step in steps:
             try:
@@ -272,7 +299,6 @@ class Hands:
             except (TunnelFailed, ProbeFailed) as error:
                 _log.warning("step=%s failed: %s", type(step).__name__, error)
                 self._upkeep.failed(step, str(error), time.monotonic())
-        return bool(steps)
 
     def _carry_out(self, step: Step, liveness: Mapping[str, Liveness]) -> LocalEnd | None:
         match step:
@@ -294,8 +320,9 @@ class Hands:
                     self._prober.add(probed)
                     self._probed[spec.name] = probed
             case Delete(device, name, transport):
-                self._stop_probing(name)
+                # First of all: the prober may not answer.
                 self._transports[transport].delete(device)
+                self._stop_probing(name)
                 _log.info("tunnel=%s device=%s deleted", name, device)
         return None
 
@@ -343,6 +370,11 @@ class Hands:
         if believed.standing is RollStanding.OUT:
             wanted = ()
         self._bridging.want(wanted, time.monotonic())
+
+
+def _may_be_used(health: TunnelHealth | None) -> bool:
+    """Whether the other end says that its routes go over a tunnel, or may have no way to say so yet."""
+    return health is None or health.alive.peer_uses or health.alive.hears is Direction.UNKNOWN
 
 
 def _ways(uplinks: tuple[UplinkNow, ...]) -> Iterator[UplinkWay]:

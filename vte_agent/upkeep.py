@@ -109,26 +109,35 @@ class Upkeep:
         """What is wanted."""
         return self._goals
 
+    def forbidden(self, now_s: float) -> list[Delete]:
+        """What must not be, and is to go before anything else is done or asked."""
+        return [gone for gone in self._forbidden() if self._may_try(gone.name, now_s)]
+
     def steps(self, use: Use, now_s: float) -> list[Step]:
         """What can be done now. Deletions of what must not be come first, those of what is merely over last."""
-        forbidden: list[Step] = []
-        over: list[Step] = []
-        for name, there in self.standing.items():
-            goal = self._goals.get(name)
-            gone = Delete(there.goal.spec.device, name, there.goal.transport)
-            if there.goal.serial not in self._members or (goal is not None and goal.serial != there.goal.serial):
-                forbidden.append(gone)
-            elif goal is None:
-                over += [gone] if self._is_drained(there, use, now_s) else []
-            elif not _is_same(goal, there.goal):
-                # A tunnel never changes; who says otherwise has lost its memory, and this is another tunnel.
-                forbidden.append(gone)
-        going = {step.name for step in (*forbidden, *over) if isinstance(step, Delete)}
+        forbidden = self._forbidden()
+        going = {gone.name for gone in forbidden}
+        over = [
+            _gone(name, there)
+            for name, there in self.standing.items()
+            if name not in self._goals and name not in going and self._is_drained(there, use, now_s)
+        ]
+        going |= {gone.name for gone in over}
         steps = [*forbidden, *self._forward(going), *over]
         # What failed and needs not be done any more has not failed.
         for name in self.failures.keys() - {_name(step) for step in steps}:
             del self.failures[name]
         return [step for step in steps if self._may_try(_name(step), now_s)]
+
+    def _forbidden(self) -> list[Delete]:
+        found = []
+        for name, there in self.standing.items():
+            goal = self._goals.get(name)
+            # A tunnel never changes; who says otherwise has lost its memory, and this is another tunnel.
+            is_another = goal is not None and (goal.serial != there.goal.serial or not _is_same(goal, there.goal))
+            if there.goal.serial not in self._members or is_another:
+                found.append(_gone(name, there))
+        return found
 
     def _forward(self, going: Set[str]) -> list[Step]:
         creating: list[Step] = []
@@ -183,6 +192,10 @@ class Upkeep:
         times += [there.unwanted_s + DRAIN_S for there in self.standing.values() if there.unwanted_s is not None]
         later = [time_s for time_s in times if time_s > now_s]
         return min(later, default=None)
+
+
+def _gone(name: str, there: Standing) -> Delete:
+    return Delete(there.goal.spec.device, name, there.goal.transport)
 
 
 def _is_same(one: Goal, other: Goal) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address, ip_network
@@ -21,6 +22,7 @@ from vte_agent.hands import Hands, Snapshot
 from vte_agent.identity import Identity
 from vte_agent.marks import UPLINKS, outer_mark
 from vte_agent.probing.session import Alive, Direction
+from vte_agent.probing.sockets import ProbeFailed
 from vte_agent.probing.tunnel_probes import ProbedTunnel, TunnelHealth
 from vte_agent.protocol.filters import Filters, RuleCount
 from vte_agent.protocol.filters import Standing as FilterStanding
@@ -40,6 +42,7 @@ OUTER = {1: IPv4Address("198.18.0.1"), 2: IPv4Address("198.18.0.3")}
 FAR = ip_network("10.2.0.0/24")
 INSIDE = IPv4Address("10.1.0.7")
 ROLL = Signed.of(Roll(epoch=1, issued_at=0, not_after=1, controllers=()), SIGNER)
+QUIET = TunnelHealth(Alive(hears=Direction.DEAD))
 FILTERS = Filters()
 OTHERS = Filters(standings=(FilterStanding(id=1, prefixes=(FAR,)),))
 
@@ -95,18 +98,25 @@ class FakeProber:
         self.probed: dict[str, ProbedTunnel] = {}
         self.healths: dict[str, TunnelHealth] = {}
         self.most: dict[str, int] = {}
+        self.refuses: set[str] = set()
+        self.on_ask: Callable[[str], None] = lambda _: None
 
     def add(self, tunnel: ProbedTunnel) -> None:
+        self.on_ask("add")
+        if tunnel.name in self.refuses:
+            raise ProbeFailed("too many open files")
         self.probed[tunnel.name] = tunnel
 
     def remove(self, name: str) -> None:
         self.probed.pop(name, None)
+        self.on_ask("remove")
 
     def search_mtu(self, most: Mapping[str, int]) -> None:
         self.most = dict(most)
 
     def health(self) -> Mapping[str, TunnelHealth]:
-        return dict(self.healths)
+        self.on_ask("health")
+        return {name: self.healths.get(name, QUIET) for name in self.probed}
 
     def take_worst_late_s(self) -> float:
         return 0.001
@@ -211,6 +221,13 @@ class Bench:
 
         return wait_until(looks, 5, lambda: self.hands.snapshot)
 
+    def another_round(self) -> None:
+        """One that began after this was called has ended."""
+        for _ in range(2):
+            before = self.hands.snapshot
+            self.hands.poke()
+            self.until(lambda now, before=before: now is not before)  # type: ignore[misc]
+
     def far_key(self, name: str = "t") -> str:
         """Node 2 makes its end."""
         wished = goals_of(
@@ -269,6 +286,78 @@ def test_who_is_no_member_any_more_has_no_tunnel_and_no_probe(bench: Bench) -> N
     bench.want(believed(peers={}))
     bench.until(lambda now: not now.standing)
     assert not bench.own.found() and not bench.prober.probed
+
+
+def hangs(_: str) -> None:
+    raise ProbeFailed("it does not answer")
+
+
+def test_who_is_no_member_any_more_is_cut_off_before_the_prober_is_asked_which_may_hang(bench: Bench) -> None:
+    bench.want(believed(tunnel(), keys={"t": bench.far_key()}))
+    bench.until(lambda _: "t" in bench.prober.probed)
+    asks, told = threading.Event(), threading.Event()
+    left: list[bool] = []
+
+    def first_hangs(what: str) -> None:
+        if asks.is_set():
+            left.append(bool(bench.own.found()))
+        asks.set()
+        told.wait(5)
+        hangs(what)
+
+    bench.prober.on_ask = first_hangs
+    assert asks.wait(5)
+    bench.want(believed(peers={}))
+    told.set()
+    wait_until(lambda: len(left) >= 2, 5, "it is not asked again")
+    assert not any(left)
+
+
+@pytest.mark.parametrize(
+    ("healths", "stays"),
+    [
+        ({"t": TunnelHealth(Alive(hears=Direction.ALIVE, peer_uses=True))}, True),
+        ({"t": TunnelHealth(Alive(hears=Direction.UNKNOWN))}, True),
+        ({"t": TunnelHealth(Alive(hears=Direction.ALIVE))}, False),
+    ],
+)
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_tunnel_that_the_other_end_may_still_use_stays_whether_or_not_the_prober_answers(
+    bench: Bench, healths: dict[str, TunnelHealth], stays: bool, fails: bool
+) -> None:
+    bench.want(believed(tunnel(), tunnel("u"), keys={"t": bench.far_key(), "u": bench.far_key("u")}))
+    bench.prober.healths = healths
+    bench.until(lambda now: now.healths.get("t") == healths["t"])
+    if fails:
+        bench.prober.on_ask = hangs
+        bench.until(lambda now: "it does not answer" in now.problems)
+    bench.want(believed(tunnel("u"), keys={"u": bench.far_key("u")}))
+    bench.another_round()
+    assert ("t" in bench.hands.snapshot.standing) is stays
+
+
+def test_what_the_prober_said_last_is_reported_for_a_moment_where_it_does_not_answer(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hands_module, "LAST_WORD_S", 3.0)
+    up = TunnelHealth(Alive(heard=Direction.ALIVE, hears=Direction.ALIVE))
+    bench.prober.healths = {"t": up}
+    bench.want(believed(tunnel(), keys={"t": bench.far_key()}))
+    bench.until(lambda now: now.healths == {"t": up})
+    bench.prober.on_ask = hangs
+    assert bench.until(lambda now: "it does not answer" in now.problems).healths == {"t": up}
+    assert bench.until(lambda now: not now.healths).problems
+
+
+def test_a_tunnel_that_a_new_prober_cannot_take_up_is_named_and_tried_again(bench: Bench) -> None:
+    bench.want(believed(tunnel(), keys={"t": bench.far_key()}))
+    bench.until(lambda now: "t" in now.healths)
+    bench.prober.refuses = {"t"}
+    del bench.prober.probed["t"]
+    now = bench.until(lambda now: now.problems)
+    assert now.problems == ("not probed: 1 tunnels, of which t: too many open files",)
+    bench.prober.refuses = set()
+    assert not bench.until(lambda now: "t" in now.healths).problems
 
 
 def test_what_an_earlier_run_left_and_nobody_wants_is_taken_away_once_that_is_known(bench: Bench) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import resource
 from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
@@ -192,6 +193,24 @@ def test_doctor_says_what_carries_the_packets_of_each_transport(
     assert wireguard == "there, in user space (wireguard-go): the kernel has no WireGuard: load its module"
     assert ipsec == "there, in user space (strongSwan with kernel-libipsec); the kernel's ESP is not used"
     assert found("")[0] == "there, by the kernel"
+
+
+@pytest.mark.parametrize(
+    ("limits", "found", "is_enough"),
+    [
+        ((1024, 524_288), "65536 at most, enough for 13094 tunnels", True),
+        ((1024, resource.RLIM_INFINITY), "65536 at most, enough for 13094 tunnels", True),
+        ((1024, 1024), "1024 at most, enough for 192 tunnels", False),
+        ((20, 20), "20 at most, enough for 0 tunnels", False),
+    ],
+)
+def test_doctor_says_for_how_many_tunnels_the_limit_of_open_files_is_enough(
+    limits: tuple[int, int], found: str, is_enough: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: limits)
+    (said,) = [one for one in examine(tmp_path, None, {}) if one.what == "open files"]
+    assert said.found == found and said.is_well
+    assert ("LimitNOFILE" not in said.what_to_do) is is_enough
 
 
 def test_the_unit_leaves_tunnels_to_the_next_run_and_runs_this_very_program() -> None:

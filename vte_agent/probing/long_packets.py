@@ -10,7 +10,7 @@ import contextlib
 import socket
 import struct
 
-from vte_agent.probing.sockets import Address, ProbeFailed
+from vte_agent.probing.sockets import Address, ProbeFailed, cannot
 
 _SOL_PACKET, _PACKET_VNET_HDR = 263, 15
 _ETHERNET = 1
@@ -36,13 +36,13 @@ class LongPackets:
         try:
             self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
         except OSError as error:
-            raise ProbeFailed(f"cannot send long packets: {error.strerror}. Give it CAP_NET_RAW") from error
+            raise ProbeFailed(cannot("send long packets", error)) from error
         try:
             self._socket.setsockopt(_SOL_PACKET, _PACKET_VNET_HDR, 1)
             self._socket.bind((device, 0))
         except OSError as error:
             self._socket.close()
-            raise ProbeFailed(f"cannot send long packets through {device}: {error.strerror}") from error
+            raise ProbeFailed(cannot(f"send long packets through {device}", error, "Is the device up?")) from error
         kind, near_link = self._socket.getsockname()[3:5]
         self._protocol = _IP if ends[0].version == 4 else _IPV6
         link = far_link + near_link + struct.pack("!H", self._protocol) if kind == _ETHERNET else b""

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from vte_agent.probing.session import Direction, Need
-from vte_agent.probing.sockets import ProbeFailed
+from vte_agent.probing.sockets import ProbeFailed, cannot
 from vte_agent.probing.tunnel_probes import ProbedTunnel, TunnelHealth, TunnelProbes
 
 COALESCE_S = 0.004
@@ -81,10 +81,14 @@ class ProbeLoop:
         except ProbeFailed as error:
             return str(error)
         self._tunnels[tunnel.name] = probes
-        for source in probes.readers:
-            self._sources[source.fileno()] = probes, source
-            self._epoll.register(source, select.EPOLLIN)
         self._match_siblings()
+        for source in probes.readers:
+            try:
+                self._epoll.register(source, select.EPOLLIN)
+            except OSError as error:
+                self.remove(tunnel.name)
+                return cannot(f"hear {tunnel.peer_address} through {tunnel.device}", error)
+            self._sources[source.fileno()] = probes, source
         return ""
 
     def remove(self, name: str) -> None:
@@ -93,8 +97,8 @@ class ProbeLoop:
         if (probes := self._tunnels.pop(name, None)) is None:
             return
         for source in probes.readers:
-            self._epoll.unregister(source)
-            del self._sources[source.fileno()]
+            if self._sources.pop(source.fileno(), None) is not None:
+                self._epoll.unregister(source)
         probes.close()
         self._match_siblings()
 

@@ -1,4 +1,4 @@
-"""The prober's process: `python -m vte_agent.probing.process FD`, started by prober.py and ended with it."""
+"""The prober's process: `python -m vte_agent.probing.process FD`, started by child.py and ended with the agent."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from typing import Any
 
+from vte_agent.descriptors import take_descriptors
 from vte_agent.probing.loop import ProbeLoop
 from vte_agent.probing.priority import run_ahead
-from vte_agent.probing.prober import CHANGED
 from vte_agent.probing.tunnel_probes import TunnelHealth
 
 
@@ -22,36 +22,43 @@ class _Served:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._room = select.poll()
+        self._room.register(connection, select.POLLOUT)
         self._untold: dict[str, TunnelHealth] = {}
         self._loop = ProbeLoop(self._changed, connection.fileno(), self._order)
 
     def run(self) -> None:
         # That it is there.
-        self._connection.send((CHANGED, {}))
+        self._say(is_answer=False, said={})
         self._loop.run()
 
     def _changed(self, healths: Mapping[str, TunnelHealth]) -> None:
         self._untold |= healths
-        if self._untold and select.select([], [self._connection], [], 0)[1]:
-            self._connection.send((CHANGED, self._untold))
+        if self._untold and self._room.poll(0):
+            self._say(is_answer=False, said=self._untold)
             self._untold = {}
 
     def _order(self) -> None:
         try:
-            number, what, argument = self._connection.recv()
+            what, argument = self._connection.recv()
         except (EOFError, OSError):
             self._loop.stop()
             return
         order: Any = getattr(self._loop, what)
         said = order() if argument is None else order(argument)
+        self._say(is_answer=True, said=said)
+
+    def _say(self, *, is_answer: bool, said: Any) -> None:
+        # Where the agent is gone the next order says so.
         with contextlib.suppress(OSError):
-            self._connection.send((number, said))
+            self._connection.send((is_answer, said))
 
 
 def main() -> None:
     """Probe until the agent is gone."""
     # Ctrl-C is for the agent, which then ends this.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    take_descriptors()
     run_ahead()
     gc.collect()
     gc.freeze()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 import struct
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
+from vte_agent.descriptors import A_TUNNEL
 from vte_agent.marks import BYPASS
 from vte_agent.protocol.wanted import MOST_MTU
 
@@ -30,9 +32,18 @@ _TTL = 255
 _CLASS_SELECTOR_6 = 0xC0
 """Network control: a full queue should not take a tunnel for dead."""
 
+_RIGHTS = "May this process use raw sockets (CAP_NET_RAW, CAP_NET_ADMIN)?"
+
 
 class ProbeFailed(RuntimeError):
     """A tunnel cannot be probed; the message says why and what to do."""
+
+
+def cannot(do: str, error: OSError, remedy: str = _RIGHTS) -> str:
+    """What goes wrong, and what to do."""
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        remedy = f"Each tunnel takes {A_TUNNEL} open files: allow more (LimitNOFILE=, ulimit -n)"
+    return f"cannot {do}: {error.strerror}. {remedy}"
 
 
 @dataclass(frozen=True)
@@ -50,8 +61,11 @@ def open_socket(device: str, address: Address, peer: Address, port: int, peer_po
     Raises ProbeFailed. Its packets are marked, so that no route for what the tunnel carries is theirs.
     """
     v4 = address.version == 4
-    made = socket.socket(socket.AF_INET if v4 else socket.AF_INET6, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     level = socket.IPPROTO_IP if v4 else socket.IPPROTO_IPV6
+    try:
+        made = socket.socket(socket.AF_INET if v4 else socket.AF_INET6, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    except OSError as error:
+        raise ProbeFailed(cannot(f"probe {peer} through {device}", error)) from error
     try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode())
         made.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, BYPASS)
@@ -65,10 +79,8 @@ def open_socket(device: str, address: Address, peer: Address, port: int, peer_po
         made.connect((str(peer), peer_port))
     except OSError as error:
         made.close()
-        raise ProbeFailed(
-            f"cannot probe {peer} through {device}: {error.strerror}. Is the device up, with {address} on it, and "
-            f"may this process use raw sockets (CAP_NET_RAW, CAP_NET_ADMIN)?"
-        ) from error
+        remedy = f"Is the device up, with {address} on it? {_RIGHTS}"
+        raise ProbeFailed(cannot(f"probe {peer} through {device}", error, remedy)) from error
     return made
 
 

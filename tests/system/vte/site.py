@@ -9,6 +9,7 @@ import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from ipaddress import ip_address, ip_network
 from typing import Any
@@ -16,7 +17,8 @@ from typing import Any
 from vte_agent.class_marks import ClassMarks
 from vte_agent.failover import Move
 from vte_agent.probing.prober import Prober
-from vte_agent.probing.tunnel_probes import ProbedTunnel
+from vte_agent.probing.sockets import ProbeFailed
+from vte_agent.probing.tunnel_probes import ProbedTunnel, TunnelHealth
 from vte_agent.protocol.wanted import Liveness, WantedClass, WantedRoute
 from vte_agent.steering import Steered, Steering
 
@@ -64,12 +66,16 @@ class Agent:
 
     def report(self, _: object) -> object:
         routes, problems = self.steering.report()
+        late_s, healths = 0.0, dict[str, TunnelHealth]()
+        # Where it is just being started again there is nothing to say of tunnels.
+        with suppress(ProbeFailed):
+            late_s, healths = self.prober.take_worst_late_s(), dict(self.prober.health())
         return {
             "routes": [route.model_dump(mode="json") for route in routes],
             "problems": problems,
             "moves": self.moves,
-            "late_ms": self.prober.take_worst_late_s() * 1e3,
-            "tunnels": {name: asdict(health) for name, health in self.prober.health().items()},
+            "late_ms": late_s * 1e3,
+            "tunnels": {name: asdict(health) for name, health in healths.items()},
             "cpu_s": time.process_time(),
         }
 

@@ -20,7 +20,8 @@ def taken(site: Site) -> str | None:
 
 def both_alive(site: Site) -> bool:
     tunnels = site.ask("report")["tunnels"]
-    return all(t["alive"]["heard"] == t["alive"]["hears"] == "alive" for t in tunnels.values())
+    alive = [t["alive"]["heard"] == t["alive"]["hears"] == "alive" for t in tunnels.values()]
+    return bool(alive) and all(alive)
 
 
 def settled(world: TwoSites) -> None:

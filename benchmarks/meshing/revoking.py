@@ -12,8 +12,11 @@ from mininet_topos.overlay.underlay import Uplink
 from mininet_topos.overlay.world import Node, overlay_world
 from mininet_topos.waiting import wait_until
 
-_UPLINKS = (Uplink("up0", 100.0, 3.0), Uplink("up1", 100.0, 5.0))
+_UPLINKS = (Uplink("up0", 100.0, 3.0),)
 _WITHIN_S = 120.0
+
+_EVERY_S = 0.02
+"""Between two packets of each flow. There are many, and all sites share the processors of one machine."""
 
 
 def last_packets_ms(sites: int) -> list[float]:
@@ -38,7 +41,7 @@ def last_packets_ms(sites: int) -> list[float]:
             gone, left = left[-1], left[:-1]
             with ExitStack() as stack:
                 flows = [
-                    stack.enter_context(world.flow(*ends, 7001 + number))
+                    stack.enter_context(world.flow(*ends, 7001 + number, _EVERY_S))
                     for number, ends in enumerate([(one, gone) for one in left] + [(gone, one) for one in left])
                 ]
                 tunnels = set(world.up(gone))

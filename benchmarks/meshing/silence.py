@@ -17,15 +17,17 @@ from mininet_topos.waiting import wait_until
 _UPLINKS = (Uplink("up0", 100.0, 3.0), Uplink("up1", 100.0, 5.0))
 _WITHIN_S = 60.0
 _MORE = 100
-_KNOWN_S = 15.0
+
+KNOWN_S = 15.0
+"""How long quality is measured before it is known what is usual."""
 
 
 def silences_ms(transport: str, interval_ms: int, cuts: int) -> list[float]:
     """The longest silence of a 5 ms flow in each of so many silent cuts of the uplink in use. Raises LabError."""
-    with _joined(transport, interval_ms) as nodes, steady(nodes) as receiver:
+    with joined(transport, interval_ms) as nodes, steady(nodes) as receiver:
         found = []
         for _ in range(cuts):
-            tunnel = _in_use(nodes)
+            tunnel = in_use(nodes)
             receiver.forget()
             more(receiver)
             line = nodes.underlay.link("ber", nodes.tunnels[tunnel][0])
@@ -39,29 +41,31 @@ def silences_ms(transport: str, interval_ms: int, cuts: int) -> list[float]:
 
 def brownouts_s(transport: str, *, loss: float = 0.0, delay_ms: float = 0.0, runs: int) -> list[float]:
     """Seconds until the sender has left a tunnel that begins to lose packets, or takes longer. Raises LabError."""
-    with _joined(transport, 50) as nodes:
+    with joined(transport, 50) as nodes:
         found = []
         for _ in range(runs):
-            tunnel = _in_use(nodes)
-            uplink = nodes.tunnels[tunnel][0]
-            line = nodes.underlay.link("ber", uplink)
-            before_ms = next(one.delay_ms for one in _UPLINKS if one.name == uplink)
+            tunnel = in_use(nodes)
             # What was before is known by what was measured lately.
-            time.sleep(_KNOWN_S)
+            time.sleep(KNOWN_S)
             began_s = time.monotonic()
-            if loss:
-                nodes.underlay.lose("ber", uplink, "out", loss)
-            else:
-                line.set(delay_ms=before_ms + delay_ms)
+            worsen(nodes, tunnel, loss, delay_ms)
             _wait_left(nodes, 1, tunnel)
             found.append(time.monotonic() - began_s)
-            nodes.underlay.lose("ber", uplink, "out", 0)
-            line.set(delay_ms=before_ms)
+            worsen(nodes, tunnel)
         return found
 
 
+def worsen(nodes: TwoNodes, tunnel: str, loss: float = 0.0, delay_ms: float = 0.0) -> None:
+    """Have the uplink of a tunnel lose this share of the first node's packets, and take so much longer."""
+    uplink = nodes.tunnels[tunnel][0]
+    before_ms = next(one.delay_ms for one in _UPLINKS if one.name == uplink)
+    nodes.underlay.lose("ber", uplink, "out", loss)
+    nodes.underlay.link("ber", uplink).set(delay_ms=before_ms + delay_ms)
+
+
 @contextmanager
-def _joined(transport: str, interval_ms: int) -> Iterator[TwoNodes]:
+def joined(transport: str, interval_ms: int) -> Iterator[TwoNodes]:
+    """Two nodes with a tunnel over each of their two uplinks."""
     with tempfile.TemporaryDirectory() as directory, two_nodes(_UPLINKS, Path(directory) / "log") as nodes:
         nodes.interval_ms = interval_ms
         nodes.want({f"{transport}-{uplink.name}": (uplink.name, transport) for uplink in _UPLINKS})
@@ -97,7 +101,7 @@ def _wait_left(nodes: TwoNodes, serial: int, tunnel: str) -> None:
     wait_until(lambda: _way(nodes, serial) not in (tunnel, None), _WITHIN_S, lambda: taken(nodes))
 
 
-def _in_use(nodes: TwoNodes) -> str:
+def in_use(nodes: TwoNodes) -> str:
     """All tunnels are up, and both sites use one of them: that one."""
     nodes.wait(lambda one: one["state"] == "up", _WITHIN_S)
     wait_until(lambda: len(taken(nodes)) == 1 and None not in taken(nodes), _WITHIN_S, lambda: taken(nodes))

@@ -78,9 +78,9 @@ def listen(pid: int, address: str, port: int = PORT) -> socket.socket:
     return source
 
 
-def sending(source: str, target: str, port: int = PORT) -> list[str]:
+def sending(source: str, target: str, port: int = PORT, every_s: float = EVERY_S) -> list[str]:
     """The program that sends a flow, from one address to another, for ever."""
-    return [sys.executable, "-m", "mininet_topos.overlay.flow", source, target, str(port)]
+    return [sys.executable, "-m", "mininet_topos.overlay.flow", source, target, str(port), str(every_s)]
 
 
 @contextmanager
@@ -91,10 +91,11 @@ def flow(
     target: str,
     port: int = PORT,
     environment: Mapping[str, str] | None = None,
+    every_s: float = EVERY_S,
 ) -> Iterator[Receiver]:
     """A flow that runs as long as the body; source and target are addresses at the two ends."""
     with listen(receiver.pid, target, port) as heard:
-        process = sender.start(sending(source, target, port), environment=environment)
+        process = sender.start(sending(source, target, port, every_s), environment=environment)
         try:
             yield Receiver(heard)
         finally:
@@ -104,8 +105,8 @@ def flow(
 
 
 def main() -> None:
-    """Send for ever: SOURCE TARGET PORT."""
-    here, there, port = sys.argv[1:]
+    """Send for ever: SOURCE TARGET PORT EVERY_S."""
+    here, there, port, every_s = sys.argv[1:]
     become_punctual()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as target:
         target.bind((here, 0))
@@ -115,7 +116,7 @@ def main() -> None:
             with contextlib.suppress(OSError):
                 target.sendto(_PACKET.pack(number, time.time()), (there, int(port)))
             number += 1
-            due_s += EVERY_S
+            due_s += float(every_s)
             time.sleep(max(0.0, due_s - time.monotonic()))
 
 

@@ -9,7 +9,8 @@ import hashlib
 import json
 import logging
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from ipaddress import ip_network
 from typing import Any
 
@@ -18,9 +19,11 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from vte_agent.believing import Believed, Standing
 from vte_agent.bridging.keeper import Bridging
+from vte_agent.failover import Move
 from vte_agent.hands import Hands
 from vte_agent.identity import Identity
 from vte_agent.probing.prober import Prober
+from vte_agent.protocol.filters import Filters
 from vte_agent.protocol.members import Member, Role, Roll
 from vte_agent.protocol.signed import Signed
 from vte_agent.protocol.wanted import Wanted, WantedRoute, WantedTunnel
@@ -52,7 +55,8 @@ class Node:
 
     def __init__(self, serial: int, uplinks: Mapping[str, str]) -> None:
         self.serial = serial
-        self.steering = Steering(lambda _moves: self.hands.poke())
+        self.moved: list[tuple[float, str, str | None, str]] = []
+        self.steering = Steering(self._moved)
         self.prober = Prober(self.steering.changed)
         self.hands = Hands(
             member(serial),
@@ -69,10 +73,11 @@ class Node:
         self.hands.start()
 
     def want(self, wanted: Mapping[str, Any]) -> object:
-        """tunnels, routes, and keys: the public key of the other end of each tunnel that has one."""
+        """tunnels, routes, filters, and keys: the public key of the other end of each tunnel that has one."""
         tunnels = tuple(WantedTunnel.model_validate_json(json.dumps(one)) for one in wanted["tunnels"])
         routes = tuple(WantedRoute.model_validate_json(json.dumps(one)) for one in wanted["routes"])
-        body = Wanted(generation=1, serial=self.serial, roll=ROLL, tunnels=tunnels, routes=routes)
+        filters = Filters.model_validate(wanted["filters"]) if wanted["filters"] is not None else None
+        body = Wanted(generation=1, serial=self.serial, roll=ROLL, tunnels=tunnels, routes=routes, filters=filters)
         peer = 3 - self.serial
         self.hands.want(Believed(Standing.CURRENT, body, {peer: member(peer)}, tunnels, wanted["keys"]))
         return True
@@ -87,6 +92,15 @@ class Node:
         has = self.reporter.has(self.hands.snapshot, self.steering.report()[0], ())
         return has.model_dump(mode="json")
 
+    def moves(self, _: object) -> object:
+        """All moves of routes so far: when (monotonic clock), of which prefix, to which tunnel, and why."""
+        return list(self.moved)
+
+    def _moved(self, moves: Sequence[Move]) -> None:
+        """Called from the steering's thread."""
+        self.moved += [(time.monotonic(), str(move.key[0]), move.to, move.why) for move in moves]
+        self.hands.poke()
+
     def stop(self) -> None:
         """Take all of its own away."""
         self.hands.stop(keep=False)
@@ -99,7 +113,8 @@ def main() -> None:
     node = Node(int(sys.argv[1]), {name: name for name in sys.argv[2:]})
     for line in sys.stdin:
         command, argument = json.loads(line)
-        answer = {"want": node.want, "ends": node.ends, "report": node.report}[command](argument)
+        asked = {"want": node.want, "ends": node.ends, "report": node.report, "moves": node.moves}
+        answer = asked[command](argument)
         sys.stdout.write(f"{json.dumps(answer)}\n")
         sys.stdout.flush()
     node.stop()

@@ -23,6 +23,7 @@ from mininet_topos.overlay.enclosure import Enclosure, cable
 from mininet_topos.overlay.underlay import Place, Underlay, Uplink
 from mininet_topos.overlay.world import ENVIRONMENT, own_sockets
 from mininet_topos.waiting import wait_until
+from vte_agent.protocol.filters import Filters
 
 NAMES = ("ber", "muc")
 _FIRST = IPv4Address("100.96.0.0")
@@ -66,6 +67,8 @@ class TwoNodes:
     """Between two probes of liveness; a tunnel is dead after three."""
     best: tuple[str, ...] = ()
     """Which tunnels the hosts' packets take, best first."""
+    filters: Filters | None = None
+    """What both let through their tunnels; None: everything."""
     _numbers: dict[str, int] = field(default_factory=dict)
     _ends: list[dict[str, tuple[str | None, int]]] = field(default_factory=lambda: [{}, {}])
 
@@ -118,7 +121,8 @@ class TwoNodes:
             tunnels.append(said)
         prefixes = f"10.{3 - serial}.0.0/24", f"fd10:{3 - serial}::/64"
         routes = [{"prefix": prefix, "tunnels": self.best} for prefix in prefixes]
-        node.ask("want", {"tunnels": tunnels, "routes": routes, "keys": keys})
+        filters = self.filters.model_dump(mode="json") if self.filters is not None else None
+        node.ask("want", {"tunnels": tunnels, "routes": routes, "keys": keys, "filters": filters})
 
     def tunnel(self, serial: int, name: str) -> dict[str, Any]:
         """What a node says of a tunnel."""
@@ -159,10 +163,10 @@ def host(serial: int, version: int = 4) -> str:
 
 
 @contextmanager
-def two_nodes(uplinks: Sequence[Uplink], log: Path) -> Iterator[TwoNodes]:
+def two_nodes(uplinks: Sequence[Uplink], log: Path, between: type[Underlay] = Underlay) -> Iterator[TwoNodes]:
     """Both run; nothing is left afterwards."""
     with ExitStack() as stack:
-        underlay = stack.enter_context(Underlay([Place(name, tuple(uplinks)) for name in NAMES]))
+        underlay = stack.enter_context(between([Place(name, tuple(uplinks)) for name in NAMES]))
         nodes = []
         for serial, name in enumerate(NAMES, 1):
             at = underlay.at(name)

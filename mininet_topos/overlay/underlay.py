@@ -53,7 +53,9 @@ class Place:
 
 
 @dataclass(frozen=True)
-class _Line:
+class Line:
+    """The line of an uplink: `near` is its device at the place, `far` the one at the router."""
+
     place: Place
     uplink: Uplink
     near: str
@@ -75,7 +77,7 @@ class Underlay:
     prefix: str = ""
     """What the names of its devices begin with until they are inside their places."""
     _cleanup: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
-    _lines: dict[tuple[str, str], tuple[int, _Line]] = field(default_factory=dict)
+    _lines: dict[tuple[str, str], tuple[int, Line]] = field(default_factory=dict)
     _at: dict[str, Enclosure] = field(default_factory=dict)
     _troubles: dict[tuple[str, str, str], str] = field(default_factory=dict)
     _roamed: int = 0
@@ -99,9 +101,7 @@ class Underlay:
         for name in (ROUTER, *(place.name for place in self.places)):
             self._at[name] = enclosure = Enclosure(name)
             self._cleanup.callback(enclosure.close)
-        self._emulator = Emulator([_spec(line) for line in lines], self.seed)
-        # Before the enclosures: the devices go with the process that carries their frames.
-        self._cleanup.callback(self._emulator.close)
+        self._lay(lines)
         for number, line in enumerate(lines):
             self._lines[line.place.name, line.uplink.name] = number, line
             self._plug_in(line)
@@ -110,7 +110,13 @@ class Underlay:
             first = self._lines[place.name, place.uplinks[0].name][1]
             self._at[place.name].run(["ip", "route", "add", "default", "via", str(first.router)])
 
-    def _plug_in(self, line: _Line) -> None:
+    def _lay(self, lines: Sequence[Line]) -> None:
+        """Make the devices at both ends of all lines, outside of their places."""
+        self._emulator = Emulator([_spec(line) for line in lines], self.seed)
+        # Before the enclosures: the devices go with the process that carries their frames.
+        self._cleanup.callback(self._emulator.close)
+
+    def _plug_in(self, line: Line) -> None:
         router, place = self._at[ROUTER], self._at[line.place.name]
         ends = ((line.near, place, line.uplink.name, line.address), (line.far, router, line.far, line.router))
         for device, enclosure, name, address in ends:
@@ -177,12 +183,12 @@ class Underlay:
         with network_of(self._at[ROUTER].pid), NFCTSocket() as connections:
             connections.flush()
 
-    def _line(self, place: str, uplink: str) -> tuple[int, _Line]:
+    def _line(self, place: str, uplink: str) -> tuple[int, Line]:
         if (place, uplink) not in self._lines:
             raise LabError(f"no uplink {uplink!r} of {place!r} in the lab")
         return self._lines[place, uplink]
 
-    def _trouble(self, line: _Line, kind: str, rule: str | None) -> None:
+    def _trouble(self, line: Line, kind: str, rule: str | None) -> None:
         """Make one kind of trouble on a line, or end it: all there is goes into the router in one step."""
         key = line.place.name, line.uplink.name, kind
         if rule is None:
@@ -211,7 +217,7 @@ table {_TABLE} {{
         return {key: line.address for key, (_, line) in self._lines.items()}
 
 
-def _lines(places: Sequence[Place], prefix: str) -> Iterator[_Line]:
+def _lines(places: Sequence[Place], prefix: str) -> Iterator[Line]:
     pairs = RANGE.subnets(new_prefix=31)
     number = 0
     for place in places:
@@ -219,11 +225,11 @@ def _lines(places: Sequence[Place], prefix: str) -> Iterator[_Line]:
             raise LabError(f"{place.name} has no uplink")
         for uplink in place.uplinks:
             router, address = next(pairs)
-            yield _Line(place, uplink, f"{prefix}n{number}", f"{prefix}f{number}", address, router)
+            yield Line(place, uplink, f"{prefix}n{number}", f"{prefix}f{number}", address, router)
             number += 1
 
 
-def _spec(line: _Line) -> LinkSpec:
+def _spec(line: Line) -> LinkSpec:
     uplink = line.uplink
     return LinkSpec(line.near, line.far, uplink.rate_mbps, uplink.delay_ms, uplink.loss, uplink.queue_ms)
 

@@ -25,7 +25,7 @@ from mininet_topos.handles import LabError
 from mininet_topos.namespaces import network_of
 from mininet_topos.overlay.ear import Ear
 from mininet_topos.overlay.enclosure import Enclosure
-from mininet_topos.overlay.flow import PORT, Receiver, flow
+from mininet_topos.overlay.flow import EVERY_S, PORT, Receiver, flow
 from mininet_topos.overlay.underlay import ROUTER, Place, Underlay, Uplink
 from mininet_topos.waiting import wait_until
 from ryu_apps.overlay.card import CARD_FILE, read_card
@@ -312,10 +312,10 @@ class World:
         return True
 
     @contextmanager
-    def flow(self, source: str, target: str, port: int = PORT) -> Iterator[Receiver]:
-        """A UDP packet every 5 ms, as long as the body runs."""
+    def flow(self, source: str, target: str, port: int = PORT, every_s: float = EVERY_S) -> Iterator[Receiver]:
+        """A UDP packet every 5 ms unless told otherwise, as long as the body runs."""
         ends = self.at(source), self.host(source), self.at(target), self.host(target)
-        with flow(*ends, port, ENVIRONMENT) as found:
+        with flow(*ends, port, ENVIRONMENT, every_s) as found:
             wait_until(lambda: len(found.read()) > 40, 30, lambda: f"no packet comes: {self.describe()}")
             found.forget()
             yield found
@@ -356,11 +356,11 @@ def own_sockets(inside: Enclosure) -> None:
 
 
 @contextmanager
-def overlay_world(directory: Path, nodes: Sequence[Node]) -> Iterator[World]:
+def overlay_world(directory: Path, nodes: Sequence[Node], between: type[Underlay] = Underlay) -> Iterator[World]:
     """The places with all that agents need, and a signer; nothing is left afterwards, however it ends."""
     places = (Place(NOC, (_NOC_UPLINK,)), *(Place(node.name, node.uplinks) for node in nodes))
     with ExitStack() as stack:
-        underlay = stack.enter_context(Underlay(places))
+        underlay = stack.enter_context(between(places))
         ear = Ear(underlay.at(ROUTER))
         world = World(underlay, directory, {node.name: node for node in nodes}, ear)
         stack.callback(world.kill_controller)

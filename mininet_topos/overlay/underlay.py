@@ -170,6 +170,17 @@ class Underlay:
             rule = f"{way} {line.far} meta length > {above_bytes} drop" if above_bytes is not None else None
             self._trouble(line, f"long {way}", rule)
 
+    def part(self, place: str, other: str, *, apart: bool = True) -> None:
+        """Lose all packets between two places, that reach everybody else; or no longer."""
+        far = ", ".join(f"{line.address}" for _, line in self._lines.values() if line.place.name == other)
+        for _, line in list(self._lines.values()):
+            if line.place.name == place:
+                ways = (
+                    f"ip saddr {line.address} ip daddr {{ {far} }} drop",
+                    (f"ip saddr {{ {far} }} ip daddr {line.address} drop"),
+                )
+                self._trouble(line, f"apart from {other}", "; ".join(ways) if apart else None)
+
     def roam(self, place: str, uplink: str) -> None:
         """Have the NAT of an uplink forget: all that leaves by it comes from another address and other ports."""
         _, line = self._line(place, uplink)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from ryu_apps.discovering.link_delay import DelayEstimate
 from ryu_apps.discovering.probes import CLOCK_TOLERANCE_S
 from stitching.network import Link, LinkKey, PortId
+from stitching.overlay.link_capacity import Carried
 
 MISSED = 3
 """Probes in a row that have to be missed before a link is gone."""
@@ -55,12 +56,16 @@ class LinkTable:
         self._speeds: dict[PortId, float | None] = {}
         self._marked: frozenset[PortId] = frozenset()
         self._tunnelled: Mapping[PortId, PortId] = {}
+        self._through_mbps: dict[LinkKey, float] = {}
+        """What tunnels carry of each link through them, as it was last known."""
 
     def restore(self, link: Link) -> bool:
         """Believe a link that was known before a restart, unless it contradicts one that is there."""
         if link.source in self.leaving or link.target in self._arriving:
             return False
         self._add(replace(link, measured_ms=None, spread_ms=None), DelayEstimate(link.latency_ms))
+        if link.capacity_mbps is not None:
+            self._through_mbps.setdefault(link.key, link.capacity_mbps)
         self._refresh_capacity(link.source, keep=link.capacity_mbps)
         return True
 
@@ -172,15 +177,22 @@ class LinkTable:
         self._marked = frozenset((before - marks.keys()) | on)
         return self._marked != before
 
-    def set_tunnelled(self, links: Collection[tuple[PortId, PortId]]) -> bool:
-        """Which links go through encrypted tunnels, by the ports at both ends. Returns whether these are others.
+    def set_tunnelled(self, links: Carried) -> bool:
+        """Which links go through encrypted tunnels, by the ports at both ends, and what each way carries.
 
-        Unlike a mark it counts for a link between just these ports: no site can say so of another one's.
+        Unlike a mark it counts for a link between just these ports: no site can say so of another one's. What
+        a way carries stays as it was last known. Returns whether these are others, or the capacity of one is.
         """
-        tunnelled = {source: target for a, b in links for source, target in ((a, b), (b, a))}
-        changed = tunnelled != self._tunnelled
-        self._tunnelled = tunnelled
-        return changed
+        ways = [((*a, *b), mbps[0]) for (a, b), mbps in links.items()]
+        ways += [((*b, *a), mbps[1]) for (a, b), mbps in links.items()]
+        before, self._tunnelled = self._tunnelled, {key[:2]: key[2:] for key, _ in ways}
+        known = {key: self._through_mbps.get(key) if mbps is None else mbps for key, mbps in ways}
+        self._through_mbps = {key: mbps for key, mbps in known.items() if mbps is not None}
+        ports = [port for port in {**before, **self._tunnelled} if port in self.leaving]
+        others = [
+            self._refresh_capacity(port, keep=self.links[self.leaving[port]].capacity_mbps) for port in ports
+        ]
+        return before != self._tunnelled or any(others)
 
     @property
     def encrypted(self) -> frozenset[PortId]:
@@ -192,7 +204,9 @@ class LinkTable:
         key = self.leaving.get(port)
         if key is None:
             return False
-        capacity_mbps = self._capacities.get(port, self._speeds.get(port, keep))
+        through_mbps = self._through_mbps.get(key) if self._tunnelled.get(port) == key[2:] else None
+        found_mbps = self._speeds.get(port, keep) if through_mbps is None else through_mbps
+        capacity_mbps = self._capacities.get(port, found_mbps)
         changed = capacity_mbps != self.links[key].capacity_mbps
         if changed:
             self.links[key] = replace(self.links[key], capacity_mbps=capacity_mbps)

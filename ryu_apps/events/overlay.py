@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 from ryu_apps.app import Event, Request
 from ryu_apps.overlay.signing.requests import ControllerCard
-from stitching.network import PortId
 from stitching.overlay.choosing import Choice
 from stitching.overlay.classes import DefinedClass, UplinkTerms
 from stitching.overlay.compiling import ChoiceKey
 from stitching.overlay.explaining import SiteExplanation
+from stitching.overlay.link_capacity import Carried
 from stitching.overlay.links import SiteLink
 from stitching.overlay.scoring import AppClass
 from stitching.overlay.site_plan import ClassMatch
@@ -48,9 +48,9 @@ class OverlayAnswer:
 
 @dataclass
 class SiteLinksChanged(Event):
-    """The bridges of sites are joined otherwise: by the ports at both ends, through encrypted tunnels."""
+    """The bridges of sites are joined otherwise, through encrypted tunnels; or these carry more or less."""
 
-    links: frozenset[tuple[PortId, PortId]]
+    links: Carried
 
 
 @dataclass

@@ -39,8 +39,8 @@ from ryu_apps.overlay.telling import Telling
 from ryu_apps.overlay.trust import Doors, Trust
 from ryu_apps.store.codec import BadRecord, dump, load
 from ryu_apps.store.errors import StoreError
-from stitching.network import PortId
 from stitching.overlay.explaining import SiteExplanation, at_two_sites, explain_between
+from stitching.overlay.link_capacity import Carried, carried
 from stitching.overlay.rounds import Overlay, OverlayPolicy, next_round
 from vte_agent.protocol.signed import Signed
 from vte_agent.protocol.wanted import Wanted
@@ -89,7 +89,7 @@ class SiteOverlay(App):
         self._reports = Reports()
         self._telling = Telling()
         self._rules = SiteRules()
-        self._told_links: frozenset[tuple[PortId, PortId]] = frozenset()
+        self._told_links: Carried = {}
         self._counters = Counters()
         self._foreseeing = Foreseeing(
             lambda result: self.post(heard.DemandsForeseen(result)),
@@ -242,8 +242,9 @@ class SiteOverlay(App):
         self._tell_links()
 
     def _tell_links(self) -> None:
-        """Say which links of the fabric go through tunnels, where these are others than those said last."""
-        links = self._overlay.links.plugged
+        """Say which links of the fabric go through tunnels, and what they carry, where that has changed."""
+        legs = next_legs(self._reports.said, self._overlay.book)
+        links = carried(self._overlay.links, self._overlay.book, self._survey.sites, legs)
         if links != self._told_links:
             self._told_links = links
             self.publish(SiteLinksChanged(links))

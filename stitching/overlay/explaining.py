@@ -89,7 +89,7 @@ def explain_between(
         zones = " or ".join(sorted(verdict.demands.zones))
         words = f", but only over switches of {zones or 'no zone'}: tunnels are in no zone"
         return ends_here(f"{words}, so site {here.name} drops it")
-    way = _way(here.serial, there.serial, target, class_name, next_leg)
+    way = way_of(here.serial, there.serial, target, class_name, next_leg)
     if way is None:
         return ends_here(f", but no tunnel leads from {here.name} to {there.name} now")
     nodes = (here.name, *(sites[leg.to].name if leg.to in sites else f"serial {leg.to}" for leg in way))
@@ -118,9 +118,10 @@ def _is_of(match: ClassMatch, source: Address, target: Address, flow: Flow) -> b
     return flow.protocol in WITH_PORTS and flow.dst_port is not None and first <= flow.dst_port <= last
 
 
-def _way(
+def way_of(
     source: int, target: int, address: Address, class_name: str | None, next_leg: NextLeg
 ) -> tuple[Leg, ...] | None:
+    """The way that packets for an address behind a site take to it now; None where they do not get there."""
     legs: list[Leg] = []
     at = source
     while at != target:

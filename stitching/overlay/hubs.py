@@ -73,8 +73,9 @@ def choose_hubs(
         added = others[:missing]
         kept = tuple(serial for serial in retiring if serial not in added)
         names = ", ".join(sites[serial].name for serial in added)
-        changed_s = now_s if before.now else before.changed_s
-        return Hubs((*present, *added), kept, changed_s, f"{names}: the best that {policy.count} hubs can be")
+        # Nothing is replaced by that: as everybody joins, a relay that comes late need not wait behind a site.
+        why = f"{names}: the best that {policy.count} hubs can be"
+        return Hubs((*present, *added), kept, before.changed_s, why)
     if others:
         best = others[0]
         worst = max(present, key=lambda serial: (dead(serial), rank(serial)))

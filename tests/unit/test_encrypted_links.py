@@ -21,6 +21,7 @@ from tests.unit.test_rest_fake import Caller, FakeController, api_of, caller_as,
 __all__ = ["bench", "store"]
 
 SECRET = replace(REQUEST, encrypted=True)
+UNKNOWN = (None, None)
 DIRECT = frozenset({(1, 2), (2, 1)})
 ROUND = frozenset({(1, 3), (3, 1), (3, 2), (2, 3)})
 
@@ -148,14 +149,38 @@ def test_a_link_through_tunnels_is_encrypted_between_just_its_ports_and_for_as_l
     table = LinkTable(1.0, {})
     for key in ((1, 4, 2, 4), (2, 4, 1, 4), (1, 5, 3, 5)):
         table.restore(Link(key))
-    assert table.set_tunnelled([((1, 4), (2, 4))]) and not table.set_tunnelled([((1, 4), (2, 4))])
+    one, lie, other = ((1, 4), (2, 4)), ((1, 5), (2, 4)), ((1, 5), (3, 5))
+    assert table.set_tunnelled({one: UNKNOWN}) and not table.set_tunnelled({one: UNKNOWN})
     assert table.encrypted == {(1, 4), (2, 4)}
     # Whoever lies about his own end only says so of a link that is none.
-    assert table.set_tunnelled([((1, 5), (2, 4))]) and table.encrypted == frozenset()
-    table.set_tunnelled([((1, 4), (2, 4)), ((1, 5), (3, 5))])
+    assert table.set_tunnelled({lie: UNKNOWN}) and table.encrypted == frozenset()
+    table.set_tunnelled({one: UNKNOWN, other: UNKNOWN})
     table.set_encrypted({(1, 4): False, (3, 5): True})
     assert table.encrypted == {(1, 4), (2, 4), (1, 5), (3, 5)}, "it is not the operator's to take away"
     table.remove((1, 4, 2, 4))
     assert table.encrypted == {(2, 4), (1, 5), (3, 5)}
-    table.set_tunnelled([])
+    table.set_tunnelled({})
     assert table.encrypted == {(3, 5)}
+
+
+def test_a_link_through_tunnels_has_the_capacity_of_their_uplinks_unless_somebody_says_otherwise() -> None:
+    table, there, back = LinkTable(1.0, {}), (1, 4, 2, 4), (2, 4, 1, 4)
+    for key in (there, back):
+        table.restore(Link(key, 7.0))
+    pair = ((1, 4), (2, 4))
+
+    def carries() -> list[float | None]:
+        return [table.links[key].capacity_mbps for key in (there, back)]
+
+    table.set_tunnelled({pair: UNKNOWN})
+    for port in pair:
+        # A VXLAN's port has no speed; what was known before a start holds until something else is.
+        table.set_speed(port, None)
+    assert carries() == [7.0, 7.0]
+    assert table.set_tunnelled({pair: (50.0, 20.0)}) and carries() == [50.0, 20.0]
+    assert not table.set_tunnelled({pair: (50.0, 20.0)})
+    assert not table.set_tunnelled({pair: (None, 20.0)}) and carries() == [50.0, 20.0]
+    assert table.set_tunnelled({((1, 4), (9, 9)): (5.0, 5.0)}) and carries() == [None, None], "another's link"
+    table.set_capacity((1, 4), 3.0)
+    table.set_tunnelled({pair: (50.0, 20.0)})
+    assert carries() == [3.0, 20.0]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from ipaddress import IPv4Network, ip_network
+from ipaddress import IPv4Address, IPv4Network, ip_network
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -12,9 +13,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from ryu_apps.overlay.keeping import KeptOverlay, kept, restored
 from ryu_apps.overlay.recalling import recalled_bridge
 from ryu_apps.store.codec import dump, load
-from stitching.overlay.links import MOST_LINKED, LinkBook, anchor_prefixes, link_ends, next_links
+from stitching.overlay.explaining import Leg
+from stitching.overlay.link_capacity import carried
+from stitching.overlay.links import MOST_LINKED, LinkBook, anchor, anchor_prefixes, link_ends, next_links
 from stitching.overlay.replacing import SiteReport
-from stitching.overlay.sites import Bridge, Site
+from stitching.overlay.sites import Address, Bridge, Site, Uplink
 from stitching.overlay.tunnels import Line, LineState, Phase, Tunnel, TunnelBook, TunnelSpec, anchor_places, slots
 from tests.unit.overlay_world import a_site, world
 from tests.unit.test_overlay_rounds import Lab
@@ -67,6 +70,44 @@ def test_ports_are_as_sites_say_and_of_a_silent_one_as_it_said() -> None:
     assert book.plugged == {((1, 7), (2, 9))}
     assert linked(book, sites(1, 2)) is book
     assert linked(book, sites(1, 2), s2=SiteReport(2)).plugged == frozenset()
+
+
+def test_a_link_carries_what_the_narrowest_uplink_on_its_way_does() -> None:
+    """From 1 to 2 packets go across 3, and straight back."""
+    lines = [Line(1, "wan", 2, "wan", "wireguard"), Line(1, "wan", 3, "wan", "wireguard"),
+             Line(2, "lte", 3, "wan", "wireguard")]  # fmt: skip
+    made = [Tunnel(line, 1, TunnelSpec(), slot, 0.0, Phase.ACTIVE, 0.0, 1) for slot, line in enumerate(lines)]
+    tunnels = TunnelBook({one.line: LineState(1, (one,)) for one in made})
+    said = {serial: SiteReport(1, ports={"l1-2-1": 7}) for serial in (1, 2)}
+    book = next_links(LinkBook(), sites(1, 2), said, tunnels, lambda _a, _b: True).book
+    book = next_links(book, sites(1, 2), said, tunnels, lambda _a, _b: True).book
+    to = {(1, 2): made[1], (3, 2): made[2], (2, 1): made[0]}
+    at = {str(anchor(tunnels, place)): serial for serial, place in book.anchors}
+
+    def next_leg(serial: int, address: Address, _class: str | None) -> Leg | None:
+        tunnel = to.get((serial, at[str(address)]))
+        return Leg(tunnel.name, tunnel.line.other(serial)) if tunnel is not None else None
+
+    def carries(*known: tuple[int, str, float]) -> tuple[float | None, float | None]:
+        widths = {(serial, name): mbps for serial, name, mbps in known}
+        there = {
+            serial: a_site(serial, uplinks=tuple(an_uplink(serial, name, widths) for name in ("wan", "lte")))
+            for serial in (1, 2, 3)
+        }
+        (found,) = carried(book, tunnels, there, next_leg).values()
+        return found
+
+    assert carries() == (None, None)
+    assert carries((1, "wan", 100.0)) == (100.0, 100.0)
+    assert carries((1, "wan", 100.0), (2, "lte", 10.0), (2, "wan", 50.0)) == (10.0, 50.0)
+    assert carries((1, "wan", 100.0), (3, "wan", 5.0), (1, "lte", 1.0)) == (5.0, 100.0)
+    del to[3, 2]
+    assert carries((1, "wan", 100.0)) == (None, 100.0), "nobody knows the way there"
+    assert carried(replace(book, links=(replace(book.links[0], port_b=None),)), tunnels, {}, next_leg) == {}
+
+
+def an_uplink(serial: int, name: str, widths: Mapping[tuple[int, str], float]) -> Uplink:
+    return Uplink(name, IPv4Address(f"192.0.2.{serial}"), widths.get((serial, name)))
 
 
 def test_of_two_that_call_one_switch_theirs_who_had_it_keeps_it() -> None:

@@ -80,6 +80,16 @@ def test_rules_demand_and_forbid_tunnels_and_say_of_what_kind() -> None:
     assert "s5 and s6 must have a tunnel" in mesh.problems[-1]
 
 
+def test_a_relay_that_joins_after_sites_takes_the_place_of_one_at_once() -> None:
+    everybody = world(3, 1)
+    first = {serial: everybody[serial] for serial in (2, 3)}
+    mesh = next_mesh(Mesh(), Situation({2: first[2]}), 0.0, POLICY)
+    mesh = next_mesh(mesh, Situation(first), 1.0, POLICY)
+    assert mesh.hubs.now == (2, 3)
+    mesh = next_mesh(mesh, Situation(everybody), 2.0, POLICY)
+    assert 1 in mesh.hubs.now and "a relay before a site" in mesh.hubs.why
+
+
 def test_a_hub_that_is_silent_is_replaced_and_its_tunnels_go_when_all_are_up_elsewhere() -> None:
     sites = world(3, 3)
     mesh = settled(Situation(sites))

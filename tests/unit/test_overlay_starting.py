@@ -282,7 +282,7 @@ def test_which_links_go_through_tunnels_is_said_from_the_start_as_it_was_stored(
     monkeypatch.setattr(held.app, "publish", said.append)
     held.app.start()
     try:
-        assert said == [SiteLinksChanged(frozenset({((0xBE, 7), (0x3C, 9))}))]
+        assert said == [SiteLinksChanged({((0xBE, 7), (0x3C, 9)): (None, None)})]
         assert held.answer().links == joined.links.links
     finally:
         held.app.stop()

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import product
 
 import pytest
 
@@ -18,9 +19,11 @@ from mininet_topos.overlay.flow import Receiver, flow
 from mininet_topos.overlay.world import ENVIRONMENT
 from tests.system.frames import ARP, BROADCAST, arp_request, ears, frame, send, settle
 from tests.system.vte.joined_world import BLUE, BRIDGES, HOSTS, RED, JoinedWorld, joined_world
-from tests.system.vte.overlay_world import figure
+from tests.system.vte.overlay_world import RELAY, figure
 from tests.system.waiting import wait_until
 
+CAPACITY_MBPS = 50.0
+"""Said of uplinks; that the link through them carries as much, nobody says."""
 EVERYBODY = (*HOSTS["ber"], *HOSTS["muc"])
 IN_RED, IN_BLUE = ("b1", "b2"), ("m1", "m2")
 """The parts of both that become one segment: each at a site of its own."""
@@ -50,8 +53,11 @@ def _nothing_in_the_clear(world: JoinedWorld) -> Iterator[None]:
 
 def wait_joined(world: JoinedWorld, within_s: float = 45.0) -> None:
     wait_until(world.bridged, within_s, lambda: f"not joined: {world.links()} {world.describe()}", poll_s=0.1)
-    body = [{"dpid": one["src_dpid"], "port": one["src_port"], "capacity_mbps": 50.0} for one in world.links()]
-    world.call("PUT", "/links/capacities", json=body)
+    for site, uplink in product(BRIDGES, ("up0", "up1")):
+        world.call("PUT", f"/overlay/sites/{site}/uplinks/{uplink}", json={"capacity_mbps": CAPACITY_MBPS})
+    wait_until(
+        lambda: [link["capacity_mbps"] for link in world.links()] == [CAPACITY_MBPS] * 2, 15, lambda: world.links()
+    )
 
 
 def pings(world: JoinedWorld, source: str, target: str, *, size: int = 56, wait_s: int = 1) -> bool:
@@ -143,6 +149,28 @@ def test_a_stitch_across_sites_goes_on_when_an_uplink_is_cut(world: JoinedWorld)
             assert world.bridged()
         finally:
             world.underlay.link("ber", uplink).restore()
+
+
+def test_a_link_goes_by_a_relay_where_nothing_else_leads_to_the_other_site(world: JoinedWorld) -> None:
+    """One of two sites that is a hub itself hands packets to another hub only by the controller's word."""
+    stitch, relay = world.make(secret()), world.serials()[RELAY]
+    peers = {one["name"]: one["peer"] for one in world.wanted("ber")["tunnels"]}
+    direct = {name for name, peer in peers.items() if peer == world.serials()["muc"]}
+    with steady(world, "b1", "m3") as there, steady(world, "m3", "b1", 7002) as back:
+        world.underlay.part("ber", "muc")
+        try:
+            wait_until(lambda: peers.get(carrier(world) or "") == relay, 10, lambda: world.describe())
+            for receiver in (there, back):
+                more(receiver)
+                figure("silence_ms", receiver.longest_silence_s() * 1e3)
+                assert receiver.longest_silence_s() < 4
+            for site in ("ber", "muc"):
+                assert {world.up(site)[name] for name in direct} == {"down"}
+            assert pings(world, "b1", "m3", size=1472)
+            assert world.stitch(stitch["id"])["state"] == "up" and world.bridged()
+        finally:
+            world.underlay.part("ber", "muc", apart=False)
+    wait_until(lambda: set(world.up("ber").values()) == {"up"}, 15, lambda: world.describe())
 
 
 def test_an_agent_that_is_killed_and_comes_back_does_not_touch_the_link(world: JoinedWorld) -> None:

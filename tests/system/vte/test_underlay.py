@@ -90,6 +90,13 @@ def test_one_direction_alone_loses(underlay: Underlay) -> None:
     assert ping(underlay, "up0", "up0", count=1)[0] == 1
 
 
+def test_two_places_can_be_kept_apart(underlay: Underlay) -> None:
+    underlay.part("ber", "muc")
+    assert [ping(underlay, "up0", "up0", count=1)[0], ping(underlay, "up1", "up1", count=1)[0]] == [0, 0]
+    underlay.part("ber", "muc", apart=False)
+    assert ping(underlay, "up1", "up0", count=1)[0] == 1
+
+
 def test_a_place_behind_nat_is_heard_under_another_address(underlay: Underlay) -> None:
     port = "4000"
     hear = underlay.at("ber").start(

@@ -111,9 +111,20 @@ class Node:
 
     def live(self, wanted: Believed, until: int = -1) -> tuple[FakeProber, FakeSteering]:
         """One agent, until it is killed or has nothing to do any more; what is gone with it."""
-        prober, steering = FakeProber(), FakeSteering()
+        hands, prober, steering = self.agent()
         prober.healths = {one.name: TunnelHealth(mtu=1400) for one in wanted.tunnels}
         self.left = until
+        try:
+            for _ in range(ROUNDS):
+                hands._round(wanted)
+                self.far_ends_hear()
+        except Killed:
+            self.far_ends_hear()
+        return prober, steering
+
+    def agent(self) -> tuple[Hands, FakeProber, FakeSteering]:
+        """The next run of the agent, that has done nothing yet."""
+        prober, steering = FakeProber(), FakeSteering()
         hands = Hands(
             member(1),
             cast(Any, FakeUplinks()),
@@ -123,13 +134,7 @@ class Node:
             cast(Any, Mortal(steering, self.before)),
             cast(Any, Mortal(self.bridging, self.before)),
         )
-        try:
-            for _ in range(ROUNDS):
-                hands._round(wanted)
-                self.far_ends_hear()
-        except Killed:
-            self.far_ends_hear()
-        return prober, steering
+        return hands, prober, steering
 
     def far_ends_hear(self) -> None:
         """Node 2 is told the key of each end, once: a key that is another later is one too many."""

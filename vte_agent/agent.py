@@ -71,7 +71,8 @@ class Agent:
             self._call_soon,
         )
         self._reporter = Reporter(identity, own)
-        self._channel = Channel(membership, keeping, Listener(self._on_roll, self._on_wanted), build=build)
+        listener = Listener(self._on_roll, self._on_wanted)
+        self._channel = Channel(membership, identity, keeping, listener, build=build)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._news = asyncio.Event()
         self._said: Has | None = None
@@ -157,7 +158,7 @@ class Agent:
 
     def _has(self, snapshot: Snapshot) -> Has:
         problems = [self._channel.problem] if self._channel.problem else []
-        if self._channel.state in (ChannelState.REPLACED, ChannelState.REVOKED):
+        if self._channel.state in (ChannelState.REPLACED, ChannelState.REVOKED, ChannelState.EXPIRED):
             problems.append(f"the control channel is closed: {self._channel.why}")
         usable = tuple(transport for transport, tunnels in self._transports.items() if not tunnels.missing())
         routes = self._steering.report()[0]

@@ -19,8 +19,9 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from vte_agent import membership as members
+from vte_agent.coming_back import NotLetBack, come_back
 from vte_agent.dialling import dial
-from vte_agent.identity import csr_of, tls_key
+from vte_agent.identity import Identity, csr_of, tls_key
 from vte_agent.keeping import CannotKeep, Keeping
 from vte_agent.membership import BadCertificate, Life, Membership
 from vte_agent.protocol.base import Message
@@ -55,7 +56,10 @@ _RENEW_AGAIN_S = 60.0
 
 
 class ChannelState(StrEnum):
-    """REPLACED: another agent has this identity. REVOKED: this node is out. Both are tried again, at length."""
+    """REPLACED: another agent has this identity. REVOKED: this node is out. Both are tried again, at length.
+
+    EXPIRED: its certificate has, and no controller has given it another yet.
+    """
 
     CLOSED = "closed"
     CONNECTING = "connecting"
@@ -63,6 +67,7 @@ class ChannelState(StrEnum):
     WAITING = "waiting"
     REPLACED = "replaced"
     REVOKED = "revoked"
+    EXPIRED = "expired"
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,7 @@ class Channel:
     def __init__(
         self,
         membership: Membership,
+        identity: Identity,
         keeping: Keeping,
         listener: Listener,
         *,
@@ -88,6 +94,7 @@ class Channel:
         chance: random.Random | None = None,
     ) -> None:
         self._membership = membership
+        self._identity = identity
         self._keeping = keeping
         self._listener = listener
         self._build = build
@@ -98,6 +105,7 @@ class Channel:
         self._news = asyncio.Event()
         self._renewing: ec.EllipticCurvePrivateKey | None = None
         self._renew_not_before_s = 0.0
+        self._was_told_expired = False
         self._logged = ChannelState.CLOSED, ""
         self.state = ChannelState.CLOSED
         self.why = ""
@@ -136,10 +144,13 @@ class Channel:
 
     async def _one(self, address: str) -> bool:
         """One connection from its beginning to its end; whether it held for a while."""
-        held = False
+        held, is_expired = False, self._is_expired()
         self._become(ChannelState.CONNECTING, address)
         since_s = time.monotonic()
         try:
+            if is_expired:
+                await self._come_back(address)
+                is_expired = False
             async with asyncio.timeout(_OPEN_S):
                 link = await dial(address)
             async with connect(
@@ -161,11 +172,35 @@ class Channel:
                 await self._talk(connection)
         except ConnectionClosed as error:
             self._closed(address, error)
-        except (OSError, TimeoutError, WebSocketException, CannotKeep) as error:
-            self._become(ChannelState.WAITING, f"{address}: {str(error) or 'no answer in time'}")
+        except (OSError, TimeoutError, WebSocketException, CannotKeep, NotLetBack, BadCertificate) as error:
+            why = f"{address}: {str(error) or 'no answer in time'}"
+            if is_expired:
+                self._become(ChannelState.EXPIRED, f"the certificate has expired, and there is no other: {why}")
+            else:
+                self._become(ChannelState.WAITING, why)
         except BadFrame as error:
             self._become(ChannelState.WAITING, f"{address} speaks another language: {error}")
         return held and time.monotonic() - since_s > _LASTING_S
+
+    def _is_expired(self) -> bool:
+        """Whether the certificate has expired, by this clock or by a controller's word, or cannot be read."""
+        try:
+            life = members.life_of(self._keeping.read(members.CERTIFICATE) or b"")
+        except (ValueError, CannotKeep):
+            return True
+        return self._was_told_expired or life.not_after <= self._clock()
+
+    async def _come_back(self, address: str) -> None:
+        # Where there is no other, and the one there is counts by this clock, that one is tried next time.
+        self._was_told_expired = False
+        content = await come_back(address, self._membership, self._identity)
+        self._keeping.write(members.CERTIFICATE, content)
+        self.problem, self._renew_not_before_s = "", 0.0
+        log.warning(
+            "channel=back address=%s the certificate had expired; not_after=%d",
+            address,
+            members.life_of(content).not_after,
+        )
 
     async def _talk(self, connection: ClientConnection) -> None:
         """Send and receive until one of both fails."""
@@ -259,7 +294,9 @@ class Channel:
         states: dict[int | None, ChannelState] = {
             Close.REPLACED: ChannelState.REPLACED,
             Close.REVOKED: ChannelState.REVOKED,
+            Close.EXPIRED: ChannelState.EXPIRED,
         }
+        self._was_told_expired = code == Close.EXPIRED
         self._become(states.get(code, ChannelState.WAITING), f"{address}: {reason}")
 
     def _become(self, state: ChannelState, why: str) -> None:

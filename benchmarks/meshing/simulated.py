@@ -66,7 +66,8 @@ class SimulatedAgent:
         self._tunnels: tuple[TunnelReport, ...] = ()
         self._routes: tuple[RouteReport, ...] = ()
         self.address = IPv4Address(0xC6120000 + member.serial)
-        self.channel = Channel(*kept, Listener(on_roll=self._on_roll, on_wanted=self._on_wanted))
+        listener = Listener(on_roll=self._on_roll, on_wanted=self._on_wanted)
+        self.channel = Channel(kept[0], identity, kept[1], listener)
 
     async def run(self) -> None:
         """Until it is cancelled; says how things are as often as an agent does, and not when all others do."""

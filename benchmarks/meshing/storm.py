@@ -33,7 +33,7 @@ from vte_agent.protocol.wanted import Wanted
 _VALID_S = 3600
 _POLL_S = 0.02
 
-Site = tuple[Membership, Keeping]
+Site = tuple[Membership, Identity, Keeping]
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ def _sites(directory: Path, agents: int, address: str, policy: Ed25519PrivateKey
             policy_key=_public(policy),
             member=Signed.of(member, policy),
         )
-        sites.append((membership, keeping))
+        sites.append((membership, own, keeping))
     return sites
 
 

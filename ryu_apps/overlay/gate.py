@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import secrets
 import socket
 import ssl
 import threading
@@ -19,12 +20,22 @@ from websockets.exceptions import ConnectionClosed
 
 from ryu_apps.overlay.authority import Authority
 from ryu_apps.overlay.book import Agent
+from ryu_apps.overlay.coming_back import ComingBack, nobody
 from ryu_apps.overlay.hosting import GateListener, Hosting
 from ryu_apps.overlay.letting_in import Admit, LettingIn
-from vte_agent.protocol.base import PublicKey, Serial
+from vte_agent.protocol.base import Message, PublicKey, Serial
 from vte_agent.protocol.channel import Close, read_member_uri
-from vte_agent.protocol.frames import MOST_FROM_AGENT, RollFrame, WantedFrame, encode
-from vte_agent.protocol.members import Roll
+from vte_agent.protocol.enrollment import Challenge, ClaimFrame, Enroll, Lapsed, Refused
+from vte_agent.protocol.frames import (
+    FROM_STRANGER,
+    MOST_FROM_AGENT,
+    BadFrame,
+    RollFrame,
+    WantedFrame,
+    decode,
+    encode,
+)
+from vte_agent.protocol.members import Member, Roll
 from vte_agent.protocol.signed import Signed
 
 log = logging.getLogger("lockstitch.overlay")
@@ -39,6 +50,9 @@ _SWEEP_S = 0.5
 _SERVER_CHECK_S = 3600.0
 _BACKLOG = 2048
 _TLS_BUFFER = 32 << 10
+
+_NO_CHECK_TIME = ssl.VerifyFlags(0x200000)
+"""X509_V_FLAG_NO_CHECK_TIME of OpenSSL, for which Python has no name."""
 
 
 class GateError(Exception):
@@ -55,12 +69,15 @@ class Gate:
         admit: Admit,
         listener: GateListener | None = None,
         *,
+        member_of: Callable[[Serial], Member | None] = nobody,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        """member_of: who is a member with this serial now; may be called at any time, from the gate's thread."""
         self._authority = authority
         self._policy_key = policy_key
         self._letting_in = LettingIn(authority, admit)
         self._hosting = Hosting(authority, self._letting_in, listener or GateListener(), clock)
+        self._coming_back = ComingBack(authority, member_of, self._letting_in.may_renew, clock)
         self._pool = ThreadPoolExecutor(4, thread_name_prefix="overlay-admit")
         self._strangers = 0
         self._loop = asyncio.new_event_loop()
@@ -189,14 +206,50 @@ class Gate:
             return
         self._strangers += 1
         try:
-            text = await asyncio.wait_for(connection.recv(), STRANGER_S)
-            answer = await self._letting_in.answer(text, address, self._pool)
-            await asyncio.wait_for(connection.send(encode(answer)), STRANGER_S)
-            await connection.close(1000)
+            answer = await self._answer(connection, address)
+            if answer is not None:
+                await asyncio.wait_for(connection.send(encode(answer)), STRANGER_S)
+                await connection.close(1000)
         except (ConnectionClosed, TimeoutError):
             pass
         finally:
             self._strangers -= 1
+
+    async def _answer(self, connection: ServerConnection, address: str) -> Message | None:
+        """None: the connection is closed, which says it all."""
+        try:
+            asked = decode(await asyncio.wait_for(connection.recv(), STRANGER_S), FROM_STRANGER)
+            if isinstance(asked, Enroll):
+                return await self._letting_in.answer(asked, address, self._pool)
+            if isinstance(asked, Lapsed):
+                return await self._have_back(connection, asked.serial, address)
+            raise BadFrame("nothing was asked for that this would answer")
+        except BadFrame as error:
+            log.warning("address=%s says what is not understood: %s", address, error)
+            return self._letting_in.too_often(address) or Refused(reason=str(error)[:500])
+
+    async def _have_back(self, connection: ServerConnection, serial: Serial, address: str) -> Message | None:
+        """A member without a certificate that counts: it is who it says where it signs what nobody has seen."""
+        if await self._is_turned_away(connection, serial, address):
+            return None
+        refused = self._coming_back.why_not(serial, address)
+        if refused is not None:
+            return refused
+        nonce = secrets.token_hex(32)
+        await asyncio.wait_for(connection.send(encode(Challenge(nonce=nonce))), STRANGER_S)
+        claim = decode(await asyncio.wait_for(connection.recv(), STRANGER_S), FROM_STRANGER)
+        if not isinstance(claim, ClaimFrame):
+            raise BadFrame("a challenge is answered by a claim")
+        if await self._is_turned_away(connection, serial, address):
+            return None
+        return self._coming_back.answer(claim, serial, nonce, address)
+
+    async def _is_turned_away(self, connection: ServerConnection, serial: Serial, address: str) -> bool:
+        if not self._hosting.is_revoked(serial):
+            return False
+        log.warning("serial=%d address=%s is revoked and was turned away", serial, address)
+        await connection.close(Close.REVOKED, f"serial {serial} is revoked")
+        return True
 
 
 def server_context(authority: Authority) -> ssl.SSLContext:
@@ -207,6 +260,8 @@ def server_context(authority: Authority) -> ssl.SSLContext:
     context.load_cert_chain(files.certificate, files.key)
     context.load_verify_locations(cadata=authority.pem)
     context.verify_mode = ssl.CERT_OPTIONAL
+    # Who comes with one that has expired is told so, and by the gate: TLS could only end the connection.
+    context.verify_flags |= _NO_CHECK_TIME
     # A resumed session would come with a certificate that nobody looks at again.
     context.num_tickets = 0
     return context

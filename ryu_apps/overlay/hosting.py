@@ -32,7 +32,7 @@ BYTES_PER_S, BYTES_AT_ONCE = 1 << 20, MOST_FROM_AGENT
 COMINGS_PER_S, COMINGS_AT_ONCE = 0.5, 20.0
 """Of one agent; one that comes more often is turned away."""
 
-EXPIRED = "the certificate has expired; have another token made"
+EXPIRED = "the certificate has expired; come without one and ask for another"
 
 
 def _ignored(*_: Any) -> None:
@@ -94,20 +94,24 @@ class Hosting:
         """Cut who may no longer be here."""
         now_s = self._clock()
         for agent in list(self.agents.values()):
-            if self._is_revoked(agent.serial):
+            if self.is_revoked(agent.serial):
                 self._cut(agent, Close.REVOKED, f"serial {agent.serial} is revoked")
             elif agent.expires_s <= now_s:
                 self._cut(agent, Close.EXPIRED, EXPIRED)
 
-    def _is_revoked(self, serial: Serial) -> bool:
+    def is_revoked(self, serial: Serial) -> bool:
+        """Whether a member is out by the newest roll."""
         return self._roll is not None and serial in self._roll.revoked
 
     async def welcome(self, agent: Agent) -> None:
         """Have an agent here that has just come, if it may be, until it goes."""
-        if self._is_revoked(agent.serial):
+        if self.is_revoked(agent.serial):
             log.warning("serial=%d address=%s is revoked and was turned away", agent.serial, agent.address)
             await agent.connection.close(Close.REVOKED, f"serial {agent.serial} is revoked")
         elif agent.expires_s <= self._clock():
+            log.warning(
+                "serial=%d address=%s comes with a certificate that has expired", agent.serial, agent.address
+            )
             await agent.connection.close(Close.EXPIRED, EXPIRED)
         elif (wait_s := self._comings.take(str(agent.serial))) is not None:
             self.troubles.note(agent.serial, f"{agent} comes and goes all the time")

@@ -15,7 +15,6 @@ from ryu_apps.overlay.signing.requests import Admitted, Refusal
 from ryu_apps.rest.access.limits import Buckets
 from vte_agent.protocol.base import Message, Serial
 from vte_agent.protocol.enrollment import Enroll, Enrolled, Refused
-from vte_agent.protocol.frames import BadFrame, decode
 from vte_agent.protocol.members import Member
 
 log = logging.getLogger("lockstitch.overlay")
@@ -40,19 +39,23 @@ class LettingIn:
         """Whether an agent does not ask too often."""
         return self._renewals.take(str(serial)) is None
 
-    async def answer(self, text: str | bytes, address: str, pool: Executor) -> Message:
-        """What somebody at this address is told: in, or why not."""
+    def too_often(self, address: str) -> Refused | None:
+        """What is to be told where too many try from an address; this was one more."""
         wait_s = self._tries.take(address)
-        if wait_s is not None:
-            return Refused(reason=f"too many try from {address}; come back in {wait_s} s")
+        return (
+            Refused(reason=f"too many try from {address}; come back in {wait_s} s") if wait_s is not None else None
+        )
+
+    async def answer(self, asked: Enroll, address: str, pool: Executor) -> Message:
+        """What somebody at this address is told: in, or why not."""
+        if (refused := self.too_often(address)) is not None:
+            return refused
         try:
-            asked = decode(text, {"Enroll": Enroll})
-            assert isinstance(asked, Enroll)  # of the only kind there is
             # Before the signer is asked: a token is not used up for a request that comes to nothing.
             csr_key(asked.csr)
             admitted = await asyncio.get_running_loop().run_in_executor(pool, self._admit, asked)
             return self._enrolled(asked, admitted)
-        except (BadFrame, BadCsr, Refusal) as error:
+        except (BadCsr, Refusal) as error:
             log.warning("address=%s was not let in: %s", address, error)
             return Refused(reason=str(error)[:500])
         except SignerGone as error:

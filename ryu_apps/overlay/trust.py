@@ -166,7 +166,13 @@ class Trust:
         """Listen for sites, once it is known whom to trust."""
         if self.gate is not None or self._believed is None:
             return
-        gate = Gate(self._authority, self._believed.policy_key, self._client.admit, self._listener)
+        gate = Gate(
+            self._authority,
+            self._believed.policy_key,
+            self._client.admit,
+            self._listener,
+            member_of=lambda serial: self.members.open.get(serial),
+        )
         try:
             gate.start(self._doors.host, self._doors.port)
         except GateError as error:

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 
 from vte_agent.protocol.base import public_text
 from vte_agent.protocol.enrollment import BadToken, Token, proof_of
-from vte_agent.protocol.frames import FROM_AGENT, FROM_CONTROLLER, BadFrame, Hello, decode, encode
+from vte_agent.protocol.frames import FROM_AGENT, FROM_CONTROLLER, FROM_STRANGER, BadFrame, Hello, decode, encode
 from vte_agent.protocol.members import Member, Roll, TunnelKey, open_member, open_tunnel_key
 from vte_agent.protocol.signed import NotSigned, Signed
 
 NOW_S = 1_000.0
+AT_THE_GATE = {**FROM_AGENT, **FROM_STRANGER}
 
 
 def public(key: Ed25519PrivateKey) -> str:
@@ -129,13 +130,13 @@ _JSON = st.recursive(
         st.binary(max_size=200),
         _JSON.map(json.dumps),
         st.builds(
-            lambda kind, body: json.dumps({"type": kind, "body": body}), st.sampled_from([*FROM_AGENT]), _JSON
+            lambda kind, body: json.dumps({"type": kind, "body": body}), st.sampled_from([*AT_THE_GATE]), _JSON
         ),
     )
 )
 def test_whatever_comes_is_a_message_or_a_bad_frame(data: bytes | str) -> None:
     try:
-        message = decode(data, FROM_AGENT)
+        message = decode(data, AT_THE_GATE)
     except BadFrame:
         return
-    assert decode(encode(message), FROM_AGENT) == message
+    assert decode(encode(message), AT_THE_GATE) == message

@@ -22,8 +22,8 @@ from ryu_apps.overlay.signing.client import SignerClient
 from ryu_apps.overlay.signing.requests import MakeToken
 from ryu_apps.store import StateStore
 from tests.system.waiting import wait_until
+from tests.unit.gate_world import signer_process
 from tests.unit.test_overlay_starting import arguments
-from tests.unit.test_trust_channel import signer_process
 from tests.unit.trust_world import Site, wanted_for
 from vte_agent.channel import ChannelState
 from vte_agent.enrolling import enroll

@@ -10,11 +10,8 @@ import signal
 import socket
 import sqlite3
 import ssl
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -28,15 +25,24 @@ from websockets import frames
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
-from benchmarks.meshing.loop import Loop
 from ryu_apps.overlay import authority as authority_module
 from ryu_apps.overlay.authority import Authority
 from ryu_apps.overlay.gate import Gate
 from ryu_apps.overlay.signing.client import SignerClient, SignerGone
 from ryu_apps.overlay.signing.requests import ControllerCard, MakeToken, Refusal
-from ryu_apps.overlay.signing.watching import RollWatch
 from tests.system.waiting import wait_until
-from tests.unit.trust_world import Heard, Site, an_enroll, identity, public, spellings, wanted_for
+from tests.unit.gate_world import (
+    STATE_KEY,
+    World,
+    answers,
+    context_of,
+    gate_world,
+    identity_serial,
+    say,
+    signer_process,
+    stranger,
+)
+from tests.unit.trust_world import Site, an_enroll, identity, public, spellings, wanted_for
 from vte_agent import membership as members
 from vte_agent.channel import ChannelState
 from vte_agent.enrolling import NotEnrolled, enroll
@@ -48,128 +54,13 @@ from vte_agent.protocol.frames import FROM_CONTROLLER, Hello, Moved, RollFrame, 
 from vte_agent.protocol.has import Has
 from vte_agent.protocol.signed import Signed
 
-STATE_KEY = Ed25519PrivateKey.generate()
 BAD = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
-
-
-@dataclass
-class World:
-    directory: Path
-    loop: Loop
-    authority: Authority
-    gate: Gate
-    heard: Heard
-    signer: Path
-    watch: RollWatch
-    sites: list[Site] = field(default_factory=list)
-
-    @property
-    def operator(self) -> SignerClient:
-        return SignerClient(self.signer / "operator.sock")
-
-    @property
-    def controller(self) -> SignerClient:
-        return SignerClient(self.signer / "controller.sock")
-
-    def token(self, **wish: Any) -> Token:
-        return Token.read(self.operator.make_token(MakeToken(**wish)).token)
-
-    def enroll(self, name: str, token: Token | None = None) -> Path:
-        directory = self.directory / f"{name}-{len(list(self.directory.iterdir()))}"
-        self.loop.run(enroll(token or self.token(), name, Keeping(directory)))
-        return directory
-
-    def join(self, name: str) -> Site:
-        """A site that was let in and whose channel is open."""
-        site = Site.of(self.enroll(name), self.loop)
-        self.sites.append(site)
-        wait_until(lambda: site.believer.own.serial in self.heard.hellos, 10, lambda: site.states)
-        return site
-
-    def member(self, serial: int) -> Signed:
-        return next(
-            one
-            for one in self.controller.members()
-            if base64.b64decode(one.payload).startswith(b'{"serial":%d,' % serial)
-        )
-
-    def want(self, site: Site, generation: int = 1, *peers: Signed) -> Signed:
-        serial = site.believer.own.serial
-        wanted = wanted_for(serial, self.controller.roll().roll, STATE_KEY, generation, peers=peers)
-        self.gate.send_wanted(serial, wanted)
-        return wanted
-
-
-@contextlib.contextmanager
-def signer_process(directory: Path) -> Iterator[subprocess.Popen[bytes]]:
-    log = directory.with_suffix(".log")
-    with log.open("wb") as file:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "ryu_apps.overlay.signing", "--state", directory], stderr=file
-        )
-    try:
-        ready = SignerClient(directory / "controller.sock")
-        wait_until(lambda: _answers(ready), 15, log.read_text)
-        yield process
-    finally:
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0, log.read_text()
-        assert not list(directory.glob("*.sock"))
-
-
-def _answers(client: SignerClient) -> bool:
-    with contextlib.suppress(SignerGone):
-        client.roll()
-        return True
-    return False
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    directory = tmp_path_factory.mktemp("overlay")
-    signer = directory / "signer"
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(signer_process(signer))
-        client = SignerClient(signer / "controller.sock")
-        state = directory / "controller"
-        state.mkdir()
-        authority = Authority(state)
-        heard = Heard()
-        gate = Gate(authority, client.roll().policy_key, client.admit, heard.listener())
-        gate.start("127.0.0.1", 0)
-        stack.callback(gate.stop)
-        loop = Loop()
-        stack.callback(loop.close)
-        watch = RollWatch(client, lambda now: gate.publish_roll(now.roll))
-        watch.start()
-        stack.callback(watch.stop)
-        world = World(directory, loop, authority, gate, heard, signer, watch)
-        world.operator.trust(
-            ControllerCard(
-                state_key=public(STATE_KEY),
-                authority_sha256=authority.sha256,
-                addresses=(f"127.0.0.1:{gate.port}",),
-            )
-        )
-        gate._letting_in._tries._burst = 10_000.0
-        yield world
-
-
-def context_of(directory: Path) -> ssl.SSLContext:
-    keeping = Keeping(directory)
-    membership = members.load(keeping)
-    assert membership is not None
-    return members.own_context(membership, keeping)
-
-
-async def say(port: int, context: ssl.SSLContext, *texts: str | bytes, answers: int = 1) -> list[str | bytes]:
-    """Say something to the gate; gives what it answers."""
-    async with connect(
-        f"wss://127.0.0.1:{port}/", ssl=context, server_hostname=SERVER_NAME, proxy=None, compression=None
-    ) as channel:
-        for text in texts:
-            await channel.send(text)
-        return [await asyncio.wait_for(channel.recv(), 5) for _ in range(answers)]
+    with gate_world(tmp_path_factory.mktemp("overlay")) as made:
+        yield made
 
 
 def test_a_node_joins_with_a_token_and_is_told_what_is_wanted(world: World) -> None:
@@ -366,12 +257,6 @@ def test_who_comes_too_often_is_turned_away_and_others_are_not(
     world.loop.run(say(world.gate.port, context_of(friend), encode(Hello())))
 
 
-def identity_serial(directory: Path) -> int:
-    membership = members.load(Keeping(directory))
-    assert membership is not None
-    return membership.open().serial
-
-
 def test_only_the_newest_wanted_state_waits_for_an_agent(world: World) -> None:
     """One that does not read costs one frame of each kind."""
     site = world.join("slow")
@@ -452,10 +337,6 @@ def test_what_an_agent_may_not_say_ends_its_channel_alone(world: World) -> None:
         world.loop.run(say(world.gate.port, context_of(directory), encode(Hello()), encode(Hello()), answers=9))
     assert serial in world.gate.problems()
     assert friend.channel.state is ChannelState.CONNECTED
-
-
-def stranger(world: World) -> ssl.SSLContext:
-    return members.client_context(world.authority.pem)
 
 
 def test_without_a_certificate_only_a_token_is_heard(world: World) -> None:
@@ -540,7 +421,7 @@ def test_a_request_without_end_and_too_many_of_them_are_refused(world: World) ->
         assert b"too many connections" in links[-1].makefile("rb").read()
         # The operator's door is another one.
         assert world.operator.roll()
-    wait_until(lambda: _answers(world.controller), 5, "the signer does not recover")
+    wait_until(lambda: answers(world.controller), 5, "the signer does not recover")
 
 
 @contextlib.contextmanager
@@ -624,7 +505,7 @@ def test_while_the_signer_is_gone_nobody_is_let_in_and_the_token_stays_good(worl
             ):
                 world.loop.run(enroll(token, "ber", Keeping(tmp_path / "a")))
             process.send_signal(signal.SIGCONT)
-            wait_until(lambda: _answers(client), 5, "it does not go on")
+            wait_until(lambda: answers(client), 5, "it does not go on")
             # What was asked was done when it went on; this node is told so when it asks again, and no other.
             with pytest.raises(NotEnrolled, match="was used"):
                 world.loop.run(enroll(token, "ber", Keeping(tmp_path / "b")))

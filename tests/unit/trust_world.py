@@ -105,7 +105,8 @@ def a_channel(directory: Path, *controllers: str, chance: random.Random | None =
         policy_key=public(policy),
         member=Signed.of(Has(generation=0), policy),
     )
-    return Channel(membership, keeping, Listener(lambda _: None, lambda _: None), chance=chance)
+    listener = Listener(lambda _: None, lambda _: None)
+    return Channel(membership, load_or_make(keeping), keeping, listener, chance=chance)
 
 
 @dataclass
@@ -131,7 +132,7 @@ class Site:
                 lambda signed: site.take(site.believer.take_wanted, signed),
                 lambda state, why: site.states.append((state, why)),
             )
-            channel = Channel(membership, keeping, listener)
+            channel = Channel(membership, load_or_make(keeping), keeping, listener)
             site = cls(keeping, membership, Believer(membership, keeping), channel)
             return site
 

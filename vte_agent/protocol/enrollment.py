@@ -1,4 +1,4 @@
-"""How a node becomes a member: what it asks with its token, and what it is given."""
+"""How a node becomes a member by its token, and comes back as one whose certificate has expired meanwhile."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated
 
 from pydantic import Field, ValidationError
 
-from vte_agent.protocol.base import Message, Name, PublicKey, UnixTime, public_bytes
+from vte_agent.protocol.base import Message, Name, PublicKey, Serial, UnixTime, public_bytes
 from vte_agent.protocol.signed import Signed
 
 _PREFIX = "lockstitch-site-1."
@@ -87,6 +87,32 @@ class Renewed(Message):
     """The new certificate."""
 
     certificate: Pem
+
+
+class Lapsed(Message):
+    """A member whose certificate has expired, or is lost, says who it is, without one; it is challenged."""
+
+    serial: Serial
+
+
+class Challenge(Message):
+    """What has to be signed next, on this connection alone."""
+
+    nonce: Hex64
+
+
+class Claim(Message):
+    """Asks for a certificate for the key of this request, and is good for no other; signed by its identity."""
+
+    serial: Serial
+    nonce: Hex64
+    csr: Pem
+
+
+class ClaimFrame(Message):
+    """A claim (a signed `Claim`)."""
+
+    claim: Signed
 
 
 class Refused(Message):

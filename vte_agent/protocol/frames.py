@@ -9,7 +9,16 @@ from typing import Annotated, Final
 from pydantic import Field, ValidationError
 
 from vte_agent.protocol.base import PROTOCOL_VERSION, Message, Milliseconds, Name
-from vte_agent.protocol.enrollment import Enroll, Enrolled, Refused, Renew, Renewed
+from vte_agent.protocol.enrollment import (
+    Challenge,
+    ClaimFrame,
+    Enroll,
+    Enrolled,
+    Lapsed,
+    Refused,
+    Renew,
+    Renewed,
+)
 from vte_agent.protocol.has import Has
 from vte_agent.protocol.signed import Signed
 
@@ -58,7 +67,12 @@ class Moved(Message):
 
 
 FROM_AGENT: Final = {kind.__name__: kind for kind in (Hello, Enroll, Renew, Has, Moved)}
-FROM_CONTROLLER: Final = {kind.__name__: kind for kind in (WantedFrame, RollFrame, Enrolled, Renewed, Refused)}
+FROM_STRANGER: Final = {kind.__name__: kind for kind in (Enroll, Lapsed, ClaimFrame)}
+"""Who shows no certificate."""
+
+FROM_CONTROLLER: Final = {
+    kind.__name__: kind for kind in (WantedFrame, RollFrame, Enrolled, Renewed, Challenge, Refused)
+}
 
 
 def encode(message: Message) -> str:

@@ -13,15 +13,20 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from itertools import permutations
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mininet_topos.overlay.flow import Receiver, flow
 from mininet_topos.overlay.world import ENVIRONMENT, SOCKETS
+from ryu_apps.overlay.authority import Authority
 from tests.system.vte.overlay_world import AGENTS, RELAY, SITES, World, a_node, an_uplink, figure, overlay_world
 from tests.system.waiting import wait_until
 from tests.unit.trust_world import spellings
+from vte_agent.identity import csr_of, tls_key
+from vte_agent.keeping import Keeping
+from vte_agent.membership import CERTIFICATE, FILE, Membership, bundle, life_of
 from vte_agent.talking import ask_status
 
 HIDDEN = "ham"
@@ -252,9 +257,7 @@ def test_an_agent_that_finds_its_wanted_state_damaged_lets_nothing_out_and_keeps
             world.signal_agent("ber", signal.SIGKILL)
             (world.agent_state("ber") / "wanted.json").write_bytes(b"damaged")
             world.start_agent("ber")
-            wait_until(
-                lambda: said_of(world, "ber", "what is wanted of this node is not"), 60, world.describe
-            )
+            wait_until(lambda: said_of(world, "ber", "what is wanted of this node is not"), 60, world.describe)
             more(receiver)
             assert receiver.lost() == 0
         for pid in world.processes("ber", "wireguard-go"):
@@ -327,6 +330,44 @@ def test_a_controller_that_has_lost_its_store_is_followed_again(world: World) ->
     world.wait_settled()
     for source, target in (("ber", "muc"), ("muc", "ham"), ("ham", "ber")):
         wait_until(lambda a=source, b=target: world.pings(a, b), 5, lambda: world.describe())  # type: ignore[misc]
+
+
+def test_sites_that_were_alone_for_longer_than_their_certificates_count_are_in_again_by_themselves(
+    world: World,
+) -> None:
+    world.wait_settled()
+    with world.flow("ber", "muc") as there, world.flow("muc", "ham", 7002) as back:
+        world.kill_controller()
+        for name in AGENTS:
+            let_expire(world, name)
+            wait_until(lambda n=name: any(EXPIRED in one for one in world.has(n).problems), 30, "it is not said")  # type: ignore[misc, union-attr]
+        world.start_controller()
+        wait_until(
+            lambda: all("channel=back" in world.log(name).read_text() for name in AGENTS),
+            30,
+            lambda: f"{world.describe()}",
+        )
+        wait_until(lambda: all(one["connected"] for one in world.ask("/overlay/sites")), 20, world.describe)
+        for receiver in (there, back):
+            more(receiver)
+            assert receiver.lost() == 0
+    assert all(life_of(channel_file(world, name).read_bytes()).not_after > time.time() for name in AGENTS)
+
+
+EXPIRED = "the certificate has expired, and there is no other"
+
+
+def channel_file(world: World, name: str) -> Path:
+    return world.agent_state(name) / CERTIFICATE
+
+
+def let_expire(world: World, name: str) -> None:
+    """As if it had been signed three days ago: an agent reads its certificate each time that it calls."""
+    member, key = Membership.model_validate_json((world.agent_state(name) / FILE).read_text()), tls_key()
+    authority = Authority(world.state, clock=lambda: time.time() - 3 * 86_400)
+    own = member.open()
+    signed = authority.sign_client(csr_of(key), own.serial, own.name)
+    Keeping(world.agent_state(name)).write(CERTIFICATE, bundle(key, signed, authority.pem))
 
 
 def test_an_agent_that_is_told_to_stop_leaves_nothing(world: World) -> None:

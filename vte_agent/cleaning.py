@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 
-from vte_agent import nft
+from vte_agent import class_marks, mss_clamp, nft, segmentation
 from vte_agent.bridging import guard
-from vte_agent.bridging.guard import NotGuarded
 from vte_agent.bridging.keeper import clear_links
-from vte_agent.class_marks import ClassMarks, MarkingFailed
-from vte_agent.filtering import Filtering
-from vte_agent.mss_clamp import MssClamp, NotClamped
+from vte_agent.nft import NftFailed
 from vte_agent.protocol.wanted import Transport
 from vte_agent.routing import Router
-from vte_agent.segmentation import NotFiltered
+from vte_agent.tables import Table
 from vte_agent.tunnels.contract import TunnelFailed, Tunnels
+
+TABLES = (class_marks.TABLE, segmentation.TABLE, mss_clamp.TABLE, guard.TABLE)
+"""The last one keeps links inside the tunnels: it goes last, when nothing comes by them any more."""
 
 
 def clean(transports: Mapping[Transport, Tunnels]) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -27,8 +27,7 @@ def clean(transports: Mapping[Transport, Tunnels]) -> tuple[tuple[str, ...], tup
     # Routes after tunnels: without them what a tunnel brings could leave in the clear.
     with Router() as router:
         left = router.clear()
-    tables = clear_tables((ClassMarks().clear, Filtering().clear, MssClamp().clear, guard.clear))
-    return (*links, *tunnels), (*problems, *more, *left, *tables)
+    return (*links, *tunnels), (*problems, *more, *left, *clear_tables())
 
 
 def take_down(transports: Mapping[Transport, Tunnels]) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -46,13 +45,13 @@ def take_down(transports: Mapping[Transport, Tunnels]) -> tuple[tuple[str, ...],
     return tuple(gone), tuple(problems)
 
 
-def clear_tables(tables: Sequence[Callable[[], None]]) -> tuple[str, ...]:
-    """Take tables of nft away, by what does it for each; gives what could not be."""
+def clear_tables() -> tuple[str, ...]:
+    """Take our tables of nftables away; gives what could not be."""
     problems: list[str] = []
     # Without nft there is no table of ours either.
-    for clear in () if nft.missing() else tables:
+    for name in () if nft.missing() else TABLES:
         try:
-            clear()
-        except (MarkingFailed, NotFiltered, NotClamped, NotGuarded) as error:
-            problems.append(str(error))
+            Table(name).clear()
+        except NftFailed as error:
+            problems.append(f"table {name}: {error}")
     return tuple(problems)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vte_agent import membership as members
+from vte_agent import nft
 from vte_agent.bridging import openvswitch
 from vte_agent.bridging.difference import Place
 from vte_agent.bridging.openvswitch import BridgeFailed
@@ -17,7 +18,6 @@ from vte_agent.descriptors import allowed
 from vte_agent.dialling import dial
 from vte_agent.keeping import CannotKeep, Keeping
 from vte_agent.protocol.wanted import Transport
-from vte_agent.segmentation import Segmentation
 from vte_agent.tunnels.contract import Tunnels
 from vte_agent.uplinks import Uplinks
 
@@ -59,7 +59,7 @@ def examine(
         what, needed = f"transport {transport.value}", all(lacking.values())
         how = "not there" if missing else f"there, {transports[transport].carrier()}"
         yield Finding(what, how, missing, is_needed=needed)
-    missing = Segmentation().missing()
+    missing = nft.missing()
     yield Finding("nftables", "not there" if missing else "there", missing)
     yield from _kernel()
     if uplinks is not None:

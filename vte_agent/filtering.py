@@ -2,59 +2,56 @@
 
 from __future__ import annotations
 
+from vte_agent.nft import NftFailed
 from vte_agent.protocol.filters import Filters, RuleCount
-from vte_agent.segmentation import NotFiltered, Segmentation
+from vte_agent.segmentation import TABLE, compile_filters
+from vte_agent.tables import KeptTable, Table
 
-COUNT_EVERY_S, AGAIN_EVERY_S = 5.0, 5.0
+COUNT_EVERY_S = 5.0
 
 
 class Filtering:
     """`want` makes it so; what cannot be is tried again, and the filters that held before hold on."""
 
-    def __init__(self, segmentation: Segmentation | None = None) -> None:
-        self._segmentation = segmentation or Segmentation()
-        self._applied: Filters | None = None
-        self._is_cleared = False
-        self._tried: Filters | None = None
-        self._again_s = self._counted_s = float("-inf")
+    def __init__(self) -> None:
+        self._table = Table(TABLE, counted=True)
+        self._kept = KeptTable(self._table, self._body, "filters")
+        self._rules: dict[str, tuple[str, bool]] = {}
+        self._counted_s = float("-inf")
         self._counts: tuple[RuleCount, ...] = ()
-        self.problems: tuple[str, ...] = ()
-        self.holds = True
-        """Whether packets may be carried: False where filters are wanted and none hold."""
+        self._uncounted: tuple[str, ...] = ()
+        self._are_wanted = self.holds = False
+        """holds: whether packets may be carried; not where filters are wanted and none hold."""
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What stands in the way."""
+        return (*self._kept.problems, *self._uncounted)
 
     def want(self, filters: Filters | None, now_s: float) -> None:
-        """From now on these; None: nothing is kept from anybody, and there is no table."""
-        if filters == self._applied and (filters is not None or self._is_cleared):
-            self.problems, self.holds = (), True
-            return
-        if filters == self._tried and now_s < self._again_s:
-            return
-        self._tried, self._again_s = filters, now_s + AGAIN_EVERY_S
-        try:
-            if filters is not None:
-                self._segmentation.apply(filters)
-            elif self._applied is not None or not self._segmentation.missing():
-                self._segmentation.remove()
-        except NotFiltered as error:
-            self.problems = (f"filters: {error}",)
-            self.holds = filters is None or self._applied is not None
-            return
-        self._applied, self._is_cleared = filters, filters is None
-        self.problems, self.holds = (), True
-        self._counted_s = float("-inf")
+        """From now on these, asked each round; None: nothing is kept from anybody, and there is no table."""
+        self._are_wanted = filters is not None
+        self._kept.want(filters, now_s)
+        self.holds = filters is None or self._kept.is_there
 
     def counts(self, now_s: float) -> tuple[RuleCount, ...]:
         """What each rule has decided on, as it was counted a moment ago."""
-        if self._applied is None:
+        if not self._are_wanted:
             return ()
         if now_s - self._counted_s >= COUNT_EVERY_S:
-            self._counted_s = now_s
+            self._counted_s, self._uncounted = now_s, ()
             try:
-                self._counts = self._segmentation.counts()
-            except NotFiltered as error:
-                self.problems = (f"filters are not counted: {error}",)
+                self._counts = self._read()
+            except NftFailed as error:
+                self._uncounted = (f"filters are not counted: {error}",)
         return self._counts
 
-    def clear(self) -> None:
-        """Take the table away. Raises NotFiltered."""
-        self._segmentation.remove()
+    def _read(self) -> tuple[RuleCount, ...]:
+        counters = self._table.counters()
+        found = sorted((self._rules[name], packets) for name, packets in counters.items() if name in self._rules)
+        return tuple(RuleCount(rule=rule, allow=allow, packets=packets) for (rule, allow), packets in found)
+
+    def _body(self, filters: Filters) -> str:
+        ruleset = compile_filters(filters)
+        self._rules.update(ruleset.counters)
+        return ruleset.body

@@ -8,11 +8,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Mapping
 
-from vte_agent.mss_clamp import MssClamp, NotClamped
+from vte_agent.mss_clamp import mss_clamp
 from vte_agent.probing.prober import Prober
 from vte_agent.probing.sockets import ProbeFailed
 from vte_agent.probing.tunnel_probes import TunnelHealth
 from vte_agent.protocol.wanted import Transport
+from vte_agent.segmentation import DEVICES
 from vte_agent.tunnels.contract import TunnelFailed, Tunnels
 from vte_agent.upkeep import Standing
 
@@ -26,12 +27,16 @@ class Fitting:
 
     def __init__(self, prober: Prober, transports: Mapping[Transport, Tunnels]) -> None:
         self._prober, self._transports = prober, transports
-        self._clamp, self._is_clamped = MssClamp(), False
+        self._clamp = mss_clamp()
         self.known: dict[str, int] = {}
         self.problems: tuple[str, ...] = ()
 
     def follow(
-        self, standing: Mapping[str, Standing], healths: Mapping[str, TunnelHealth], given: Collection[str]
+        self,
+        standing: Mapping[str, Standing],
+        healths: Mapping[str, TunnelHealth],
+        given: Collection[str],
+        now_s: float,
     ) -> None:
         """Set what has been found. given: tunnels whose MTU is not to be found, but was told."""
         probed = {name: there for name, there in standing.items() if there.peer is not None}
@@ -49,22 +54,13 @@ class Fitting:
                 problems.append(f"tunnel {name}: {error}")
             if health.mtu_trouble:
                 problems.append(f"tunnel {name}: {health.mtu_trouble}")
-        try:
-            if standing and not self._is_clamped:
-                self._clamp.apply()
-                self._is_clamped = True
-        except NotClamped as error:
-            problems.append(f"TCP's segments are not cut to size: {error}")
-        self.problems = tuple(problems)
+        if standing:
+            self._clamp.want(DEVICES, now_s)
+        self.problems = (*problems, *self._clamp.problems)
 
     def forget(self, name: str) -> None:
         """A tunnel is gone, or its probes are."""
         self.known.pop(name, None)
-
-    def clear(self) -> None:
-        """Let TCP alone again. Raises NotClamped."""
-        self._is_clamped = False
-        self._clamp.clear()
 
     def _set(self, name: str, there: Standing, found: int | None) -> None:
         mtu = min(found or 0, there.goal.spec.mtu)

@@ -15,9 +15,8 @@ from dataclasses import dataclass, field
 
 from vte_agent.believing import Believed
 from vte_agent.believing import Standing as RollStanding
-from vte_agent.bridging import guard
 from vte_agent.bridging.keeper import Bridging
-from vte_agent.class_marks import ClassMarks, MarkingFailed
+from vte_agent.class_marks import class_marks
 from vte_agent.cleaning import clear_tables, take_down
 from vte_agent.filtering import Filtering
 from vte_agent.fitting import Fitting
@@ -30,7 +29,7 @@ from vte_agent.probing.tunnel_probes import ProbedTunnel, TunnelHealth
 from vte_agent.protocol.filters import RuleCount
 from vte_agent.protocol.has import BridgeReport, LinkReport
 from vte_agent.protocol.members import Member
-from vte_agent.protocol.wanted import Liveness, Transport, WantedClass
+from vte_agent.protocol.wanted import Liveness, Transport
 from vte_agent.route_tables import UplinkWay
 from vte_agent.steering import Steered, Steering
 from vte_agent.tunnels.contract import LocalEnd, Reading, TunnelFailed, Tunnels
@@ -90,14 +89,13 @@ class Hands:
         self._prober = prober
         self._steering = steering
         self._on_news = on_news
-        self._marks = ClassMarks()
+        self._marks = class_marks()
         self._upkeep = Upkeep()
         self._fitting = Fitting(prober, transports)
         self._probed: dict[str, ProbedTunnel] = {}
         self._healths: Mapping[str, TunnelHealth] = {}
         self._asked_s = float("-inf")
         self._steered: Steered | None = None
-        self._classes: tuple[WantedClass, ...] | None = None
         self._filtering = Filtering()
         self._bridging = bridging
         self._trouble: dict[str, str] = {}
@@ -144,8 +142,7 @@ class Hands:
         problems += take_down(self._transports)[1]
         # With them what comes by tunnels would leave in the clear: routes go when there are no tunnels any more.
         self._steering.stop()
-        tables = self._marks.clear, self._filtering.clear, self._fitting.clear, guard.clear
-        for problem in (*problems, *clear_tables(tables)):
+        for problem in (*problems, *clear_tables()):
             _log.warning("left_behind=%r", problem)
 
     def _run(self) -> None:
@@ -197,11 +194,14 @@ class Hands:
             if not self._do_steps(healths, believed):
                 break
         self._fitting.follow(
-            self._upkeep.standing, healths, {one.name for one in believed.tunnels if one.mtu is not None}
+            self._upkeep.standing,
+            healths,
+            {one.name for one in believed.tunnels if one.mtu is not None},
+            time.monotonic(),
         )
         self._steer(believed, uplinks)
         if wanted is not None:
-            self._mark(believed)
+            self._marks.want(wanted.classes or None, time.monotonic())
         said = (
             *believed.problems,
             *problems,
@@ -209,6 +209,7 @@ class Hands:
             *self._steering.report()[1],
             *self._trouble.values(),
             *self._filtering.problems,
+            *self._marks.problems,
             *self._fitting.problems,
             *self._bridging.problems,
         )
@@ -348,21 +349,6 @@ class Hands:
         if steered != self._steered:
             self._steered = steered
             self._steering.want(steered)
-
-    def _mark(self, believed: Believed) -> None:
-        classes = believed.wanted.classes if believed.wanted is not None else ()
-        if classes == self._classes:
-            return
-        try:
-            if classes:
-                self._marks.apply(classes)
-            else:
-                self._marks.clear()
-        except MarkingFailed as error:
-            self._trouble["classes"] = f"classes are not told apart: {error}"
-        else:
-            self._classes = classes
-            self._trouble.pop("classes", None)
 
     def _join(self, believed: Believed) -> None:
         """Links to the bridges of others, but none for one who is no member."""

@@ -7,42 +7,21 @@ not left to word of packets that were too long, which firewalls drop (RFC 2923).
 
 from __future__ import annotations
 
-from vte_agent import nft
 from vte_agent.segmentation import DEVICES
+from vte_agent.tables import KeptTable, Table
 
 TABLE = "lockstitch_mss"
 
-_REMOVED = f"table inet {TABLE} {{ }}\ndelete table inet {TABLE}\n"
+
+def mss_clamp() -> KeptTable[str]:
+    """The table, as it is to be kept; what is wanted of it is the device names of tunnels."""
+    return KeptTable(Table(TABLE), rules, "TCP's segments are not cut to size")
 
 
-class NotClamped(RuntimeError):
-    """The table could not be set or removed; the message says why and what to do."""
-
-
-def rules() -> str:
+def rules(devices: str = DEVICES) -> str:
     """The table. `rt mtu` is the lesser of the routes there and back; an MSS is never made larger by it."""
     ways = "\n".join(
-        f'  {side} "{DEVICES}" tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu'
+        f'  {side} "{devices}" tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu'
         for side in ("iifname", "oifname")
     )
-    chain = f" chain passing {{\n  type filter hook forward priority mangle; policy accept;\n{ways}\n }}\n"
-    return f"{_REMOVED}table inet {TABLE} {{\n{chain}}}\n"
-
-
-class MssClamp:
-    """The table in the network namespace that the caller is in."""
-
-    def apply(self) -> None:
-        """From now on segments are cut to size. Raises NotClamped."""
-        self._nft(rules())
-
-    def clear(self) -> None:
-        """Take the table away; nothing happens where there is none. Raises NotClamped."""
-        self._nft(_REMOVED)
-
-    @staticmethod
-    def _nft(text: str) -> None:
-        try:
-            nft.nft(["-f", "-"], text)
-        except nft.NftFailed as error:
-            raise NotClamped(str(error)) from error
+    return f" chain passing {{\n  type filter hook forward priority mangle; policy accept;\n{ways}\n }}\n"

@@ -2,50 +2,59 @@
 
 A packet that comes from a tunnel or goes into one is looked up by its source, then by its destination, then meets
 the patterns of the two standings: what it costs does not grow with the number of standings. The machine's own
-packets too, where an address of its own is of a standing; its probes and tunnels have others.
+packets too, where an address of its own is of a standing. At its other addresses, as those of tunnels and uplinks,
+nobody reaches anything through a tunnel but what tunnels themselves need: probes, links, and ICMP.
 """
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import blake2s
 
-from vte_agent import nft
-from vte_agent.protocol.filters import Filters, Pattern, RuleCount, Standing
+from vte_agent.bridging.vxlan import PORT as LINK_PORT
+from vte_agent.probing.sockets import LIVENESS_PORT, MTU_PORT, REFLECTOR_PORT, SENDER_PORT
+from vte_agent.protocol.filters import Filters, Pattern, Standing
 
 TABLE = "lockstitch_segments"
 DEVICES = "ls*"
 NO_RULE = "(no rule)"
 """The name under which is counted what nothing was said about."""
 
+TO_MACHINE = "(to the machine itself)"
+"""The name for what wanted something of the machine that tunnels do not need, at an address of no standing."""
+
+_NAME_BYTES = 8
 _PORTED = {6: "tcp", 17: "udp", 132: "sctp", 33: "dccp"}
 _NEIGHBOURS = "{ nd-neighbor-solicit, nd-neighbor-advert, nd-router-advert, packet-too-big }"
 _TOO_BIG = "icmp type destination-unreachable icmp code frag-needed"
 """Comes from whoever is on the way, with an address of no standing; without it long packets vanish (RFC 1191)."""
+
+_NEEDED_PORTS = ", ".join(map(str, (LIVENESS_PORT, REFLECTOR_PORT, SENDER_PORT, MTU_PORT, LINK_PORT)))
+"""Of UDP. Which links may send is for a table of its own to say (bridging/guard.py)."""
+
+_NEEDED_ICMP = "{ echo-request, echo-reply, destination-unreachable, time-exceeded, parameter-problem }"
+_NEEDED_ICMP6 = _NEEDED_ICMP.replace("{", "{ packet-too-big, nd-neighbor-solicit, nd-neighbor-advert,")
 
 _HOOKS = (("passing", "forward", ("iifname", "oifname"), None), ("arriving", "input", ("iifname",), "daddr"),
           ("leaving", "output", ("oifname",), "saddr"))  # fmt: skip
 """Chain, hook, where the tunnel is, and which address has to be of a standing (None: whatever they are)."""
 
 
-class NotFiltered(RuntimeError):
-    """The filters could not be set or read; those that were there still are. The message says why."""
-
-
 @dataclass(frozen=True)
 class Ruleset:
-    """nftables' own language, and which rule of the policy each counter is of."""
+    """The table in nftables' own language, and which rule of the policy each counter is of."""
 
-    text: str
+    body: str
     counters: Mapping[str, tuple[str, bool]]
 
 
 def compile_filters(filters: Filters) -> Ruleset:
     """The table that carries filters out. Raises ValueError where standings overlap or one is not there."""
     _check(filters)
-    counters: dict[tuple[str, bool], str] = {(NO_RULE, False): "c0"}
+    counters: dict[str, tuple[str, bool]] = {}
+    nothing = f"{_counted(NO_RULE, False, counters)} drop"
     chains: dict[tuple[Pattern, ...], str] = {}
     targets: dict[int, list[tuple[Standing, str]]] = defaultdict(list)
     standings = {standing.id: standing for standing in filters.standings}
@@ -54,38 +63,41 @@ def compile_filters(filters: Filters) -> Ruleset:
         targets[pair.source].append((standings[pair.target], chain))
     lines = []
     for patterns, chain in chains.items():
-        lines += _chain(chain, [*_decided(patterns, counters), "counter name c0 drop"])
+        lines += _chain(chain, [*_decided(patterns, counters), nothing])
     for source, ways in targets.items():
-        lines += _chain(f"s{source}", [*_lookup("daddr", ways), "counter name c0 drop"])
+        lines += _chain(f"s{source}", [*_lookup("daddr", ways), nothing])
     sources = [(standings[source], f"s{source}") for source in targets]
     always = f"meta l4proto ipv6-icmp icmpv6 type {_NEIGHBOURS} accept", f"{_TOO_BIG} accept"
-    lines += _chain("judge", [*always, *_lookup("saddr", sources), "counter name c0 drop"])
+    lines += _chain("judge", [*always, *_lookup("saddr", sources), nothing])
+    needed = (
+        f"udp dport {{ {_NEEDED_PORTS} }} accept",
+        f"icmp type {_NEEDED_ICMP} accept",
+        f"meta l4proto ipv6-icmp icmpv6 type {_NEEDED_ICMP6} accept",
+    )
+    lines += _chain("machine", [*needed, f"{_counted(TO_MACHINE, False, counters)} drop"])
     for name, hook, sides, address in _HOOKS:
         which = [""] if address is None else list(_of_standings(filters, address))
         rules = [f'{side} "{DEVICES}" {condition}goto judge' for side in sides for condition in which]
+        rules += [f'{side} "{DEVICES}" goto machine' for side in sides if name == "arriving"]
         lines += _chain(name, [f"type filter hook {hook} priority filter; policy accept;", *rules])
-    objects = [f" counter {name} {{ }}" for name in counters.values()]
-    text = "\n".join(
-        [
-            f"table inet {TABLE} {{ }}",
-            f"delete table inet {TABLE}",
-            f"table inet {TABLE} {{",
-            *objects,
-            *lines,
-            "}",
-            "",
-        ]
-    )
-    return Ruleset(text, {name: key for key, name in counters.items()})
+    objects = [f" counter {name} {{ }}" for name in counters]
+    return Ruleset("\n".join([*objects, *lines, ""]), counters)
 
 
-def _decided(patterns: Sequence[Pattern], counters: dict[tuple[str, bool], str]) -> Iterator[str]:
-    """The rules of some patterns; what of the policy is not counted yet gets a counter."""
+def _decided(patterns: Sequence[Pattern], counters: dict[str, tuple[str, bool]]) -> Iterator[str]:
+    """The rules of some patterns."""
     for pattern in patterns:
-        counter = counters.setdefault((pattern.rule, pattern.allow), f"c{len(counters)}")
+        counted = _counted(pattern.rule, pattern.allow, counters)
         verdict = "accept" if pattern.allow else "drop"
         for match in _matches(pattern):
-            yield f"{match}counter name {counter} {verdict}"
+            yield f"{match}{counted} {verdict}"
+
+
+def _counted(rule: str, allow: bool, counters: dict[str, tuple[str, bool]]) -> str:
+    """The words that count for a rule, by a name which it has in every table: counts go on when it is replaced."""
+    name = f"c{blake2s(f'{allow} {rule}'.encode(), digest_size=_NAME_BYTES).hexdigest()}"
+    counters[name] = rule, allow
+    return f"counter name {name}"
 
 
 def _lookup(address: str, ways: Sequence[tuple[Standing, str]]) -> Iterator[str]:
@@ -151,64 +163,3 @@ def _check_overlap(standings: Sequence[Standing]) -> None:
             if first <= furthest:
                 raise ValueError(f"{text} and {whose} overlap")
             furthest, whose = last, text
-
-
-class Segmentation:
-    """The table on this node. counts go on across changes; they begin with the agent."""
-
-    def __init__(self) -> None:
-        self._counters: Mapping[str, tuple[str, bool]] = {}
-        self._before: Counter[tuple[str, bool]] = Counter()
-
-    def missing(self) -> str:
-        """Why filters cannot be had on this node, and the remedy; "" where they can."""
-        return nft.missing()
-
-    def apply(self, filters: Filters) -> None:
-        """From now on these hold, all at once. Raises NotFiltered; what held before holds on then."""
-        try:
-            ruleset = compile_filters(filters)
-        except ValueError as error:
-            raise NotFiltered(f"the filters make no sense: {error}") from error
-        before = self._read()
-        _nft(["-f", "-"], ruleset.text)
-        self._before = before
-        self._counters = ruleset.counters
-
-    def remove(self) -> None:
-        """Take the table away; nothing is filtered then."""
-        self._before = self._read()
-        self._counters = {}
-        _nft(["-f", "-"], f"table inet {TABLE} {{ }}\ndelete table inet {TABLE}\n")
-
-    def counts(self) -> tuple[RuleCount, ...]:
-        """What each rule has decided on so far. Raises NotFiltered."""
-        return tuple(
-            RuleCount(rule=rule, allow=allow, packets=packets)
-            for (rule, allow), packets in sorted(self._read().items())
-        )
-
-    def _read(self) -> Counter[tuple[str, bool]]:
-        total = Counter(self._before)
-        if not self._counters:
-            return total
-        for name, packets in _parse_counters(_nft(["-j", "list", "counters", "table", "inet", TABLE])):
-            if (key := self._counters.get(name)) is not None:
-                total[key] += packets
-        return total
-
-
-def _parse_counters(text: str) -> Iterator[tuple[str, int]]:
-    try:
-        for part in json.loads(text)["nftables"]:
-            if "counter" in part:
-                yield str(part["counter"]["name"]), int(part["counter"]["packets"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise NotFiltered("nft answered something that is not understood; is its version 1.0 or newer?") from error
-
-
-def _nft(words: Sequence[str], text: str = "") -> str:
-    try:
-        return nft.nft(words, text)
-    except nft.NftFailed as error:
-        raise NotFiltered(str(error)) from error

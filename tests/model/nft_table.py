@@ -41,7 +41,7 @@ class NftTable:
         self._counters = ruleset.counters
         self._chains: dict[str, list[str]] = {}
         chain = None
-        for line in map(str.strip, ruleset.text.splitlines()):
+        for line in map(str.strip, ruleset.body.splitlines()):
             if match := re.fullmatch(r"chain (\S+) \{", line):
                 chain = self._chains.setdefault(match[1], [])
             elif line == "}":
@@ -60,9 +60,9 @@ class NftTable:
                     continue
                 if (following := _following(said, sent)) is not None:
                     break
-                if match := re.fullmatch(r"(.*?)counter name (\S+) (accept|drop)", said):
+                if match := re.fullmatch(r"(.*?)(?:counter name (\S+) )?(accept|drop)", said):
                     if _is_about(match[1], sent):
-                        return Judged(match[3] == "accept", self._counters[match[2]])
+                        return Judged(match[3] == "accept", self._counters.get(match[2]))
                 else:
                     assert " vmap " in said, f"{said!r} is not understood"
             if following is None:

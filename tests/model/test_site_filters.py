@@ -27,7 +27,7 @@ from tests.model.nft_table import Judged, NftTable, Sent
 from tests.model.policies import NOW_S, a_rule, flows
 from tests.unit.overlay_world import a_site
 from vte_agent.protocol.filters import Filters, Standing
-from vte_agent.segmentation import NO_RULE, compile_filters
+from vte_agent.segmentation import NO_RULE, TO_MACHINE, compile_filters
 
 SITES = {
     1: a_site(1, relay=True),
@@ -179,10 +179,18 @@ def test_what_claims_an_address_of_the_site_itself_does_not_come_in_by_a_tunnel(
     assert not judged(filters[3], Sent("10.0.3.11", "10.0.3.12"), side="iifname").passes
 
 
-def test_probes_and_tunnels_of_the_machine_are_left_alone() -> None:
+def test_at_the_machines_other_addresses_only_what_tunnels_need_is_reached() -> None:
     filters = ruled(Policy(), Directory.of([ORDERS]))
-    for hook, side in (("arriving", "iifname"), ("leaving", "oifname")):
-        assert judged(filters[3], Sent("100.64.0.1", "100.64.0.2", UDP, 1, 1), hook=hook, side=side).passes
+
+    def arrives(port: int, protocol: int = UDP, target: str = "100.64.0.2") -> Judged:
+        sent = Sent("100.64.0.1", target, protocol, port, port)
+        return judged(filters[3], sent, hook="arriving", side="iifname")
+
+    assert all(arrives(port) == Judged(True, None) for port in (7661, 7662, 7663, 7664, 14790))
+    for port, protocol in ((22, TCP), (7661, TCP), (53, UDP), (0, 47)):
+        for target in ("100.64.0.2", "198.18.0.1", "fd77::2"):
+            assert arrives(port, protocol, target) == Judged(False, (TO_MACHINE, False))
+    assert judged(filters[3], Sent("100.64.0.1", "100.64.0.2", TCP, 1, 22), hook="leaving").passes
 
 
 def test_only_those_are_told_of_a_rule_whom_it_concerns() -> None:

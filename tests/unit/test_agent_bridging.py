@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from tests.unit.fake_nft import FakeNft
 from vte_agent.bridging import guard, keeper, openvswitch
 from vte_agent.bridging.difference import LinkDevice, Make, Place, Plug, PlugIn, PullOut, Remove, Step, steps
 from vte_agent.bridging.keeper import AGAIN_EVERY_S, Bridging
@@ -51,14 +52,15 @@ def device_of(one: WantedLink, place: Place | None = HERE, *, whole: bool = True
 class Node:
     """Devices, ports and packets' way in and out, in memory: stands for the kernel and for Open vSwitch."""
 
-    def __init__(self) -> None:
+    def __init__(self, nft: FakeNft) -> None:
+        self.nft = nft
         self.devices: dict[str, LinkDevice] = {}
         self.plugs: dict[Place, dict[str, Plug]] = {HERE: {}, ELSEWHERE: {}}
         self.guarded: tuple[WantedLink, ...] = ()
         self.anchors: frozenset[Address] = frozenset()
         self.done: list[str] = []
         self.read_fails: BridgeFailed | None = None
-        self.make_fails = self.plug_fails = self.guard_fails = ""
+        self.make_fails = self.plug_fails = ""
 
     # the kernel
 
@@ -99,21 +101,21 @@ class Node:
 
     # nftables
 
-    def guard(self, _site: guard.Site, links: tuple[WantedLink, ...], anchors: frozenset[Address]) -> None:
-        if self.guard_fails:
-            raise guard.NotGuarded(self.guard_fails)
-        assert self.anchors <= anchors, "somebody may still send there"
-        self.guarded, self.anchors = links, anchors
+    def guard(self, guarded: guard.Guarded) -> str:
+        assert self.anchors <= guarded.anchors, "somebody may still send there"
+        if not self.nft.refuses_loading:
+            self.guarded, self.anchors = guarded.links, guarded.anchors
+        return ""
 
 
 @pytest.fixture
 def node(monkeypatch: pytest.MonkeyPatch) -> Node:
-    made = Node()
+    made = Node(FakeNft(monkeypatch))
     monkeypatch.setattr(keeper, "LinkDevices", lambda: made)
     monkeypatch.setattr(keeper, "link_device", lambda one, _node: name_of(one))
     for name in ("read", "plug_in", "pull_out"):
         monkeypatch.setattr(openvswitch, name, getattr(made, name))
-    monkeypatch.setattr(guard, "guard", made.guard)
+    monkeypatch.setattr(guard, "rules", made.guard)
     return made
 
 
@@ -157,10 +159,10 @@ def test_what_an_earlier_run_has_left_is_found_and_used_or_taken_away(node: Node
 
 def test_without_what_keeps_it_inside_the_tunnels_no_link_is_made(node: Node) -> None:
     bridging = Bridging("1", HERE)
-    node.guard_fails = "nft: no"
+    node.nft.refuses_loading = "nft: no"
     bridging.want((link(2),), 0.0)
     assert not node.done and "nothing keeps inside" in bridging.problems[0]
-    node.guard_fails = ""
+    node.nft.refuses_loading = ""
     bridging.want((link(2),), AGAIN_EVERY_S)
     assert node.done and not bridging.problems
 
@@ -279,11 +281,8 @@ def test_whatever_open_vswitch_says_is_a_bridge_or_an_error(text: str, place: in
 
 
 def test_only_tunnels_carry_a_link_and_only_from_its_other_end() -> None:
-    text = guard.ruleset(guard.NO_SITE, [link(2)], [link(2).remote, link(3).local])
-    assert text == (
-        "table inet lockstitch_links { }\n"
-        "delete table inet lockstitch_links\n"
-        "table inet lockstitch_links {\n"
+    guarded = guard.Guarded(guard.NO_SITE, (link(2),), frozenset({link(2).remote, link(3).local}))
+    assert guard.rules(guarded) == (
         " chain arriving {\n"
         "  type filter hook input priority -150;\n"
         '  iifname "ls*" ip saddr 100.111.1.2 ip daddr 100.111.0.1 udp dport 14790 @th,96,24 2 accept\n'
@@ -297,13 +296,12 @@ def test_only_tunnels_carry_a_link_and_only_from_its_other_end() -> None:
         '  oifname != "ls*" ip daddr 100.111.0.1 udp dport 14790 drop\n'
         '  oifname != "ls*" ip daddr 100.111.1.2 udp dport 14790 drop\n'
         " }\n"
-        "}\n"
     )
 
 
 def test_what_came_by_a_tunnel_leaves_by_an_uplink_only_for_the_sites_own_networks() -> None:
     site = guard.Site(("eth0", "wwan0"), (ip_network("10.1.0.0/24"), ip_network("10.9.0.0/16")))
-    lines = guard.ruleset(site, (), ()).splitlines()
+    lines = guard.rules(guard.Guarded(site, (), frozenset())).splitlines()
     way = '  iifname "ls*" oifname { "eth0", "wwan0" } '
     assert lines[lines.index(" chain passing {") + 2 :][:2] == [
         f"{way}ip daddr != {{ 10.1.0.0/24, 10.9.0.0/16 }} drop",

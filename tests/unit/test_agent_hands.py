@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from tests.system.waiting import wait_until
-from vte_agent import fitting
+from tests.unit.fake_nft import FakeNft
+from vte_agent import class_marks, mss_clamp, segmentation
 from vte_agent import hands as hands_module
 from vte_agent.believing import Believed, Standing
 from vte_agent.filtering import Filtering
@@ -24,14 +25,23 @@ from vte_agent.marks import UPLINKS, outer_mark
 from vte_agent.probing.session import Alive, Direction
 from vte_agent.probing.sockets import ProbeFailed
 from vte_agent.probing.tunnel_probes import ProbedTunnel, TunnelHealth
-from vte_agent.protocol.filters import Filters, RuleCount
+from vte_agent.protocol.filters import Filters
 from vte_agent.protocol.filters import Standing as FilterStanding
 from vte_agent.protocol.has import BridgeReport, LinkReport, TunnelState
 from vte_agent.protocol.members import Member, Role, Roll
 from vte_agent.protocol.signed import Signed
-from vte_agent.protocol.wanted import Endpoint, Transport, Wanted, WantedLink, WantedRoute, WantedTunnel
+from vte_agent.protocol.wanted import (
+    Endpoint,
+    Match,
+    Transport,
+    Wanted,
+    WantedClass,
+    WantedLink,
+    WantedRoute,
+    WantedTunnel,
+)
 from vte_agent.reporting import Reporter
-from vte_agent.segmentation import NotFiltered
+from vte_agent.segmentation import NO_RULE, TO_MACHINE, compile_filters
 from vte_agent.steering import Steered
 from vte_agent.tunnels.fake import FakeNetwork
 from vte_agent.uplinks import UplinkNow
@@ -137,32 +147,6 @@ class FakeSteering:
         self.stopped = True
 
 
-class FakeSegmentation:
-    def __init__(self) -> None:
-        self.filters: Filters | None = None
-        self.refuses = ""
-
-    def missing(self) -> str:
-        return ""
-
-    def apply(self, filters: Filters) -> None:
-        if self.refuses:
-            raise NotFiltered(self.refuses)
-        self.filters = filters
-
-    def remove(self) -> None:
-        self.filters = None
-
-    def counts(self) -> tuple[RuleCount, ...]:
-        return (RuleCount(rule="web", allow=True, packets=3),)
-
-
-class NoClamp:
-    def apply(self) -> None: ...
-
-    def clear(self) -> None: ...
-
-
 class FakeBridging:
     """Keeps what it was told, and calls it done."""
 
@@ -186,19 +170,14 @@ class FakeBridging:
         return ()
 
 
-class NoMarks:
-    def apply(self, classes: object) -> None: ...
-
-    def clear(self) -> None: ...
-
-
 class Bench:
     """The hands of node 1, and what they have hold of; node 2 is there for its tunnels' other ends."""
 
-    def __init__(self) -> None:
+    def __init__(self, nft: FakeNft) -> None:
+        self.nft = nft
         self.network = FakeNetwork()
         self.own, self.far = self.network.node("n1"), self.network.node("n2")
-        self.prober, self.steering, self.segmentation = FakeProber(), FakeSteering(), FakeSegmentation()
+        self.prober, self.steering = FakeProber(), FakeSteering()
         self.bridging = FakeBridging()
         self.hands = Hands(
             member(1),
@@ -244,12 +223,7 @@ class Bench:
 
 @pytest.fixture
 def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
-    monkeypatch.setattr(hands_module, "ClassMarks", NoMarks)
-    monkeypatch.setattr(fitting, "MssClamp", NoClamp)
-    segmentation = FakeSegmentation()
-    monkeypatch.setattr(hands_module, "Filtering", lambda: Filtering(cast(Any, segmentation)))
-    made = Bench()
-    made.segmentation = segmentation
+    made = Bench(FakeNft(monkeypatch))
     yield made
     made.hands.stop(keep=False)
 
@@ -381,11 +355,11 @@ def test_while_it_is_not_known_what_is_wanted_all_stays_but_what_leads_to_who_is
     )
     for name in names:
         bench.own.create(wished.goals[name].spec)
-    bench.segmentation.filters = FILTERS
+    bench.nft.tables[segmentation.TABLE] = left = compile_filters(FILTERS).body
     bench.want(Believed(standing, None, guarded=frozenset({FAR}), banned=frozenset({"revoked"}), seen=5))
     now = bench.until(lambda now: now.uplinks)
     assert bench.own.found() == {wished.goals["kept"].spec.device}
-    assert now.generation == 5 and bench.segmentation.filters == FILTERS and bench.bridging.wanted is None
+    assert now.generation == 5 and bench.nft.tables[segmentation.TABLE] == left and bench.bridging.wanted is None
     assert not bench.steering.steered.is_known and bench.steering.steered.guarded == {FAR}
     # One that is out has nothing to keep, whatever else is known; what it guards stays guarded.
     bench.want(Believed(Standing.OUT, None, guarded=frozenset({FAR})))
@@ -426,39 +400,54 @@ def test_nothing_is_left_after_a_stop(bench: Bench) -> None:
     bench.until(lambda _: "t" in bench.prober.probed)
     bench.hands.stop(keep=False)
     assert not bench.own.found() and not bench.prober.probed
-    assert bench.steering.stopped and bench.segmentation.filters is None
+    assert bench.steering.stopped and not bench.nft.tables
 
 
 def test_filters_hold_are_counted_and_go_when_they_are_not_wanted(bench: Bench) -> None:
+    bench.nft.packets[next(iter(compile_filters(FILTERS).counters))] = 3
     bench.want(believed(tunnel(), filters=FILTERS))
     now = bench.until(lambda now: now.filters)
-    assert bench.segmentation.filters == FILTERS
-    assert now.filters[0].packets == 3
+    assert bench.nft.tables[segmentation.TABLE] == compile_filters(FILTERS).body
+    assert {one.rule: one.packets for one in now.filters} == {NO_RULE: 3, TO_MACHINE: 0}
     bench.want(believed(tunnel()))
     bench.until(lambda now: not now.filters)
-    assert bench.segmentation.filters is None
+    assert segmentation.TABLE not in bench.nft.tables
 
 
 def test_no_tunnel_is_made_where_its_filters_cannot_be_set(bench: Bench) -> None:
-    bench.segmentation.refuses = "nft is not installed"
+    bench.nft.refuses = "nft is not installed"
     bench.want(believed(tunnel(), filters=FILTERS))
     now = bench.until(lambda now: now.generation == 7)
     assert now.problems == ("filters: nft is not installed",)
     assert not now.standing and not bench.own.found()
 
 
-def test_filters_that_cannot_be_replaced_hold_on() -> None:
-    segmentation = FakeSegmentation()
-    filtering = Filtering(cast(Any, segmentation))
+def test_filters_that_cannot_be_replaced_hold_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    nft, filtering = FakeNft(monkeypatch), Filtering()
     filtering.want(FILTERS, 0.0)
-    segmentation.refuses = "no memory"
+    nft.refuses_loading = "no memory"
     filtering.want(OTHERS, 1.0)
-    assert filtering.holds and filtering.problems and segmentation.filters == FILTERS
-    segmentation.refuses = ""
+    assert filtering.holds and filtering.problems == ("filters: no memory",)
+    nft.refuses_loading = ""
     filtering.want(OTHERS, 1.5)
-    assert segmentation.filters == FILTERS, "it is not tried all the time"
+    assert nft.tables[segmentation.TABLE] == compile_filters(FILTERS).body, "it is not tried all the time"
     filtering.want(OTHERS, 7.0)
-    assert segmentation.filters == OTHERS and not filtering.problems
+    assert nft.tables[segmentation.TABLE] == compile_filters(OTHERS).body and not filtering.problems
+
+
+def test_all_tables_are_back_within_a_round_of_a_flush_and_that_is_reported(bench: Bench) -> None:
+    classes = (WantedClass(name="voice", number=1, matches=(Match(protocol=17),)),)
+    plain = believed(tunnel(), filters=FILTERS)
+    assert plain.wanted
+    bench.want(replace(plain, wanted=plain.wanted.model_copy(update={"classes": classes})))
+    bench.until(lambda now: now.standing)
+    bench.until(lambda _: len(bench.nft.tables) == 3)
+    before = dict(bench.nft.tables)
+    assert set(before) == {segmentation.TABLE, class_marks.TABLE, mss_clamp.TABLE}
+    bench.nft.flush()
+    now = bench.until(lambda now: len(now.problems) == 3)
+    assert bench.nft.tables == before
+    assert all("taken away or changed by another program and put back" in said for said in now.problems)
 
 
 LINK = WantedLink(name="l1-2-1", vni=1, local=IPv4Address("100.111.0.1"), remote=IPv4Address("100.111.0.2"))

@@ -8,31 +8,28 @@ from typing import Any, cast
 
 import pytest
 
+from tests.unit.fake_nft import FakeNft
 from tests.unit.test_agent_hands import (
     KEYS,
     OTHERS,
     OUTER,
     FakeBridging,
     FakeProber,
-    FakeSegmentation,
     FakeSteering,
     FakeUplinks,
-    NoClamp,
-    NoMarks,
     believed,
     member,
     tunnel,
     uplink,
 )
-from vte_agent import fitting
-from vte_agent import hands as hands_module
+from vte_agent import segmentation
 from vte_agent.believing import Believed
-from vte_agent.filtering import Filtering
 from vte_agent.goals import goals_of
 from vte_agent.hands import Hands
 from vte_agent.probing.tunnel_probes import TunnelHealth
 from vte_agent.protocol.filters import Filters
 from vte_agent.protocol.wanted import Endpoint, Transport
+from vte_agent.segmentation import compile_filters
 from vte_agent.tunnels.contract import PeerEnd, TunnelSpec
 from vte_agent.tunnels.fake import FakeNetwork
 
@@ -70,14 +67,11 @@ class Node:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.network = FakeNetwork()
-        self.segmentation, self.bridging = FakeSegmentation(), FakeBridging()
+        self.bridging = FakeBridging()
         self.done: list[str] = []
         self.left = -1
         """How much more is done until it is killed; below 0: it is not."""
-        monkeypatch.setattr(hands_module, "ClassMarks", lambda: Mortal(NoMarks(), self.before))
-        monkeypatch.setattr(fitting, "MssClamp", lambda: Mortal(NoClamp(), self.before))
-        segmentation = cast(Any, Mortal(self.segmentation, self.before))
-        monkeypatch.setattr(hands_module, "Filtering", lambda: Filtering(segmentation))
+        self.nft = FakeNft(monkeypatch, self.before)
         self.far = {
             name: self.network.node("n2").create(self.spec(2, name)) for name in ("stays", "goes", "comes")
         }
@@ -158,7 +152,7 @@ class Node:
         assert self.passes("stays") and self.passes("comes"), self.done
         assert self.network.device("n1", devices["stays"]) is self.stays
         assert set(prober.probed) == set(devices) and steering.steered.devices == devices
-        assert self.segmentation.filters == OTHERS
+        assert self.nft.tables[segmentation.TABLE] == compile_filters(OTHERS).body
 
 
 def test_wherever_an_agent_is_killed_in_a_change_the_next_one_ends_it_and_other_tunnels_do_not_notice(

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vte_agent.protocol.filters import Filters, Pair, Pattern, Standing
-from vte_agent.segmentation import NO_RULE, NotFiltered, Segmentation, compile_filters
+from vte_agent.segmentation import NO_RULE, TO_MACHINE, compile_filters
 
 WEB = Pattern(rule="web", allow=True, protocol=6, ports=((80, 80), (8000, 8005)))
 REST = Pattern(rule="default", allow=False)
@@ -25,14 +25,15 @@ TWO = (standing(1, "10.1.0.0/16"), standing(2, "10.2.0.0/16", "fd00:2::/64"))
 def test_a_rule_is_counted_once_however_many_pairs_it_is_about() -> None:
     pairs = tuple(Pair(source=a, target=b, patterns=(WEB, REST)) for a, b in ((1, 2), (2, 1)))
     ruleset = compile_filters(Filters(standings=TWO, pairs=pairs))
-    assert sorted(ruleset.counters.values()) == [(NO_RULE, False), ("default", False), ("web", True)]
-    assert ruleset.text.count("tcp dport { 80, 8000-8005 } counter name") == 1, "both have the same chain"
+    rules = [(NO_RULE, False), (TO_MACHINE, False), ("default", False), ("web", True)]
+    assert sorted(ruleset.counters.values()) == rules
+    assert ruleset.body.count("tcp dport { 80, 8000-8005 } counter name") == 1, "both have the same chain"
 
 
 def test_a_name_of_a_rule_is_never_a_part_of_the_table() -> None:
     evil = Pattern(rule='x" ; flush ruleset ; #', allow=True)
     ruleset = compile_filters(Filters(standings=TWO, pairs=(Pair(source=1, target=2, patterns=(evil,)),)))
-    assert "flush" not in ruleset.text
+    assert "flush" not in ruleset.body
 
 
 @pytest.mark.parametrize(
@@ -61,8 +62,6 @@ def test_a_name_of_a_rule_is_never_a_part_of_the_table() -> None:
 def test_what_makes_no_sense_is_refused(filters: Filters, why: str) -> None:
     with pytest.raises(ValueError, match=why):
         compile_filters(filters)
-    with pytest.raises(NotFiltered, match=why):
-        Segmentation().apply(filters)
 
 
 @given(st.lists(st.tuples(st.integers(0, 255), st.integers(24, 32)), max_size=8))

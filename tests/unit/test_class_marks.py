@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from ipaddress import ip_network
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vte_agent.class_marks import TABLE, commands
+from vte_agent.class_marks import rules
 from vte_agent.marks import BYPASS, MASK, UPLINK_MASK, class_mark, outer_mark
 from vte_agent.protocol.wanted import CLASS_NUMBERS, Match, WantedClass
 
 
-def of(*matches: Match) -> list[object]:
+def of(*matches: Match) -> list[str]:
     wanted = WantedClass(name="voice", number=1, matches=matches)
-    return [c for c in commands([wanted]) if "class voice" in json.dumps(c)]
+    return [line for line in rules([wanted]).splitlines() if "class voice" in line]
 
 
 def test_every_class_has_a_mark_of_its_own_within_the_mask() -> None:
@@ -31,17 +30,6 @@ def test_every_class_has_a_mark_of_its_own_within_the_mask() -> None:
         outer_mark(16)
 
 
-def test_only_our_table_is_touched() -> None:
-    for command in commands([WantedClass(name="voice", number=1, matches=(Match(protocol=17),))]):
-        for thing in command.values():
-            for what in thing.values():
-                assert what.get("table", what["name"] if "table" not in what else None) == TABLE
-
-
-def test_without_classes_the_table_goes() -> None:
-    assert [next(iter(command)) for command in commands([])] == ["add", "delete"]
-
-
 def test_what_no_packet_can_be_makes_no_rule() -> None:
     assert of(Match(source=ip_network("10.0.0.0/8"), destination=ip_network("fd00::/8"))) == []
     assert of(Match(protocol=1, ports=(5, 6))) == []
@@ -53,5 +41,5 @@ def test_what_no_packet_can_be_makes_no_rule() -> None:
 def test_a_match_makes_a_rule_for_each_family_it_can_be_of(
     source: str | None, dscp: int | None, protocol: int | None
 ) -> None:
-    rules = of(Match(source=ip_network(source) if source else None, dscp=dscp, protocol=protocol))
-    assert len(rules) == 2 * (2 if source is None and dscp is not None else 1)
+    lines = of(Match(source=ip_network(source) if source else None, dscp=dscp, protocol=protocol))
+    assert len(lines) == 2 * (2 if source is None and dscp is not None else 1)

@@ -9,17 +9,15 @@ it would pass on what still comes for an anchor that is no more.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from vte_agent import nft
 from vte_agent.bridging.vxlan import PORT
 from vte_agent.protocol.wanted import Address, Prefix, WantedLink
 from vte_agent.segmentation import DEVICES
+from vte_agent.tables import KeptTable, Table
 
 TABLE = "lockstitch_links"
-
-_HEAD = f"table inet {TABLE} {{ }}\ndelete table inet {TABLE}\n"
 
 
 @dataclass(frozen=True)
@@ -33,38 +31,34 @@ class Site:
 NO_SITE = Site()
 
 
-class NotGuarded(RuntimeError):
-    """What keeps links inside the tunnels could not be set or taken away; the message says why."""
+@dataclass(frozen=True)
+class Guarded:
+    """These links let packets in, and what is for one of the anchors leaves by tunnels alone."""
+
+    site: Site
+    links: tuple[WantedLink, ...]
+    anchors: frozenset[Address]
 
 
-def guard(site: Site, links: Iterable[WantedLink], anchors: Collection[Address]) -> None:
-    """From now on these links let packets in, and what is for one of the anchors leaves by tunnels alone.
-
-    Raises NotGuarded; what held before holds on then.
-    """
-    _nft(ruleset(site, links, anchors))
+def links_guard() -> KeptTable[Guarded]:
+    """The table, as it is to be kept."""
+    return KeptTable(Table(TABLE), rules, "nothing keeps inside the tunnels what came by one, so no link is made")
 
 
-def clear() -> None:
-    """Take the table away, once nothing comes by tunnels any more. Raises NotGuarded."""
-    _nft(_HEAD)
-
-
-def ruleset(site: Site, links: Iterable[WantedLink], anchors: Collection[Address]) -> str:
-    """In nftables' own language, what replaces the table in one step."""
+def rules(guarded: Guarded) -> str:
+    """The table in nftables' own language."""
     # 24 bits behind the 8 bytes of UDP and the 4 of flags (RFC 7348).
     let_in = [
         f'  iifname "{DEVICES}" {_ip(link.local)} saddr {link.remote} {_ip(link.local)} daddr {link.local} '
         f"udp dport {PORT} @th,96,24 {link.vni} accept"
-        for link in sorted(links, key=lambda link: link.name)
+        for link in sorted(guarded.links, key=lambda link: link.name)
     ]
     kept_in = [
         f'  oifname != "{DEVICES}" {_ip(one)} daddr {one} udp dport {PORT} drop'
-        for one in sorted(anchors, key=lambda one: (one.version, int(one)))
+        for one in sorted(guarded.anchors, key=lambda one: (one.version, int(one)))
     ]
     return "\n".join(
         [
-            f"{_HEAD}table inet {TABLE} {{",
             " chain arriving {",
             "  type filter hook input priority -150;",
             *let_in,
@@ -72,14 +66,13 @@ def ruleset(site: Site, links: Iterable[WantedLink], anchors: Collection[Address
             " }",
             " chain passing {",
             "  type filter hook forward priority -150;",
-            *_passing(site),
+            *_passing(guarded.site),
             " }",
             " chain leaving {",
             # Behind the last word on the way it takes.
             "  type filter hook postrouting priority -150;",
             *kept_in,
             " }",
-            "}",
             "",
         ]
     )
@@ -97,10 +90,3 @@ def _passing(site: Site) -> Iterator[str]:
 
 def _ip(address: Address) -> str:
     return "ip" if address.version == 4 else "ip6"
-
-
-def _nft(text: str) -> None:
-    try:
-        nft.nft(["-f", "-"], text)
-    except nft.NftFailed as error:
-        raise NotGuarded(str(error)) from error

@@ -33,7 +33,7 @@ class Bridging:
         self._is_known = place is None
         """Whether it is known if there is a bridge: until then what is there may be what is wanted."""
         self._read_s = float("-inf")
-        self._guarded: tuple[WantedLink, ...] | None = None
+        self._guard = guard.links_guard()
         self._anchors: frozenset[Address] = frozenset()
         """All that links have had an end at: what others still send there is not to go on in the clear."""
         self._failed: dict[str, tuple[str, float]] = {}
@@ -49,7 +49,8 @@ class Bridging:
     @property
     def problems(self) -> tuple[str, ...]:
         """What stands in the way."""
-        return (*filter(None, [self._trouble]), *(f"{name}: {why}" for name, (why, _) in self._failed.items()))
+        failed = (f"{name}: {why}" for name, (why, _) in self._failed.items())
+        return (*filter(None, [self._trouble]), *self._guard.problems, *failed)
 
     def want(self, links: Sequence[WantedLink] | None, now_s: float) -> None:
         """From now on these; None: it is not known which, and what is there stays."""
@@ -93,20 +94,8 @@ class Bridging:
         """Whether nothing gets out of the tunnels: from before a device is made until the agent ends."""
         ends = [end for one in wanted for end in (one.local, one.remote)]
         found = [end for there in devices.values() for end in (there.local, there.remote) if end is not None]
-        anchors = self._anchors.union(ends, found)
-        if (wanted, anchors) == (self._guarded, self._anchors):
-            return True
-        if self._waits("guard", now_s):
-            return False
-        try:
-            guard.guard(self._site, wanted, anchors)
-        except guard.NotGuarded as error:
-            self._fail(
-                "guard", f"nothing keeps inside the tunnels what came by one, so no link is made: {error}", now_s
-            )
-            return False
-        self._guarded, self._anchors = wanted, anchors
-        return True
+        self._anchors = self._anchors.union(ends, found)
+        return self._guard.want(guard.Guarded(self._site, wanted, self._anchors), now_s)
 
     def _carry_out(self, todo: Sequence[Step], devices: Mapping[str, LinkDevice], now_s: float) -> None:
         waiting = {name: failed for name, failed in self._failed.items() if now_s < failed[1]}
@@ -151,10 +140,6 @@ class Bridging:
 
     def _name(self, link: WantedLink) -> str:
         return link_device(link, self._node)
-
-    def _waits(self, name: str, now_s: float) -> bool:
-        failed = self._failed.get(name)
-        return failed is not None and now_s < failed[1]
 
     def _fail(self, name: str, why: str, now_s: float) -> None:
         if name not in self._failed:

@@ -157,6 +157,7 @@ class IpsecTunnels:
         except TunnelFailed:
             self._hang_up()
             return {}
+        self._links.keep_guard(list(cables.values()), running.tun)
         newest = {sa.tunnel: sa for sa in sorted(sas, key=lambda one: one.number) if sa.established}
         readings = {}
         for device, cable in cables.items():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import socket
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -17,7 +18,8 @@ from typing import Any, Final
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from vte_agent import nft
+from vte_agent.nft import NftFailed
+from vte_agent.tables import Table
 from vte_agent.tunnels.contract import Address, TunnelFailed, TunnelSpec
 from vte_agent.tunnels.devices import GROUP, Link
 from vte_agent.tunnels.devices import _link as link_of
@@ -31,6 +33,8 @@ _MAIN_TABLE, _PREFERENCE = 254, 7598
 _UNREACHABLE = 7
 _PERMANENT = 0x80
 _GONE = (errno.ENODEV, errno.ESRCH, errno.EADDRNOTAVAIL, errno.ENOENT)
+
+_log = logging.getLogger("vte_agent.tunnels")
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,7 @@ class IpsecLinks:
 
     def __init__(self) -> None:
         self._netlink: Any = IPRoute()
+        self._table, self._is_guarded = Table(TABLE), False
 
     def cables(self) -> Mapping[str, Cable]:
         """All tunnels of ours that are there, made by whichever run, whole or not."""
@@ -148,11 +153,24 @@ class IpsecLinks:
 
     def guard(self, cables: Collection[Cable], tun: str) -> None:
         """Let in what came decrypted through its own tunnel, and nothing else; without tunnels nothing is kept."""
-        head = f"table inet {TABLE} {{ }}\ndelete table inet {TABLE}\n"
         try:
-            nft.nft(["-f", "-"], head + _rules(cables, tun) if cables else head)
-        except nft.NftFailed as error:
+            if cables:
+                self._table.apply(_rules(cables, tun))
+            else:
+                self._table.clear()
+        except NftFailed as error:
             raise TunnelFailed(str(error)) from None
+        self._is_guarded = bool(cables)
+
+    def keep_guard(self, cables: Collection[Cable], tun: str) -> None:
+        """The same where another program has taken away or changed what was set."""
+        try:
+            if not self._is_guarded or self._table.is_as_made():
+                return
+        except NftFailed as error:
+            raise TunnelFailed(str(error)) from None
+        _log.warning("table=%s was taken away or changed by another program", TABLE)
+        self.guard(cables, tun)
 
     def close(self) -> None:
         """Close the netlink socket."""
@@ -214,8 +232,7 @@ def _rules(cables: Collection[Cable], tun: str) -> str:
     )
     ours = ", ".join(sorted({one.near for one in cables}))
     theirs = ", ".join(sorted({one.far for one in cables}))
-    return f"""table inet {TABLE} {{
- chain arriving {{
+    return f""" chain arriving {{
   type filter hook input priority -150;
 {let_in}
   udp dport {VXLAN_PORT} drop
@@ -225,7 +242,6 @@ def _rules(cables: Collection[Cable], tun: str) -> str:
   type filter hook output priority -150;
   oifname != {{ lo, {tun} }} ip daddr {{ {theirs} }} drop
  }}
-}}
 """
 
 

@@ -14,7 +14,7 @@ from dataclasses import asdict
 from ipaddress import ip_address, ip_network
 from typing import Any
 
-from vte_agent.class_marks import ClassMarks
+from vte_agent.class_marks import class_marks
 from vte_agent.failover import Move
 from vte_agent.probing.prober import Prober
 from vte_agent.probing.sockets import ProbeFailed
@@ -31,7 +31,7 @@ class Agent:
         self.steering = Steering(self._moved)
         self.prober = Prober(self.steering.changed)
         self.prober.start()
-        self.marks = ClassMarks()
+        self.marks = class_marks()
         self._started = False
 
     def _moved(self, moves: Sequence[Move]) -> None:
@@ -49,7 +49,7 @@ class Agent:
             )
         classes = [WantedClass.model_validate_json(json.dumps(c)) for c in wanted.get("classes", ())]
         if classes:
-            self.marks.apply(classes)
+            assert self.marks.want(tuple(classes), time.monotonic()), self.marks.problems
         self.steering.want(
             Steered(
                 routes=tuple(WantedRoute.model_validate_json(json.dumps(r)) for r in wanted["routes"]),
@@ -82,7 +82,7 @@ class Agent:
     def stop(self) -> None:
         self.steering.stop()
         self.prober.stop()
-        self.marks.clear()
+        self.marks.want(None, time.monotonic())
 
 
 def main() -> None:

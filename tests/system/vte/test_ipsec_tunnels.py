@@ -72,3 +72,14 @@ def test_another_secret_ends_what_the_old_one_began(world: IpsecWorld) -> None:
     assert eventually(lambda: age_s(world, 0, "t") is None)
     join(world, "other")
     assert age_s(world, 0, "t") is None and age_s(world, 1, "t") is None
+
+
+def test_what_keeps_clear_text_out_is_back_with_the_next_look_after_a_flush(world: IpsecWorld) -> None:
+    join(world, "t")
+    node = world.nodes[0]
+    before = node.run("nft", "list", "ruleset")
+    assert "table inet lockstitch_ipsec {" in before
+    node.run("nft", "flush", "ruleset")
+    with world.at(0) as tunnels:
+        assert tunnels.read()
+    assert node.run("nft", "list", "ruleset") == before

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import json
+import socket
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 from typing import Any
 
 import pytest
 
+from mininet_topos.namespaces import network_of
 from mininet_topos.overlay.enclosure import Enclosure, cable
 from mininet_topos.overlay.flow import Receiver, flow
 from mininet_topos.overlay.world import ENVIRONMENT, Node, World, overlay_world
 from tests.system.vte.overlay_world import an_uplink
 from tests.system.waiting import wait_until
+from vte_agent.cleaning import TABLES
+from vte_agent.segmentation import TO_MACHINE
+
+UDP = socket.SOCK_DGRAM
+SERVICE = 2222
 
 WEB, PC, DB, PRINTER = "10.1.0.10", "10.1.0.20", "10.2.0.10", "10.2.0.20"
 SITES = {"ber": (WEB, PC), "muc": (DB, PRINTER)}
@@ -174,6 +181,101 @@ def test_two_applications_between_the_same_sites_take_two_ways(joined: Joined) -
         # Probes are 50 a second at the most.
         carried = {ends[tunnel] for tunnel in after if after[tunnel] - before[tunnel] > 290}
         assert carried == {wanted[name]}, (before, after)
+
+
+def test_what_another_program_flushes_is_back_within_two_seconds_and_said_and_a_new_policy_applies(
+    joined: Joined,
+) -> None:
+    sites = [joined.world.at(name) for name in SITES]
+    joined.put_policy(NO_5002)
+    with joined.flow(WEB, DB, 5002) as denied, joined.flow(PC, PRINTER, 6002) as unruled:
+        comes(unruled, joined)
+        counted = joined.counted("ber")["no 5002"]
+        wait_until(lambda: joined.counted("ber")["no 5002"] > counted, 20, lambda: joined.counted("ber"))
+        assert denied.read() == []
+        before = [kept(site) for site in sites]
+        assert {f"table inet {one} {{" for one in TABLES} <= set(before[0])
+        began_s = time.time()
+        for site in sites:
+            site.run(["nft", "flush", "ruleset"])
+            site.run(["ip", "rule", "del", "pref", "7601"])
+            site.run(["ip", "route", "flush", "table", "7600"])
+        wait_until(lambda: [kept(site) for site in sites] == before, 10, lambda: [kept(site) for site in sites])
+        back_s, seen = time.time() - began_s, len(denied.read())
+        comes(unruled, joined)
+        leaked = denied.read()
+        last_s = max((one.at_s for one in leaked), default=began_s) - began_s
+        sys.stdout.write(f"flushed_back_ms={back_s * 1e3:.0f} leaked={len(leaked)} last_ms={last_s * 1e3:.0f}\n")
+        assert len(leaked) == seen and last_s < 2 and back_s < 4
+        for name in SITES:
+            said = wait_until(lambda name=name: taken_away(joined, name), 20, joined.describe)  # type: ignore[misc]
+            assert said == set(TABLES)
+        joined.put_policy(ORDERS)
+        comes(denied, joined)
+        assert joined.counted("ber")["no 5002"] > counted, "what was counted stays counted"
+
+
+def test_who_has_a_gateway_reaches_nothing_of_another_but_what_tunnels_need(joined: Joined) -> None:
+    ber, muc = (joined.world.at(name) for name in SITES)
+    device, inside = next((one["ifname"], one["addr_info"][0]["address"]) for one in tunnels_of(ber))
+    uplink = str(joined.world.underlay.address("muc", "up0"))
+    with network_of(muc.pid), socket.create_server(("0.0.0.0", SERVICE)), socket.socket(type=UDP) as heard:  # noqa: S104
+        heard.bind(("0.0.0.0", SERVICE))  # noqa: S104
+        heard.settimeout(1)
+        for target in (inside, uplink):
+            assert not connects(ber, device, target), f"{target} answers while the policy says nothing of it"
+            assert not hears(heard, ber, device, target)
+        ber.run(["ping", "-n", "-c1", "-W5", "-I", device, inside])
+        assert set(joined.world.up("ber").values()) == {"up"}, "probes go on"
+        wait_until(lambda: joined.counted("muc").get(TO_MACHINE, 0) > 1, 20, joined.describe)
+        joined.world.call("PUT", "/policy", json={"groups": {}, "rules": []})
+        for name in ("front", "back"):
+            joined.world.call("DELETE", f"/vnets/{name}")
+        wait_until(lambda: joined.counted("muc") == {}, 20, joined.describe)
+        # Without any policy nothing is filtered. Answers from an uplink's address leave by that uplink.
+        assert connects(ber, device, inside) and hears(heard, ber, device, inside)
+        assert hears(heard, ber, device, uplink)
+
+
+def connects(site: Enclosure, device: str, target: str) -> bool:
+    """Whether somebody at a site has a TCP connection through a tunnel to what listens there."""
+    with through(site, device, socket.SOCK_STREAM) as caller:
+        caller.settimeout(1)
+        return caller.connect_ex((target, SERVICE)) == 0
+
+
+def hears(heard: socket.socket, site: Enclosure, device: str, target: str) -> bool:
+    """Whether what is sent there through a tunnel arrives."""
+    with through(site, device, UDP) as caller:
+        caller.sendto(b"?", (target, SERVICE))
+    try:
+        return heard.recv(9) == b"?"
+    except TimeoutError:
+        return False
+
+
+@contextmanager
+def through(site: Enclosure, device: str, kind: socket.SocketKind) -> Iterator[socket.socket]:
+    with network_of(site.pid), socket.socket(type=kind) as caller:
+        caller.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode())
+        yield caller
+
+
+def tunnels_of(site: Enclosure) -> list[dict[str, Any]]:
+    found = json.loads(site.run(["ip", "-j", "addr"]))
+    return [one for one in found if one["ifname"].startswith("ls")]
+
+
+def kept(site: Enclosure) -> list[str]:
+    """Tables, routes and rules of a site, line by line, but for what is counted."""
+    asked = (["nft", "-s", "list", "ruleset"], ["ip", "route", "show", "table", "7600"], ["ip", "rule"])
+    return sorted(line for words in asked for line in site.run(words).splitlines())
+
+
+def taken_away(joined: Joined, name: str) -> set[str]:
+    """The tables that a site says another program has taken away."""
+    told = joined.world.ask(f"/overlay/sites/{name}")["problems"]
+    return {said.split()[1] for said in told if "was taken away or changed by another program" in said}
 
 
 def taken(joined: Joined, name: str) -> str:

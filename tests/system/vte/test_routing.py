@@ -14,11 +14,12 @@ import pytest
 
 from tests.system.vte.two_sites import Site
 from vte_agent import programs
-from vte_agent.class_marks import ClassMarks, MarkingFailed
+from vte_agent.class_marks import class_marks
 from vte_agent.marks import class_mark, outer_mark
 from vte_agent.protocol.wanted import Match, WantedClass
 from vte_agent.route_tables import NO_WAYS, UplinkWay, Ways
 from vte_agent.routing import Router
+from vte_agent.tables import AGAIN_EVERY_S
 from vte_agent.uplinks import Uplinks
 
 V4, V6 = ip_network("10.9.0.0/16"), ip_network("fd09::/48")
@@ -191,30 +192,51 @@ def test_marks_are_set_in_a_table_of_our_own_which_goes_again(site: Site) -> Non
     site.run("nft", "-f", "-", stdin=theirs)
     before = site.state()
     with site.inside():
-        marks = ClassMarks()
-        assert marks.missing() == ""
-        marks.apply(CLASSES)
-        marks.apply(CLASSES)
-        assert marks.packets() == {"voice": 0, "six": 0}
+        marks = class_marks()
+        assert marks.want(CLASSES[:1], 0.0) and marks.want(CLASSES, 0.0)
         rules = [
             e["rule"]
             for e in json.loads(site.run("nft", "-j", "list", "table", "inet", "lockstitch_classes"))["nftables"]
             if "rule" in e
         ]
         assert len(rules) == 2 * (1 + 3 + 2)
-        marks.clear()
-        marks.clear()
+        assert marks.want(None, 1.0) and marks.want(None, 2.0)
     assert site.state() == before
 
 
 def test_what_nft_refuses_leaves_the_table_as_it_was(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     with site.inside():
-        marks = ClassMarks()
-        marks.apply(CLASSES)
+        marks = class_marks()
+        marks.want(CLASSES, 0.0)
         has = site.state()
-        with pytest.raises(MarkingFailed, match="nft: "):
-            marks.apply((WantedClass.model_construct(name="x" * 500, number=5, matches=(Match(),)),))
+        assert not marks.want((WantedClass.model_construct(name="x" * 500, number=5, matches=(Match(),)),), 0.0)
+        assert marks.problems[0].startswith("classes are not told apart: nft: ")
         assert site.state() == has
         monkeypatch.setenv("PATH", "/nowhere")
         monkeypatch.setattr(programs, "ALSO", ())
-        assert "apt-get install nftables" in marks.missing()
+        assert not marks.want((), AGAIN_EVERY_S) and "apt-get install nftables" in marks.problems[0]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "flush ruleset",
+        "delete table inet lockstitch_classes",
+        "flush table inet lockstitch_classes",
+        "flush chain inet lockstitch_classes own",
+        "add rule inet lockstitch_classes own accept",
+        "add table inet lockstitch_classes { flags dormant; }",
+        "add chain inet lockstitch_classes own { policy drop; }",
+    ],
+)
+def test_whatever_another_program_does_to_a_table_is_noticed_and_undone(site: Site, change: str) -> None:
+    with site.inside():
+        marks = class_marks()
+        marks.want(CLASSES, 0.0)
+        has = site.run("nft", "-s", "list", "ruleset")
+        site.run("nft", "add table inet theirs; delete table inet theirs")
+        assert marks.want(CLASSES, 1.0) and not marks.problems, "a change of another table is none"
+        site.run("nft", change)
+        assert site.run("nft", "-s", "list", "ruleset") != has
+        assert marks.want(CLASSES, 2.0) and len(marks.problems) == 1
+        assert site.run("nft", "-s", "list", "ruleset") == has

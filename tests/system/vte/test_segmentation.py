@@ -74,22 +74,19 @@ class Site:
 
 
 DRIVER = """
-import json, sys
+import json, sys, time
+from vte_agent import filtering
 from vte_agent.protocol.filters import Filters
-from vte_agent.segmentation import NotFiltered, Segmentation
-s = Segmentation()
+filtering.COUNT_EVERY_S = 0.0
+f = filtering.Filtering()
 for line in sys.stdin:
     what, *rest = json.loads(line)
-    try:
-        if what == "apply":
-            value = s.apply(Filters.model_validate(rest[0]))
-        elif what == "counts":
-            value = {one.rule: one.packets for one in s.counts()}
-        else:
-            value = s.remove()
-        print(json.dumps({"ok": True, "value": value}), flush=True)
-    except NotFiltered as error:
-        print(json.dumps({"ok": False, "value": str(error)}), flush=True)
+    value = None
+    if what == "want":
+        f.want(rest[0] and Filters.model_validate(rest[0]), time.monotonic())
+    else:
+        value = {one.rule: one.packets for one in f.counts(time.monotonic())}
+    print(json.dumps({"ok": f.holds and not f.problems, "value": value or f.problems}), flush=True)
 """
 
 
@@ -164,7 +161,7 @@ def is_about(pattern: Pattern, call: tuple[int, int, int]) -> bool:
 
 def test_without_filters_everything_passes_with_them_only_what_they_let_through(site: Site) -> None:
     assert all(fates(site).values())
-    site.ask("apply", FILTERS.model_dump(mode="json"))
+    site.ask("want", FILTERS.model_dump(mode="json"))
     found = fates(site)
     assert found == expected(FILTERS)
     assert 10 < sum(found.values()) < len(found) / 2
@@ -172,20 +169,20 @@ def test_without_filters_everything_passes_with_them_only_what_they_let_through(
     assert counts["web"] == sum(found[1, 11, c] for c in CALLS) + sum(found[11, 1, c] for c in CALLS)
     assert counts["no ssh"] == 1
     assert sum(counts.values()) == len(found)
-    site.ask("remove")
+    site.ask("want", None)
     assert all(fates(site).values())
     assert site.enclosure.run(["nft", "list", "tables"]) == ""
 
 
 def test_what_was_counted_stays_counted_across_a_change(site: Site) -> None:
-    site.ask("apply", FILTERS.model_dump(mode="json"))
+    site.ask("want", FILTERS.model_dump(mode="json"))
     before = site.ask("counts")
-    site.ask("apply", FILTERS.model_copy(update={"pairs": FILTERS.pairs[::-1]}).model_dump(mode="json"))
+    site.ask("want", FILTERS.model_copy(update={"pairs": FILTERS.pairs[::-1]}).model_dump(mode="json"))
     assert site.ask("counts") == before
     fates(site)
     after = site.ask("counts")
     assert sum(after.values()) - sum(before.values()) == len(expected(FILTERS))
-    site.ask("remove")
+    site.ask("want", None)
 
 
 def test_two_thousand_rules_are_changed_in_one_step(site: Site) -> None:
@@ -199,6 +196,6 @@ def test_two_thousand_rules_are_changed_in_one_step(site: Site) -> None:
             )
         }
     )
-    site.ask("apply", many.model_dump(mode="json"))
+    site.ask("want", many.model_dump(mode="json"))
     assert fates(site) == expected(many)
-    site.ask("remove")
+    site.ask("want", None)

@@ -1,0 +1,179 @@
+"""Tables of ours in nftables: replaced in one step, counted, and put back where another program takes them away.
+
+Whoever loads a ruleset of his own begins with `flush ruleset`, as `nftables.service` does when it is restarted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping
+from hashlib import blake2s
+from typing import Generic, TypeVar
+
+from vte_agent import nft
+from vte_agent.nft import NftFailed, NoTable
+
+AGAIN_EVERY_S = 5.0
+"""How soon what could not be set is tried again."""
+
+SAID_FOR_S = 60.0
+"""For so long it is a problem that another program took a table away, which is put back at once."""
+
+_Wish = TypeVar("_Wish")
+
+_log = logging.getLogger("vte_agent.tables")
+
+
+class Table:
+    """One table in the network namespace that the caller is in. No other is read or changed.
+
+    counted: it has counters, by names that say what is counted, which go on across replacements.
+    """
+
+    def __init__(self, name: str, *, counted: bool = False) -> None:
+        self.name = name
+        self._is_counted = counted
+        self._before: Counter[str] = Counter()
+        self._now: Counter[str] = Counter()
+        self._made: bytes | None = None
+        self._generation = 0
+
+    def apply(self, body: str) -> None:
+        """Replace all of it in one step, by this in nftables' own language. Raises NftFailed."""
+        self._replace(f"table inet {self.name} {{\n{body}}}\n")
+        # In this order a change in between is noticed with the next look.
+        self._generation = nft.generation()
+        self._made = self._found()
+
+    def clear(self) -> None:
+        """Take it away; nothing happens where there is none. Raises NftFailed."""
+        self._replace("")
+        self._made = None
+
+    def is_as_made(self) -> bool:
+        """Whether it is there as it was made last. Costs next to nothing where no table was changed.
+
+        Raises NftFailed.
+        """
+        generation = nft.generation()
+        if generation == self._generation:
+            return self._made is not None
+        if self._made is None or self._found() != self._made:
+            return False
+        self._generation = generation
+        return True
+
+    def counters(self) -> Mapping[str, int]:
+        """What each counter has counted, also where the table is gone: as it was read last. Raises NftFailed."""
+        with contextlib.suppress(NoTable):
+            self._read()
+        total = Counter(self._before)
+        total.update(self._now)
+        return total
+
+    def _replace(self, by: str) -> None:
+        if self._is_counted and self._made is not None:
+            # One that is not there has counted what was read last.
+            with contextlib.suppress(NftFailed):
+                self._read()
+        # Adding first makes deleting right whether it is there or not.
+        nft.nft(["-f", "-"], f"table inet {self.name} {{ }}\ndelete table inet {self.name}\n{by}")
+        self._before.update(self._now)
+        self._now.clear()
+
+    def _found(self) -> bytes | None:
+        """What nft lists of it, but for what was counted; None: there is no such table."""
+        try:
+            listed = nft.nft(["-s", "list", "table", "inet", self.name])
+        except NoTable:
+            return None
+        return blake2s(listed.encode()).digest()
+
+    def _read(self) -> None:
+        said = nft.nft(["-j", "list", "counters", "table", "inet", self.name])
+        try:
+            parts = [part["counter"] for part in json.loads(said)["nftables"] if "counter" in part]
+            found = {str(part["name"]): int(part["packets"]) for part in parts}
+        except (ValueError, KeyError, TypeError) as error:
+            raise NftFailed(
+                "nft answered something that is not understood; is its version 1.0 or newer?"
+            ) from error
+        for name, packets in found.items():
+            # Another program may have set it back, or made the table anew.
+            self._now[name] = max(self._now[name], packets)
+
+
+class KeptTable(Generic[_Wish]):
+    """Keeps a table as it is wanted, whatever other programs do; for one thread.
+
+    body_of: the table that carries a wish out; raises ValueError for one that makes no sense. else_: what is so as
+    long as it cannot be set, for those who read of it. is_there: whether there is one, as wanted now or before.
+    """
+
+    def __init__(self, table: Table, body_of: Callable[[_Wish], str], else_: str) -> None:
+        self._table, self._body_of, self._else = table, body_of, else_
+        self._has: _Wish | None = None
+        self._is_known = False
+        """Whether it is known what there is: an earlier run may have left a table."""
+        self._tried: _Wish | None = None
+        self._why = ""
+        self._again_s = self._said_until_s = float("-inf")
+        self.is_there = False
+        self.problems: tuple[str, ...] = ()
+
+    def want(self, wish: _Wish | None, now_s: float) -> bool:
+        """From now on this; None: there is to be no table. To be called each round; gives whether it is so.
+
+        What cannot be is tried again, and what was there before stays.
+        """
+        lacks = self._look(now_s)
+        if self._is_known and wish == self._has:
+            self._why = ""
+        elif wish != self._tried or now_s >= self._again_s:
+            self._tried, self._again_s = wish, now_s + AGAIN_EVERY_S
+            self._why = self._make(wish)
+            lacks = "" if not self._why else lacks
+        said = [f"{self._else}: {why}" for why in (lacks, self._why) if why]
+        if now_s < self._said_until_s and not lacks:
+            said.append(
+                f"table {self._table.name} of nftables was taken away or changed by another program and put back; "
+                "have /etc/nftables.conf, or what else loads rules, flush its own tables and not the ruleset"
+            )
+        self.problems = tuple(said)
+        return not (lacks or self._why)
+
+    def _look(self, now_s: float) -> str:
+        """Put back what is not as it was made; gives what keeps from that."""
+        if self._has is None:
+            return ""
+        try:
+            if self._table.is_as_made():
+                return ""
+            if self.is_there:
+                _log.warning("table=%s was taken away or changed by another program", self._table.name)
+            self.is_there, self._said_until_s = False, now_s + SAID_FOR_S
+            self._table.apply(self._body_of(self._has))
+        except NftFailed as error:
+            if self.is_there:
+                return str(error)
+            return f"another program took table {self._table.name} away, which is not put back: {error}"
+        self.is_there = True
+        return ""
+
+    def _make(self, wish: _Wish | None) -> str:
+        """Make it so; gives what keeps from that."""
+        try:
+            if wish is not None:
+                self._table.apply(self._body_of(wish))
+            elif self._is_known or not nft.missing():
+                self._table.clear()
+        except NftFailed as error:
+            return str(error)
+        except ValueError as error:
+            return f"what is wanted makes no sense: {error}"
+        self._has, self._is_known = wish, True
+        self.is_there = wish is not None
+        return ""

@@ -15,6 +15,7 @@ import pytest
 from vte_agent.protocol.base import public_text
 from vte_agent.protocol.wanted import Endpoint
 from vte_agent.tunnels.contract import LocalEnd, PeerEnd, TunnelFailed, Tunnels, TunnelSpec
+from vte_agent.tunnels.devices import Devices
 
 SECRET = bytes(range(1, 33))
 OTHER_SECRET = bytes(range(2, 34))
@@ -184,6 +185,32 @@ class TunnelContract:
                 tunnels.connect(world.spec(0, "t"), PeerEnd(public_text(SECRET), SECRET, None))
             with pytest.raises(TunnelFailed, match="make the tunnel again"):
                 tunnels.set_mtu(world.spec(0, "t"), 1300)
+
+
+class DeviceContract(TunnelContract):
+    """What is so because tunnels are devices of the kernel."""
+
+    def test_a_device_that_is_taken_down_lets_nothing_through_and_goes_as_any_other(self, world: World) -> None:
+        join(world, "t")
+        spec = world.spec(0, "t")
+        with world.at(0):
+            devices = Devices()
+            devices.take_down(spec.device)
+            devices.take_down(spec.device)
+            devices.take_down("lo")
+            devices.close()
+        with pytest.raises(OSError, match="Network is unreachable"):
+            world.passes(0, spec, 100)
+        assert not world.passes(1, world.spec(1, "t"), 100)
+        with world.at(0) as tunnels:
+            tunnels.delete(spec.device)
+            assert not tunnels.found()
+            end = tunnels.create(spec)
+        connect(world, 1, "t", peer(world, 0, "t", end))
+        with world.at(1) as tunnels:
+            other = tunnels.create(world.spec(1, "t"))
+        connect(world, 0, "t", peer(world, 1, "t", other))
+        assert eventually(lambda: world.passes(0, spec, 100), 10)
 
 
 class WireGuardContract(TunnelContract):

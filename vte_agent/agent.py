@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from vte_agent.believing import Believer, NotBelieved
 from vte_agent.bridging.difference import Place
@@ -16,7 +16,7 @@ from vte_agent.bridging.guard import Site
 from vte_agent.bridging.keeper import Bridging
 from vte_agent.channel import Channel, ChannelState, Listener
 from vte_agent.failover import Move
-from vte_agent.hands import NOT_LOOKED, Hands, Snapshot
+from vte_agent.hands import Hands, Snapshot
 from vte_agent.identity import Identity
 from vte_agent.keeping import Keeping
 from vte_agent.membership import Membership
@@ -28,6 +28,7 @@ from vte_agent.protocol.wanted import Transport
 from vte_agent.reporting import Reporter
 from vte_agent.steering import Steering
 from vte_agent.tunnels.contract import Tunnels
+from vte_agent.tunnels.devices import Devices
 from vte_agent.uplinks import Uplinks
 
 REPORT_EVERY_S = 5.0
@@ -36,6 +37,7 @@ REPORT_EVERY_S = 5.0
 LEAST_APART_S = 0.05
 
 _LOOK_EVERY_S = 1.0
+_CHANNEL = "the control channel"
 
 _log = logging.getLogger("vte_agent")
 
@@ -68,6 +70,7 @@ class Agent:
             self._prober,
             self._steering,
             Bridging(f"{own.serial}", place, Site(uplinks.devices, own.prefixes)),
+            Devices().take_down,
             self._call_soon,
         )
         self._reporter = Reporter(identity, own)
@@ -75,6 +78,7 @@ class Agent:
         self._channel = Channel(membership, identity, keeping, listener, build=build)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._news = asyncio.Event()
+        self._trouble: dict[str, str] = {}
         self._said: Has | None = None
         self._said_s = float("-inf")
 
@@ -85,14 +89,35 @@ class Agent:
         self._believe()
         self._steering.start(self._prober)
         self._hands.start()
+        was_told = False
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._channel.run())
-                tasks.create_task(self._report())
-                tasks.create_task(self._look())
+                tasks.create_task(self._go_on(_CHANNEL, self._channel.run))
+                tasks.create_task(self._go_on("reporting", self._report))
+                tasks.create_task(self._go_on("looking at what is believed", self._look))
+        except asyncio.CancelledError:
+            was_told = True
+            raise
         finally:
-            await asyncio.get_running_loop().run_in_executor(None, lambda: self._hands.stop(keep=keep))
+            # What nobody has ended is left to the next run.
+            kept = keep or not was_told
+            await asyncio.get_running_loop().run_in_executor(None, lambda: self._hands.stop(keep=kept))
             await asyncio.get_running_loop().run_in_executor(None, self._prober.stop)
+
+    async def _go_on(self, what: str, turn: Callable[[], Awaitable[None]]) -> None:
+        """Take turns until cancelled; one that fails is named, and the next begins from there."""
+        while True:
+            try:
+                await turn()
+            except Exception as error:  # noqa: BLE001  # no fault of ours is a reason to end what runs
+                _log.exception("%s failed", what)
+                self._trouble[what] = (
+                    f"{what} failed ({type(error).__name__}) and is tried again; the log says more"
+                )
+                self._news.set()
+                await asyncio.sleep(_LOOK_EVERY_S)
+            else:
+                self._trouble.pop(what, None)
 
     # what controllers say
 
@@ -116,10 +141,9 @@ class Agent:
 
     async def _look(self) -> None:
         """Rolls and members expire, and disks have room again, without anybody saying so."""
-        while True:
-            await asyncio.sleep(_LOOK_EVERY_S)
-            self._keeping.flush()
-            self._believe()
+        await asyncio.sleep(_LOOK_EVERY_S)
+        self._keeping.flush()
+        self._believe()
 
     # what is said to them
 
@@ -144,22 +168,26 @@ class Agent:
         self._news.set()
 
     async def _report(self) -> None:
-        while True:
-            await self._news.wait()
-            self._news.clear()
-            if (snapshot := self._hands.snapshot) is NOT_LOOKED:
-                continue
-            has = self._has(snapshot)
-            now_s = time.monotonic()
-            if self._said is None or _gist(has) != _gist(self._said) or now_s - self._said_s >= REPORT_EVERY_S:
-                self._said, self._said_s = has, now_s
+        await self._news.wait()
+        self._news.clear()
+        snapshot = self._hands.snapshot
+        if not snapshot.is_looked and not snapshot.problems:
+            return
+        has = self._has(snapshot)
+        now_s = time.monotonic()
+        if self._said is None or _gist(has) != _gist(self._said) or now_s - self._said_s >= REPORT_EVERY_S:
+            self._said, self._said_s = has, now_s
+            # A controller would take it for a site with nothing in it.
+            if snapshot.is_looked:
                 self._channel.say_has(has)
-            await asyncio.sleep(LEAST_APART_S)
+        await asyncio.sleep(LEAST_APART_S)
 
     def _has(self, snapshot: Snapshot) -> Has:
-        problems = [self._channel.problem] if self._channel.problem else []
+        problems = [*filter(None, [self._channel.problem]), *self._trouble.values()]
         if self._channel.state in (ChannelState.REPLACED, ChannelState.REVOKED, ChannelState.EXPIRED):
             problems.append(f"the control channel is closed: {self._channel.why}")
+        if self._channel.state is ChannelState.CONNECTED:
+            self._trouble.pop(_CHANNEL, None)
         usable = tuple(transport for transport, tunnels in self._transports.items() if not tunnels.missing())
         routes = self._steering.report()[0]
         return self._reporter.has(snapshot, routes, usable, tuple(problems))

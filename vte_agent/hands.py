@@ -11,13 +11,14 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from vte_agent.believing import Believed
 from vte_agent.believing import Standing as RollStanding
 from vte_agent.bridging.keeper import Bridging
 from vte_agent.class_marks import class_marks
 from vte_agent.cleaning import clear_tables, take_down
+from vte_agent.cutting import Cutting
 from vte_agent.filtering import Filtering
 from vte_agent.fitting import Fitting
 from vte_agent.goals import SecretOf, goals_of
@@ -62,10 +63,8 @@ class Snapshot:
     mtus: Mapping[str, int] = field(default_factory=dict)
     bridge: BridgeReport | None = None
     links: tuple[LinkReport, ...] = ()
-
-
-NOT_LOOKED = Snapshot()
-"""Before the first round: nothing is known of the node yet."""
+    is_looked: bool = True
+    """Whether there was a round; before the first one nothing is known of the node."""
 
 
 class Hands:
@@ -80,6 +79,7 @@ class Hands:
         prober: Prober,
         steering: Steering,
         bridging: Bridging,
+        cut: Callable[[str], object],
         on_news: Callable[[], None] = lambda: None,
     ) -> None:
         self._own = own
@@ -91,6 +91,7 @@ class Hands:
         self._on_news = on_news
         self._marks = class_marks()
         self._upkeep = Upkeep()
+        self._cutting = Cutting(cut)
         self._fitting = Fitting(prober, transports)
         self._probed: dict[str, ProbedTunnel] = {}
         self._healths: Mapping[str, TunnelHealth] = {}
@@ -101,19 +102,24 @@ class Hands:
         self._trouble: dict[str, str] = {}
         self._lock = threading.Condition()
         self._believed: Believed | None = None
+        self._latest: Believed | None = None
         self._stopping = False
-        self._snapshot = NOT_LOOKED
+        self._snapshot = Snapshot(is_looked=False)
         self._thread = threading.Thread(target=self._run, name="hands", daemon=True)
 
     def start(self) -> None:
         """Begin, with the prober started."""
+        self._cutting.start()
         self._thread.start()
 
     def want(self, believed: Believed) -> None:
         """From now on this is what is wanted."""
         with self._lock:
-            self._believed = believed
-            self._lock.notify()
+            if believed != self._latest:
+                self._believed = self._latest = believed
+                self._lock.notify()
+        if believed.names_all:
+            self._cutting.judge(believed.peers)
 
     def poke(self) -> None:
         """Something has changed that may let a step be done."""
@@ -133,6 +139,7 @@ class Hands:
             self._lock.notify()
         if self._thread.ident is not None:
             self._thread.join()
+        self._cutting.stop()
         if keep:
             self._bridging.close()
             return
@@ -160,8 +167,19 @@ class Hands:
                 continue
             try:
                 self._round(believed)
-            except Exception:  # noqa: BLE001  # the node goes on as it is, and the next round begins from there
+            except Exception as error:  # noqa: BLE001  # the node goes on as it is, the next round begins there
                 _log.exception("a round failed")
+                self._say_failed(believed, error)
+
+    def _say_failed(self, believed: Believed, error: Exception) -> None:
+        why = f"not all that is wanted is looked after ({type(error).__name__}); the agent's log says more"
+        with self._lock:
+            self._snapshot = replace(self._snapshot, problems=(*believed.problems, *self._trouble.values(), why))
+        self._on_news()
+
+    def _has_news(self) -> bool:
+        with self._lock:
+            return self._stopping or self._believed is not None
 
     def _is_calling(self) -> bool:
         """Whether a tunnel is connected and has had no handshake: ends call again when they are read."""
@@ -178,11 +196,11 @@ class Hands:
         uplinks, problems = self._uplinks.read()
         usable = {transport for transport, tunnels in self._transports.items() if not tunnels.missing()}
         wished = goals_of(believed, self._own, uplinks, usable, self._secret_of)
-        readings = self._read()
         self._upkeep.want(wished.goals, set(believed.peers), time.monotonic())
+        # Who is out is out, before anything is asked: it may be seconds until that is known not to answer.
+        self._remove_forbidden(believed)
+        readings = self._read()
         self._remove_strangers(believed)
-        # Who is out is out, before the prober is asked: it may be seconds until that is known not to answer.
-        self._do(self._upkeep.forbidden(time.monotonic()), believed)
         healths, late_s = self._ask_prober()
         wanted = believed.wanted if believed.is_known else None
         if wanted is not None:
@@ -258,12 +276,11 @@ class Hands:
         """What transports say of their tunnels; what has gone is made anew."""
         readings: dict[str, Reading] = {}
         for transport, tunnels in self._transports.items():
-            try:
+            found: Mapping[str, Reading] | None = None
+            with self._named(f"{transport.value} tunnels"):
                 found = tunnels.read()
-            except TunnelFailed as error:
-                self._trouble[transport.value] = str(error)
+            if found is None:
                 continue
-            self._trouble.pop(transport.value, None)
             readings.update(found)
             for name, there in list(self._upkeep.standing.items()):
                 if there.goal.transport is transport and there.goal.spec.device not in found:
@@ -272,13 +289,34 @@ class Hands:
                     self._upkeep.lost(name)
         return readings
 
+    @contextlib.contextmanager
+    def _named(self, what: str) -> Iterator[None]:
+        """What goes wrong with one thing is a problem of its own, and keeps nothing else from its turn."""
+        try:
+            yield
+        except (TunnelFailed, OSError) as error:
+            self._trouble[what] = f"{what}: {error}"
+        else:
+            self._trouble.pop(what, None)
+
+    def _remove_forbidden(self, believed: Believed) -> None:
+        """Delete what leads to whom is no member any more; it may have been cut already."""
+        there = {one.goal.spec.device: one.goal for one in self._upkeep.standing.values()}
+        goals = {goal.spec.device: goal for goal in self._upkeep.goals.values()}
+        cut = self._cutting.take()
+        self._upkeep.cut({goal.spec.name for device, goal in there.items() if device in cut})
+        self._cutting.watch({device: goal.serial for device, goal in (goals | there).items()})
+        self._do(self._upkeep.forbidden(time.monotonic()), believed)
+
     def _remove_strangers(self, believed: Believed) -> None:
         """Delete devices of ours that an earlier run left and nobody wants, as far as that is known."""
         kept = {there.goal.spec.device for there in self._upkeep.standing.values()}
         kept |= {goal.spec.device for goal in self._upkeep.goals.values()}
         banned = {device_name(name, f"{self._own.serial}") for name in believed.banned}
-        for tunnels in self._transports.values():
-            found = set(tunnels.found())
+        for transport, tunnels in self._transports.items():
+            found: set[str] = set()
+            with self._named(f"left {transport.value} tunnels"):
+                found = set(tunnels.found())
             for device in (found if believed.names_all else found & banned) - kept:
                 try:
                     tunnels.delete(device)
@@ -289,10 +327,10 @@ class Hands:
         ours = {route.tunnel for route in self._steering.report()[0] if route.tunnel is not None}
         theirs = {name for name in self._probed if _may_be_used(healths.get(name))}
         steps = self._upkeep.steps(Use(frozenset(ours), frozenset(theirs)), time.monotonic())
-        self._do(steps, believed)
-        return bool(steps)
+        return self._do(steps, believed) and bool(steps)
 
-    def _do(self, steps: Sequence[Step], believed: Believed) -> None:
+    def _do(self, steps: Sequence[Step], believed: Believed) -> bool:
+        """Whether all were tried: where news wait, what is left is done by what is believed then."""
         liveness = {tunnel.name: tunnel.liveness for tunnel in believed.tunnels}
         for step in steps:
             try:
@@ -300,6 +338,9 @@ class Hands:
             except (TunnelFailed, ProbeFailed) as error:
                 _log.warning("step=%s failed: %s", type(step).__name__, error)
                 self._upkeep.failed(step, str(error), time.monotonic())
+            if self._has_news():
+                return False
+        return True
 
     def _carry_out(self, step: Step, liveness: Mapping[str, Liveness]) -> LocalEnd | None:
         match step:

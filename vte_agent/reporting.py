@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import resource
 from collections.abc import Sequence
 from pathlib import Path
@@ -110,7 +111,10 @@ class Reporter:
         return signed
 
     def _host(self, timer_late_s: float) -> HostReport:
-        before, now = self._busy, _busy()
+        before = now = self._busy
+        # What cannot be read now, as when there are too many open files, is as it was.
+        with contextlib.suppress(OSError):
+            now = _busy()
         if now[1] - before[1] >= _LEAST_TICKS:
             self._busy = now
             self._share = min(1.0, max(0.0, (now[0] - before[0]) / (now[1] - before[1])))

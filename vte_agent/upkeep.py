@@ -94,6 +94,7 @@ class Upkeep:
     failures: dict[str, Failure] = field(default_factory=dict)
     _goals: Mapping[str, Goal] = field(default_factory=dict)
     _members: Set[int] = frozenset()
+    _cut: set[str] = field(default_factory=set)
 
     def want(self, goals: Mapping[str, Goal], members: Set[int], now_s: float) -> None:
         """From now on these tunnels are wanted, and peers of these serials are members."""
@@ -108,6 +109,10 @@ class Upkeep:
     def goals(self) -> Mapping[str, Goal]:
         """What is wanted."""
         return self._goals
+
+    def cut(self, names: Set[str]) -> None:
+        """Nothing gets through these any more: they are made anew, where they are wanted again."""
+        self._cut |= names & self.standing.keys()
 
     def forbidden(self, now_s: float) -> list[Delete]:
         """What must not be, and is to go before anything else is done or asked."""
@@ -135,7 +140,7 @@ class Upkeep:
             goal = self._goals.get(name)
             # A tunnel never changes; who says otherwise has lost its memory, and this is another tunnel.
             is_another = goal is not None and (goal.serial != there.goal.serial or not _is_same(goal, there.goal))
-            if there.goal.serial not in self._members or is_another:
+            if name in self._cut or there.goal.serial not in self._members or is_another:
                 found.append(_gone(name, there))
         return found
 
@@ -150,7 +155,13 @@ class Upkeep:
                 creating.append(Create(goal))
             elif goal.peer is not None and (goal.peer, goal.spec) != (there.peer, there.goal.spec):
                 connecting.append(Connect(goal, goal.peer))
+        # Who failed before does not keep others waiting.
+        creating.sort(key=lambda step: self._times(_name(step)))
         return [*connecting, *creating]
+
+    def _times(self, name: str) -> int:
+        failure = self.failures.get(name)
+        return 0 if failure is None else failure.times
 
     def _is_drained(self, there: Standing, use: Use, now_s: float) -> bool:
         name = there.goal.spec.name
@@ -173,7 +184,7 @@ class Upkeep:
                 there = self.standing[goal.spec.name]
                 self.standing[goal.spec.name] = replace(there, goal=goal, peer=peer)
             case Delete(_, name):
-                self.standing.pop(name, None)
+                self.lost(name)
 
     def failed(self, step: Step, why: str, now_s: float) -> None:
         """A step went wrong; it is tried again later."""
@@ -185,6 +196,7 @@ class Upkeep:
     def lost(self, name: str) -> None:
         """Its device or process has gone: it is made anew if it is still wanted."""
         self.standing.pop(name, None)
+        self._cut.discard(name)
 
     def next_s(self, now_s: float) -> float | None:
         """When something that waits can go on by the clock alone; None where nothing does."""

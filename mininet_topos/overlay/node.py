@@ -29,6 +29,7 @@ from vte_agent.protocol.signed import Signed
 from vte_agent.protocol.wanted import Wanted, WantedRoute, WantedTunnel
 from vte_agent.reporting import Reporter
 from vte_agent.steering import Steering
+from vte_agent.tunnels.devices import Devices
 from vte_agent.tunnels.transports import transports
 from vte_agent.uplinks import Uplinks
 
@@ -66,6 +67,7 @@ class Node:
             self.prober,
             self.steering,
             Bridging(f"{serial}"),
+            Devices().take_down,
         )
         self.reporter = Reporter(IDENTITY, member(serial))
         self.prober.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address, ip_network
@@ -43,6 +44,7 @@ from vte_agent.protocol.wanted import (
 from vte_agent.reporting import Reporter
 from vte_agent.segmentation import NO_RULE, TO_MACHINE, compile_filters
 from vte_agent.steering import Steered
+from vte_agent.tunnels.contract import LocalEnd, TunnelFailed, TunnelSpec
 from vte_agent.tunnels.fake import FakeNetwork
 from vte_agent.uplinks import UplinkNow
 
@@ -179,6 +181,7 @@ class Bench:
         self.own, self.far = self.network.node("n1"), self.network.node("n2")
         self.prober, self.steering = FakeProber(), FakeSteering()
         self.bridging = FakeBridging()
+        self.cut: list[str] = []
         self.hands = Hands(
             member(1),
             cast(Any, FakeUplinks()),
@@ -187,6 +190,7 @@ class Bench:
             cast(Any, self.prober),
             cast(Any, self.steering),
             cast(Any, self.bridging),
+            self.cut.append,
         )
         self.hands.start()
 
@@ -366,6 +370,101 @@ def test_while_it_is_not_known_what_is_wanted_all_stays_but_what_leads_to_who_is
     bench.until(lambda now: now.generation == 0)
     assert not bench.own.found() and bench.bridging.wanted == ()
     assert not bench.steering.steered.is_known and bench.steering.steered.guarded == {FAR}
+
+
+class Slow:
+    """Making a tunnel of such a name takes until it is let go, and fails then."""
+
+    def __init__(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.done: list[str] = []
+        self.entered, self.let_go = threading.Event(), threading.Event()
+        self._create, self._delete = bench.own.create, bench.own.delete
+        monkeypatch.setattr(bench.own, "create", self.create)
+        monkeypatch.setattr(bench.own, "delete", self.delete)
+
+    def create(self, spec: TunnelSpec) -> LocalEnd:
+        self.done.append(f"create {spec.name}")
+        if not spec.name.startswith("slow"):
+            return self._create(spec)
+        self.entered.set()
+        self.let_go.wait(10)
+        raise TunnelFailed("it does not come up")
+
+    def delete(self, device: str) -> None:
+        self.done.append("delete")
+        self._delete(device)
+
+
+def test_a_revoked_peer_is_cut_while_tunnels_that_do_not_come_up_keep_the_hands_busy(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = bench.far_key()
+    bench.want(believed(tunnel(), keys={"t": key}))
+    device = bench.until(lambda now: "t" in now.standing and now.standing["t"].peer).standing["t"].goal.spec.device
+    slow = Slow(bench, monkeypatch)
+    slows = [tunnel(f"slow{number}", peer=3) for number in range(4)]
+    both = {2: member(2), 3: member(2).model_copy(update={"serial": 3})}
+    bench.want(believed(tunnel(), *slows, keys={"t": key}, peers=both))
+    assert slow.entered.wait(5)
+    began_s = time.monotonic()
+    bench.want(believed(*slows, peers={3: both[3]}))
+    wait_until(lambda: bench.cut == [device], 5, "it is not cut")
+    assert time.monotonic() - began_s < 1
+    assert slow.done == ["create slow0"] and bench.own.found() == {device}
+    slow.let_go.set()
+    bench.until(lambda now: "t" not in now.standing)
+    # It went before anything else was tried.
+    assert slow.done[:2] == ["create slow0", "delete"]
+
+
+def test_what_was_cut_and_is_accepted_again_before_it_was_deleted_is_made_anew(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.want(believed(tunnel()))
+    before = bench.until(lambda now: "t" in now.standing).standing["t"].local
+    slow = Slow(bench, monkeypatch)
+    bench.want(believed(tunnel(), tunnel("slow")))
+    assert slow.entered.wait(5)
+    bench.want(believed(peers={}))
+    wait_until(lambda: bench.cut, 5, "it is not cut")
+    bench.want(believed(tunnel()))
+    slow.let_go.set()
+    after = bench.until(lambda now: "t" in now.standing and now.standing["t"].local != before)
+    assert after.standing["t"].local != before
+
+
+def test_a_transport_that_does_not_say_what_there_is_keeps_no_forbidden_tunnel_and_no_filter_waiting(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.want(believed(tunnel(), keys={"t": bench.far_key()}))
+    bench.until(lambda _: "t" in bench.prober.probed)
+
+    def refuse() -> None:
+        raise TunnelFailed("the kernel does not say")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(bench.own, "found", refuse)
+        bench.want(believed(peers={}, filters=FILTERS))
+        now = bench.until(lambda now: not now.standing and now.filters)
+        assert "left wireguard tunnels: the kernel does not say" in now.problems
+        assert segmentation.TABLE in bench.nft.tables
+    bench.until(lambda now: not now.problems)
+    assert not bench.own.found()
+
+
+def test_a_round_that_fails_as_a_whole_is_a_problem_and_the_next_one_is_none(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: object) -> None:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(bench.prober, "search_mtu", fail)
+        bench.want(believed(tunnel()))
+        now = bench.until(lambda now: now.problems)
+        assert "ZeroDivisionError" in now.problems[0] and not now.is_looked
+    now = bench.until(lambda now: now.is_looked)
+    assert not now.problems and "t" in now.standing
 
 
 def test_a_device_has_the_mtu_that_gets_through_and_it_is_reported(bench: Bench) -> None:

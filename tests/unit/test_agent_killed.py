@@ -127,6 +127,7 @@ class Node:
             cast(Any, Mortal(prober, self.before)),
             cast(Any, Mortal(steering, self.before)),
             cast(Any, Mortal(self.bridging, self.before)),
+            lambda _: None,
         )
         return hands, prober, steering
 

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from stitching.overlay.mesh import MeshPolicy
-from vte_agent.hands import NOT_LOOKED
+from vte_agent.hands import Snapshot
 from vte_agent.identity import Identity
 from vte_agent.protocol import has as sizes
 from vte_agent.protocol.filters import RuleCount
@@ -117,7 +117,7 @@ def test_an_agent_says_no_more_than_is_read_and_says_so() -> None:
     )
     most = sizes.MOST_ROUTES
     routes = tuple(map(a_route, range(most + 5)))
-    has = Reporter(OWN, member).has(NOT_LOOKED, routes, (), ("something else",))
+    has = Reporter(OWN, member).has(Snapshot(), routes, (), ("something else",))
     assert has.routes == routes[:most]
     assert has.problems == (f"of {most + 5} routes only {most} are reported", "something else")
     assert decode(encode(has), FROM_AGENT) == has

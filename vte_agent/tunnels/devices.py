@@ -138,6 +138,17 @@ class Devices:
             lambda: self._netlink.link("set", index=link.index, mtu=mtu),
         )
 
+    def take_down(self, device: str) -> None:
+        """Let nothing through a device of ours any more; no other is touched."""
+        link = self.get(device)
+        if link is None or not link.is_ours() or not link.up:
+            return
+        try:
+            self._netlink.link("set", index=link.index, state="down")
+        except NetlinkError as error:
+            if error.code != errno.ENODEV:
+                raise _failed(f"take device {device} down", error) from None
+
     def delete(self, device: str) -> None:
         """Take a device of ours away; nothing happens where there is none, or it is not ours."""
         link = self.get(device)

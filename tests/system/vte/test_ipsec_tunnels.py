@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.system.vte.ipsec_world import IpsecWorld
-from tests.tunnel_contract import SECRET, TunnelContract, age_s, connect, create, eventually, join, peer, shaken
+from tests.tunnel_contract import SECRET, DeviceContract, age_s, connect, create, eventually, join, peer, shaken
 from vte_agent.tunnels.contract import PeerEnd, TunnelFailed
 
 
@@ -24,7 +24,7 @@ def world(wire: IpsecWorld) -> Iterator[IpsecWorld]:
     wire.clear()
 
 
-class TestIpsecTunnels(TunnelContract):
+class TestIpsecTunnels(DeviceContract):
     pass
 
 

@@ -9,7 +9,7 @@ from ipaddress import ip_address
 import pytest
 
 from tests.system.vte.wireguard_world import WireGuardWorld
-from tests.tunnel_contract import WireGuardContract, join
+from tests.tunnel_contract import DeviceContract, WireGuardContract, join
 from vte_agent.tunnels.contract import TunnelFailed, TunnelSpec
 from vte_agent.tunnels.devices import Devices
 from vte_agent.tunnels.wireguard_base import Runner
@@ -31,7 +31,7 @@ def world(request: pytest.FixtureRequest) -> Iterator[WireGuardWorld]:
         world.close()
 
 
-class TestWireGuardTunnels(WireGuardContract):
+class TestWireGuardTunnels(DeviceContract, WireGuardContract):
     pass
 
 

@@ -32,7 +32,7 @@ from ryu_apps.overlay.foreseeing import STEP_S, Counters, Foreseeing
 from ryu_apps.overlay.hearing import Hearing
 from ryu_apps.overlay.keeping import KeptOverlay, kept, restored
 from ryu_apps.overlay.pacing import Pace, steady_clock
-from ryu_apps.overlay.reports import Reports, next_legs
+from ryu_apps.overlay.reports import Reports, next_legs, taken_tunnels
 from ryu_apps.overlay.ruling import SiteRules
 from ryu_apps.overlay.surveying import Survey
 from ryu_apps.overlay.telling import Telling
@@ -283,7 +283,9 @@ class SiteOverlay(App):
             up.capacity_mbps is not None for site in self._survey.sites.values() for up in site.uplinks
         )
         if is_limited or self._foreseeing.expected or any(mbps >= enough_mbps for mbps in sending.values()):
-            self._foreseeing.step(self._clock(), sending, self._overlay.choices)
+            choices = self._overlay.choices
+            takes = taken_tunnels(choices, self._reports.said, self._survey.sites, self._overlay.book)
+            self._foreseeing.step(self._clock(), sending, choices, takes)
 
     # what people say
 

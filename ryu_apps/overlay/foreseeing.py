@@ -32,6 +32,7 @@ HIGH = 0.9
 """The quantile that is planned for."""
 
 _SERIES = "sites"
+_NOTHING_SAID: Mapping[ChoiceKey, str] = MappingProxyType({})
 
 Foreseen = Future[dict[str, Foresight]]
 
@@ -92,10 +93,17 @@ class Foreseeing:
         self._fits = Fits(self._worker, self._pool, scope, self._history, self, fitted, self._on_fit_failed, log)
 
     def step(
-        self, time_s: float, sending: Mapping[tuple[int, str], float], choices: Mapping[ChoiceKey, Choice]
+        self,
+        time_s: float,
+        sending: Mapping[tuple[int, str], float],
+        choices: Mapping[ChoiceKey, Choice],
+        takes: Mapping[ChoiceKey, str] = _NOTHING_SAID,
     ) -> None:
-        """A step is over: take in what was measured, and have looked into what is to come."""
-        measured = demands(sending, choices)
+        """A step is over: take in what was measured, and have looked into what is to come.
+
+        `takes` are the tunnels into which sites themselves say they send.
+        """
+        measured = demands(sending, choices, takes)
         self._beat += 1
         if not measured and not self._history.pairs:
             return

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from ipaddress import IPv6Address, ip_address
 from types import MappingProxyType
 
 from ryu_apps.overlay.wanting import FarEnd
+from stitching.overlay.compiling import ChoiceKey
 from stitching.overlay.explaining import Leg, NextLeg
 from stitching.overlay.measures import Measured, smoothed
 from stitching.overlay.replacing import EndReport, SiteReport
@@ -125,6 +126,19 @@ def site_of(member: Member, has: Has | None, hidden: Collection[Address] = ()) -
         transports=transports or ("wireguard",),
         bridge=Bridge(has.bridge.name, has.bridge.dpid) if has is not None and has.bridge is not None else None,
     )
+
+
+def taken_tunnels(
+    keys: Iterable[ChoiceKey], said: Mapping[int, Has], sites: Mapping[int, Site], book: TunnelBook
+) -> Mapping[ChoiceKey, str]:
+    """Into which tunnels sites send now what is for another one, by what they said last."""
+    leg_of, found = next_legs(said, book), {}
+    for src, dst, class_name in keys:
+        prefixes = sites[dst].prefixes if dst in sites else ()
+        leg = leg_of(src, prefixes[0].network_address, class_name) if prefixes else None
+        if leg is not None:
+            found[src, dst, class_name] = leg.tunnel
+    return found
 
 
 def _plain(text: str) -> Address | None:

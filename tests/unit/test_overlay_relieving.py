@@ -169,6 +169,12 @@ def test_what_goes_into_a_tunnel_is_of_those_who_take_it() -> None:
     assert found == {(2, 3, None): 6.0, (2, 4, None): 2.0, (2, 3, "voice"): 2.0}
 
 
+def test_where_a_site_has_moved_packets_by_itself_it_is_believed() -> None:
+    choices: dict[ChoiceKey, Choice] = {(2, 3, None): a_choice((2, "dead"), to=3)}
+    assert demands({(2, "dead"): 0.0, (2, "b"): 4.0}, choices, {(2, 3, None): "b"}) == {(2, 3, None): 4.0}
+    assert demands({(2, "dead"): 0.0}, choices, {(2, 3, None): "b"}) == {}, "not counted yet"
+
+
 def test_what_passes_through_a_site_is_not_its_own() -> None:
     choices: dict[ChoiceKey, Choice] = {
         (2, 4, None): a_choice((2, "a"), (3, "b"), to=4),

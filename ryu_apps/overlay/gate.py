@@ -6,13 +6,13 @@ import asyncio
 import contextlib
 import logging
 import secrets
-import socket
 import ssl
 import threading
 import time
 from asyncio import sslproto
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from websockets.asyncio.server import Server, ServerConnection, serve
@@ -21,6 +21,7 @@ from websockets.exceptions import ConnectionClosed
 from ryu_apps.overlay.authority import Authority
 from ryu_apps.overlay.book import Agent
 from ryu_apps.overlay.coming_back import ComingBack, nobody
+from ryu_apps.overlay.doorway import Doorway, doorways
 from ryu_apps.overlay.hosting import GateListener, Hosting
 from ryu_apps.overlay.letting_in import Admit, LettingIn
 from vte_agent.protocol.base import Message, PublicKey, Serial
@@ -42,7 +43,6 @@ log = logging.getLogger("lockstitch.overlay")
 
 MOST_STRANGER_BYTES = 64 << 10
 """Of a frame from a node without a certificate."""
-MOST_STRANGERS = 64
 STRANGER_S = 10.0
 
 _HANDSHAKE_S = 30.0
@@ -79,7 +79,7 @@ class Gate:
         self._hosting = Hosting(authority, self._letting_in, listener or GateListener(), clock)
         self._coming_back = ComingBack(authority, member_of, self._letting_in.may_renew, clock)
         self._pool = ThreadPoolExecutor(4, thread_name_prefix="overlay-admit")
-        self._strangers = 0
+        self._doorways: tuple[Doorway, ...] = ()
         self._loop = asyncio.new_event_loop()
         self._stop: asyncio.Event | None = None
         self._thread: threading.Thread | None = None
@@ -149,10 +149,20 @@ class Gate:
         # Of each connection's own, and all of it is touched: a quarter of a megabyte by itself.
         sslproto.SSLProtocol.max_size = _TLS_BUFFER
         context = server_context(self._authority)
-        async with serve(
+        self._doorways = doorways(host, port)
+        async with contextlib.AsyncExitStack() as serving:
+            for doorway in self._doorways:
+                await serving.enter_async_context(self._serve_at(doorway, context))
+            self.port = self._doorways[0].getsockname()[1]
+            ready.set()
+            sweeping = asyncio.create_task(self._keep_sweeping(context))
+            await self._stop.wait()
+            sweeping.cancel()
+
+    def _serve_at(self, doorway: Doorway, context: ssl.SSLContext) -> AbstractAsyncContextManager[Server]:
+        return serve(
             self._enter,
-            host,
-            port,
+            sock=doorway,
             ssl=context,
             ssl_handshake_timeout=_HANDSHAKE_S,
             backlog=_BACKLOG,
@@ -166,12 +176,7 @@ class Gate:
             max_queue=1,
             process_request=_let_agents_say_more,
             logger=_quiet,
-        ) as server:
-            self.port = _port(server)
-            ready.set()
-            sweeping = asyncio.create_task(self._keep_sweeping(context))
-            await self._stop.wait()
-            sweeping.cancel()
+        )
 
     async def _keep_sweeping(self, context: ssl.SSLContext) -> None:
         checked_s = time.monotonic()
@@ -192,6 +197,8 @@ class Gate:
         if found is None:
             await self._meet(connection, address)
             return
+        for doorway in self._doorways:
+            doorway.known(peer)
         serial, name, expires_s = found
         try:
             await self._hosting.welcome(Agent(serial, name, expires_s, connection, address))
@@ -201,10 +208,6 @@ class Gate:
 
     async def _meet(self, connection: ServerConnection, address: str) -> None:
         """Somebody without a certificate: one request to be let in, and one answer."""
-        if self._strangers >= MOST_STRANGERS:
-            await connection.close(Close.REFUSED, "too many ask to be let in at once; come back in a minute")
-            return
-        self._strangers += 1
         try:
             answer = await self._answer(connection, address)
             if answer is not None:
@@ -212,8 +215,6 @@ class Gate:
                 await connection.close(1000)
         except (ConnectionClosed, TimeoutError):
             pass
-        finally:
-            self._strangers -= 1
 
     async def _answer(self, connection: ServerConnection, address: str) -> Message | None:
         """None: the connection is closed, which says it all."""
@@ -281,11 +282,6 @@ def _member_of(link: ssl.SSLObject) -> tuple[Serial, str, float] | None:
         if kind == "URI" and (found := read_member_uri(value)) is not None:
             return (*found, ssl.cert_time_to_seconds(certificate["notAfter"]))
     return None
-
-
-def _port(server: Server) -> int:
-    bound: socket.socket = next(iter(server.sockets))
-    return int(bound.getsockname()[1])
 
 
 _quiet = logging.getLogger("lockstitch.overlay.websockets")

@@ -26,6 +26,7 @@ from ryu_apps.overlay.signing.watching import RollWatch
 from tests.system.waiting import wait_until
 from tests.unit.trust_world import Heard, Site, public, wanted_for
 from vte_agent import membership as members
+from vte_agent.channel import ChannelState
 from vte_agent.enrolling import enroll
 from vte_agent.keeping import Keeping
 from vte_agent.protocol.channel import SERVER_NAME
@@ -68,6 +69,7 @@ class World:
         site = Site.of(self.enroll(name), self.loop)
         self.sites.append(site)
         wait_until(lambda: site.believer.own.serial in self.heard.hellos, 10, lambda: site.states)
+        wait_until(lambda: site.channel.state is ChannelState.CONNECTED, 10, lambda: site.states)
         return site
 
     def member(self, serial: int) -> Signed:

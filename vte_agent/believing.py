@@ -13,8 +13,8 @@ from pydantic import Field, ValidationError
 from vte_agent.keeping import Keeping
 from vte_agent.membership import ROLL_FILE, Membership
 from vte_agent.protocol.base import Generation, Message, Name, PublicKey, Serial
-from vte_agent.protocol.members import Member, Roll, open_member, open_tunnel_key
-from vte_agent.protocol.signed import NotSigned, Signed
+from vte_agent.protocol.members import Member, Roll, TunnelKey, check_member, checked_key
+from vte_agent.protocol.signed import NotSigned, Opened, Signed
 from vte_agent.protocol.wanted import Prefix, Wanted, WantedTunnel
 
 _M = TypeVar("_M", bound=Message)
@@ -117,6 +117,7 @@ class Believer:
         self._trouble: dict[str, str] = {}
         self._inner_roll = ""
         self._kept: dict[str, Message] = {}
+        self._opened = Opened()
         self._accepted = self._read(ACCEPTED_FILE, _Accepted())
         self._highest = self._read(HIGHEST_FILE, _Highest())
         self._guarded = frozenset(self._read(GUARDED_FILE, _Guarded()).prefixes)
@@ -237,11 +238,13 @@ class Believer:
                 continue
             if tunnel.peer_key is not None:
                 try:
-                    keys[tunnel.name] = open_tunnel_key(tunnel.peer_key, peer, tunnel.name)
+                    key = self._opened.open(tunnel.peer_key, TunnelKey, peer.identity)
+                    keys[tunnel.name] = checked_key(key, peer, tunnel.name)
                 except NotSigned as error:
                     problems.append(f"tunnel {tunnel.name}: {error}")
                     continue
             tunnels.append(tunnel)
+        self._opened.end_turn()
         accepted = tuple(sorted(peers)) if standing is Standing.CURRENT else self._accepted.peers
         self._accept(_Accepted(peers=accepted, tunnels={tunnel.name: tunnel.peer for tunnel in tunnels}))
         return Believed(
@@ -254,7 +257,8 @@ class Believer:
         peers: dict[Serial, Member] = {}
         for place, signed in enumerate(wanted.peers):
             try:
-                member = open_member(signed, roll, self._policy_key, now_s)
+                member = self._opened.open(signed, Member, self._policy_key)
+                check_member(member, roll, now_s)
             except NotSigned as error:
                 problems.append(f"peer {place + 1} of {len(wanted.peers)} is not accepted: {error}")
                 continue

@@ -32,7 +32,7 @@ from vte_agent.doctor import Finding, examine
 from vte_agent.enrolling import NotEnrolled, enroll
 from vte_agent.goals import goals_of
 from vte_agent.identity import load_or_make
-from vte_agent.keeping import CannotKeep, Keeping
+from vte_agent.keeping import CannotKeep, Keeping, alone
 from vte_agent.membership import Membership
 from vte_agent.planning import Plan, plan, planned_links
 from vte_agent.protocol.base import Name
@@ -55,10 +55,6 @@ app = typer.Typer(
 )
 
 
-class StillRunning(Exception):
-    """An agent is at work on what is to be taken away."""
-
-
 KNOWN_ERRORS = (
     BadToken,
     CannotKeep,
@@ -67,7 +63,6 @@ KNOWN_ERRORS = (
     NotRunning,
     NotSigned,
     RoutingFailed,
-    StillRunning,
     TunnelFailed,
 )
 """What is told in one line; anything else is a fault of ours and keeps its traceback."""
@@ -112,7 +107,9 @@ def enroll_command(
 ) -> None:
     """Have this node let in, with a token that is read from standard input."""
     text = getpass.getpass("Token: ") if sys.stdin.isatty() else sys.stdin.readline()
-    membership = asyncio.run(enroll(Token.read(text), _checked_name(name), Keeping(state)))
+    token, checked = Token.read(text), _checked_name(name)
+    with alone(state):
+        membership = asyncio.run(enroll(token, checked, Keeping(state)))
     own = membership.open()
     typer.echo(f"{own.name} is member {own.serial}; start it: vte-agent run --uplink NAME=DEVICE")
 
@@ -137,10 +134,11 @@ def run_command(
     )
     logging.getLogger("websockets").setLevel(logging.WARNING)
     take_descriptors()
-    keeping, membership = _membership(state)
-    uplinks = Uplinks(_uplinks(uplink))
-    agent = Agent(keeping, load_or_make(keeping), membership, uplinks, transports(), place=_place(bridge, ovsdb))
-    asyncio.run(_until_told(agent, state, keep=keep))
+    uplinks, place = Uplinks(_uplinks(uplink)), _place(bridge, ovsdb)
+    with alone(state):
+        keeping, membership = _membership(state)
+        agent = Agent(keeping, load_or_make(keeping), membership, uplinks, transports(), place=place)
+        asyncio.run(_until_told(agent, state, keep=keep))
 
 
 async def _until_told(agent: Agent, state: Path, *, keep: bool) -> None:
@@ -231,12 +229,10 @@ def plan_command(uplink: UplinkWords, state: State = STATE, as_json: AsJson = Fa
 @app.command("clean")
 def clean_command(state: State = STATE) -> None:
     """Take away what an agent has left: tunnels, routes, rules, what was kept from leaving. None may run."""
-    with contextlib.suppress(NotRunning):
-        ask_status(state)
-        raise StillRunning("an agent is running here; stop it first: systemctl stop vte-agent")
-    gone, problems = clean(transports())
-    if state.is_dir():
-        Keeping(state).remove(GUARDED_FILE)
+    with alone(state) if state.is_dir() else contextlib.nullcontext():
+        gone, problems = clean(transports())
+        if state.is_dir():
+            Keeping(state).remove(GUARDED_FILE)
     typer.echo(f"taken away: {', '.join(gone) or 'nothing was left'}")
     for problem in problems:
         typer.echo(f"vte-agent: {problem}", err=True)

@@ -38,7 +38,7 @@ class NotEnrolled(Exception):
     """The node was not let in; the message says why and what to do."""
 
 
-class _Unreachable(Exception):
+class _NotHere(Exception):
     """Another controller may do better."""
 
 
@@ -58,7 +58,7 @@ async def enroll(
             answer = await asyncio.wait_for(_ask(address, token, asked), _TIMEOUT_S)
             membership = _checked(answer, token, own, name, clock())
             content = members.bundle(key, answer.certificate, answer.authority)
-        except (_Unreachable, NotSigned, BadCertificate) as error:
+        except (_NotHere, NotSigned, BadCertificate) as error:
             why.append(f"{address}: {error}")
         except (OSError, TimeoutError, WebSocketException, BadFrame) as error:
             why.append(f"{address}: {str(error) or 'no answer in time'}")
@@ -117,9 +117,9 @@ async def _ask(address: str, token: Token, asked: Enroll) -> Enrolled:
         await channel.send(encode(asked))
         answer = decode(await channel.recv(), FROM_CONTROLLER)
     if isinstance(answer, Refused):
-        raise NotEnrolled(f"{address} refuses: {answer.reason}")
+        raise _NotHere(f"it refuses: {answer.reason}")
     if not isinstance(answer, Enrolled):
-        raise _Unreachable("this is no answer to an enrollment")
+        raise _NotHere("this is no answer to an enrollment")
     return answer
 
 
@@ -141,7 +141,7 @@ async def _pinned_authority(address: str, sha256: str) -> Pem:
     for certificate in chain:
         if hashlib.sha256(certificate).hexdigest() == sha256:
             return ssl.DER_cert_to_PEM_cert(certificate)
-    raise _Unreachable("this is not the controller that the token is for; nothing was sent to it")
+    raise _NotHere("this is not the controller that the token is for; nothing was sent to it")
 
 
 def _chain(link: Any) -> list[bytes]:

@@ -97,6 +97,8 @@ class Hands:
         self._healths: Mapping[str, TunnelHealth] = {}
         self._asked_s = float("-inf")
         self._steered: Steered | None = None
+        self._has_taken_over = False
+        """Whether all that an earlier run left was wanted again: until then its routes stay, guards are added."""
         self._filtering = Filtering()
         self._bridging = bridging
         self._trouble: dict[str, str] = {}
@@ -205,12 +207,18 @@ class Hands:
         wanted = believed.wanted if believed.is_known else None
         if wanted is not None:
             self._filtering.want(wanted.filters, time.monotonic())
-        # Before tunnels: what keeps inside them what came by one has to be there.
+        # Before tunnels: what keeps inside them what came by one has to be there, and what keeps from other ways.
         self._join(believed)
+        if not self._has_taken_over:
+            self._steer(believed, uplinks)
+        all_tried = True
         for _ in range(3 if self._filtering.holds else 0):
             # What is done lets other things be done: a tunnel that was made is connected in the same round.
-            if not self._do_steps(healths, believed):
+            steps = self._steps(healths)
+            all_tried = self._do(steps, believed)
+            if not steps or not all_tried:
                 break
+        self._has_taken_over |= all_tried
         self._fitting.follow(
             self._upkeep.standing,
             healths,
@@ -323,11 +331,10 @@ class Hands:
                 except TunnelFailed as error:
                     _log.warning("left_behind=%r", f"{device}: {error}")
 
-    def _do_steps(self, healths: Mapping[str, TunnelHealth], believed: Believed) -> bool:
+    def _steps(self, healths: Mapping[str, TunnelHealth]) -> list[Step]:
         ours = {route.tunnel for route in self._steering.report()[0] if route.tunnel is not None}
         theirs = {name for name in self._probed if _may_be_used(healths.get(name))}
-        steps = self._upkeep.steps(Use(frozenset(ours), frozenset(theirs)), time.monotonic())
-        return self._do(steps, believed) and bool(steps)
+        return self._upkeep.steps(Use(frozenset(ours), frozenset(theirs)), time.monotonic())
 
     def _do(self, steps: Sequence[Step], believed: Believed) -> bool:
         """Whether all were tried: where news wait, what is left is done by what is believed then."""
@@ -375,7 +382,7 @@ class Hands:
                 self._prober.remove(name)
 
     def _steer(self, believed: Believed, uplinks: tuple[UplinkNow, ...]) -> None:
-        wanted = believed.wanted if believed.is_known else None
+        wanted = believed.wanted if believed.is_known and self._has_taken_over else None
         devices = {name: there.goal.spec.device for name, there in self._upkeep.standing.items() if there.peer}
         steered = Steered(
             routes=wanted.routes if wanted is not None else (),

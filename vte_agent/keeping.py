@@ -2,14 +2,45 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import secrets
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 
 class CannotKeep(Exception):
     """A file cannot be read or written; the message says why and what to do. Nothing of its content is in it."""
+
+
+class InUse(CannotKeep):
+    """Another process is at work on the directory."""
+
+
+@contextlib.contextmanager
+def alone(directory: Path) -> Iterator[None]:
+    """Hold a state directory against others that would change it; the lock goes with the process, however it ends.
+
+    Raises CannotKeep; InUse where another one has it.
+    """
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(directory / "lock", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise CannotKeep(f"{directory} cannot be used ({error.strerror}); give another one") from error
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InUse(
+                f"another vte-agent is at work on {directory}; stop it first (systemctl stop vte-agent), or give "
+                "this one its own with --state"
+            ) from None
+        yield
+    finally:
+        os.close(lock)
 
 
 class Keeping:

@@ -33,6 +33,7 @@ from vte_agent.believing import (
 from vte_agent.identity import FILE, Identity, WeakKey, load_or_make
 from vte_agent.keeping import CannotKeep, Keeping
 from vte_agent.membership import ROLL_FILE, Membership
+from vte_agent.protocol import signed as signed_module
 from vte_agent.protocol.base import public_text
 from vte_agent.protocol.members import Member, Roll
 from vte_agent.protocol.signed import Signed
@@ -406,6 +407,36 @@ def test_a_controller_cannot_fill_the_memory_with_prefixes(world: World, monkeyp
     with pytest.raises(NotBelieved, match="'vte-agent clean' forgets"):
         world.believer.take_wanted(with_a_route(2, 2, prefix=FARTHER))
     assert world.believer.generation == 1 and world.believer.judge().guarded == {FAR}
+
+
+def test_a_signature_is_verified_once_however_often_it_is_judged_and_what_is_wanted_no_more_is_forgotten(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verified: list[bytes] = []
+    verifies = signed_module._verifies
+
+    def counted(key: str, signature: bytes, data: bytes) -> bool:
+        verified.append(data)
+        return verifies(key, signature, data)
+
+    monkeypatch.setattr(signed_module, "_verifies", counted)
+    keys = {one: KEYS[one].sign_tunnel_key(one, f"t{one}", KEYS[one].public_pairing) for one in (2, 3)}
+    forged = Signed.of(member(4), FOREIGN)
+    world.believer.take_roll(a_roll())
+    for generation, who in ((1, (2, 3)), (2, (2,))):
+        tunnels = tuple(tunnel(one, key=keys[one]) for one in who)
+        peers = (*(Signed.of(member(one), POLICY) for one in who), forged)
+        world.believer.take_wanted(wanted_for(1, a_roll(), CONTROLLER, generation, peers=peers, tunnels=tunnels))
+        assert world.peers == set(who)
+        verified.clear()
+        for _ in range(3):
+            assert world.peers == set(who) and set(world.believer.judge().keys) == {f"t{one}" for one in who}
+            assert "peer" in world.problems and "is not signed by a key that may say so" in world.problems
+        assert not verified
+        assert len(world.believer._opened._known) == 2 * len(who) + 1
+    # What was verified once is judged anew each time.
+    world.believer.take_roll(a_roll(2, revoked=(2,)))
+    assert world.peers == set()
 
 
 def test_a_state_of_another_version_is_refused_by_name_and_what_comes_mends_it(world: World) -> None:

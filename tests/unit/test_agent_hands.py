@@ -417,6 +417,24 @@ def test_a_revoked_peer_is_cut_while_tunnels_that_do_not_come_up_keep_the_hands_
     assert slow.done[:2] == ["create slow0", "delete"]
 
 
+def test_routes_of_an_earlier_run_are_left_alone_until_all_its_tunnels_were_taken_over_however_often_news_come(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = Slow(bench, monkeypatch)
+    names = ["t", "slow1", "slow2"]
+    for generation in (1, 2):
+        wanted = believed(*map(tunnel, names), guarded=frozenset({FAR}))
+        assert wanted.wanted
+        news = wanted.wanted.model_copy(update={"generation": generation})
+        bench.want(replace(wanted, wanted=news))
+        assert slow.entered.wait(5)
+        # The guards are there before anything that may take its time.
+        assert not bench.steering.steered.is_known and bench.steering.steered.guarded == {FAR}
+    slow.let_go.set()
+    wait_until(lambda: bench.steering.steered.is_known, 5, "it is not steered")
+    assert slow.done == ["create t", "create slow1", "create slow2"]
+
+
 def test_what_was_cut_and_is_accepted_again_before_it_was_deleted_is_made_anew(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import resource
+import subprocess
+import sys
 from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
@@ -22,8 +24,9 @@ from vte_agent.bridging.vxlan import link_device
 from vte_agent.doctor import examine
 from vte_agent.goals import Wished
 from vte_agent.identity import load_or_make
-from vte_agent.keeping import CannotKeep, Keeping
+from vte_agent.keeping import CannotKeep, InUse, Keeping, alone
 from vte_agent.planning import plan, planned_links
+from vte_agent.protocol.enrollment import Token
 from vte_agent.protocol.signed import Signed
 from vte_agent.protocol.wanted import Transport, Wanted, WantedLink
 from vte_agent.talking import telling
@@ -245,6 +248,35 @@ def test_clean_takes_away_what_is_there_and_says_what(
     assert "nothing was left" in typed("clean", "--state", str(state)).output
 
 
-def test_clean_leaves_a_running_agent_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "ask_status", lambda _: "null")
-    assert "stop it first" in f"{typed('clean').exception}"
+@pytest.mark.parametrize(
+    "words", [("clean",), ("run", "--uplink", "wan=lo"), ("enroll", "--name", "ber")], ids=lambda words: words[0]
+)
+def test_of_two_at_work_on_one_state_directory_the_second_does_nothing_and_says_what_to_do(
+    words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = tmp_path / "state"
+    monkeypatch.setattr(cli, "clean", lambda _: pytest.fail("it cleans all the same"))
+    monkeypatch.setattr(Token, "read", lambda _: None)
+    with alone(state):
+        Keeping(state).write("half.json", b"")
+        (state / ".roll.json.0.part").write_bytes(b"half")
+        before = files(state)
+        said = CliRunner().invoke(cli.app, [*words, "--state", str(state)], input="token\n").exception
+        assert isinstance(said, InUse) and "stop it first (systemctl stop vte-agent)" in f"{said}"
+        assert files(state) == before
+    with alone(state):
+        assert (state / "lock").stat().st_mode & 0o777 == 0o600
+
+
+def test_the_lock_goes_with_a_process_that_is_killed(tmp_path: Path) -> None:
+    held = "import sys,time; from pathlib import Path; from vte_agent.keeping import alone"
+    held += "\nwith alone(Path(sys.argv[1])): print(flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", held, str(tmp_path)], stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        process.stdout.readline()
+        with pytest.raises(InUse), alone(tmp_path):
+            pytest.fail("two have it")
+        process.kill()
+        process.wait(10)
+        with alone(tmp_path):
+            pass

@@ -95,6 +95,22 @@ def test_a_withdrawn_or_expired_token_is_refused_by_name(world: World) -> None:
         world.enroll("late", token.model_copy(update={"expires_at": int(time.time())}))
 
 
+def test_where_one_controller_says_come_back_later_the_next_one_is_asked(world: World) -> None:
+    def later(_: object) -> Any:
+        raise SignerGone("it is away")
+
+    gate = Gate(world.authority, world.gate._policy_key, later)
+    gate.start("127.0.0.1", 0)
+    try:
+        token = world.token()
+        busy = f"127.0.0.1:{gate.port}"
+        with pytest.raises(NotEnrolled, match=f"{busy}: it refuses: the signer cannot be asked now; come back"):
+            world.enroll("hasty", token.model_copy(update={"controllers": (busy,)}))
+        world.enroll("hasty", token.model_copy(update={"controllers": (busy, *token.controllers)}))
+    finally:
+        gate.stop()
+
+
 def test_with_another_authority_nothing_is_sent(world: World, tmp_path: Path) -> None:
     """The real gate, under a token that names another authority; and one that only shows the right certificate."""
     with (

@@ -64,16 +64,25 @@ class TunnelKey(Message):
 def open_member(signed: Signed, roll: Roll, policy_key: PublicKey, now_s: float) -> Member:
     """A member that is one today. Raises NotSigned."""
     member = signed.open(Member, [policy_key])
+    check_member(member, roll, now_s)
+    return member
+
+
+def check_member(member: Member, roll: Roll, now_s: float) -> None:
+    """Raises NotSigned for one that is not one today."""
     if member.serial in roll.revoked:
         raise NotSigned(f"member {member.name} (serial {member.serial}) is revoked")
     if member.not_after <= now_s:
         raise NotSigned(f"member {member.name} (serial {member.serial}) has expired")
-    return member
 
 
 def open_tunnel_key(signed: Signed, member: Member, tunnel: str) -> PublicKey:
     """The key that a member has for its end of a tunnel. Raises NotSigned."""
-    key = signed.open(TunnelKey, [member.identity])
+    return checked_key(signed.open(TunnelKey, [member.identity]), member, tunnel)
+
+
+def checked_key(key: TunnelKey, member: Member, tunnel: str) -> PublicKey:
+    """The same of what was opened already. Raises NotSigned."""
     if (key.serial, key.tunnel) != (member.serial, tunnel):
         raise NotSigned(f"this is the key of tunnel {key.tunnel} of serial {key.serial}, not of {tunnel}")
     return key.public_key

@@ -58,6 +58,32 @@ class Signed(Message):
             raise NotSigned(f"what is signed is no {self.kind} that is understood here") from error
 
 
+class Opened:
+    """Remembers what messages said for as long as they are looked at: a signature is verified once."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[Signed, type[Message], PublicKey], Message | str] = {}
+        self._asked: dict[tuple[Signed, type[Message], PublicKey], Message | str] = {}
+
+    def open(self, signed: Signed, model: type[_M], key: PublicKey) -> _M:
+        """As `Signed.open`. Raises NotSigned."""
+        place = signed, model, key
+        found = self._asked.get(place) or self._known.get(place)
+        if found is None:
+            try:
+                found = signed.open(model, [key])
+            except NotSigned as error:
+                found = str(error)
+        self._asked[place] = found
+        if not isinstance(found, model):
+            raise NotSigned(found)
+        return found
+
+    def end_turn(self) -> None:
+        """Forget what was not looked at since the last one."""
+        self._known, self._asked = self._asked, {}
+
+
 def _signed_bytes(kind: str, payload: bytes) -> bytes:
     """With the kind, so that no signature over one thing is ever one over another."""
     return b"lockstitch\0" + kind.encode() + b"\0" + payload

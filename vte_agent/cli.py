@@ -281,13 +281,17 @@ def _checked_name(name: str) -> Name:
 
 
 def _tunnels(tunnels: Sequence[TunnelReport]) -> Table:
-    table = Table("tunnel", "state", "round trip", "lost out", "lost in", "MTU", "handshake", title="Tunnels")
+    table = Table(
+        "tunnel", "state", "round trip", "jitter out", "in", "lost out", "in", "MTU", "handshake", title="Tunnels"
+    )
     for one in tunnels:
         quality = one.quality
         table.add_row(
             one.name,
             f"{one.state.value}{f': {one.why}' if one.why else ''}",
             _said(quality.rtt_ms, "{:.1f} ms"),
+            _said(quality.jitter_out_ms, "{:.1f} ms"),
+            _said(quality.jitter_in_ms, "{:.1f} ms"),
             _said(quality.loss_out, "{:.1%}"),
             _said(quality.loss_in, "{:.1%}"),
             _said(one.mtu, "{}"),

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import resource
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TypeVar
 
 from vte_agent.hands import Snapshot
 from vte_agent.identity import Identity
+from vte_agent.machine import Machine
 from vte_agent.probing.session import Direction
 from vte_agent.probing.tunnel_probes import TunnelHealth
 from vte_agent.protocol.base import PublicKey
@@ -21,7 +19,6 @@ from vte_agent.protocol.has import (
     MOST_TUNNELS,
     MOST_UPLINKS,
     Has,
-    HostReport,
     Quality,
     RouteReport,
     TunnelReport,
@@ -32,9 +29,6 @@ from vte_agent.protocol.members import Member
 from vte_agent.protocol.signed import Signed
 from vte_agent.protocol.wanted import Transport
 from vte_agent.upkeep import Standing
-
-_LEAST_TICKS = 50
-"""Less says nothing: the kernel counts in hundredths of a second."""
 
 _MOST_CHARS = 300
 
@@ -48,7 +42,7 @@ class Reporter:
         self._identity = identity
         self._own = own
         self._signed: dict[tuple[str, PublicKey], Signed] = {}
-        self._busy, self._share = _busy(), 0.0
+        self._machine = Machine()
 
     def has(
         self,
@@ -74,7 +68,7 @@ class Reporter:
             uplinks=_most(uplinks, MOST_UPLINKS, "uplinks", left_out),
             tunnels=_most((*tunnels, *not_made), MOST_TUNNELS, "tunnels", left_out),
             routes=_most(routes, MOST_ROUTES, "routes", left_out),
-            host=self._host(snapshot.timer_late_s),
+            host=self._machine.report(snapshot.timer_late_s),
             filters=_most(snapshot.filters, MOST_COUNTS, "rules", left_out),
             bridge=snapshot.bridge,
             links=_most(snapshot.links, MOST_LINKS, "links", left_out),
@@ -95,7 +89,7 @@ class Reporter:
             port=there.local.port,
             mtu=snapshot.mtus.get(name),
             handshake_age_s=reading.handshake_age_s if reading is not None else None,
-            quality=health.windows[0].quality() if health is not None and health.windows else Quality(),
+            quality=health.window.quality() if health is not None else Quality(),
             received_bytes=reading.received_bytes if reading is not None else 0,
             sent_bytes=reading.sent_bytes if reading is not None else 0,
         )
@@ -109,24 +103,6 @@ class Reporter:
             signed = self._identity.sign_tunnel_key(self._own.serial, name, public_key)
             self._signed[name, public_key] = signed
         return signed
-
-    def _host(self, timer_late_s: float) -> HostReport:
-        before = now = self._busy
-        # What cannot be read now, as when there are too many open files, is as it was.
-        with contextlib.suppress(OSError):
-            now = _busy()
-        if now[1] - before[1] >= _LEAST_TICKS:
-            self._busy = now
-            self._share = min(1.0, max(0.0, (now[0] - before[0]) / (now[1] - before[1])))
-        memory_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        return HostReport(cpu=self._share, memory_mb=memory_mb, timer_late_ms=1e3 * timer_late_s)
-
-
-def _busy() -> tuple[int, int]:
-    """Ticks of all processors: in which something ran, and all; as `/proc/stat` has them (proc(5))."""
-    ticks = [int(word) for word in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
-    idle = ticks[3] + ticks[4]
-    return sum(ticks) - idle, sum(ticks)
 
 
 def _state(there: Standing, health: TunnelHealth | None) -> TunnelState:

@@ -42,7 +42,7 @@ class Reports:
         ends = {one.name: EndReport(one.state.value, one.name in used) for one in has.tunnels}
         ports = {one.name: one.port for one in has.links if one.port is not None}
         self.reports[serial] = SiteReport(has.generation, MappingProxyType(ends), MappingProxyType(ports))
-        self.loads[serial] = NodeLoad(has.host.cpu, 0.0)
+        self.loads[serial] = NodeLoad(has.host.cpu, has.host.memory)
         names = {one.name for one in has.tunnels}
         for table in (self.far_ends, self._measured):
             for key in [key for key in table if key[0] == serial and key[1] not in names]:

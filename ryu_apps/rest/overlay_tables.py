@@ -54,12 +54,17 @@ def site(answer: Json) -> list[Table | str]:
         ("generation", f"{done} of {told}"),
         ("transports", ", ".join(answer["transports"])),
         ("processors in use", UNKNOWN if answer["cpu"] is None else f"{answer['cpu']:.0%}"),
+        ("memory in use", UNKNOWN if answer["memory"] is None else f"{answer['memory']:.0%}"),
+        ("of it the agent, MB", number(answer["memory_mb"])),
     ))  # fmt: skip
-    ends = table("Its ends of tunnels", "tunnel", "state", "RTT ms", "lost out", "lost in", "MTU", rows=(
+    columns = "state", "RTT ms", "jitter out", "jitter in", "lost out", "lost in", "MTU"
+    ends = table("Its ends of tunnels", "tunnel", *columns, rows=(
         (
             one["name"],
             _state(one["state"]),
             number(one["rtt_ms"]),
+            number(one["jitter_out_ms"]),
+            number(one["jitter_in_ms"]),
             _lost(one["loss_out"]),
             _lost(one["loss_in"]),
             UNKNOWN if one["mtu"] is None else one["mtu"],

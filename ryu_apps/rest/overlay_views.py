@@ -56,7 +56,8 @@ class SiteView(BaseModel):
     tunnels: int
     tunnels_up: int
     cpu: float | None = Field(description="How busy its machine is, from 0 to 1.")
-    memory_mb: float | None
+    memory: float | None = Field(description="The share of its memory that no program can have any more, 0 to 1.")
+    memory_mb: float | None = Field(description="What its agent has, with the processes that it has started.")
     problems: list[str]
 
 
@@ -70,7 +71,9 @@ class SiteTunnelView(BaseModel):
     mtu: int | None
     handshake_age_s: float | None
     rtt_ms: float | None
-    jitter_ms: float | None
+    jitter_ms: float | None = Field(description="Of the round trip: its mean change from packet to packet.")
+    jitter_out_ms: float | None
+    jitter_in_ms: float | None
     loss_out: float | None
     loss_in: float | None
     received_bytes: int
@@ -121,6 +124,8 @@ class TunnelView(BaseModel):
     state_b: str | None
     rtt_ms: float | None
     jitter_ms: float | None
+    jitter_ab_ms: float | None
+    jitter_ba_ms: float | None
     loss_ab: float | None
     loss_ba: float | None
     mtu: int | None
@@ -264,6 +269,7 @@ class Overlay:
             "tunnels": len(own),
             "tunnels_up": sum(self._up(one) for one in own),
             "cpu": has.host.cpu if has is not None else None,
+            "memory": has.host.memory if has is not None else None,
             "memory_mb": has.host.memory_mb if has is not None else None,
             "problems": list(has.problems) if has is not None else [],
         }
@@ -273,6 +279,7 @@ class Overlay:
         at_a, at_b = (self._reports.get((serial, tunnel.name)) for serial in line.pair)
         best = at_a if at_a is not None and at_a.quality.rtt_ms is not None else at_b
         quality = best.quality if best is not None else None
+        jitter = (quality.jitter_out_ms, quality.jitter_in_ms) if quality is not None else (None, None)
         lost = (quality.loss_out, quality.loss_in) if quality is not None else (None, None)
         reasons = (self._answer.why.get(line.pair, ""), tunnel.why, *(end.why for end in (at_a, at_b) if end))
         return TunnelView(
@@ -288,6 +295,8 @@ class Overlay:
             state_b=at_b.state.value if at_b is not None else None,
             rtt_ms=quality.rtt_ms if quality is not None else None,
             jitter_ms=quality.jitter_ms if quality is not None else None,
+            jitter_ab_ms=jitter[0] if best is at_a else jitter[1],
+            jitter_ba_ms=jitter[1] if best is at_a else jitter[0],
             loss_ab=lost[0] if best is at_a else lost[1],
             loss_ba=lost[1] if best is at_a else lost[0],
             mtu=_least(end.mtu for end in (at_a, at_b) if end is not None),
@@ -333,6 +342,8 @@ def _end(one: TunnelReport) -> SiteTunnelView:
         handshake_age_s=one.handshake_age_s,
         rtt_ms=quality.rtt_ms,
         jitter_ms=quality.jitter_ms,
+        jitter_out_ms=quality.jitter_out_ms,
+        jitter_in_ms=quality.jitter_in_ms,
         loss_out=quality.loss_out,
         loss_in=quality.loss_in,
         received_bytes=one.received_bytes,

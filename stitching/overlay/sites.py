@@ -79,17 +79,21 @@ class Site:
         return next((uplink for uplink in self.uplinks if uplink.name == name), None)
 
 
+PLENTY_OF_MEMORY = 0.8
+"""A machine that uses less than this share of it is not short of memory."""
+
+
 @dataclass(frozen=True, slots=True)
 class NodeLoad:
-    """How busy the machine of a site is: shares from 0 to 1."""
+    """How busy the machine of a site is: shares from 0 to 1; of memory, what no program can have any more."""
 
     cpu: float = 0.0
     memory: float = 0.0
 
     @property
     def worst(self) -> float:
-        """The share of what is scarcest."""
-        return max(self.cpu, self.memory)
+        """The share of what is scarcest. Memory is in use for good, and scarce only when little is left."""
+        return max(self.cpu, (self.memory - PLENTY_OF_MEMORY) / (1 - PLENTY_OF_MEMORY))
 
 
 def pair_of(one: int, other: int) -> Pair:

@@ -69,10 +69,12 @@ def _has(serial: int, generation: int, tunnels: list[str]) -> Has:
                 port=40_000,
                 mtu=1440,
                 handshake_age_s=3.0,
-                quality=Quality(rtt_ms=8.0, jitter_ms=0.5, loss_out=0.01, loss_in=0.0),
+                quality=Quality(
+                    rtt_ms=8.0, jitter_ms=0.5, jitter_out_ms=0.4, jitter_in_ms=0.2, loss_out=0.01, loss_in=0.0
+                ),
             )
             for name in tunnels
         ),
         routes=tuple(routes),
-        host=HostReport(cpu=0.25, memory_mb=512.0),
+        host=HostReport(cpu=0.25, memory=0.5, memory_mb=512.0),
     )

@@ -11,7 +11,7 @@ import pytest
 
 from tests.unit.test_agent_hands import KEYS, SIGNER, member
 from tests.unit.trust_world import public
-from vte_agent import reporting
+from vte_agent import machine
 from vte_agent.agent import Agent
 from vte_agent.believing import Believed
 from vte_agent.hands import Snapshot
@@ -122,7 +122,7 @@ def test_what_fails_is_named_and_all_goes_on(
 
 
 def test_a_report_does_without_what_the_kernel_does_not_say(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reporting, "_busy", fails)
+    monkeypatch.setattr(machine, "_text", lambda _: "")
 
     async def act() -> None:
         await bench.until(lambda: bench.said)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,6 +21,7 @@ from vte_agent.probing.liveness_wire import (
     decode,
     encode,
 )
+from vte_agent.protocol.wanted import Liveness
 
 NUMBERS = st.integers(0, SEQUENCES - 1)
 IDS = st.integers(1, SEQUENCES - 1)
@@ -29,7 +32,7 @@ PROBES = st.builds(
     state=st.sampled_from(State),
     flags=FLAGS,
     multiplier=st.integers(1, 50),
-    interval_us=IDS,
+    interval_us=st.integers(1, 10_000_000),
     mine=IDS,
     yours=NUMBERS,
     sequence=NUMBERS,
@@ -52,6 +55,14 @@ def test_the_bytes_do_not_drift() -> None:
     assert encode(PROBE) == bytes.fromhex(
         "4c53 01 0e 03 00 01f4 0000c350 01020304 05060708 00000009 0000000a 0000000b".replace(" ", "")
     )
+
+
+@pytest.mark.parametrize("more", [{"interval_us": 10_000_001}, {"interval_us": SEQUENCES - 1}, {"multiplier": 51}])
+def test_nobody_makes_the_other_end_wait_longer_than_liveness_allows(more: dict[str, int]) -> None:
+    longest = Liveness(interval_ms=10_000, multiplier=50)
+    assert decode(encode(replace(PROBE, interval_us=longest.interval_ms * 1000, multiplier=longest.multiplier)))
+    with pytest.raises(BadProbe, match="silent for longer"):
+        decode(encode(replace(PROBE, **more)))  # type: ignore[arg-type]
 
 
 @given(st.binary(max_size=LONGEST + 20))

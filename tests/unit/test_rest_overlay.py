@@ -75,6 +75,8 @@ def test_a_site_shows_its_ends_its_routes_and_what_is_wrong_with_it(call: Caller
     site = get(call, "/overlay/sites/s3")
     assert site["serial"] == 3 and site["prefixes"] == ["10.0.3.0/24"] and not site["connected"]
     assert site["problems"] == ["the disk is full"] and site["cpu"] == 0.25
+    assert (site["memory"], site["memory_mb"]) == (0.5, 512.0)
+    assert {(end["jitter_out_ms"], end["jitter_in_ms"]) for end in site["ends"]} == {(0.4, 0.2)}
     assert {end["state"] for end in site["ends"]} >= {"down"}
     assert site["routes"][0]["prefix"] == "10.0.2.0/24"
     assert site["generation_told"] is None and site["generation_done"] > 0
@@ -97,6 +99,7 @@ def test_a_tunnel_is_up_where_both_ends_say_so(call: Caller) -> None:
     for one in tunnels:
         assert one["up"] is (one["state_a"] == one["state_b"] == "up")
         assert (one["rtt_ms"], one["loss_ab"], one["loss_ba"], one["mtu"]) == (8.0, 0.01, 0.0, 1440)
+        assert (one["jitter_ab_ms"], one["jitter_ba_ms"]) == (0.4, 0.2)
         assert one["why"]
     assert any(not one["up"] and "nothing comes back" in one["why"] for one in tunnels)
 

@@ -49,6 +49,22 @@ def test_the_time_that_the_reflector_takes_is_no_part_of_the_round_trip() -> Non
     assert reply is not None and reply.rtt_s == pytest.approx(0.1, abs=1e-6)
 
 
+def test_each_way_is_timed_on_its_own_up_to_what_the_clocks_differ_by() -> None:
+    sender, reflector = Sender(), Reflector()
+
+    def reply(sent_s: float, out_s: float, back_s: float) -> Reply:
+        came_s = 1000.0 + sent_s + out_s
+        back = reflector.reflect(sender.packet(sent_s, WALL_S), came_s, came_s + 0.2, ttl=255)
+        said = sender.reply(back, sent_s + out_s + 0.2 + back_s)
+        assert said is not None
+        return said
+
+    first, second = reply(10.0, 0.01, 0.03), reply(11.0, 0.05, 0.02)
+    assert second.out_s - first.out_s == pytest.approx(0.04, abs=2e-6)
+    assert second.back_s - first.back_s == pytest.approx(-0.01, abs=2e-6)
+    assert second.rtt_s == pytest.approx(0.07, abs=2e-6)
+
+
 def test_a_reflector_whose_clock_was_set_cannot_make_a_round_trip_negative() -> None:
     sender, reflector = Sender(), Reflector()
     back = reflector.reflect(sender.packet(10.0, WALL_S), 500.0, 9_000.0, ttl=255)

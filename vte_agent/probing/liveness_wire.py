@@ -21,6 +21,8 @@ import struct
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 
+from vte_agent.protocol.wanted import MOST_INTERVAL_MS, MOST_MULTIPLIER
+
 _MAGIC = 0x4C53
 _VERSION = 1
 _HEAD = struct.Struct("!HBBBBHIIIIII")
@@ -107,6 +109,8 @@ def decode(data: bytes) -> Probe:
         raise BadProbe("no such state")
     if not (mine and multiplier >= 1 and interval_us):
         raise BadProbe("no discriminator, multiplier or interval")
+    if interval_us > 1000 * MOST_INTERVAL_MS or multiplier > MOST_MULTIPLIER:
+        raise BadProbe("it would be silent for longer than any end may")
     return Probe(
         *(State(bits & _STATE_BITS), Flag(bits & _FLAG_BITS), multiplier, interval_us, mine, yours, sequence),
         *(heard_sequence, heard_count, held * _HELD_UNIT_S),

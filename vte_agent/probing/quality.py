@@ -1,71 +1,141 @@
-"""How well a tunnel does: windows over the replies to test packets, and whether it does worse than it should."""
+"""How well a tunnel does: what its last replies to test packets say, and whether it does worse than it should."""
 
 from __future__ import annotations
 
 import math
 from collections import deque
 from dataclasses import dataclass
-from itertools import pairwise
 
 from vte_agent.probing.stamp import Reply
 from vte_agent.protocol.has import Quality
 
-WINDOWS_S = (1.0, 10.0, 60.0)
-
 _EWMA_KEPT = 0.125
 """As TCP smooths its round trip (RFC 6298)."""
+
+_NS_PER_MS = 1e6
 
 
 @dataclass(frozen=True)
 class Window:
-    """What the replies of the last `length_s` say. jitter_ms: the mean change from one round trip to the next."""
+    """What the replies of the last while say.
 
-    length_s: float
+    Jitter is the mean change from one packet to the next (RFC 3393) of the round trip, of the way there (out), and
+    of the way back (in): clocks that do not agree make no difference to a change.
+    """
+
     replies: int = 0
     rtt_ms: float | None = None
-    p95_ms: float | None = None
     jitter_ms: float | None = None
+    jitter_out_ms: float | None = None
+    jitter_in_ms: float | None = None
     loss_out: float | None = None
     loss_in: float | None = None
 
     def quality(self) -> Quality:
         """As it is reported."""
-        return Quality(rtt_ms=self.rtt_ms, jitter_ms=self.jitter_ms, loss_out=self.loss_out, loss_in=self.loss_in)
+        return Quality(
+            rtt_ms=self.rtt_ms,
+            jitter_ms=self.jitter_ms,
+            jitter_out_ms=self.jitter_out_ms,
+            jitter_in_ms=self.jitter_in_ms,
+            loss_out=self.loss_out,
+            loss_in=self.loss_in,
+        )
 
 
-class Windows:
-    """The replies of the longest window, and the smoothed round trip."""
+NO_REPLIES = Window()
 
-    def __init__(self) -> None:
-        self._replies: deque[Reply] = deque()
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """From one reply to the next, in nanoseconds. is_timed: both ways are known, too."""
+
+    rtt: int
+    out: int
+    back: int
+    is_timed: bool
+
+
+class Recent:
+    """The replies of the last `length_s`, and the smoothed round trip.
+
+    Sums are kept while replies come and go, in whole nanoseconds so that they stay exact: what a window says costs
+    the same however many replies are in it.
+    """
+
+    def __init__(self, length_s: float = 1.0) -> None:
+        self.length_s = length_s
         self.ewma_ms: float | None = None
+        self._replies: deque[Reply] = deque()
+        self._steps: deque[_Step] = deque()
+        self._rtt = self._sent = self._reflected = 0
+        self._rtt_steps = self._out_steps = self._back_steps = self._timed = 0
 
     def add(self, reply: Reply) -> None:
         """Take in a reply; they come in the order of their times."""
+        self._forget(reply.at_s)
+        if self._replies:
+            self._steps.append(_step(self._replies[-1], reply))
+            self._count_step(self._steps[-1], 1)
         self._replies.append(reply)
-        while self._replies[0].at_s < reply.at_s - WINDOWS_S[-1]:
-            self._replies.popleft()
+        self._count(reply, 1)
         rtt_ms = reply.rtt_s * 1e3
         self.ewma_ms = rtt_ms if self.ewma_ms is None else self.ewma_ms + _EWMA_KEPT * (rtt_ms - self.ewma_ms)
 
-    def window(self, length_s: float, now_s: float) -> Window:
-        """The window of a length that ends now; length_s is at most the longest of WINDOWS_S."""
-        replies = [reply for reply in self._replies if reply.at_s > now_s - length_s]
+    def window(self, now_s: float) -> Window:
+        """What they say now."""
+        self._forget(now_s)
+        replies, steps = len(self._replies), len(self._steps)
         if not replies:
-            return Window(length_s)
-        rtts = [reply.rtt_s * 1e3 for reply in replies]
-        steps = [abs(b - a) for a, b in pairwise(rtts)]
-        sent = sum(reply.sent for reply in replies)
-        reflected = sum(reply.reflected for reply in replies)
+            return NO_REPLIES
         return Window(
-            length_s,
-            replies=len(replies),
-            rtt_ms=sum(rtts) / len(rtts),
-            p95_ms=sorted(rtts)[math.ceil(0.95 * len(rtts)) - 1],
-            jitter_ms=sum(steps) / len(steps) if steps else None,
-            loss_out=_lost(sent, reflected),
-            loss_in=_lost(reflected, len(replies)),
+            replies=replies,
+            rtt_ms=self._rtt / replies / _NS_PER_MS,
+            jitter_ms=_mean_ms(self._rtt_steps, steps),
+            jitter_out_ms=_mean_ms(self._out_steps, self._timed),
+            jitter_in_ms=_mean_ms(self._back_steps, self._timed),
+            loss_out=_lost(self._sent, self._reflected),
+            loss_in=_lost(self._reflected, replies),
         )
+
+    def _forget(self, now_s: float) -> None:
+        while self._replies and self._replies[0].at_s <= now_s - self.length_s:
+            self._count(self._replies.popleft(), -1)
+            if self._steps:
+                self._count_step(self._steps.popleft(), -1)
+
+    def _count(self, reply: Reply, times: int) -> None:
+        self._rtt += times * _ns(reply.rtt_s)
+        self._sent += times * reply.sent
+        self._reflected += times * reply.reflected
+
+    def _count_step(self, step: _Step, times: int) -> None:
+        self._rtt_steps += times * step.rtt
+        self._out_steps += times * step.out
+        self._back_steps += times * step.back
+        self._timed += times * step.is_timed
+
+
+def _step(before: Reply, after: Reply) -> _Step:
+    rtt, out, back = (
+        abs(_ns(late) - _ns(soon))
+        for soon, late in (
+            (before.rtt_s, after.rtt_s),
+            (before.out_s, after.out_s),
+            (before.back_s, after.back_s),
+        )
+    )
+    # A way takes from nothing to the whole round trip: it cannot have changed by more, so a clock was set.
+    is_timed = max(out, back) <= _ns(max(before.rtt_s, after.rtt_s))
+    return _Step(rtt, out, back, is_timed) if is_timed else _Step(rtt, 0, 0, is_timed)
+
+
+def _ns(seconds: float) -> int:
+    return round(seconds * 1e9)
+
+
+def _mean_ms(total_ns: int, count: int) -> float | None:
+    return total_ns / count / _NS_PER_MS if count else None
 
 
 class LossWatch:

@@ -30,12 +30,18 @@ class BadStamp(ValueError):
 
 @dataclass(frozen=True)
 class Reply:
-    """A reply. sent and reflected: how many packets the two ends have counted since the reply before it."""
+    """A reply. sent and reflected: how many packets the two ends have counted since the reply before it.
+
+    out_s, back_s: how long the way there and the way back took by the clocks of both ends. These do not agree, so
+    that they only say something when compared with those of another reply.
+    """
 
     at_s: float
     rtt_s: float
     sent: int
     reflected: int
+    out_s: float = 0.0
+    back_s: float = 0.0
 
 
 class Sender:
@@ -64,11 +70,12 @@ class Sender:
         sent_s = self._pending.pop(sequence, None)
         if sent_s is None:
             return None
-        dwell_s = _seconds(fields[1], fields[2]) - _seconds(fields[5], fields[6])
+        left_s, came_s = _seconds(fields[1], fields[2]), _seconds(fields[5], fields[6])
+        dwell_s = left_s - came_s
         # What the reflector says of its own time can only make the round shorter, and not shorter than nothing.
         rtt_s = max(0.0, at_s - sent_s)
         rtt_s -= dwell_s if 0 <= dwell_s <= rtt_s else 0.0
-        return Reply(at_s, rtt_s, *self._newer(sequence, reflected))
+        return Reply(at_s, rtt_s, *self._newer(sequence, reflected), came_s - sent_s, at_s - left_s)
 
     def _newer(self, sequence: int, reflected: int) -> tuple[int, int]:
         began_again = sequence > self._highest_sent and reflected < self._highest_reflected - _MOST_OVERTAKEN

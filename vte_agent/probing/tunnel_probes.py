@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from vte_agent.probing.liveness_wire import MOST_HEARD, BadProbe, decode, encode
 from vte_agent.probing.mtu_probes import MtuProbes
-from vte_agent.probing.quality import WINDOWS_S, DelayWatch, LossWatch, Window, Windows
+from vte_agent.probing.quality import NO_REPLIES, DelayWatch, LossWatch, Recent, Window
 from vte_agent.probing.session import NOTHING_KNOWN, Alive, Need, Session
 from vte_agent.probing.sockets import (
     LIVENESS_PORT,
@@ -26,6 +26,8 @@ from vte_agent.probing.stamp import BadStamp, Reflector, Sender
 from vte_agent.protocol.wanted import Liveness
 
 STAMP_INTERVAL_S = {Need.USED: 0.0125, Need.NEXT: 0.1, Need.IDLE: 1.0}
+WINDOW_S = {Need.USED: 1.0, Need.NEXT: 1.0, Need.IDLE: 10.0}
+"""What is measured is of the last while; of one with ten packets at least."""
 
 _LIVENESS = Liveness()
 _MOST_AT_ONCE = 64
@@ -68,7 +70,7 @@ class TunnelHealth:
 
     alive: Alive = NOTHING_KNOWN
     bad: str = ""
-    windows: tuple[Window, ...] = ()
+    window: Window = NO_REPLIES
     mtu: int | None = None
     mtu_trouble: str = ""
 
@@ -83,7 +85,7 @@ class TunnelProbes:
         self.bad = ""
         self._need = tunnel.need
         self._loss, self._delay = LossWatch(tunnel.limits.loss), DelayWatch(tunnel.limits.rise_ms)
-        self._sender, self._reflector, self._windows = Sender(), Reflector(), Windows()
+        self._sender, self._reflector, self._recent = Sender(), Reflector(), Recent(WINDOW_S[tunnel.need])
         self._stamp_due_s = now_s
         self._heard_s = now_s
         ports = ((LIVENESS_PORT, LIVENESS_PORT), (SENDER_PORT, REFLECTOR_PORT), (REFLECTOR_PORT, SENDER_PORT))
@@ -116,6 +118,7 @@ class TunnelProbes:
     def need(self, need: Need, now_s: float) -> None:
         """What the tunnel is needed for from now on."""
         self._need = need
+        self._recent.length_s = WINDOW_S[need]
         self.session.need(need, now_s)
         self._stamp_due_s = min(self._stamp_due_s, now_s + STAMP_INTERVAL_S[need])
 
@@ -127,7 +130,8 @@ class TunnelProbes:
             heard = tuple(h for s in used if (h := s.last_heard(now_s)) is not None)[:MOST_HEARD]
             send(self._sockets[0], encode(self.session.probe(now_s, heard)))
         if self._stamp_due_s <= now_s:
-            send(self._sockets[1], self._sender.packet(now_s, time.time()))
+            # By the clock as it is now: of many tunnels in one turn the last is sent a while after the first.
+            send(self._sockets[1], self._sender.packet(time.monotonic(), time.time()))
             step_s = STAMP_INTERVAL_S[self._need]
             self._stamp_due_s = max(self._stamp_due_s, now_s - step_s) + step_s
 
@@ -151,8 +155,8 @@ class TunnelProbes:
 
     def health(self, now_s: float) -> TunnelHealth:
         """As last judged."""
-        windows = tuple(self._windows.window(length_s, now_s) for length_s in WINDOWS_S)
-        return TunnelHealth(self.session.alive(now_s), self.bad, windows, self.mtu.usable, self.mtu.trouble)
+        window = self._recent.window(now_s)
+        return TunnelHealth(self.session.alive(now_s), self.bad, window, self.mtu.usable, self.mtu.trouble)
 
     def _why_bad(self) -> str:
         if self._loss.is_bad:
@@ -179,10 +183,10 @@ class TunnelProbes:
             return
         if reply is None:
             return
-        self._windows.add(reply)
+        self._recent.add(reply)
         self._loss.add(reply.sent, max(0, reply.sent - reply.reflected))
         rtt_ms = reply.rtt_s * 1e3
-        self._delay.add(at_s, rtt_ms, self._windows.ewma_ms if self._windows.ewma_ms is not None else rtt_ms)
+        self._delay.add(at_s, rtt_ms, self._recent.ewma_ms if self._recent.ewma_ms is not None else rtt_ms)
 
     def _reflect(self, received: Received, at_s: float) -> None:
         del at_s

@@ -54,6 +54,8 @@ class Quality(Message):
 
     rtt_ms: Milliseconds | None = None
     jitter_ms: Milliseconds | None = None
+    jitter_out_ms: Milliseconds | None = None
+    jitter_in_ms: Milliseconds | None = None
     loss_out: Share | None = None
     loss_in: Share | None = None
 
@@ -111,11 +113,13 @@ class LinkReport(Message):
 class HostReport(Message):
     """How the machine does.
 
-    cpu: the share of time in which its processors ran something. memory_mb: what the agent has had at most.
+    cpu: the share of time in which its processors ran something. memory: the share of it that no program can have
+    any more. memory_mb: what the agent has of it, with the processes that it has started.
     timer_late_ms: how late the prober's timer was at worst since the last report.
     """
 
     cpu: Share = 0.0
+    memory: Share = 0.0
     memory_mb: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     timer_late_ms: Milliseconds = 0.0
 

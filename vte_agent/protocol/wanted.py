@@ -18,6 +18,8 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 
 LEAST_MTU, MOST_MTU = 576, 9216
 CLASS_NUMBERS = 254
+MOST_INTERVAL_MS, MOST_MULTIPLIER = 10_000, 50
+"""Of `Liveness`, whichever end wants it."""
 
 
 class Transport(StrEnum):
@@ -37,8 +39,8 @@ class Endpoint(Message):
 class Liveness(Message):
     """A tunnel is dead when `multiplier` probes in a row, one each interval, were not answered."""
 
-    interval_ms: Annotated[int, Field(ge=10, le=10_000)] = 50
-    multiplier: Annotated[int, Field(ge=2, le=50)] = 3
+    interval_ms: Annotated[int, Field(ge=10, le=MOST_INTERVAL_MS)] = 50
+    multiplier: Annotated[int, Field(ge=2, le=MOST_MULTIPLIER)] = 3
 
 
 class WantedTunnel(Message):

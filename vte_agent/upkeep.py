@@ -198,13 +198,6 @@ class Upkeep:
         self.standing.pop(name, None)
         self._cut.discard(name)
 
-    def next_s(self, now_s: float) -> float | None:
-        """When something that waits can go on by the clock alone; None where nothing does."""
-        times = [failure.again_s for failure in self.failures.values()]
-        times += [there.unwanted_s + DRAIN_S for there in self.standing.values() if there.unwanted_s is not None]
-        later = [time_s for time_s in times if time_s > now_s]
-        return min(later, default=None)
-
 
 def _gone(name: str, there: Standing) -> Delete:
     return Delete(there.goal.spec.device, name, there.goal.transport)

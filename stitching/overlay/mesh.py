@@ -260,8 +260,8 @@ def _lines_of(one: Site, other: Site, rule: PairRule, most: int) -> Mapping[Line
 
 
 def _spread(mine: Sequence[Uplink], theirs: Sequence[Uplink], most: int) -> Iterable[tuple[Uplink, Uplink]]:
-    """Pairs of uplinks that can call each other: each uplink once before any twice, metered ones last."""
-    order = [sorted(uplinks, key=lambda uplink: (uplink.metered, uplink.name)) for uplinks in (mine, theirs)]
+    """Pairs of uplinks that can call each other: each uplink once before any twice."""
+    order = [sorted(uplinks, key=lambda uplink: uplink.name) for uplinks in (mine, theirs)]
     left = [
         (one, other)
         for one, other in product(*order)

@@ -38,7 +38,6 @@ class Uplink:
     address: Address
     capacity_mbps: float | None = None
     price: float = 0.0
-    metered: bool = False
     callable: bool = True
 
     def __post_init__(self) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 from pydantic import Field, ValidationError
 
-from vte_agent.protocol.base import PROTOCOL_VERSION, Message, Milliseconds, Name
+from vte_agent.protocol.base import PROTOCOL_VERSION, Message, Name
 from vte_agent.protocol.enrollment import (
     Challenge,
     ClaimFrame,
@@ -60,9 +60,7 @@ class Moved(Message):
     at_s: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     prefix: Annotated[str, Field(max_length=64)]
     class_name: Name | None = None
-    before: Name | None = None
     after: Name | None = None
-    silent_ms: Milliseconds | None = None
     why: Annotated[str, Field(max_length=300)] = ""
 
 

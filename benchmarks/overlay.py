@@ -45,10 +45,13 @@ def change_1000() -> Iterable[Figure]:
     """One change among 1,000 agents: until each that it concerns has it, at p99.
 
     A site's uplink gets another address, which is news to those that pass on for all; a site is put out, which all
-    others hear; a class is another one, with which every site is told everything anew.
+    others hear; a class is another one, with which every site is told everything anew. Before that, what the
+    controller's process has had at most until all tunnels were up: the overlay's app, its gate and its store.
     """
     with tempfile.TemporaryDirectory() as directory, crowd(Path(directory), AGENTS) as agents:
         agents.wait_settled()
+        peak_mb = agents.overlay.ask("look")["peak_mb"]
+        yield Figure("change_1000_memory", "overlay", peak_mb, "MB", Better.LESS, 400.0)
         yield from _reached("change_1000", agents, [agents.moved] * MOVED)
         yield from _reached("change_1000_put_out", agents, [agents.put_out] * PUT_OUT)
         yield from _reached("change_1000_class", agents, [agents.defined] * CLASSES)

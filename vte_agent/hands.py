@@ -218,7 +218,7 @@ class Hands:
             all_tried = self._do(steps, believed)
             if not steps or not all_tried:
                 break
-        self._has_taken_over |= all_tried
+        self._has_taken_over |= all_tried and believed.is_known
         self._fitting.follow(
             self._upkeep.standing,
             healths,

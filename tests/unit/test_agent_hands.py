@@ -422,6 +422,8 @@ def test_routes_of_an_earlier_run_are_left_alone_until_all_its_tunnels_were_take
 ) -> None:
     slow = Slow(bench, monkeypatch)
     names = ["t", "slow1", "slow2"]
+    bench.want(Believed(Standing.NONE, None))
+    bench.until(lambda now: now.is_looked)
     for generation in (1, 2):
         wanted = believed(*map(tunnel, names), guarded=frozenset({FAR}))
         assert wanted.wanted

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 from typing import Any
 
-MOST_OF_ONE = 256
+MOST_OF_ONE = 512
 """Of one address: many sites behind one NAT may all come at once, and be in the middle of their handshakes."""
 MOST_OF_ALL = 1024
-PATIENCE_S = 3.0
-"""Who has stood there for longer makes room for others."""
+PATIENCE_S = 10.0
+"""Who has stood there for longer makes room for others. Shorter, and a busy machine would end nothing it began."""
 
 
 class Doorway(socket.socket):

@@ -13,6 +13,7 @@ from stitching.overlay.compiling import ChoiceKey
 from stitching.overlay.explaining import SiteExplanation
 from stitching.overlay.link_capacity import Carried
 from stitching.overlay.links import SiteLink
+from stitching.overlay.mesh_rules import DefinedRule
 from stitching.overlay.scoring import AppClass
 from stitching.overlay.site_plan import ClassMatch
 from stitching.overlay.sites import Address, Pair, Site
@@ -93,6 +94,30 @@ class DeleteClass(Request[bool]):
     """Forget a class; answers whether it was there."""
 
     name: str
+
+
+@dataclass
+class RulesRequest(Request[tuple[DefinedRule, ...]]):
+    """Which rules are there for pairs of sites? By name."""
+
+
+@dataclass
+class PutRule(Request[bool]):
+    """Make a rule, or make the one of its name this; answers whether it is new. Raises TooManyRules."""
+
+    rule: DefinedRule
+
+
+@dataclass
+class DeleteRule(Request[bool]):
+    """Forget a rule; answers whether it was there."""
+
+    name: str
+
+
+@dataclass
+class OrderKeys(Request[int]):
+    """Have the keys of all tunnels made anew; answers the number of this order."""
 
 
 @dataclass

@@ -14,10 +14,14 @@ from ryu_apps.app import App, Tick, handles
 from ryu_apps.events.overlay import (
     ClassesRequest,
     DeleteClass,
+    DeleteRule,
     ExplainBetweenSites,
+    OrderKeys,
     OverlayAnswer,
     OverlayRequest,
     PutClass,
+    PutRule,
+    RulesRequest,
     SetUplinkTerms,
     SiteLinksChanged,
 )
@@ -75,7 +79,8 @@ class SiteOverlay(App):
         self._card = card_of(state_key, authority.sha256, doors.called_at)
         self._save, self._clock = save, clock or steady_clock()
         self._defined = defined
-        self._policy = replace(policy or OverlayPolicy(), classes=defined.planned)
+        self._given = policy or OverlayPolicy()
+        self._policy = defined.policy(self._given)
         self._stored = _loaded(saved)
         self._overlay = restored(self._stored, self._clock()) if self._stored is not None else Overlay()
         self._hearing = Hearing(self.post)
@@ -303,13 +308,32 @@ class SiteOverlay(App):
         self.serve(request, lambda: self._defined.delete_class(request.name))
         self._reconsider()
 
+    @handles(RulesRequest)
+    def _on_rules(self, request: RulesRequest) -> None:
+        self.serve(request, lambda: self._defined.rules)
+
+    @handles(PutRule)
+    def _on_put_rule(self, request: PutRule) -> None:
+        self.serve(request, lambda: self._defined.put_rule(request.rule))
+        self._reconsider()
+
+    @handles(DeleteRule)
+    def _on_delete_rule(self, request: DeleteRule) -> None:
+        self.serve(request, lambda: self._defined.delete_rule(request.name))
+        self._reconsider()
+
+    @handles(OrderKeys)
+    def _on_order_keys(self, request: OrderKeys) -> None:
+        self.serve(request, self._defined.order_keys)
+        self._reconsider()
+
     @handles(SetUplinkTerms)
     def _on_terms(self, request: SetUplinkTerms) -> None:
         self.serve(request, lambda: self._defined.put_terms(request.terms))
         self._reconsider()
 
     def _reconsider(self) -> None:
-        self._policy = replace(self._policy, classes=self._defined.planned)
+        self._policy = self._defined.policy(self._given)
         self._pace.news()
 
     # answers

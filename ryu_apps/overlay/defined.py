@@ -1,18 +1,22 @@
-"""What people have said of the overlay: its application classes, and what uplinks carry and cost. Stored first."""
+"""What people have said of the overlay: application classes, rules, terms of uplinks, new keys. Stored first."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 from ryu_apps.store.codec import BadRecord, dump, load
 from ryu_apps.store.errors import StoreError
 from stitching.overlay.classes import DefinedClass, UplinkTerms, free_number, on_terms, planned
+from stitching.overlay.mesh_rules import MOST_RULES, DefinedRule, TooManyRules, ordered_rules
+from stitching.overlay.rounds import OverlayPolicy
 from stitching.overlay.scoring import AppClass
 from stitching.overlay.site_plan import ClassMatch, PlannedClass
 from stitching.overlay.sites import Site
 
-_CLASS, _UPLINK = "class", "uplink"
+_CLASS, _RULE, _UPLINK, _KEYS = "class", "rule", "uplink", "keys"
+_ALL_TUNNELS = "all"
 
 Record = TypeVar("Record")
 
@@ -29,12 +33,21 @@ class SettingsStore(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class KeyOrder:
+    """How many times new keys were ordered for all tunnels."""
+
+    number: int
+
+
 class Defined:
     """All of them. Raises StoreError where one that is stored cannot be read. For one thread."""
 
     def __init__(self, store: SettingsStore) -> None:
         self._store = store
         self._classes = {one.name: one for one in _read(store, _CLASS, DefinedClass)}
+        self._rules = {one.name: one for one in _read(store, _RULE, DefinedRule)}
+        self._key_order = max((one.number for one in _read(store, _KEYS, KeyOrder)), default=0)
         self._terms = {(one.site, one.uplink): one for one in _read(store, _UPLINK, UplinkTerms)}
 
     @property
@@ -46,6 +59,16 @@ class Defined:
     def planned(self) -> tuple[tuple[PlannedClass, AppClass], ...]:
         """The same, as decisions know them."""
         return planned(self._classes.values())
+
+    @property
+    def rules(self) -> tuple[DefinedRule, ...]:
+        """The rules, by name."""
+        return tuple(self._rules[name] for name in sorted(self._rules))
+
+    def policy(self, given: OverlayPolicy) -> OverlayPolicy:
+        """How decisions are made: as given, and as people have said."""
+        rules = ordered_rules(self._rules.values(), given.mesh.rules, self._key_order)
+        return replace(given, classes=self.planned, mesh=replace(given.mesh, rules=rules))
 
     def put_class(self, order: int, matches: tuple[ClassMatch, ...], wants: AppClass) -> bool:
         """Make a class, or make the one of its name this; whether it is new. Raises TooManyClasses, StoreError."""
@@ -63,6 +86,30 @@ class Defined:
         self._store.save_overlay_setting(_CLASS, name, None)
         del self._classes[name]
         return True
+
+    def put_rule(self, rule: DefinedRule) -> bool:
+        """Make a rule, or make the one of its name this; whether it is new. Raises TooManyRules, StoreError."""
+        is_new = rule.name not in self._rules
+        if is_new and len(self._rules) >= MOST_RULES:
+            raise TooManyRules(f"there are {MOST_RULES} rules already; delete one, or select more sites with one")
+        self._store.save_overlay_setting(_RULE, rule.name, dump(rule))
+        self._rules[rule.name] = rule
+        return is_new
+
+    def delete_rule(self, name: str) -> bool:
+        """Forget a rule: the next one that fits counts for its pairs. Whether it was there."""
+        if name not in self._rules:
+            return False
+        self._store.save_overlay_setting(_RULE, name, None)
+        del self._rules[name]
+        return True
+
+    def order_keys(self) -> int:
+        """Have the keys of all tunnels made anew; answers the number of this order."""
+        order = KeyOrder(self._key_order + 1)
+        self._store.save_overlay_setting(_KEYS, _ALL_TUNNELS, dump(order))
+        self._key_order = order.number
+        return order.number
 
     def put_terms(self, terms: UplinkTerms) -> None:
         """Keep what is said of an uplink; with nothing said what was said before is forgotten."""

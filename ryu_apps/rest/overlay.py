@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query
 from pydantic import Field
 
-from ryu_apps.events.overlay import OverlayAnswer, OverlayRequest, SetUplinkTerms
+from ryu_apps.events.overlay import OrderKeys, OverlayAnswer, OverlayRequest, SetUplinkTerms
 from ryu_apps.rest.access.audit import ChangeOf
 from ryu_apps.rest.access.roles import Role, needs
 from ryu_apps.rest.apps import SITE_OVERLAY, Apps, AppsOf
@@ -19,6 +19,7 @@ from ryu_apps.rest.overlay_views import (
     Overlay,
     OverlayView,
     PathsView,
+    RekeyView,
     SiteDetailView,
     SiteUplinkView,
     SiteView,
@@ -97,6 +98,13 @@ def get_tunnels(apps: AppsOf, page: PageOf) -> list[TunnelView]:
     """The tunnels, by the sites at their ends."""
     tunnels = Overlay(_asked(apps)).tunnels()
     return page.of(tunnels, lambda one: (one.a, one.b, one.name), str, str, str)
+
+
+@router.post("/rekey", status_code=202, dependencies=[needs(Role.OPERATOR)], responses=NONE_HERE)
+def rekey(apps: AppsOf) -> RekeyView:
+    """New keys for all tunnels, now: each is replaced by another one, at each site a few at a time."""
+    lines = {tunnel.line for tunnel in _asked(apps).tunnels}
+    return RekeyView(number=apps.ask(SITE_OVERLAY, OrderKeys()), tunnels=len(lines))
 
 
 @router.get("/links", dependencies=[needs(Role.VIEWER)], responses={**LINKED, **NONE_HERE})

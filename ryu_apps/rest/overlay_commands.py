@@ -7,15 +7,18 @@ from typing import Annotated, Any
 import typer
 
 from ryu_apps.rest import overlay_class_commands as class_commands
+from ryu_apps.rest import overlay_rule_commands as rule_commands
 from ryu_apps.rest import overlay_tables as tables
 from ryu_apps.rest.client import call, items
 from ryu_apps.rest.commands import LOCAL, AsJson, State, Url
 from ryu_apps.rest.output import Watch, follow, show
 
 commands = typer.Typer(
-    no_args_is_help=True, help="Sites and the tunnels between them: status, sites, paths, links, classes, card."
+    no_args_is_help=True,
+    help="Sites and the tunnels between them: status, sites, paths, links, classes, rules, new keys, card.",
 )
 commands.add_typer(class_commands.commands, name="class")
+commands.add_typer(rule_commands.commands, name="rules")
 
 
 @commands.command()
@@ -99,6 +102,14 @@ def uplink(
     path = f"/overlay/sites/{_quoted(site)}/uplinks/{_quoted(name)}"
     answer = call(url, state, "PUT", path, body={"capacity_mbps": capacity, "price": price})
     show(answer, as_json, tables.uplinks([answer]))
+
+
+@commands.command()
+def rekey(state: State, url: Url = LOCAL, as_json: AsJson = False) -> None:
+    """Make the keys of all tunnels anew, at each site a few at a time and without losing a packet."""
+    answer = call(url, state, "POST", "/overlay/rekey")
+    n_tunnels = answer["tunnels"]
+    show(answer, as_json, f"new keys for {n_tunnels} tunnels; lockstitch overlay tunnels --watch shows them come")
 
 
 @commands.command()

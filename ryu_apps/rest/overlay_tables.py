@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from ryu_apps.shown import UNKNOWN, Coloured, number, table
+from ryu_apps.shown import UNKNOWN, Coloured, number, shortened, table
 
 Json = Mapping[str, Any]
 
@@ -108,6 +108,28 @@ def classes(answer: Iterable[Json]) -> Table:
     ))  # fmt: skip
 
 
+def rules(answer: Iterable[Json]) -> Table:
+    """Rules, in the order in which pairs of sites are held against them."""
+    listed = sorted(answer, key=lambda one: (one["order"], one["name"]))
+    return table("Rules for pairs of sites", "name", "order", "one", "other", "say", "by", "probe", "MTU", rows=(
+        (
+            one["name"],
+            one["order"],
+            _selected(one["one"]),
+            _selected(one["other"]),
+            one["say"],
+            ", ".join(one["transports"]),
+            f"{one['probe_interval_ms']} ms",
+            UNKNOWN if one["mtu"] is None else one["mtu"],
+        )
+        for one in listed
+    ))  # fmt: skip
+
+
+def _selected(sites: Json) -> str:
+    return " and ".join(part for part in (sites["name"], sites["label"]) if part is not None) or "any"
+
+
 def _packets(match: Json) -> str:
     words = {"source": "from", "destination": "to", "protocol": "", "ports": "to ports", "dscp": "DSCP"}
     return " ".join(f"{word} {match[key]}".strip() for key, word in words.items() if match[key] is not None)
@@ -120,7 +142,8 @@ def _limits(wants: Json) -> str:
 
 def tunnels(answer: Iterable[Json]) -> Table:
     """Tunnels, one a line."""
-    return table("Tunnels", "from", "to", "state", "phase", "RTT ms", "lost there", "back", "MTU", "by", rows=(
+    columns = "from", "to", "state", "phase", "RTT ms", "lost there", "back", "MTU", "by", "why"
+    return table("Tunnels", *columns, rows=(
         (
             f"{one['a']}:{one['uplink_a']}",
             f"{one['b']}:{one['uplink_b']}",
@@ -131,6 +154,7 @@ def tunnels(answer: Iterable[Json]) -> Table:
             _lost(one["loss_ba"]),
             UNKNOWN if one["mtu"] is None else one["mtu"],
             one["transport"],
+            shortened(one["why"]),
         )
         for one in answer
     ))  # fmt: skip

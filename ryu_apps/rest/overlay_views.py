@@ -133,6 +133,13 @@ class TunnelView(BaseModel):
     why: str = Field(description="Why the two sites have tunnels, and why this one is in its phase.")
 
 
+class RekeyView(BaseModel):
+    """An order to make the keys of all tunnels anew."""
+
+    number: int = Field(description="Of this order; the first is 1.")
+    tunnels: int = Field(description="How many there are that will be replaced.")
+
+
 class PartView(BaseModel):
     """A part of a score: what was measured (null: nothing), its cost from 0 to 1, and how much that counts."""
 

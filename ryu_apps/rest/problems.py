@@ -52,6 +52,8 @@ class Kind(Enum):
     UNKNOWN_UPLINK = (404, "unknown-uplink", "The site has no such uplink")
     UNKNOWN_CLASS = (404, "unknown-class", "There is no such application class")
     TOO_MANY_CLASSES = (409, "too-many-classes", "No more application classes can be made")
+    UNKNOWN_RULE = (404, "unknown-rule", "There is no such rule for pairs of sites")
+    TOO_MANY_RULES = (409, "too-many-rules", "No more rules for pairs of sites can be made")
     CONFLICT = (409, "conflicting-intents", "Intents contradict each other")
     UNDONE = (409, "undone", "A part could not be had, and all was undone")
     NOT_POSSIBLE = (409, "not-possible", "The stitch cannot be had")

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from itertools import product
 
 from stitching.overlay.sites import Pair, Site, pair_of
 from stitching.overlay.tunnels import DEFAULT_SPEC, TunnelSpec
 
 ENCRYPTED = frozenset({"wireguard", "ipsec"})
+
+MOST_RULES = 64
+"""Pairs of sites are held against each of them, in each round."""
+
+
+class TooManyRules(ValueError):
+    """There are as many as there may be; the message says what to do."""
 
 
 class Say(StrEnum):
@@ -55,6 +63,30 @@ class PairRule:
 DEFAULT_RULE = PairRule(Selector(), Selector())
 
 
+@dataclass(frozen=True, slots=True)
+class DefinedRule:
+    """A rule as people know it: the one of the lowest order counts for a pair, and of these the first by name."""
+
+    name: str
+    order: int
+    rule: PairRule
+
+
+def ordered_rules(
+    defined: Iterable[DefinedRule], last: Sequence[PairRule], key_order: int
+) -> tuple[PairRule, ...]:
+    """All rules in the order in which pairs are held against them, `last` behind those that people defined.
+
+    Where one of these says nothing of transports, what the last of all says counts: that is about everybody.
+    `key_order` is the number of the newest order to make keys anew.
+    """
+    everybody = last[-1] if last else DEFAULT_RULE
+    ordered = [one.rule for one in sorted(defined, key=lambda one: (one.order, one.name))]
+    own = (replace(rule, transports=rule.transports or everybody.transports) for rule in ordered)
+    rules = (*own, *last) if last else (*own, everybody)
+    return tuple(replace(rule, spec=replace(rule.spec, epoch=key_order)) for rule in rules)
+
+
 def rule_for(rules: Sequence[PairRule], one: Site, other: Site) -> PairRule:
     """The rule of a pair."""
     return next((rule for rule in rules if rule.takes(one, other)), DEFAULT_RULE)
@@ -76,13 +108,16 @@ def transport_for(rule: PairRule, one: Site, other: Site) -> str | None:
 
 
 def must_pairs(rules: Sequence[PairRule], sites: Mapping[int, Site]) -> Iterator[Pair]:
-    """The pairs that always have a tunnel."""
+    """The pairs that always have a tunnel, each once."""
+    asked: set[Pair] = set()
     for rule in rules:
         if rule.say is not Say.MUST:
             continue
         ones = [site for site in sites.values() if rule.one.takes(site)]
         others = [site for site in sites.values() if rule.other.takes(site)]
-        for one in ones:
-            for other in others:
-                if one.serial != other.serial and rule_for(rules, one, other) is rule:
-                    yield pair_of(one.serial, other.serial)
+        for one, other in product(ones, others):
+            pair = pair_of(one.serial, other.serial)
+            if one.serial != other.serial and pair not in asked:
+                asked.add(pair)
+                if rule_for(rules, one, other).say is Say.MUST:
+                    yield pair

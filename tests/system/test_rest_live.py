@@ -63,6 +63,12 @@ BODIES: dict[str, Any] = {
     "/v1/links/encryption": [{"dpid": ONE, "port": 3, "encrypted": True}],
     "/v1/switches/{dpid}/ovsdb": {"remote": "unix:/nowhere/db.sock"},
     "/v1/overlay/classes/{name}": {"order": 1, "matches": [{"protocol": "udp", "ports": "5060"}]},
+    "/v1/overlay/rules/{name}": {
+        "one": {"name": "ber"},
+        "other": {"label": "zone=lab"},
+        "say": "must",
+        "mtu": 1300,
+    },
     "/v1/overlay/sites/{name}/uplinks/{uplink}": {"capacity_mbps": 50.0, "price": 0.1},
     "/v1/tokens": {"name": "ci", "role": "operator", "scope": ["red"]},
     "/stats/flow/{dpid}": {"table_id": 0},

@@ -16,7 +16,15 @@ import typer
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ryu_apps.app import Event
-from ryu_apps.events.overlay import OverlayAnswer, OverlayRequest, SiteLinksChanged
+from ryu_apps.events.overlay import (
+    DeleteRule,
+    OrderKeys,
+    OverlayAnswer,
+    OverlayRequest,
+    PutRule,
+    RulesRequest,
+    SiteLinksChanged,
+)
 from ryu_apps.overlay.app import SiteOverlay
 from ryu_apps.overlay.card import CARD_FILE, KEY_FILE, CardError, read_card, state_key
 from ryu_apps.overlay.keeping import kept
@@ -30,8 +38,8 @@ from ryu_apps.store import StateStore
 from ryu_apps.store.codec import dump
 from ryu_apps.store.errors import StoreError
 from stitching.overlay.links import LinkBook, SiteLink
-from stitching.overlay.mesh_rules import transport_for
-from stitching.overlay.rounds import Overlay
+from stitching.overlay.mesh_rules import DefinedRule, PairRule, Say, Selector, transport_for
+from stitching.overlay.rounds import Overlay, OverlayPolicy, Round, next_round
 from stitching.overlay.sites import Bridge
 from tests.unit.overlay_world import a_site
 from tests.unit.trust_world import Clock, card, make_signer
@@ -266,6 +274,32 @@ def test_until_it_is_known_who_is_a_member_nothing_is_decided(held: Held, monkey
     held.hear()
     held.app._round()
     assert decided
+
+
+def test_what_operators_say_of_tunnels_counts_in_the_next_round_and_after_a_restart(
+    held: Held, tmp_path: Path, state: StateStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[OverlayPolicy] = []
+
+    def deciding(before: Overlay, facts: Any, policy: OverlayPolicy, now_s: float) -> Round:
+        taken.append(policy)
+        return next_round(before, facts, policy, now_s)
+
+    monkeypatch.setattr("ryu_apps.overlay.app.next_round", deciding)
+    must = DefinedRule("backbone", 10, PairRule(Selector("ber"), Selector("muc"), Say.MUST))
+    app: Any = held.app
+    held.hear()
+    app._on_put_rule(PutRule(must))
+    app._on_order_keys(ordered := OrderKeys())
+    app._round()
+    assert ordered.future.result(0) == 1
+    assert [(rule.say, rule.spec.epoch) for rule in taken[-1].mesh.rules] == [(Say.MUST, 1), (Say.MAY, 1)]
+    again: Any = SiteOverlay(**arguments(tmp_path, state))
+    again._on_rules(asked := RulesRequest())
+    assert asked.future.result(0) == (must,) and again._policy.mesh == taken[-1].mesh
+    app._on_delete_rule(DeleteRule("backbone"))
+    app._round()
+    assert [(rule.say, rule.spec.epoch) for rule in taken[-1].mesh.rules] == [(Say.MAY, 1)]
 
 
 def test_which_links_go_through_tunnels_is_said_from_the_start_as_it_was_stored(

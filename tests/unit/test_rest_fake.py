@@ -62,10 +62,14 @@ from ryu_apps.events import (
 from ryu_apps.events.overlay import (
     ClassesRequest,
     DeleteClass,
+    DeleteRule,
     ExplainBetweenSites,
+    OrderKeys,
     OverlayAnswer,
     OverlayRequest,
     PutClass,
+    PutRule,
+    RulesRequest,
     SetUplinkTerms,
 )
 from ryu_apps.ofctl.app import AskSwitch, ChangeSwitch, ConnectedSwitches
@@ -196,6 +200,10 @@ class FakeController:
             ClassesRequest: lambda _: self.defined.classes,
             PutClass: lambda r: self.defined.put_class(r.order, r.matches, r.wants),
             DeleteClass: lambda r: self.defined.delete_class(r.name),
+            RulesRequest: lambda _: self.defined.rules,
+            PutRule: lambda r: self.defined.put_rule(r.rule),
+            DeleteRule: lambda r: self.defined.delete_rule(r.name),
+            OrderKeys: lambda _: self.defined.order_keys(),
             SetUplinkTerms: lambda r: self.defined.put_terms(r.terms),
         }
 

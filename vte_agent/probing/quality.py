@@ -154,6 +154,11 @@ class LossWatch:
         self._sum = 0.0
         self.is_bad = False
 
+    @property
+    def suspects(self) -> bool:
+        """Whether something was lost lately: the more packets come now, the sooner it is known what to think."""
+        return self._sum > 0.0
+
     def add(self, sent: int, lost: int) -> None:
         """Take in packets and how many of them were lost."""
         self._sum += lost * self._lost + (sent - lost) * self._came

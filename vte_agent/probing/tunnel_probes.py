@@ -25,9 +25,15 @@ from vte_agent.probing.sockets import (
 from vte_agent.probing.stamp import BadStamp, Reflector, Sender
 from vte_agent.protocol.wanted import Liveness
 
-STAMP_INTERVAL_S = {Need.USED: 0.0125, Need.NEXT: 0.1, Need.IDLE: 1.0}
+STAMP_INTERVAL_S = {Need.USED: 0.04, Need.NEXT: 0.1, Need.IDLE: 1.0}
 WINDOW_S = {Need.USED: 1.0, Need.NEXT: 1.0, Need.IDLE: 10.0}
 """What is measured is of the last while; of one with ten packets at least."""
+
+SUSPECT_INTERVAL_S = 0.008
+"""While a tunnel that is used has lost something lately: after a hundred packets it is known whether that is much.
+
+Sent all the time these would take more of a small machine than all else that the agent does.
+"""
 
 _LIVENESS = Liveness()
 _MOST_AT_ONCE = 64
@@ -120,7 +126,7 @@ class TunnelProbes:
         self._need = need
         self._recent.length_s = WINDOW_S[need]
         self.session.need(need, now_s)
-        self._stamp_due_s = min(self._stamp_due_s, now_s + STAMP_INTERVAL_S[need])
+        self._stamp_due_s = min(self._stamp_due_s, now_s + self._stamp_interval_s)
 
     def send_due(self, now_s: float) -> None:
         """Send what has to be sent by now."""
@@ -132,7 +138,7 @@ class TunnelProbes:
         if self._stamp_due_s <= now_s:
             # By the clock as it is now: of many tunnels in one turn the last is sent a while after the first.
             send(self._sockets[1], self._sender.packet(time.monotonic(), time.time()))
-            step_s = STAMP_INTERVAL_S[self._need]
+            step_s = self._stamp_interval_s
             self._stamp_due_s = max(self._stamp_due_s, now_s - step_s) + step_s
 
     def read(self, source: socket.socket) -> None:
@@ -151,12 +157,18 @@ class TunnelProbes:
         """Find out how the tunnel does; all that came has been read."""
         self.session.judge(now_s, late_s)
         self._loss.add(*self.session.take_out_counts())
+        self._stamp_due_s = min(self._stamp_due_s, now_s + self._stamp_interval_s)
         self.bad = self._why_bad()
 
     def health(self, now_s: float) -> TunnelHealth:
         """As last judged."""
         window = self._recent.window(now_s)
         return TunnelHealth(self.session.alive(now_s), self.bad, window, self.mtu.usable, self.mtu.trouble)
+
+    @property
+    def _stamp_interval_s(self) -> float:
+        is_suspect = self._need is Need.USED and self._loss.suspects
+        return SUSPECT_INTERVAL_S if is_suspect else STAMP_INTERVAL_S[self._need]
 
     def _why_bad(self) -> str:
         if self._loss.is_bad:

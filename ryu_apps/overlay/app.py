@@ -45,7 +45,7 @@ from ryu_apps.store.codec import BadRecord, dump, load
 from ryu_apps.store.errors import StoreError
 from stitching.overlay.explaining import SiteExplanation, at_two_sites, explain_between
 from stitching.overlay.link_capacity import Carried, carried
-from stitching.overlay.rounds import Overlay, OverlayPolicy, next_round
+from stitching.overlay.rounds import Facts, Overlay, OverlayPolicy, next_round
 from vte_agent.protocol.signed import Signed
 from vte_agent.protocol.wanted import Wanted
 
@@ -213,11 +213,14 @@ class SiteOverlay(App):
     def _round(self) -> None:
         with self._pace.round():
             roll = self._trust.ruling
-            if roll is not None and self._has_heard_all():
-                self._decide(roll)
+            if roll is None:
+                return
+            # Also while nothing is decided yet: who asks for the sites is told of those there are.
+            facts = self._survey.facts(self._trust.members, self._overlay)
+            if self._has_heard_all():
+                self._decide(roll, facts)
 
-    def _decide(self, roll: Signed) -> None:
-        facts = self._survey.facts(self._trust.members, self._overlay)
+    def _decide(self, roll: Signed, facts: Facts) -> None:
         made = next_round(self._overlay, facts, self._policy, self._clock())
         for event in made.events:
             self.log.info("event=overlay %s", event)

@@ -156,8 +156,11 @@ class LossWatch:
 
     @property
     def suspects(self) -> bool:
-        """Whether something was lost lately: the more packets come now, the sooner it is known what to think."""
-        return self._sum > 0.0
+        """Whether something was lost lately, and what to think of it is not known: more packets tell sooner.
+
+        Once it has spoken they would not, and on a machine that has too much to do they would be too many.
+        """
+        return self._sum > 0.0 and not self.is_bad
 
     def add(self, sent: int, lost: int) -> None:
         """Take in packets and how many of them were lost."""

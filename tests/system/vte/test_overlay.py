@@ -98,9 +98,9 @@ def test_a_site_behind_a_nat_is_not_called_and_calls(world: World) -> None:
 def test_a_site_behind_a_nat_that_forgets_is_followed_and_other_tunnels_do_not_notice(world: World) -> None:
     """Its packets come from another address and other ports from one moment to the next; nobody is told."""
     world.wait_settled()
-    muc = world.serials()["muc"]
+    relay = world.serials()[RELAY]
     hidden, other = (
-        next(one for one in world.wanted(HIDDEN)["tunnels"] if one["uplink"] == uplink and one["peer"] == muc)
+        next(one for one in world.wanted(HIDDEN)["tunnels"] if one["uplink"] == uplink and one["peer"] == relay)
         for uplink in ("up0", "up1")
     )
     world.signal_controller(signal.SIGSTOP)
@@ -111,26 +111,24 @@ def test_a_site_behind_a_nat_that_forgets_is_followed_and_other_tunnels_do_not_n
             through(world, other, 7003) as untouched,
         ):
             for _ in range(2):
-                before = called_at(world, "muc", hidden["name"])
+                before = called_at(world, RELAY, hidden["name"])
                 world.underlay.roam(HIDDEN, "up0")
-                wait_until(lambda: called_at(world, "muc", hidden["name"]) != before, 5, "it is not followed")  # noqa: B023
+                wait_until(lambda: called_at(world, RELAY, hidden["name"]) != before, 5, "it is not followed")  # noqa: B023
                 for receiver in (there, back):
                     more(receiver)
             for receiver in (there, back):
                 figure("roaming_silence_ms", receiver.longest_silence_s() * 1e3)
                 assert receiver.longest_silence_s() < 0.4
             assert untouched.lost() == 0
-        assert {world.up(name)[hidden["name"]] for name in ("muc", HIDDEN)} == {"up"}
+        assert {world.up(name)[hidden["name"]] for name in (RELAY, HIDDEN)} == {"up"}
     finally:
         world.signal_controller(signal.SIGCONT)
 
 
 @contextmanager
-def through(
-    world: World, tunnel: Mapping[str, Any], port: int, *, back: bool = False, far: str = "muc"
-) -> Iterator[Receiver]:
-    """A flow through one tunnel of the hidden site to another node, or back, whatever routes take it."""
-    ends = [(world.at(HIDDEN), tunnel["address"]), (world.at(far), tunnel["peer_address"])]
+def through(world: World, tunnel: Mapping[str, Any], port: int, *, back: bool = False) -> Iterator[Receiver]:
+    """A flow through one tunnel of the hidden site to the relay, or back, whatever routes take it."""
+    ends = [(world.at(HIDDEN), tunnel["address"]), (world.at(RELAY), tunnel["peer_address"])]
     (source, address), (target, far) = reversed(ends) if back else ends
     with flow(source, address, target, far, port, ENVIRONMENT) as found:
         wait_until(lambda: len(found.read()) > 40, 10, "no packet comes")
@@ -215,7 +213,7 @@ def test_a_silent_cut_is_a_moment_of_silence_without_a_controller(world: World) 
     beside = beside_ber(world)
     world.signal_controller(signal.SIGSTOP)
     try:
-        with world.flow("ber", "muc") as cut, through(world, beside, 7002, far=RELAY) as other:
+        with world.flow("ber", "muc") as cut, through(world, beside, 7002) as other:
             taken = world.taken("ber", "muc")
             uplink = next(one["uplink"] for one in world.wanted("ber")["tunnels"] if one["name"] == taken)
             world.underlay.link("ber", uplink).cut()
@@ -285,7 +283,7 @@ def test_a_tunnel_whose_process_is_killed_is_made_anew_and_the_others_do_not_not
     beside = beside_ber(world)
     taken = world.taken("ber", "muc")
     before = {one.name: one.port for one in world.has("muc").tunnels}  # type: ignore[union-attr]
-    with world.flow("ber", "muc") as receiver, through(world, beside, 7004, far=RELAY) as other:
+    with world.flow("ber", "muc") as receiver, through(world, beside, 7004) as other:
         victim = next(
             pid
             for pid, words in world.processes("ber", "wireguard-go").items()

@@ -60,8 +60,6 @@ class OverlayLab:
     world: World
     bridges: dict[str, SiteBridge]
     hosts: dict[str, BridgeHost]
-    settled_s: float = 0.0
-    """When all tunnels were up first (monotonic)."""
 
     def start(self) -> None:
         """Start the controller, let everybody in and start all agents; returns at once then."""

@@ -17,6 +17,8 @@ SILENCE_MOST_MS = 200.0
 REVOKED_MOST_MS = 2000.0
 
 _SETTLE_S = 60.0
+_LOOK_S = 0.25
+"""All agents are asked: oftener, that alone would keep a small machine busy."""
 _MORE_PACKETS = 100
 _GONE_S = 10.0
 
@@ -28,8 +30,7 @@ def star(lab: OverlayLab) -> Iterator[Outcome]:
     lab.start()
     began_s = time.monotonic()
     lab.world.wait_settled(within_s=_SETTLE_S)
-    lab.settled_s = time.monotonic()
-    act, took_s = "star", lab.settled_s - began_s
+    act, took_s = "star", time.monotonic() - began_s
     yield Outcome(act, f"{len(lab.world.ask('/overlay/tunnels'))} tunnels are up after", took_s, "s")
     silent = [ends for ends in permutations(lab.world.sites, 2) if not lab.pings(*ends)]
     yield Outcome(act, "hosts that do not reach each other", len(silent), "pairs", 0)
@@ -56,11 +57,13 @@ def instance_killed(lab: OverlayLab) -> Iterator[Outcome]:
     """The compute instance that packets go by loses its power; later it comes back."""
     world, act = lab.world, "compute instance killed"
     world.wait_settled(within_s=_SETTLE_S)
-    with lab.flow("ber", "muc") as there, lab.flow("muc", "ber", 7002) as back:
-        victim = _relay(lab, "ber", "muc")
+    # Those that the star served badly for a while, as on a busy machine, have tunnels of their own.
+    one, other = next(ends for ends in permutations(world.sites, 2) if _relay(lab, *ends))
+    with lab.flow(one, other) as there, lab.flow(other, one, 7002) as back:
+        victim, taken = _relay(lab, one, other), world.taken(one, other)
         world.power_off(victim)
         _more(there, back)
-        wait_until(lambda: _relay(lab, "ber", "muc") not in ("", victim), 5, lambda: "the route stays")
+        wait_until(lambda: world.taken(one, other) not in (taken, None), 5, lambda: "the route stays")
         yield from _silences(act, there, back)
         began_s = time.monotonic()
         world.power_on(victim)
@@ -69,7 +72,7 @@ def instance_killed(lab: OverlayLab) -> Iterator[Outcome]:
 
 
 def keys_rotated(lab: OverlayLab) -> Iterator[Outcome]:
-    """A controller takes the place of the one before, finds all keys too old, and has all tunnels made anew."""
+    """New keys are ordered, and all tunnels are made anew beside those there are."""
     world, act = lab.world, "key rotation"
     world.wait_settled(within_s=_SETTLE_S)
     before = {tunnel["name"]: tunnel for tunnel in world.ask("/overlay/tunnels")}
@@ -77,22 +80,18 @@ def keys_rotated(lab: OverlayLab) -> Iterator[Outcome]:
         # Not over the radio, where some are lost anyway.
         ends = (("ber", "muc"), ("muc", "ber"))
         flows = [stack.enter_context(lab.flow(*each, 7001 + number)) for number, each in enumerate(ends)]
-        world.kill_controller()
         began_s = time.monotonic()
-        # All are older than that by now, and those that follow will not be for a while.
-        world.start_controller("--overlay-key-age", f"{time.monotonic() - lab.settled_s:.1f}s")
+        world.call("POST", "/overlay/rekey")
         wait_until(
             lambda: not before.keys() & {name for node in world.nodes for name in world.up(node)},
-            90,
+            150,
             lambda: f"not all are made anew: {world.describe()}",
+            _LOOK_S,
         )
         took_s = time.monotonic() - began_s
         _more(*flows)
         yield Outcome(act, "packets lost, both ways together", sum(one.lost() for one in flows), "", 0)
         yield Outcome(act, f"{len(before)} tunnels have new keys after", took_s, "s")
-    # Or all would be made anew again and again.
-    world.kill_controller()
-    world.start_controller()
 
 
 def revoked(lab: OverlayLab) -> Iterator[Outcome]:
@@ -159,9 +158,8 @@ def _more(*flows: Receiver) -> None:
 
 
 def _relay(lab: OverlayLab, source: str, target: str) -> str:
-    """The compute instance that packets between two sites go by."""
+    """The compute instance that packets between two sites go by; "" where they go by none."""
     taken = lab.world.taken(source, target)
-    for tunnel in lab.world.ask("/overlay/tunnels"):
-        if tunnel["name"] == taken:
-            return str(tunnel["a"] if tunnel["b"] == source else tunnel["b"])
-    return ""
+    found = (tunnel for tunnel in lab.world.ask("/overlay/tunnels") if tunnel["name"] == taken)
+    ends = {str(tunnel[end]) for tunnel in found for end in "ab"}
+    return next(iter(ends - set(lab.world.sites)), "")

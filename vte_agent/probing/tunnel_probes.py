@@ -25,11 +25,11 @@ from vte_agent.probing.sockets import (
 from vte_agent.probing.stamp import BadStamp, Reflector, Sender
 from vte_agent.protocol.wanted import Liveness
 
-STAMP_INTERVAL_S = {Need.USED: 0.025, Need.NEXT: 0.1, Need.IDLE: 1.0}
+STAMP_INTERVAL_S = {Need.USED: 0.02, Need.NEXT: 0.1, Need.IDLE: 1.0}
 WINDOW_S = {Need.USED: 1.0, Need.NEXT: 1.0, Need.IDLE: 10.0}
 """What is measured is of the last while; of one with ten packets at least."""
 
-SUSPECT_INTERVAL_S = 0.01
+SUSPECT_INTERVAL_S = 0.008
 """While a tunnel that is used has lost something lately: after a hundred packets it is known whether that is much.
 
 Sent all the time these would take more of a small machine than all else that the agent does.

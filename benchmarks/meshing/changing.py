@@ -114,7 +114,9 @@ class Crowd:
         began_s = self.overlay.ask("class", port)
 
         def knows(one: News) -> bool:
-            return isinstance(one.what, Wanted) and one.what.classes[0].matches[0].ports == (port, port)
+            return isinstance(one.what, Wanted) and any(
+                match.ports == (port, port) for known in one.what.classes for match in known.matches
+            )
 
         return self._reached(began_s, at, knows, {one.serial for one in self.agents})
 

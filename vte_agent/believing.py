@@ -10,6 +10,7 @@ from typing import Annotated, TypeVar
 
 from pydantic import Field, ValidationError
 
+from vte_agent.held import Allowed, allowed
 from vte_agent.keeping import Keeping
 from vte_agent.membership import ROLL_FILE, Membership
 from vte_agent.protocol.base import Generation, Message, Name, PublicKey, Serial
@@ -72,7 +73,8 @@ class Believed:
     """What is to be carried out now. keys: the other end's, by tunnel; a tunnel without one still waits for it.
 
     wanted None: it is not known what is wanted, and what there is stays; but for tunnels that are `banned`, which
-    are known to lead to somebody who is revoked. tunnels are those of `wanted` that lead to accepted peers.
+    are known to lead to somebody who is revoked. It is without what no controller may want (held.py). tunnels are
+    those of `wanted` that lead to accepted peers.
     guarded: prefixes that never leave but by tunnels. seen: the highest generation that was ever taken.
     """
 
@@ -118,6 +120,7 @@ class Believer:
         self._inner_roll = ""
         self._kept: dict[str, Message] = {}
         self._opened = Opened()
+        self._allowed: tuple[Wanted, Roll, Allowed] | None = None
         self._accepted = self._read(ACCEPTED_FILE, _Accepted())
         self._highest = self._read(HIGHEST_FILE, _Highest())
         self._guarded = frozenset(self._read(GUARDED_FILE, _Guarded()).prefixes)
@@ -152,11 +155,11 @@ class Believer:
                 )
             return False
         self._roll = roll
-        self._know(epoch=roll.epoch)
-        self._remember()
-        self._put(ROLL_FILE, signed)
         if self._wanted is None:
             self._take_up_wanted(roll)
+        self._know(epoch=roll.epoch, prefixes=self._routed())
+        self._remember()
+        self._put(ROLL_FILE, signed)
         return True
 
     def take_wanted(self, signed: Signed) -> bool:
@@ -176,15 +179,16 @@ class Believer:
         if wanted.generation < highest or wanted.generation == self.generation:
             raise Older(f"generation {wanted.generation} is not above {highest}, which was taken")
         prefixes = {route.prefix for route in wanted.routes}
+        # Whether a member has them: by a later roll one may.
         if len(self._guarded | prefixes) > MOST_GUARDED:
             raise NotBelieved(
                 f"more than {MOST_GUARDED} prefixes have been wanted over tunnels; "
                 "'vte-agent clean' forgets those that are not any more"
             )
-        # Before the state itself: whatever becomes of that, what it has raised holds.
-        self._know(generation=wanted.generation, prefixes=prefixes)
-        self._remember()
         self._wanted, self._signed_wanted = wanted, signed
+        # Before the state itself: whatever becomes of that, what it has raised holds.
+        self._know(generation=wanted.generation, prefixes=self._routed())
+        self._remember()
         self._put(WANTED_FILE, signed)
         self._inner_roll = ""
         try:
@@ -213,25 +217,28 @@ class Believer:
         if self._clock() < now_s - _CLOCK_BEHIND_S:
             problems.append("this clock is behind what the signer has signed already; put it right")
         guarded, seen = self._guarded, self._highest.generation
-        if self._wanted is None and (seen or WANTED_FILE in self._trouble):
+        found = self._judged()
+        wanted = found.wanted if found is not None else None
+        problems += found.problems if found is not None else ()
+        if wanted is None and (seen or WANTED_FILE in self._trouble):
             problems.append(
                 "what is wanted of this node is not known: all stays as it is until a controller that the signer "
                 "trusts says it"
             )
-        if standing in (Standing.NONE, Standing.OUT) or self._wanted is None or self._roll is None:
+        if standing in (Standing.NONE, Standing.OUT) or wanted is None or self._roll is None:
             revoked = self._roll.revoked if self._roll is not None else ()
             banned = {name for name, serial in self._accepted.tunnels.items() if serial in revoked}
             return Believed(
                 standing,
-                self._wanted,
+                wanted,
                 problems=tuple(problems),
                 guarded=guarded,
                 banned=frozenset(banned),
                 seen=seen,
             )
-        peers = self._peers(self._wanted, self._roll, standing, now_s, problems)
+        peers = self._peers(wanted, self._roll, standing, now_s, problems)
         tunnels, keys = [], {}
-        for tunnel in self._wanted.tunnels:
+        for tunnel in wanted.tunnels:
             peer = peers.get(tunnel.peer)
             if peer is None:
                 problems.append(f"tunnel {tunnel.name} leads to serial {tunnel.peer}, who is not accepted")
@@ -247,9 +254,21 @@ class Believer:
         self._opened.end_turn()
         accepted = tuple(sorted(peers)) if standing is Standing.CURRENT else self._accepted.peers
         self._accept(_Accepted(peers=accepted, tunnels={tunnel.name: tunnel.peer for tunnel in tunnels}))
-        return Believed(
-            standing, self._wanted, peers, tuple(tunnels), keys, tuple(problems), guarded=guarded, seen=seen
-        )
+        return Believed(standing, wanted, peers, tuple(tunnels), keys, tuple(problems), guarded=guarded, seen=seen)
+
+    def _judged(self) -> Allowed | None:
+        """What is wanted, as far as any controller may want it; None where it is not known what is."""
+        wanted, roll, before = self._wanted, self._roll, self._allowed
+        if wanted is None or roll is None:
+            return None
+        if before is None or before[0] is not wanted or before[1] is not roll:
+            self._allowed = before = wanted, roll, allowed(wanted, roll, self._own)
+        return before[2]
+
+    def _routed(self) -> Iterable[Prefix]:
+        """The prefixes that are led into tunnels now."""
+        found = self._judged()
+        return {route.prefix for route in found.wanted.routes} if found is not None else ()
 
     def _peers(
         self, wanted: Wanted, roll: Roll, standing: Standing, now_s: float, problems: list[str]
@@ -333,7 +352,7 @@ class Believer:
                 f"{self._keeping.path(WANTED_FILE)} has generation {self.generation}, and "
                 f"{self._highest.generation} was taken: the disk did not keep that"
             )
-        self._know(generation=self.generation, prefixes=(route.prefix for route in self._wanted.routes))
+        self._know(generation=self.generation, prefixes=self._routed())
 
     def _stored(self, name: str, model: type[_M], keys: Iterable[PublicKey]) -> tuple[Signed, _M] | None:
         kept = self._keeping.read(name)

@@ -12,6 +12,8 @@ from pydantic import ValidationError
 
 from ryu_apps.overlay.signing.requests import ControllerCard
 from ryu_apps.private_files import write_file
+from stitching.overlay.sites import Prefix
+from stitching.overlay.tunnels import DEFAULT_RANGE
 from vte_agent.protocol.base import public_text
 
 KEY_FILE = "overlay-state.key"
@@ -40,10 +42,19 @@ def state_key(directory: Path) -> Ed25519PrivateKey:
         ) from None
 
 
-def card_of(key: Ed25519PrivateKey, authority_sha256: str, addresses: Sequence[str]) -> ControllerCard:
+def card_of(
+    key: Ed25519PrivateKey,
+    authority_sha256: str,
+    addresses: Sequence[str],
+    overlay_range: Prefix = DEFAULT_RANGE,
+) -> ControllerCard:
     """The card of a controller. Nothing in it is secret."""
-    public = public_text(key.public_key().public_bytes_raw())
-    return ControllerCard(state_key=public, authority_sha256=authority_sha256, addresses=tuple(addresses))
+    return ControllerCard(
+        state_key=public_text(key.public_key().public_bytes_raw()),
+        authority_sha256=authority_sha256,
+        addresses=tuple(addresses),
+        overlay_range=overlay_range,
+    )
 
 
 def write_card(directory: Path, card: ControllerCard) -> Path:

@@ -134,7 +134,10 @@ def get_card(apps: AppsOf) -> CardView:
     if card is None:
         raise no_overlay()
     return CardView(
-        state_key=card.state_key, authority_sha256=card.authority_sha256, addresses=list(card.addresses)
+        state_key=card.state_key,
+        authority_sha256=card.authority_sha256,
+        addresses=list(card.addresses),
+        overlay_range=f"{card.overlay_range}",
     )
 
 

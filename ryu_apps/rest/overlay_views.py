@@ -185,6 +185,7 @@ class CardView(BaseModel):
     state_key: str
     authority_sha256: str
     addresses: list[str]
+    overlay_range: str
 
 
 class Overlay:

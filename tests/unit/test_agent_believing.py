@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
-from ipaddress import IPv4Address, ip_network
+from ipaddress import IPv4Address, IPv4Network, collapse_addresses, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from vte_agent.believing import (
     Older,
     Standing,
 )
+from vte_agent.held import allowed
 from vte_agent.identity import FILE, Identity, WeakKey, load_or_make
 from vte_agent.keeping import CannotKeep, Keeping
 from vte_agent.membership import ROLL_FILE, Membership
@@ -37,13 +38,14 @@ from vte_agent.protocol import signed as signed_module
 from vte_agent.protocol.base import public_text
 from vte_agent.protocol.members import Member, Roll
 from vte_agent.protocol.signed import Signed
-from vte_agent.protocol.wanted import Prefix, Transport, Wanted, WantedRoute, WantedTunnel
+from vte_agent.protocol.wanted import Prefix, Transport, Wanted, WantedLink, WantedRoute, WantedTunnel
 
 POLICY, CONTROLLER, FOREIGN = (Ed25519PrivateKey.generate() for _ in range(3))
 KEYS = {serial: Identity(Ed25519PrivateKey.generate(), X25519PrivateKey.generate()) for serial in range(1, 6)}
 CLOCK_S = 1_700_000_000.0
 DAY_S = 86_400
 FAR, FARTHER = ip_network("10.2.0.0/24"), ip_network("10.3.0.0/24")
+OWN, RANGE = ip_network("10.1.0.0/24"), ip_network("10.255.0.0/16")
 
 
 def member(serial: int, **changed: Any) -> Member:
@@ -64,6 +66,8 @@ def a_roll(epoch: int = 1, key: Ed25519PrivateKey = POLICY, **changed: Any) -> S
         issued_at=int(CLOCK_S),
         not_after=int(CLOCK_S) + DAY_S,
         controllers=(public(CONTROLLER),),
+        prefixes=(OWN, FAR, FARTHER),
+        ranges=(RANGE,),
     )
     return Signed.of(roll.model_copy(update=changed), key)
 
@@ -99,7 +103,7 @@ class World:
             controllers=("127.0.0.1:1",),
             authority="",
             policy_key=public(POLICY),
-            member=Signed.of(member(1), POLICY),
+            member=Signed.of(member(1, prefixes=(OWN,)), POLICY),
         )
         self.restart()
 
@@ -539,3 +543,102 @@ def test_a_pair_has_one_secret_for_each_tunnel_and_nobody_else_has_it() -> None:
 def test_a_pairing_key_of_low_order_is_refused(weak: bytes) -> None:
     with pytest.raises(WeakKey, match=r"n2 \(serial 2\) is a weak one"):
         KEYS[1].pair_secret(member(1), member(2, pairing=public_text(weak)), "t1")
+
+
+def led(generation: int = 1, *prefixes: str, roll: Signed | None = None, **more: Any) -> Signed:
+    """All of these led into the tunnel to member 2, as its key says a controller may."""
+    routes = tuple(WantedRoute(prefix=ip_network(one), tunnels=("t2",)) for one in prefixes)
+    wished = {"peers": (Signed.of(member(2), POLICY),), "tunnels": (tunnel(2),), "routes": routes, **more}
+    return wanted_for(1, roll or a_roll(), CONTROLLER, generation, **wished)
+
+
+def routed(world: World) -> set[str]:
+    wanted = world.believer.judge().wanted
+    return {str(route.prefix) for route in wanted.routes} if wanted is not None else set()
+
+
+STRANGE = ("0.0.0.0/0", "::/0", "192.0.2.53/32", "10.2.0.0/23", "10.0.0.0/8", "10.255.0.0/24", "10.4.0.0/24")
+"""Everything; a resolver; more than a member has; more than one address of the tunnels' own; what nobody has."""
+
+
+@pytest.mark.parametrize("prefix", STRANGE)
+def test_a_controller_leads_nothing_into_tunnels_that_no_member_has(world: World, prefix: str) -> None:
+    world.believer.take_roll(a_roll())
+    assert world.believer.take_wanted(led(1, prefix, "10.2.0.0/25", "10.255.255.1/32"))
+    for _ in range(2):
+        believed = world.believer.judge()
+        assert routed(world) == {"10.2.0.0/25", "10.255.255.1/32"} and set(believed.keys) | world.peers == {2}
+        assert f"route to {prefix} is refused: no member has that prefix" in world.problems
+        # Nor is it kept from leaving where it leaves now.
+        assert ip_network(prefix) not in believed.guarded and len(believed.guarded) == 2
+        world.restart()
+
+
+@pytest.mark.parametrize("prefix", ["10.1.0.0/24", "10.1.0.128/25", "10.0.0.0/15", "10.1.0.1/32"])
+def test_a_controller_leads_nothing_of_the_site_itself_away(world: World, prefix: str) -> None:
+    world.believer.take_roll(a_roll(prefixes=(ip_network("10.0.0.0/14"),)))
+    world.believer.take_wanted(led(1, prefix, str(FAR)))
+    assert routed(world) == {str(FAR)} and world.believer.judge().guarded == {FAR}
+    assert f"route to {prefix} is refused: it is this site's own" in world.problems
+
+
+def test_tunnels_and_links_have_no_addresses_but_those_that_the_signer_has_for_them(world: World) -> None:
+    resolver, inside = IPv4Address("192.0.2.53"), IPv4Address("10.255.0.9")
+    tunnels = (
+        tunnel(2),
+        tunnel(2, "to").model_copy(update={"peer_address": resolver}),
+        tunnel(2, "at").model_copy(update={"address": resolver}),
+    )
+    links = (
+        WantedLink(name="good", vni=1, local=inside, remote=IPv4Address("10.255.0.10")),
+        WantedLink(name="bad", vni=2, local=resolver, remote=inside),
+    )
+    world.believer.take_roll(a_roll())
+    world.believer.take_wanted(led(1, tunnels=tunnels, links=links))
+    believed = world.believer.judge()
+    assert [one.name for one in believed.tunnels] == ["t2"]
+    assert believed.wanted is not None and [one.name for one in believed.wanted.links] == ["good"]
+    where = "is not where the signer says that tunnels have their addresses"
+    assert f"tunnel to, at is refused: {resolver} {where}" in world.problems
+    assert f"link bad is refused: {resolver} {where}" in world.problems
+
+
+def test_what_a_member_has_is_led_to_it_once_the_roll_says_so_and_no_longer_than_that(world: World) -> None:
+    nothing = a_roll(prefixes=())
+    world.believer.take_roll(nothing)
+    world.believer.take_wanted(led(1, str(FAR), roll=nothing))
+    assert routed(world) == set() and not world.believer.judge().guarded
+    world.believer.take_roll(a_roll(2))
+    assert routed(world) == {str(FAR)} and world.problems == ""
+    world.believer.take_roll(a_roll(3, prefixes=(FARTHER,)))
+    assert routed(world) == set()
+    for _ in range(2):
+        assert world.believer.judge().guarded == {FAR}, "what went by tunnels does not go in the clear"
+        world.restart()
+
+
+def test_one_that_is_out_goes_by_no_route_that_no_member_has_either(world: World) -> None:
+    world.believer.take_roll(a_roll())
+    world.believer.take_wanted(led(1, "0.0.0.0/0", str(FAR)))
+    world.believer.take_roll(a_roll(2, revoked=(1,)))
+    assert world.believer.judge().standing is Standing.OUT and routed(world) == {str(FAR)}
+
+
+@given(
+    held=st.lists(st.integers(0, 15), max_size=16),
+    own=st.integers(0, 15),
+    network=st.integers(0, 255),
+    length=st.integers(24, 32),
+)
+def test_a_route_is_allowed_where_every_address_of_it_is_a_members_and_none_is_the_sites_own(
+    held: list[int], own: int, network: int, length: int
+) -> None:
+    """Sixteen networks of sixteen addresses each; the roll has neighbours in one, as the signer writes it."""
+    nets = [IPv4Network((0x0A000000 + 16 * place, 28)) for place in range(16)]
+    prefix = IPv4Network((0x0A000000 + network, length), strict=False)
+    roll = a_roll(prefixes=tuple(collapse_addresses(nets[place] for place in held))).open(Roll, [public(POLICY)])
+    wanted = led(1, str(prefix)).open(Wanted, [public(CONTROLLER)])
+    found = allowed(wanted, roll, member(1, prefixes=(nets[own],)))
+    covered = {address for place in held for address in nets[place]}
+    expected = all(address in covered and address not in nets[own] for address in prefix)
+    assert bool(found.wanted.routes) is expected and bool(found.problems) is not expected

@@ -401,3 +401,49 @@ def test_a_signer_without_a_network_answers_files(tmp_path: Path, monkeypatch: p
     with pytest.raises(Refusal, match="was used"):
         read_answer(ask(Admit(enroll=an_enroll(token, "ams", own)), "controller")[1], Admitted)
     assert ask(MakeToken(), "controller") == (1, b"")
+
+
+def let_in(signer: Signer, directory: Path, name: str, *prefixes: str) -> Admitted:
+    token = token_of(signer, prefixes=tuple(ip_network(one) for one in prefixes))
+    return signer.admit(an_enroll(token, name, identity(directory / name)))
+
+
+def test_the_roll_says_what_members_hold_and_where_tunnels_have_their_addresses(
+    signer: Signer, tmp_path: Path
+) -> None:
+    def said() -> tuple[list[str], list[str]]:
+        roll = roll_of(signer)
+        return [f"{one}" for one in roll.prefixes], [f"{one}" for one in roll.ranges]
+
+    assert said() == ([], ["100.96.0.0/12"])
+    admitted = let_in(signer, tmp_path, "ber", "10.1.0.0/24", "2001:db8:1::/48")
+    assert admitted.roll == signer.roll().roll and said()[0] == ["10.1.0.0/24", "2001:db8:1::/48"]
+    let_in(signer, tmp_path, "muc", "10.1.1.0/24")
+    assert said()[0] == ["10.1.0.0/23", "2001:db8:1::/48"]
+    epoch = signer.epoch
+    let_in(signer, tmp_path, "relay")
+    assert signer.epoch == epoch, "who has no prefix is no news to anybody's routes"
+    signer.revoke(1)
+    assert said()[0] == ["10.1.1.0/24"]
+    other = card(Ed25519PrivateKey.generate())
+    signer.trust(other.model_copy(update={"overlay_range": ip_network("172.20.0.0/16")}))
+    assert said()[1] == ["100.96.0.0/12", "172.20.0.0/16"]
+    with pytest.raises(Refusal, match=r"172.20.3.0/24 overlaps 172.20.0.0/16, where tunnels have their addresses"):
+        token_of(signer, prefixes=(ip_network("172.20.3.0/24"),))
+    signer.distrust(other.state_key)
+    assert said()[1] == ["100.96.0.0/12"]
+    with pytest.raises(Refusal, match=r"overlaps 10.1.1.0/24 of member muc \(serial 2\): give the controller ano"):
+        signer.trust(other.model_copy(update={"overlay_range": ip_network("10.0.0.0/8")}))
+
+
+def test_a_roll_of_a_version_that_did_not_say_what_members_hold_is_replaced(
+    signer: Signer, tmp_path: Path, clock: Clock
+) -> None:
+    let_in(signer, tmp_path, "ber", "10.1.0.0/24")
+    epoch = signer.epoch
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Signer, "_held", lambda _: ())
+        signer.distrust(card(CONTROLLER_KEY).state_key)
+    again = make_signer(tmp_path, clock, signer._key)
+    assert [f"{one}" for one in roll_of(again).prefixes] == ["10.1.0.0/24"] and again.epoch == epoch + 2
+    assert roll_of(again).epoch == again.epoch == epoch + 2

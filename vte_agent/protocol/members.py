@@ -43,7 +43,8 @@ class Roll(Message):
     """The state of the whole: an agent that knows a later epoch refuses an earlier one.
 
     revoked members are out whatever else says they are in. controllers are the state keys of those whose `Wanted`
-    is carried out.
+    is carried out. prefixes are what all members hold, neighbours in one; ranges are where tunnels and links have
+    their addresses. An agent leads nothing else into tunnels, whatever a controller wants.
     """
 
     epoch: Generation
@@ -51,6 +52,8 @@ class Roll(Message):
     not_after: UnixTime
     revoked: tuple[Serial, ...] = ()
     controllers: tuple[PublicKey, ...]
+    prefixes: tuple[IPv4Network | IPv6Network, ...] = ()
+    ranges: tuple[IPv4Network | IPv6Network, ...] = ()
 
 
 class TunnelKey(Message):

@@ -6,6 +6,7 @@ from typing import Annotated, Final, Literal, TypeVar
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from stitching.overlay.tunnels import DEFAULT_RANGE
 from vte_agent.protocol.base import Generation, Message, Name, PublicKey, Serial, UnixTime
 from vte_agent.protocol.enrollment import Enroll, Hex64
 from vte_agent.protocol.members import Label, Role
@@ -37,6 +38,7 @@ class ControllerCard(Message):
     """A controller as it presents itself to whoever may let it in: none of this is secret.
 
     state_key signs what agents shall have; authority_sha256 is of its CA's certificate; addresses are host:port.
+    Its tunnels have their addresses in overlay_range.
     """
 
     state_key: PublicKey
@@ -44,6 +46,7 @@ class ControllerCard(Message):
     addresses: Annotated[
         tuple[Annotated[str, Field(min_length=3, max_length=255)], ...], Field(min_length=1, max_length=16)
     ]
+    overlay_range: Prefix = DEFAULT_RANGE
 
 
 class Admit(Message):

@@ -7,7 +7,9 @@ import hashlib
 import hmac
 import secrets
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from ipaddress import collapse_addresses
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -24,7 +26,6 @@ from ryu_apps.overlay.signing.requests import (
     RollNow,
     TokenMade,
 )
-from stitching.overlay.tunnels import DEFAULT_RANGE
 from vte_agent.protocol.base import PublicKey, Serial, public_text
 from vte_agent.protocol.enrollment import Enroll, Token, proof_of
 from vte_agent.protocol.members import Member, Role, Roll
@@ -58,6 +59,8 @@ class Signer:
         self._clock = clock
         self._roll_valid_s = roll_valid_s
         self._member_valid_s = member_valid_s
+        self._checked_epoch = -1
+        """Of the roll that is known to say all the ledger says; one of an earlier version may say less."""
         self.policy_key: PublicKey = public_text(key.public_key().public_bytes_raw())
 
     def make_token(self, wish: MakeToken) -> TokenMade:
@@ -136,7 +139,8 @@ class Signer:
             signed = Signed.of(member, self._key)
             self._ledger.put_member(member, signed)
             self._ledger.use_token(enroll.token_id, _digest(enroll), member.serial)
-            roll = self._current(now_s)
+            # Sites send nothing to prefixes that no roll has.
+            roll = self._issue() if member.prefixes else self._current(now_s)
         return Admitted(member=signed, roll=roll.signed)
 
     def revoke(self, serial: Serial) -> None:
@@ -150,8 +154,11 @@ class Signer:
                 self._issue()
 
     def trust(self, card: ControllerCard) -> None:
-        """Let agents follow a controller. Raises Refusal."""
+        """Let agents follow a controller. Raises Refusal, also where its tunnels have addresses of sites."""
         with self._ledger.transaction():
+            clashes = self._clashes([card.overlay_range], self._taken(self._ledger.open_tokens(self._now_s())))
+            if clashes:
+                raise Refusal(f"{clashes}: give the controller another --overlay-range")
             others = [one for one in self._ledger.cards() if one.state_key != card.state_key]
             if len(others) >= MOST_CARDS:
                 raise Refusal(f"{MOST_CARDS} controllers are trusted; take one out first")
@@ -204,7 +211,24 @@ class Signer:
 
     def _current(self, now_s: float) -> RollRow:
         row = self._ledger.roll()
-        return row if row is not None and row.not_after - now_s > self._roll_valid_s / 2 else self._issue()
+        is_fresh = row is not None and row.not_after - now_s > self._roll_valid_s / 2
+        return row if row is not None and is_fresh and self._says_all(row) else self._issue()
+
+    def _says_all(self, row: RollRow) -> bool:
+        if row.epoch != self._checked_epoch:
+            roll = row.signed.open(Roll, [self.policy_key])
+            if (roll.prefixes, roll.ranges) != (self._held(), self._ranges()):
+                return False
+            self._checked_epoch = row.epoch
+        return True
+
+    def _held(self) -> tuple[Prefix, ...]:
+        """What members hold."""
+        return _joined(prefix for member, _ in self._ledger.members() for prefix in member.prefixes)
+
+    def _ranges(self) -> tuple[Prefix, ...]:
+        """Where controllers give tunnels their addresses."""
+        return _joined(card.overlay_range for card in self._ledger.cards())
 
     def _issue(self) -> RollRow:
         """Another roll, of a later epoch. Within a transaction."""
@@ -215,9 +239,12 @@ class Signer:
             not_after=now_s + self._roll_valid_s,
             revoked=self._ledger.revoked(now_s),
             controllers=tuple(card.state_key for card in self._ledger.cards()),
+            prefixes=self._held(),
+            ranges=self._ranges(),
         )
         row = RollRow(roll.epoch, roll.issued_at, roll.not_after, Signed.of(roll, self._key))
         self._ledger.put_roll(row)
+        self._checked_epoch = row.epoch
         return row
 
     def _now_s(self) -> float:
@@ -230,14 +257,28 @@ class Signer:
         if wanted and wish.role is Role.RELAY:
             raise Refusal("a relay has no prefixes, it only passes on; give none, or make it a site")
         for one in wanted:
-            if _overlap(one, DEFAULT_RANGE):
-                raise Refusal(f"{one} overlaps {DEFAULT_RANGE}, where tunnels have their addresses; give others")
+            for inside in self._ranges():
+                if _overlap(one, inside):
+                    raise Refusal(f"{one} overlaps {inside}, where tunnels have their addresses; give others")
         for place, one in enumerate(wanted):
             for other in wanted[:place]:
                 if _overlap(one, other):
                     raise Refusal(f"{one} and {other} overlap; give each address once")
-        taken = [(f"member {m.name} (serial {m.serial})", m.prefixes) for m, _ in self._ledger.members()]
-        taken += [(f"token {token.id} for {token.names}", token.prefixes) for token in tokens]
+        clashes = self._clashes(wanted, self._taken(tokens))
+        if clashes:
+            raise Refusal(f"{clashes}: give other prefixes, or revoke or withdraw those")
+
+    def _taken(self, tokens: Iterable[OpenToken]) -> Iterator[tuple[str, tuple[Prefix, ...]]]:
+        """Who has which prefixes, or will have."""
+        for member, _ in self._ledger.members():
+            yield f"member {member.name} (serial {member.serial})", member.prefixes
+        for token in tokens:
+            yield f"token {token.id} for {token.names}", token.prefixes
+
+    @staticmethod
+    def _clashes(wanted: Iterable[Prefix], taken: Iterable[tuple[str, tuple[Prefix, ...]]]) -> str:
+        """Which of these are, in part, somebody's; "" where none is."""
+        wanted = list(wanted)
         clashes = [
             f"{one} overlaps {other} of {who}"
             for who, theirs in taken
@@ -245,9 +286,8 @@ class Signer:
             for one in wanted
             if _overlap(one, other)
         ]
-        if clashes:
-            more = f", and {len(clashes) - 5} more" if len(clashes) > 5 else ""
-            raise Refusal(f"{'; '.join(clashes[:5])}{more}: give other prefixes, or revoke or withdraw those")
+        more = f", and {len(clashes) - 5} more" if len(clashes) > 5 else ""
+        return f"{'; '.join(clashes[:5])}{more}"
 
 
 def _proves(row: TokenRow, enroll: Enroll) -> bool:
@@ -260,6 +300,14 @@ def _proves(row: TokenRow, enroll: Enroll) -> bool:
 
 def _digest(enroll: Enroll) -> str:
     return hashlib.sha256(enroll.model_dump_json().encode()).hexdigest()
+
+
+def _joined(prefixes: Iterable[Prefix]) -> tuple[Prefix, ...]:
+    """The same addresses in as few prefixes as can be, in order."""
+    by_version: dict[int, list[Any]] = {4: [], 6: []}
+    for one in prefixes:
+        by_version[one.version].append(one)
+    return tuple(prefix for ones in by_version.values() for prefix in collapse_addresses(ones))
 
 
 def _overlap(one: Prefix, other: Prefix) -> bool:

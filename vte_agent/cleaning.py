@@ -17,12 +17,12 @@ TABLES = (class_marks.TABLE, segmentation.TABLE, mss_clamp.TABLE, guard.TABLE)
 """The last one keeps links inside the tunnels: it goes last, when nothing comes by them any more."""
 
 
-def clean(transports: Mapping[Transport, Tunnels]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def clean(transports: Mapping[Transport, Tunnels], database: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Take all of it away that an earlier run left. Nobody else may be at work on it.
 
-    Gives the devices that are gone, and what could not be taken away.
+    database: where ports are looked for whose devices are gone. Gives the devices that are gone, and what could not be taken away.
     """
-    links, problems = clear_links()
+    links, problems = clear_links(database)
     tunnels, more = take_down(transports)
     # Routes after tunnels: without them what a tunnel brings could leave in the clear.
     with Router() as router:

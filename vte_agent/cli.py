@@ -227,10 +227,10 @@ def plan_command(uplink: UplinkWords, state: State = STATE, as_json: AsJson = Fa
 
 
 @app.command("clean")
-def clean_command(state: State = STATE) -> None:
+def clean_command(state: State = STATE, ovsdb: Database = DATABASE) -> None:
     """Take away what an agent has left: tunnels, routes, rules, what was kept from leaving. None may run."""
     with alone(state) if state.is_dir() else contextlib.nullcontext():
-        gone, problems = clean(transports())
+        gone, problems = clean(transports(), ovsdb)
         if state.is_dir():
             Keeping(state).remove(GUARDED_FILE)
     typer.echo(f"taken away: {', '.join(gone) or 'nothing was left'}")

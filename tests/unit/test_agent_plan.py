@@ -255,7 +255,7 @@ def test_of_two_at_work_on_one_state_directory_the_second_does_nothing_and_says_
     words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     state = tmp_path / "state"
-    monkeypatch.setattr(cli, "clean", lambda _: pytest.fail("it cleans all the same"))
+    monkeypatch.setattr(cli, "clean", lambda *_: pytest.fail("it cleans all the same"))
     monkeypatch.setattr(Token, "read", lambda _: None)
     with alone(state):
         Keeping(state).write("half.json", b"")

@@ -153,13 +153,14 @@ class Bridging:
     def clear(self) -> tuple[str, ...]:
         """Take all links away and let go of the kernel; gives what could not be taken away."""
         self.close()
-        return clear_links()[1]
+        return clear_links(self._place.database if self._place is not None else None)[1]
 
 
-def clear_links() -> tuple[tuple[str, ...], tuple[str, ...]]:
+def clear_links(database: str | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Take away all links that there are, made by whichever run. Gives the devices that are gone, and problems.
 
-    The guard stays, as others may still send: it goes when the tunnels have gone.
+    A device says which bridge it is a port of; ports without a device are looked for in `database` (None: there
+    are none). The guard stays, as others may still send: it goes when the tunnels have gone.
     """
     gone: list[str] = []
     problems: list[str] = []
@@ -179,6 +180,13 @@ def clear_links() -> tuple[tuple[str, ...], tuple[str, ...]]:
         problems.append(str(error))
     finally:
         kernel.close()
+    try:
+        if database is not None:
+            for device in openvswitch.left(database):
+                openvswitch.pull_out(Place("", database), device)
+                gone.append(device)
+    except BridgeFailed as error:
+        problems.append(f"ports of bridges: {error}")
     return tuple(gone), tuple(problems)
 
 

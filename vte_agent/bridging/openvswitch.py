@@ -6,6 +6,7 @@ import json
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from vte_agent import programs
@@ -14,6 +15,7 @@ from vte_agent.bridging.difference import Place, Plug
 DATABASE = "unix:/var/run/openvswitch/db.sock"
 
 _MARK = "lockstitch-link"
+_SOCKET = "unix:"
 _TIMEOUT_S = 1
 _LAST_PORT = 0xFEFF
 
@@ -69,6 +71,20 @@ def parsed(bridge: str, said: str) -> BridgeNow:
         if row["name"] in of_bridge and (mark := dict(row["external_ids"][1]).get(_MARK)) is not None
     }
     return BridgeNow(bridge, int(json.loads(dpid), 16), plugs)
+
+
+def left(database: str) -> tuple[str, ...]:
+    """Ports of ours in whichever bridge: a machine that was started anew has them, and not their devices.
+
+    None where there is no Open vSwitch. Raises BridgeFailed.
+    """
+    if missing() or (database.startswith(_SOCKET) and not Path(database.removeprefix(_SOCKET)).exists()):
+        return ()
+    said = _vsctl(Place("", database), "--format=json", "--columns=name,external_ids", "list", "Interface")
+    try:
+        return tuple(name for name, (_, about) in json.loads(said)["data"] if _MARK in dict(about))
+    except (ValueError, KeyError, TypeError) as error:
+        raise BridgeFailed("ovs-vsctl answered something that is not understood") from error
 
 
 def plug_in(place: Place, device: str, name: str) -> None:

@@ -20,7 +20,8 @@ TABLES = (class_marks.TABLE, segmentation.TABLE, mss_clamp.TABLE, guard.TABLE)
 def clean(transports: Mapping[Transport, Tunnels], database: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Take all of it away that an earlier run left. Nobody else may be at work on it.
 
-    database: where ports are looked for whose devices are gone. Gives the devices that are gone, and what could not be taken away.
+    database: where ports are looked for whose devices are gone. Gives the devices that are gone, and what could
+    not be taken away.
     """
     links, problems = clear_links(database)
     tunnels, more = take_down(transports)

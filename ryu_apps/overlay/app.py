@@ -46,6 +46,8 @@ from ryu_apps.store.errors import StoreError
 from stitching.overlay.explaining import SiteExplanation, at_two_sites, explain_between
 from stitching.overlay.link_capacity import Carried, carried
 from stitching.overlay.rounds import Facts, Overlay, OverlayPolicy, next_round
+from stitching.overlay.sites import Prefix, covers
+from stitching.overlay.tunnels import DEFAULT_RANGE
 from vte_agent.protocol.signed import Signed
 from vte_agent.protocol.wanted import Wanted
 
@@ -70,19 +72,21 @@ class SiteOverlay(App):
         save: Callable[[str], None],
         saved: str | None,
         defined: Defined,
+        overlay_range: Prefix = DEFAULT_RANGE,
         policy: OverlayPolicy | None = None,
         clock: Callable[[], float] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self._state_key = state_key
-        self._card = card_of(state_key, authority.sha256, doors.called_at)
+        self._card = card_of(state_key, authority.sha256, doors.called_at, overlay_range)
         self._save, self._clock = save, clock or steady_clock()
         self._defined = defined
         self._given = policy or OverlayPolicy()
         self._policy = defined.policy(self._given)
         self._stored = _loaded(saved)
-        self._overlay = restored(self._stored, self._clock()) if self._stored is not None else Overlay()
+        before = restored(self._stored, self._clock()) if self._stored is not None else Overlay()
+        self._overlay = replace(before, book=replace(before.book, overlay_range=overlay_range))
         self._hearing = Hearing(self.post)
         self._trust = Trust(
             doors,
@@ -383,6 +387,12 @@ class SiteOverlay(App):
             problems.append(
                 "no site follows this controller, as the signer does not trust it: "
                 "lockstitch signer trust --card CARD (`lockstitch overlay card` prints it)"
+            )
+        elif roll is not None and not any(covers(one, self._card.overlay_range) for one in roll.ranges):
+            problems.append(
+                "no site makes a tunnel, as the signer does not know that they have their addresses in "
+                f"{self._card.overlay_range}: lockstitch signer trust --card CARD "
+                "(`lockstitch overlay card` prints it)"
             )
         return tuple(dict.fromkeys(one for one in (*problems, *self._trust.problems) if one))
 

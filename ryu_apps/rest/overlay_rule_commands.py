@@ -64,9 +64,10 @@ def set_rule(
         list[Transport] | None,
         typer.Option("--transport", help="What tunnels are made of; may be repeated, the preferred one first."),
     ] = None,
-    probe_ms: Annotated[
-        ProbeInterval, typer.Option("--probe-ms", help="Between probes; three lost ones are a dead tunnel.")
-    ] = ProbeInterval.USUAL,
+    probe_ms: Annotated[ProbeInterval, typer.Option("--probe-ms", help="Between probes.")] = ProbeInterval.USUAL,
+    probe_times: Annotated[
+        int, typer.Option("--probe-times", help="So many lost ones in a row are a dead tunnel.")
+    ] = 3,
     mtu: Annotated[
         int | None, typer.Option("--mtu", help="Of packets inside; otherwise found by probing.")
     ] = None,
@@ -82,6 +83,7 @@ def set_rule(
         "say": say.value,
         "transports": [choice.value for choice in transport or ()],
         "probe_interval_ms": int(probe_ms),
+        "probe_multiplier": probe_times,
         "mtu": mtu,
     }
     answer = call(url, state, "PUT", _path(name), body=body)

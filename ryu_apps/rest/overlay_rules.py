@@ -20,7 +20,7 @@ from ryu_apps.rest.pages import LINKED, LOCATED, PageOf
 from ryu_apps.rest.problems import Kind, Problem, documented
 from stitching.overlay.mesh_rules import MOST_RULES, DefinedRule, PairRule, Say, Selector, TooManyRules
 from stitching.overlay.tunnels import TunnelSpec
-from vte_agent.protocol.wanted import LEAST_MTU, MOST_MTU
+from vte_agent.protocol.wanted import LEAST_MTU, LEAST_MULTIPLIER, MOST_MTU, MOST_MULTIPLIER
 
 router = APIRouter(prefix="/overlay/rules", tags=["overlay"])
 
@@ -63,7 +63,13 @@ class RuleBody(Body):
         description="The first that both sites have. None: as the controller was started.",
     )
     probe_interval_ms: Literal[20, 50] = Field(
-        default=50, description="A tunnel is dead when three probes in a row are not answered."
+        default=50, description="A tunnel is probed each so many milliseconds."
+    )
+    probe_multiplier: int = Field(
+        default=3,
+        ge=LEAST_MULTIPLIER,
+        le=MOST_MULTIPLIER,
+        description="It is dead when so many probes in a row are not answered.",
     )
     mtu: int | None = Field(
         default=None, ge=LEAST_MTU, le=MOST_MTU, description="Of packets inside; null: what probing finds."
@@ -76,7 +82,7 @@ class RuleBody(Body):
             self.other.selector(),
             Say(self.say),
             tuple(dict.fromkeys(self.transports)),
-            spec=TunnelSpec(self.mtu, self.probe_interval_ms),
+            spec=TunnelSpec(self.mtu, self.probe_interval_ms, self.probe_multiplier),
         )
 
 
@@ -90,6 +96,7 @@ class RuleView(BaseModel):
     say: str
     transports: list[str]
     probe_interval_ms: int
+    probe_multiplier: int
     mtu: int | None
 
 
@@ -194,6 +201,7 @@ def _view(one: DefinedRule) -> RuleView:
         say=rule.say.value,
         transports=list(rule.transports),
         probe_interval_ms=rule.spec.interval_ms,
+        probe_multiplier=rule.spec.multiplier,
         mtu=rule.spec.mtu,
     )
 

@@ -119,7 +119,7 @@ def rules(answer: Iterable[Json]) -> Table:
             _selected(one["other"]),
             one["say"],
             ", ".join(one["transports"]),
-            f"{one['probe_interval_ms']} ms",
+            f"{one['probe_multiplier']} x {one['probe_interval_ms']} ms",
             UNKNOWN if one["mtu"] is None else one["mtu"],
         )
         for one in listed

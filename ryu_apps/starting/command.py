@@ -152,6 +152,36 @@ def controller(
             help="What tunnels are made of, wireguard or ipsec; give both to fall back on the second.",
         ),
     ] = None,
+    overlay_range: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PREFIX",
+            show_default="100.96.0.0/12",
+            help="Where tunnels have their addresses and no site has any. For good, once there are tunnels.",
+        ),
+    ] = None,
+    overlay_hubs: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=8, show_default="2", help="So many sites, relays first, have tunnels with every other."
+        ),
+    ] = None,
+    overlay_budget: Annotated[
+        int | None,
+        typer.Option(
+            min=2, max=1000, show_default="32", help="Most tunnels of a site but for those that it must have."
+        ),
+    ] = None,
+    overlay_direct_mbps: Annotated[
+        float | None,
+        typer.Option(
+            show_default="5", help="Two sites that will send each other so much get tunnels of their own."
+        ),
+    ] = None,
+    overlay_star_mbps: Annotated[
+        float | None,
+        typer.Option(show_default="2", help="They lose them after 15 minutes with less than this."),
+    ] = None,
     take_over: Annotated[
         bool, typer.Option("--take-over", help="Take switches that another controller keeps, once each.")
     ] = False,
@@ -191,7 +221,8 @@ def controller(
         apps=tuple(hosted or ()),
         take_over=take_over,
         overlay=options.overlay(
-            overlay, overlay_signer, overlay_address or [], overlay_key_age, overlay_transport or []
+            *(overlay, overlay_signer, overlay_address or [], overlay_key_age, overlay_transport or []),
+            *(overlay_range, options.mesh(overlay_hubs, overlay_budget, overlay_direct_mbps, overlay_star_mbps)),
         ),
     )
     try:

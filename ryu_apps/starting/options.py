@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.util import find_spec
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from forecasting import Calendar
     from ryu_apps.ovsdb.remotes import Certificates
     from ryu_apps.starting.settings import OverlaySettings
+    from stitching.overlay.mesh import MeshPolicy
+    from stitching.overlay.sites import Prefix
 
 DAY_S = 86400.0
 
@@ -118,6 +121,8 @@ def overlay(
     addresses: list[str],
     key_age: str | None = None,
     transports: Sequence[str] = (),
+    overlay_range: str | None = None,
+    mesh: MeshPolicy | None = None,
 ) -> OverlaySettings | None:
     """Where sites are listened for, and what their tunnels are like; None where sites are not to be."""
     if at is None:
@@ -125,6 +130,8 @@ def overlay(
             "--overlay-address": addresses,
             "--overlay-key-age": key_age,
             "--overlay-transport": transports,
+            "--overlay-range": overlay_range,
+            "--overlay-hubs, --overlay-budget, --overlay-direct-mbps or --overlay-star-mbps": mesh,
         }
         for option, given in given_for_it.items():
             if given:
@@ -148,7 +155,47 @@ def overlay(
             f"--overlay-key-age: {key_age} is too short for tunnels to follow each other; {least} is not"
         )
     door = signer or in_state(default_signer()).controller
-    return OverlaySettings(host, port, door, tuple(addresses), key_age_s, _transports(transports))
+    return OverlaySettings(
+        *(host, port, door, tuple(addresses), key_age_s, _transports(transports), _range(overlay_range)),
+        *((mesh,) if mesh is not None else ()),
+    )
+
+
+def mesh(
+    hubs: int | None, budget: int | None, direct_mbps: float | None, star_mbps: float | None
+) -> MeshPolicy | None:
+    """Which sites get tunnels with each other; None where nothing is said of that.
+
+    direct_mbps: what a pair has to send for tunnels of its own; below star_mbps it loses them.
+    """
+    if hubs is budget is direct_mbps is star_mbps is None:
+        return None
+    from stitching.overlay.direct import DirectPolicy
+    from stitching.overlay.hubs import HubPolicy
+    from stitching.overlay.mesh import MeshPolicy
+
+    usual = MeshPolicy()
+    comes = usual.direct.add_mbps if direct_mbps is None else direct_mbps
+    goes = usual.direct.remove_mbps if star_mbps is None else star_mbps
+    if not 0 <= goes < comes < math.inf:
+        raise CannotStart(
+            f"--overlay-star-mbps ({goes:g}) has to be below --overlay-direct-mbps ({comes:g}), or tunnels would "
+            "go as soon as they have come; give half of it or less"
+        )
+    return MeshPolicy(
+        budget=usual.budget if budget is None else budget,
+        hubs=HubPolicy() if hubs is None else HubPolicy(count=hubs),
+        direct=DirectPolicy(add_mbps=comes, remove_mbps=goes),
+    )
+
+
+def _range(text: str | None) -> Prefix | None:
+    from stitching.overlay.tunnels import check_range
+
+    try:
+        return check_range(ip_network(text)) if text is not None else None
+    except ValueError as error:
+        raise CannotStart(f"--overlay-range: {error}") from error
 
 
 def _transports(names: Sequence[str]) -> tuple[str, ...]:

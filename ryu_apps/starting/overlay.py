@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
+from dataclasses import replace
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,11 @@ from ryu_apps.overlay.trust import Doors
 from ryu_apps.starting.settings import OverlaySettings, StartError
 from ryu_apps.store import StateStore
 from ryu_apps.store.codec import load
-from stitching.overlay.mesh import MeshPolicy
 from stitching.overlay.mesh_rules import PairRule, Selector
 from stitching.overlay.replacing import Replacing
 from stitching.overlay.rounds import OverlayPolicy
+from stitching.overlay.sites import Prefix
+from stitching.overlay.tunnels import DEFAULT_RANGE
 
 log = logging.getLogger("lockstitch.controller")
 
@@ -30,7 +33,9 @@ def overlay_arguments(settings: OverlaySettings, directory: Path, state: StateSt
     try:
         authority, key = Authority(directory), state_key(directory)
         doors = Doors(settings.host, settings.port, settings.signer, settings.addresses)
-        path = write_card(directory, card_of(key, authority.sha256, doors.called_at))
+        saved = _stored(state)
+        overlay_range = _range(settings.overlay_range, saved)
+        path = write_card(directory, card_of(key, authority.sha256, doors.called_at, overlay_range))
     except (AuthorityError, CardError) as error:
         raise StartError(str(error)) from error
     except OSError as error:
@@ -41,7 +46,8 @@ def overlay_arguments(settings: OverlaySettings, directory: Path, state: StateSt
         "authority": authority,
         "state_key": key,
         "save": state.save_overlay,
-        "saved": _stored(state),
+        "saved": saved,
+        "overlay_range": overlay_range,
         "policy": _policy(settings),
         "defined": Defined(state),
     }
@@ -50,7 +56,21 @@ def overlay_arguments(settings: OverlaySettings, directory: Path, state: StateSt
 def _policy(settings: OverlaySettings) -> OverlayPolicy:
     everybody = PairRule(Selector(), Selector(), transports=settings.transports)
     replacing = Replacing() if settings.key_age_s is None else Replacing(key_age_s=settings.key_age_s)
-    return OverlayPolicy(mesh=MeshPolicy(rules=(everybody,)), replacing=replacing)
+    return OverlayPolicy(mesh=replace(settings.mesh, rules=(everybody,)), replacing=replacing)
+
+
+def _range(given: Prefix | None, saved: str | None) -> Prefix:
+    """Where tunnels have their addresses. Raises StartError where others have theirs elsewhere already."""
+    stored = load(KeptOverlay, saved) if saved is not None else None
+    there = ip_network(stored.overlay_range) if stored is not None else DEFAULT_RANGE
+    if given in (None, there):
+        return there
+    if stored is not None and (stored.links.anchors or any(one.state.tunnels for one in stored.lines)):
+        raise StartError(
+            f"--overlay-range {given}: tunnels have theirs in {there} already, and would lose them; start "
+            f"without it, or with {there}. Only a controller that has had no two sites yet takes another one"
+        )
+    return given or there
 
 
 def _stored(state: StateStore) -> str | None:

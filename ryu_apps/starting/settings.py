@@ -12,6 +12,8 @@ from ryu_apps.ovsdb.remotes import Certificates
 from ryu_apps.predicting.scope import Scope, day_ahead
 from ryu_apps.rest.access.access import AccessSettings
 from ryu_apps.rest.tls import TlsFiles
+from stitching.overlay.mesh import MeshPolicy
+from stitching.overlay.sites import Prefix
 
 
 class StartError(RuntimeError):
@@ -23,7 +25,8 @@ class OverlaySettings:
     """Where sites are listened for, where the signer is, and by which HOST:PORTs sites call (none: that one).
 
     key_age_s: how old the keys of a tunnel get; None: a day. transports: what tunnels are made of, the preferred
-    first; none: what the hosts of both ends like.
+    first; none: what the hosts of both ends like. overlay_range: where they have their addresses; None: where they
+    have them already. mesh: which sites have tunnels with which, where no rule of an operator says so.
     """
 
     host: str
@@ -32,6 +35,8 @@ class OverlaySettings:
     addresses: tuple[str, ...] = ()
     key_age_s: float | None = None
     transports: tuple[str, ...] = ()
+    overlay_range: Prefix | None = None
+    mesh: MeshPolicy = field(default_factory=MeshPolicy)
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,11 @@ def choose_hubs(
         # Nothing is replaced by that: as everybody joins, a relay that comes late need not wait behind a site.
         why = f"{names}: the best that {policy.count} hubs can be"
         return Hubs((*present, *added), kept, before.changed_s, why)
+    if len(present) > policy.count:
+        worst = max(present, key=lambda serial: (dead(serial), rank(serial)))
+        now = tuple(serial for serial in present if serial != worst)
+        why = f"{sites[worst].name} is one more than there are to be, which is {policy.count}"
+        return Hubs(now, (*retiring, worst), before.changed_s, why)
     if others:
         best = others[0]
         worst = max(present, key=lambda serial: (dead(serial), rank(serial)))

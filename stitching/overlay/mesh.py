@@ -230,6 +230,8 @@ class _Next:
             self.hubs = Hubs(self.hubs.now, tuple(kept), self.hubs.changed_s, self.hubs.why)
 
     def _served(self, serial: int) -> bool:
+        if self.hubs.now == (serial,):
+            return True
         near = self.reach.of(serial)
         asked = [hub for hub in self.hubs.now if hub != serial and self._possible(pair_of(hub, serial))]
         return bool(asked) and all(hub in near for hub in asked)

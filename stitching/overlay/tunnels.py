@@ -18,6 +18,11 @@ from stitching.overlay.sites import Address, Pair, Prefix
 
 DEFAULT_RANGE: Prefix = IPv4Network("100.96.0.0/12")
 
+_PRIVATE = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")))
+"""RFC 1918 and RFC 6598: what is sent there is sent to nobody on the internet."""
+
+_NARROWEST = 22
+
 _ANCHORS = 16
 """Each how manieth address is an anchor's."""
 
@@ -141,6 +146,20 @@ def addresses(overlay_range: Prefix, slot: int) -> tuple[Address, Address]:
     """The two addresses of a slot (a /31 of RFC 3021, a /127 of RFC 6164): of end a, and of end b."""
     base = overlay_range.network_address
     return base + 2 * slot, base + (2 * slot + 1)
+
+
+def check_range(overlay_range: Prefix) -> Prefix:
+    """A range that tunnels may have their addresses in. Raises ValueError, which says what to give.
+
+    Of IPv4: a device that is too narrow for IPv6 (1,280 bytes, RFC 8200) has these all the same.
+    """
+    whole = isinstance(overlay_range, IPv4Network) and any(overlay_range.subnet_of(one) for one in _PRIVATE)
+    if not whole:
+        places = ", ".join(map(str, _PRIVATE))
+        raise ValueError(f"{overlay_range} is not for private use; give a part of one of {places}")
+    if overlay_range.prefixlen > _NARROWEST:
+        raise ValueError(f"{overlay_range} has too little room for tunnels; give a /{_NARROWEST} or a wider one")
+    return overlay_range
 
 
 def slots(overlay_range: IPv4Network | IPv6Network) -> int:

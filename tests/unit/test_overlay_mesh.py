@@ -107,6 +107,21 @@ def test_a_hub_that_is_silent_is_replaced_and_its_tunnels_go_when_all_are_up_els
     assert mesh.hubs.retiring == ()
 
 
+def test_where_there_are_to_be_fewer_hubs_those_too_many_go_one_by_one_when_all_are_up_elsewhere() -> None:
+    sites = world(3, 3)
+    mesh = settled(Situation(sites), replace(POLICY, hubs=HubPolicy(count=3)))
+    assert mesh.hubs.now == (1, 2, 3)
+    fewer, up = replace(POLICY, hubs=HubPolicy(count=1)), tuple(mesh.lines)
+    mesh = next_mesh(mesh, Situation(sites, up=[line for line in up if 3 in line.pair]), 40.0, fewer)
+    assert (mesh.hubs.now, mesh.hubs.retiring) == ((1, 2), (3,))
+    assert "one more than there are to be" in mesh.hubs.why
+    assert (3, 5) in pairs_of(mesh)
+    for now_s in (41.0, 42.0):
+        mesh = next_mesh(mesh, Situation(sites, up=up), now_s, fewer)
+    assert (mesh.hubs.now, mesh.hubs.retiring) == ((1,), ())
+    assert next_mesh(mesh, Situation(sites, up=up), 43.0, fewer).hubs is mesh.hubs
+
+
 def test_a_second_hub_that_dies_is_replaced_as_soon_as_the_first_was() -> None:
     sites = world(3, 4)
     mesh = settled(Situation(sites))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
 import stat
 from collections.abc import Iterator
 from dataclasses import replace
+from ipaddress import ip_network
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -126,6 +128,72 @@ def test_tunnels_are_made_of_what_they_are_told_to(tmp_path: Path, state: StateS
         assert [transport_for(rule, one, other), transport_for(rule, one, poor)] == made
 
 
+def test_what_the_mesh_is_like_where_no_rule_says_anything_is_what_the_controller_is_told(
+    tmp_path: Path, state: StateStore
+) -> None:
+    assert options.mesh(None, None, None, None) is None
+    usual = arguments(tmp_path, state)["policy"].mesh
+    assert (usual.hubs.count, usual.budget, usual.direct.add_mbps, usual.direct.remove_mbps) == (2, 32, 5.0, 2.0)
+    found = options.overlay("192.0.2.1:6690", None, [], mesh=options.mesh(3, 8, 20.0, None))
+    assert found is not None
+    mesh = arguments(tmp_path, state, mesh=found.mesh, transports=("ipsec",))["policy"].mesh
+    assert (mesh.hubs.count, mesh.budget, mesh.direct.add_mbps, mesh.direct.remove_mbps) == (3, 8, 20.0, 2.0)
+    assert [rule.transports for rule in mesh.rules] == [("ipsec",)]
+    with pytest.raises(CannotStart, match="--overlay-direct-mbps or --overlay-star-mbps is of no use without"):
+        options.overlay(None, None, [], mesh=options.mesh(None, 8, None, None))
+
+
+@pytest.mark.parametrize(
+    ("comes", "goes"), [(1.0, None), (None, 5.0), (3.0, 3.0), (float("nan"), 1.0), (4.0, -1.0)]
+)
+def test_tunnels_that_would_go_as_soon_as_they_have_come_are_refused(
+    comes: float | None, goes: float | None
+) -> None:
+    with pytest.raises(CannotStart, match="give half of it or less"):
+        options.mesh(None, None, comes, goes)
+
+
+@pytest.mark.parametrize(
+    ("text", "remedy"),
+    [
+        ("8.8.0.0/16", "give a part of one of 10.0.0.0/8"),
+        ("0.0.0.0/0", "give a part of one of 10.0.0.0/8"),
+        ("fd00::/48", "give a part of one of 10.0.0.0/8"),
+        ("10.9.0.0/23", "give a /22 or a wider one"),
+        ("10.9.0.1/16", "has host bits set"),
+        ("range", "does not appear to be an IPv4 or IPv6 network"),
+    ],
+)
+def test_a_range_that_tunnels_cannot_have_their_addresses_in_is_refused(text: str, remedy: str) -> None:
+    with pytest.raises(CannotStart, match=f"--overlay-range: .*{remedy}"):
+        options.overlay("192.0.2.1:6690", None, [], overlay_range=text)
+    body = card(Ed25519PrivateKey.generate()).model_dump(mode="json") | {"overlay_range": text}
+    with pytest.raises(CardError):
+        read_card(json.dumps(body))
+
+
+def test_tunnels_have_their_addresses_where_the_controller_is_told_and_stay_there(
+    tmp_path: Path, state: StateStore
+) -> None:
+    found = options.overlay("192.0.2.1:6690", None, [], overlay_range="172.20.0.0/16")
+    assert found is not None
+    made = arguments(tmp_path, state, overlay_range=found.overlay_range)
+    assert read_card((tmp_path / CARD_FILE).read_text()).overlay_range == found.overlay_range
+    app: Any = SiteOverlay(**made)
+    assert app._overlay.book.overlay_range == app._card.overlay_range == found.overlay_range
+    # As long as there are no tunnels it may be another one.
+    state.save_overlay(dump(kept(app._overlay)))
+    assert arguments(tmp_path, state)["overlay_range"] == found.overlay_range
+    other = ip_network("10.99.0.0/16")
+    again: Any = SiteOverlay(**arguments(tmp_path, state, overlay_range=other))
+    assert again._overlay.book.overlay_range == other
+    joined = replace(app._overlay, links=LinkBook(((1, 0),)))
+    state.save_overlay(dump(kept(joined)))
+    assert arguments(tmp_path, state)["overlay_range"] == found.overlay_range
+    with pytest.raises(StartError, match=r"--overlay-range 10.99.0.0/16: .* in 172.20.0.0/16 already, .* without"):
+        arguments(tmp_path, state, overlay_range=other)
+
+
 # what it keeps -------------------------------------------------------------------------------------------
 
 
@@ -219,6 +287,17 @@ def test_a_signer_that_does_not_trust_this_controller_is_named_with_the_remedy(h
     assert held.answer().port and any("lockstitch signer trust" in one for one in held.answer().problems)
     mine = held.answer().card
     assert mine is not None
+    held.signer.trust(mine)
+    held.hear()
+    assert held.answer().problems == ()
+
+
+def test_a_signer_that_trusts_another_range_of_this_controller_is_named_with_the_remedy(held: Held) -> None:
+    mine = held.answer().card
+    assert mine is not None
+    held.signer.trust(mine.model_copy(update={"overlay_range": ip_network("172.20.0.0/16")}))
+    held.hear()
+    assert any("100.96.0.0/12: lockstitch signer trust" in one for one in held.answer().problems)
     held.signer.trust(mine)
     held.hear()
     assert held.answer().problems == ()

@@ -42,6 +42,7 @@ BACKBONE: dict[str, Any] = {
     "say": "must",
     "transports": ["ipsec", "wireguard"],
     "probe_interval_ms": 20,
+    "probe_multiplier": 5,
     "mtu": 1300,
 }
 
@@ -71,7 +72,7 @@ def test_a_rule_is_made_changed_and_forgotten(call: Caller, controller: FakeCont
         Selector(label=("zone", "lab")),
         Say.MUST,
         ("ipsec", "wireguard"),
-        spec=TunnelSpec(1300, 20, 3),
+        spec=TunnelSpec(1300, 20, 5),
     )
     assert controller.defined.rules == (DefinedRule("backbone", 10, rule),)
     again = call("GET", "/v1/overlay/rules/backbone")
@@ -105,6 +106,8 @@ def test_nobody_overwrites_what_they_have_not_seen(call: Caller) -> None:
         ("transports", ["wireguard", "gre"]),
         ("say", "never"),
         ("probe_interval_ms", 30),
+        ("probe_multiplier", 1),
+        ("probe_multiplier", 51),
         ("mtu", 575),
         ("mtu", 9217),
         ("order", -1),
@@ -314,11 +317,13 @@ def test_rules_are_made_and_shown_by_commands(overlaid: Lockstitch) -> None:
         "wireguard",
         "--probe-ms",
         "20",
+        "--probe-times",
+        "5",
         "--mtu",
         "1300",
     ]
     shown = overlaid("overlay", "rules", "set", "backbone", "s2", "zone=lab", *words, "--order", "10")
-    for word in ("backbone", "s2", "zone=lab", "must", "ipsec, wireguard", "20 ms", "1300"):
+    for word in ("backbone", "s2", "zone=lab", "must", "ipsec, wireguard", "5 x 20 ms", "1300"):
         assert word in shown
     listed = overlaid("overlay", "rules", "list")
     assert listed.index("backbone") < listed.index("all") and "any" in listed

@@ -18,7 +18,7 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 
 LEAST_MTU, MOST_MTU = 576, 9216
 CLASS_NUMBERS = 254
-MOST_INTERVAL_MS, MOST_MULTIPLIER = 10_000, 50
+MOST_INTERVAL_MS, LEAST_MULTIPLIER, MOST_MULTIPLIER = 10_000, 2, 50
 """Of `Liveness`, whichever end wants it."""
 
 
@@ -40,7 +40,7 @@ class Liveness(Message):
     """A tunnel is dead when `multiplier` probes in a row, one each interval, were not answered."""
 
     interval_ms: Annotated[int, Field(ge=10, le=MOST_INTERVAL_MS)] = 50
-    multiplier: Annotated[int, Field(ge=2, le=MOST_MULTIPLIER)] = 3
+    multiplier: Annotated[int, Field(ge=LEAST_MULTIPLIER, le=MOST_MULTIPLIER)] = 3
 
 
 class WantedTunnel(Message):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Final, Literal, TypeVar
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
-from stitching.overlay.tunnels import DEFAULT_RANGE
+from stitching.overlay.tunnels import DEFAULT_RANGE, check_range
 from vte_agent.protocol.base import Generation, Message, Name, PublicKey, Serial, UnixTime
 from vte_agent.protocol.enrollment import Enroll, Hex64
 from vte_agent.protocol.members import Label, Role
@@ -46,7 +46,7 @@ class ControllerCard(Message):
     addresses: Annotated[
         tuple[Annotated[str, Field(min_length=3, max_length=255)], ...], Field(min_length=1, max_length=16)
     ]
-    overlay_range: Prefix = DEFAULT_RANGE
+    overlay_range: Annotated[Prefix, AfterValidator(check_range)] = DEFAULT_RANGE
 
 
 class Admit(Message):

@@ -46,6 +46,10 @@ class Filtering:
                 self._uncounted = (f"filters are not counted: {error}",)
         return self._counts
 
+    def close(self) -> None:
+        """Let go of the kernel; what is there stays."""
+        self._kept.close()
+
     def _read(self) -> tuple[RuleCount, ...]:
         counters = self._table.counters()
         found = sorted((self._rules[name], packets) for name, packets in counters.items() if name in self._rules)

@@ -62,6 +62,10 @@ class Fitting:
         """A tunnel is gone, or its probes are."""
         self.known.pop(name, None)
 
+    def close(self) -> None:
+        """Let go of the kernel; what is there stays."""
+        self._clamp.close()
+
     def _set(self, name: str, there: Standing, found: int | None) -> None:
         mtu = min(found or 0, there.goal.spec.mtu)
         if not mtu or self.known.get(name) == mtu:

@@ -143,7 +143,6 @@ class Hands:
             self._thread.join()
         self._cutting.stop()
         if keep:
-            self._bridging.close()
             return
         problems = list(self._bridging.clear())
         for name in list(self._probed):
@@ -155,6 +154,14 @@ class Hands:
             _log.warning("left_behind=%r", problem)
 
     def _run(self) -> None:
+        try:
+            self._go_on()
+        finally:
+            # By the thread that has asked the kernel.
+            for one in (self._marks, self._filtering, self._fitting, self._bridging):
+                one.close()
+
+    def _go_on(self) -> None:
         believed: Believed | None = None
         look_s = 0.0
         while True:

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import socket
-import struct
 import subprocess
 from collections.abc import Sequence
+from typing import Any
+
+from pyroute2.netlink import NLM_F_REQUEST
+from pyroute2.netlink.exceptions import NetlinkError
+from pyroute2.netlink.nfnetlink import nfgen_msg
+from pyroute2.netlink.nfnetlink.nftsocket import NFT_MSG_GETGEN, NFTSocket
 
 from vte_agent import programs
 
 _TIMEOUT_S = 10.0
 _NOT_THERE = "No such file or directory"
-_ASK_TIMEOUT_S = 1.0
-_NETFILTER = 12
-_HEADER = struct.Struct("=IHHII")
-_FAMILY = struct.Struct("=BBH")
-_ATTRIBUTE = struct.Struct("=HH")
-_REQUEST = 1
-_GET_GENERATION, _GENERATION = 10 << 8 | 16, 10 << 8 | 15
-_ID = 1
-"""Of linux/netlink.h, nfnetlink.h and nf_tables.h: NLM_F_REQUEST, NFT_MSG_GETGEN, NFT_MSG_NEWGEN, NFTA_GEN_ID."""
 
 
 class NftFailed(RuntimeError):
@@ -61,30 +57,33 @@ def nft(words: Sequence[str], text: str = "") -> str:
     return done.stdout
 
 
-def generation() -> int:
-    """The number of the last change of any table, whoever made it. Raises NftFailed.
+class Generations:
+    """Says whether any table was changed, whoever did it, without a process: so it can be asked all the time.
 
-    Of the network namespace that the caller is in. It costs no process, and so can be asked all the time.
+    It is of the network namespace where it is asked first, and for the thread that does. Its socket is kept: a new
+    one for each question costs four times as much.
     """
-    size = _HEADER.size + _FAMILY.size
-    ask = _HEADER.pack(size, _GET_GENERATION, _REQUEST, 1, 0) + _FAMILY.pack(socket.AF_UNSPEC, 0, 0)
-    try:
-        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETFILTER) as kernel:
-            kernel.settimeout(_ASK_TIMEOUT_S)
-            kernel.sendto(ask, (0, 0))
-            answer = kernel.recv(4096)
-    except OSError as error:
-        raise NftFailed(f"the kernel does not say whether tables were changed: {error}") from error
-    return parsed_generation(answer)
 
+    def __init__(self) -> None:
+        self._kernel: Any = None
 
-def parsed_generation(answer: bytes) -> int:
-    """The number in what the kernel answers. Raises NftFailed."""
-    offset = _HEADER.size + _FAMILY.size
-    if len(answer) >= offset and _HEADER.unpack_from(answer)[1] == _GENERATION:
-        while offset + _ATTRIBUTE.size <= len(answer):
-            length, kind = _ATTRIBUTE.unpack_from(answer, offset)
-            if kind == _ID and length == _ATTRIBUTE.size + 4 and offset + length <= len(answer):
-                return int.from_bytes(answer[offset + _ATTRIBUTE.size : offset + length], "big")
-            offset += max(length, _ATTRIBUTE.size) + 3 & ~3
-    raise NftFailed("the kernel does not say whether tables were changed. Does it have nf_tables?")
+    def read(self) -> int:
+        """The number of the last change of any table. Raises NftFailed; the next question is by another socket."""
+        try:
+            if self._kernel is None:
+                self._kernel = NFTSocket()
+            (answer,) = self._kernel.request_get(nfgen_msg(), NFT_MSG_GETGEN, NLM_F_REQUEST)
+            return int(answer.get_attr("NFTA_GEN_ID"))
+        except (NetlinkError, OSError, ValueError, TypeError) as error:
+            self.close()
+            raise NftFailed(
+                f"the kernel does not say whether tables were changed: {error}. Does it have nf_tables?"
+            ) from error
+
+    def close(self) -> None:
+        """Close the socket; a question opens another one."""
+        kernel, self._kernel = self._kernel, None
+        if kernel is not None:
+            # One that broke may be closed already.
+            with contextlib.suppress(OSError):
+                kernel.close()

@@ -28,7 +28,7 @@ _log = logging.getLogger("vte_agent.tables")
 
 
 class Table:
-    """One table in the network namespace that the caller is in. No other is read or changed.
+    """One table in the network namespace that the caller is in, for one thread. No other is read or changed.
 
     counted: it has counters, by names that say what is counted, which go on across replacements.
     """
@@ -39,13 +39,13 @@ class Table:
         self._before: Counter[str] = Counter()
         self._now: Counter[str] = Counter()
         self._made: bytes | None = None
-        self._generation = 0
+        self._generations, self._generation = nft.Generations(), 0
 
     def apply(self, body: str) -> None:
         """Replace all of it in one step, by this in nftables' own language. Raises NftFailed."""
         self._replace(f"table inet {self.name} {{\n{body}}}\n")
         # In this order a change in between is noticed with the next look.
-        self._generation = nft.generation()
+        self._generation = self._generations.read()
         self._made = self._found()
 
     def clear(self) -> None:
@@ -58,7 +58,7 @@ class Table:
 
         Raises NftFailed.
         """
-        generation = nft.generation()
+        generation = self._generations.read()
         if generation == self._generation:
             return self._made is not None
         if self._made is None or self._found() != self._made:
@@ -73,6 +73,10 @@ class Table:
         total = Counter(self._before)
         total.update(self._now)
         return total
+
+    def close(self) -> None:
+        """Let go of the kernel; the table stays as it is."""
+        self._generations.close()
 
     def _replace(self, by: str) -> None:
         if self._is_counted and self._made is not None:
@@ -144,6 +148,10 @@ class KeptTable(Generic[_Wish]):
             )
         self.problems = tuple(said)
         return not (lacks or self._why)
+
+    def close(self) -> None:
+        """Let go of the kernel; what is there stays."""
+        self._table.close()
 
     def _look(self, now_s: float) -> str:
         """Put back what is not as it was made; gives what keeps from that."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from ipaddress import ip_network
 
@@ -33,8 +34,7 @@ def policy_changes(n_rules: int, runs: int) -> list[float]:
     """Seconds that each change of all the rules takes, in a network of its own."""
     site = Enclosure("filters")
     try:
-        with network_of(site.pid):
-            table = Table(TABLE, counted=True)
+        with network_of(site.pid), contextlib.closing(Table(TABLE, counted=True)) as table:
             table.apply(compile_filters(filters_of(n_rules, 0)).body)
             took_s = []
             for run in range(1, runs + 1):

@@ -25,10 +25,13 @@ class FakeNft:
         self.refuses = self.refuses_loading = ""
         self.asked: list[str] = []
         """All that a process was started for."""
+        self.open: set[nft.Generations] = set()
+        """Who has asked for changes and not let go."""
         self._before = before
         self._generation = 1
         monkeypatch.setattr(nft, "nft", self._run)
-        monkeypatch.setattr(nft, "generation", lambda: self._generation)
+        monkeypatch.setattr(nft.Generations, "read", lambda asks: self._read(asks))
+        monkeypatch.setattr(nft.Generations, "close", lambda asks: self.open.discard(asks))
         monkeypatch.setattr(nft, "missing", lambda: self.refuses)
 
     def flush(self) -> None:
@@ -40,6 +43,10 @@ class FakeNft:
         """Another program loads a table."""
         self.tables[table] = body
         self._generation += 1
+
+    def _read(self, asks: nft.Generations) -> int:
+        self.open.add(asks)
+        return self._generation
 
     def _run(self, words: Sequence[str], text: str = "") -> str:
         self.asked.append(" ".join(words))

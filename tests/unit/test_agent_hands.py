@@ -158,14 +158,15 @@ class FakeBridging:
     def __init__(self) -> None:
         self.wanted: tuple[WantedLink, ...] | None = None
         self.links: tuple[LinkReport, ...] = ()
-        self.cleared = False
+        self.cleared = self.is_closed = False
 
     def want(self, links: tuple[WantedLink, ...] | None, _now_s: float) -> None:
         if links is not None:
             self.wanted = links
             self.links = tuple(LinkReport(name=one.name, port=3) for one in links)
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        self.is_closed = True
 
     def clear(self) -> tuple[str, ...]:
         self.cleared = True
@@ -554,19 +555,31 @@ def test_filters_that_cannot_be_replaced_hold_on(monkeypatch: pytest.MonkeyPatch
     assert nft.tables[segmentation.TABLE] == compile_filters(OTHERS).body and not filtering.problems
 
 
-def test_all_tables_are_back_within_a_round_of_a_flush_and_that_is_reported(bench: Bench) -> None:
+def want_three_tables(bench: Bench) -> None:
     classes = (WantedClass(name="voice", number=1, matches=(Match(protocol=17),)),)
     plain = believed(tunnel(), filters=FILTERS)
     assert plain.wanted
     bench.want(replace(plain, wanted=plain.wanted.model_copy(update={"classes": classes})))
     bench.until(lambda now: now.standing)
     bench.until(lambda _: len(bench.nft.tables) == 3)
+
+
+def test_all_tables_are_back_within_a_round_of_a_flush_and_that_is_reported(bench: Bench) -> None:
+    want_three_tables(bench)
     before = dict(bench.nft.tables)
     assert set(before) == {segmentation.TABLE, class_marks.TABLE, mss_clamp.TABLE}
     bench.nft.flush()
     now = bench.until(lambda now: len(now.problems) == 3)
     assert bench.nft.tables == before
     assert all("taken away or changed by another program and put back" in said for said in now.problems)
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_who_ends_lets_go_of_the_kernel(bench: Bench, keep: bool) -> None:
+    want_three_tables(bench)
+    bench.until(lambda _: len(bench.nft.open) == 3)
+    bench.hands.stop(keep=keep)
+    assert not bench.nft.open and bench.bridging.is_closed
 
 
 LINK = WantedLink(name="l1-2-1", vni=1, local=IPv4Address("100.111.0.1"), remote=IPv4Address("100.111.0.2"))

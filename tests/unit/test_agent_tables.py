@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable
 from ipaddress import ip_network
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tests.unit.fake_nft import FakeNft
 from vte_agent import segmentation
 from vte_agent.filtering import Filtering
-from vte_agent.nft import NftFailed, parsed_generation
 from vte_agent.protocol.filters import Filters, Pair, Pattern, Standing
 from vte_agent.segmentation import compile_filters
 from vte_agent.tables import AGAIN_EVERY_S, SAID_FOR_S, KeptTable, Table
@@ -171,22 +167,3 @@ def test_after_a_flush_a_new_policy_applies(kernel: FakeNft) -> None:
     filtering.want(OTHERS, 1.0)
     assert filtering.holds and kernel.tables[segmentation.TABLE] == compile_filters(OTHERS).body
     assert [segmentation.TABLE in said for said in filtering.problems] == [True]
-
-
-def answered(number: int) -> bytes:
-    attributes = struct.pack("=HHI", 8, 2, 7) + struct.pack("=HH", 8, 1) + struct.pack(">I", number)
-    return struct.pack("=IHHII", 20 + len(attributes), 10 << 8 | 15, 0, 1, 7) + bytes(4) + attributes
-
-
-def test_the_number_of_the_last_change_is_read_from_what_the_kernel_says() -> None:
-    assert parsed_generation(answered(0x01020304)) == 0x01020304
-
-
-@given(st.binary(max_size=80), st.integers(0, 40))
-def test_whatever_the_kernel_answers_is_a_number_or_an_error(noise: bytes, place: int) -> None:
-    whole = answered(3)
-    for said in (noise, whole[:place] + noise + whole[place + len(noise) :], whole[:place]):
-        try:
-            assert 0 <= parsed_generation(said) < 1 << 32
-        except NftFailed:
-            continue

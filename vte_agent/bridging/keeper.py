@@ -148,6 +148,7 @@ class Bridging:
 
     def close(self) -> None:
         """Let go of the kernel; what is there stays."""
+        self._guard.close()
         self._devices.close()
 
     def clear(self) -> tuple[str, ...]:

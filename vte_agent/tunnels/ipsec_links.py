@@ -173,7 +173,8 @@ class IpsecLinks:
         self.guard(cables, tun)
 
     def close(self) -> None:
-        """Close the netlink socket."""
+        """Close the netlink sockets."""
+        self._table.close()
         self._netlink.close()
 
     def _rule(self, command: str) -> None:

@@ -83,6 +83,7 @@ class Agent:
         self.steering.stop()
         self.prober.stop()
         self.marks.want(None, time.monotonic())
+        self.marks.close()
 
 
 def main() -> None:

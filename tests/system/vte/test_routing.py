@@ -5,17 +5,22 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from ipaddress import ip_address, ip_network
+from pathlib import Path
 
 import pytest
+from pyroute2.netlink import NETLINK_NETFILTER
 
 from tests.system.vte.two_sites import Site
 from vte_agent import programs
 from vte_agent.class_marks import class_marks
 from vte_agent.marks import class_mark, outer_mark
+from vte_agent.nft import Generations, NftFailed
 from vte_agent.protocol.wanted import Match, WantedClass
 from vte_agent.route_tables import NO_WAYS, UplinkWay, Ways
 from vte_agent.routing import Router
@@ -191,8 +196,7 @@ def test_marks_are_set_in_a_table_of_our_own_which_goes_again(site: Site) -> Non
     theirs = "table inet theirs {\n chain c {\n type filter hook output priority 0;\n }\n}\n"
     site.run("nft", "-f", "-", stdin=theirs)
     before = site.state()
-    with site.inside():
-        marks = class_marks()
+    with site.inside(), closing(class_marks()) as marks:
         assert marks.want(CLASSES[:1], 0.0) and marks.want(CLASSES, 0.0)
         rules = [
             e["rule"]
@@ -205,8 +209,7 @@ def test_marks_are_set_in_a_table_of_our_own_which_goes_again(site: Site) -> Non
 
 
 def test_what_nft_refuses_leaves_the_table_as_it_was(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    with site.inside():
-        marks = class_marks()
+    with site.inside(), closing(class_marks()) as marks:
         marks.want(CLASSES, 0.0)
         has = site.state()
         assert not marks.want((WantedClass.model_construct(name="x" * 500, number=5, matches=(Match(),)),), 0.0)
@@ -230,8 +233,7 @@ def test_what_nft_refuses_leaves_the_table_as_it_was(site: Site, monkeypatch: py
     ],
 )
 def test_whatever_another_program_does_to_a_table_is_noticed_and_undone(site: Site, change: str) -> None:
-    with site.inside():
-        marks = class_marks()
+    with site.inside(), closing(class_marks()) as marks:
         marks.want(CLASSES, 0.0)
         has = site.run("nft", "-s", "list", "ruleset")
         site.run("nft", "add table inet theirs; delete table inet theirs")
@@ -240,3 +242,30 @@ def test_whatever_another_program_does_to_a_table_is_noticed_and_undone(site: Si
         assert site.run("nft", "-s", "list", "ruleset") != has
         assert marks.want(CLASSES, 2.0) and len(marks.problems) == 1
         assert site.run("nft", "-s", "list", "ruleset") == has
+
+
+def test_whether_tables_were_changed_is_asked_by_one_socket_and_by_another_where_it_breaks(site: Site) -> None:
+    sockets = set(kernel_sockets())
+    with site.inside(), closing(Generations()) as generations:
+        before = generations.read()
+        (ours,) = set(kernel_sockets()) - sockets
+        assert generations.read() == before
+        site.run("nft", "add table inet theirs")
+        changed = generations.read()
+        assert changed > before and set(kernel_sockets()) - sockets == {ours}
+        os.close(ours)
+        with pytest.raises(NftFailed, match="does not say whether tables were changed"):
+            generations.read()
+        assert generations.read() == changed
+        assert len(set(kernel_sockets()) - sockets) == 1
+    assert set(kernel_sockets()) == sockets
+
+
+def kernel_sockets() -> Iterator[int]:
+    """Those of this process to the kernel's netfilter, by file descriptor."""
+    for each in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):
+            found = socket.socket(fileno=int(each.name))
+            kind, number = (found.family, found.proto), found.detach()
+            if kind == (socket.AF_NETLINK, NETLINK_NETFILTER):
+                yield number

@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Collection
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Header, Response
 from pydantic import BaseModel
 
+from ryu_apps.rest.pages import LOCATED
 from ryu_apps.rest.problems import Kind, Problem, documented
+
+View = TypeVar("View", bound=BaseModel)
 
 _TAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e]*"')
 
@@ -24,6 +27,24 @@ TAGGED: dict[int | str, dict[str, Any]] = {
 
 GUARDED = documented(Kind.STALE)
 """The `responses` of what takes If-Match."""
+
+
+def stored_as(view: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a PUT that takes If-Match and answers with this."""
+    return {
+        200: {"headers": ETAG},
+        201: {"description": "It is new", "model": view, "headers": {**LOCATED, **ETAG}},
+        **GUARDED,
+    }
+
+
+def stored(view: View, response: Response, where: str, *, is_new: bool) -> View:
+    """The answer to who has stored this there: 200, or 201 and its place where it is new; with its ETag."""
+    if is_new:
+        response.status_code = 201
+        response.headers["Location"] = where
+    response.headers["ETag"] = tag_of(view)
+    return view
 
 
 class NotChanged(Exception):

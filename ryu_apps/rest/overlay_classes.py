@@ -14,9 +14,9 @@ from ryu_apps.rest.access.audit import ChangeOf
 from ryu_apps.rest.access.roles import Role, needs
 from ryu_apps.rest.apps import SITE_OVERLAY, Apps, AppsOf
 from ryu_apps.rest.bodies import Body, Subnet
-from ryu_apps.rest.conditions import ETAG, GUARDED, TAGGED, ConditionsOf, tag_of
+from ryu_apps.rest.conditions import GUARDED, TAGGED, ConditionsOf, stored, stored_as
 from ryu_apps.rest.overlay import NONE_HERE, no_overlay
-from ryu_apps.rest.pages import LINKED, LOCATED, PageOf
+from ryu_apps.rest.pages import LINKED, PageOf
 from ryu_apps.rest.problems import Kind, Problem, documented
 from stitching.overlay.classes import MOST_CLASSES, DefinedClass, TooManyClasses
 from stitching.overlay.scoring import AppClass, Weights
@@ -170,9 +170,7 @@ def get_class(apps: AppsOf, name: Name, conditions: ConditionsOf, response: Resp
     "/{name}",
     dependencies=[needs(Role.OPERATOR)],
     responses={
-        200: {"headers": ETAG},
-        201: {"description": "It is new", "model": ClassView, "headers": {**LOCATED, **ETAG}},
-        **GUARDED,
+        **stored_as(ClassView),
         **documented(Kind.NO_OVERLAY, Kind.TOO_MANY_CLASSES),
     },
 )
@@ -196,12 +194,8 @@ def put_class(
                 field="name",
                 remedy="delete one, or give one that is there more matches",
             ) from error
-    if is_new:
-        response.status_code = 201
-        response.headers["Location"] = f"/v1/overlay/classes/{name}"
     view = ClassView(name=name, order=body.order, matches=[_match(one) for one in matches], wants=body.wants)
-    response.headers["ETag"] = tag_of(view)
-    return view
+    return stored(view, response, f"/v1/overlay/classes/{name}", is_new=is_new)
 
 
 @router.delete(

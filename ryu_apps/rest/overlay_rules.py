@@ -13,10 +13,10 @@ from ryu_apps.rest.access.audit import ChangeOf
 from ryu_apps.rest.access.roles import Role, needs
 from ryu_apps.rest.apps import SITE_OVERLAY, Apps, AppsOf
 from ryu_apps.rest.bodies import Body
-from ryu_apps.rest.conditions import ETAG, GUARDED, TAGGED, ConditionsOf, tag_of
+from ryu_apps.rest.conditions import GUARDED, TAGGED, ConditionsOf, stored, stored_as
 from ryu_apps.rest.overlay import NONE_HERE, no_overlay
 from ryu_apps.rest.overlay_classes import CLASS_NAME
-from ryu_apps.rest.pages import LINKED, LOCATED, PageOf
+from ryu_apps.rest.pages import LINKED, PageOf
 from ryu_apps.rest.problems import Kind, Problem, documented
 from stitching.overlay.mesh_rules import MOST_RULES, DefinedRule, PairRule, Say, Selector, TooManyRules
 from stitching.overlay.tunnels import TunnelSpec
@@ -124,9 +124,7 @@ def get_rule(apps: AppsOf, name: Name, conditions: ConditionsOf, response: Respo
     "/{name}",
     dependencies=[needs(Role.OPERATOR)],
     responses={
-        200: {"headers": ETAG},
-        201: {"description": "It is new", "model": RuleView, "headers": {**LOCATED, **ETAG}},
-        **GUARDED,
+        **stored_as(RuleView),
         **documented(Kind.NO_OVERLAY, Kind.TOO_MANY_RULES),
     },
 )
@@ -150,12 +148,7 @@ def put_rule(
                 field="name",
                 remedy="delete one, or select more sites with one that is there",
             ) from error
-    if is_new:
-        response.status_code = 201
-        response.headers["Location"] = f"/v1/overlay/rules/{name}"
-    view = _view(made)
-    response.headers["ETag"] = tag_of(view)
-    return view
+    return stored(_view(made), response, f"/v1/overlay/rules/{name}", is_new=is_new)
 
 
 @router.delete(

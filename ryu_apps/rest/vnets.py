@@ -12,7 +12,7 @@ from ryu_apps.rest.access.audit import ChangeOf
 from ryu_apps.rest.access.roles import Principal, Role, Who, needs
 from ryu_apps.rest.apps import FORWARDING, Apps, AppsOf
 from ryu_apps.rest.bodies import VNET_NAME, HostBody, NewVnetBody, VnetBody, VnetFields
-from ryu_apps.rest.conditions import ETAG, GUARDED, TAGGED, ConditionsOf, tag_of
+from ryu_apps.rest.conditions import ETAG, GUARDED, TAGGED, ConditionsOf, stored, stored_as
 from ryu_apps.rest.fabric import fabric_of
 from ryu_apps.rest.pages import LINKED, LOCATED, PageOf
 from ryu_apps.rest.problems import Kind, Problem, documented
@@ -73,19 +73,14 @@ def post_vnet(apps: AppsOf, who: Who, body: NewVnetBody, response: Response) -> 
                 remedy=f"choose another name, or change it with PUT /v1/vnets/{body.name}",
             )
         _put(apps, who, vnet, present)
-    view = _view(vnet)
-    response.headers["Location"] = f"/v1/vnets/{vnet.name}"
-    response.headers["ETag"] = tag_of(view)
-    return view
+    return stored(_view(vnet), response, f"/v1/vnets/{vnet.name}", is_new=True)
 
 
 @router.put(
     "/{name}",
     dependencies=[CHANGES],
     responses={
-        200: {"headers": ETAG},
-        201: {"description": "It is new", "model": VnetView, "headers": {**LOCATED, **ETAG}},
-        **GUARDED,
+        **stored_as(VnetView),
         **documented(Kind.OVERLAP, Kind.RESERVED),
     },
 )
@@ -113,12 +108,8 @@ def put_vnet(
         before = _named(present, name)
         change.before = _view(before) if before is not None else None
         conditions.check(change.before)
-        if _put(apps, who, vnet, present):
-            response.status_code = 201
-            response.headers["Location"] = f"/v1/vnets/{name}"
-    view = _view(vnet)
-    response.headers["ETag"] = tag_of(view)
-    return view
+        is_new = _put(apps, who, vnet, present)
+    return stored(_view(vnet), response, f"/v1/vnets/{name}", is_new=is_new)
 
 
 @router.delete(

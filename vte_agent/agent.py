@@ -24,7 +24,7 @@ from vte_agent.probing.prober import Prober
 from vte_agent.protocol.frames import Moved
 from vte_agent.protocol.has import Has
 from vte_agent.protocol.signed import Signed
-from vte_agent.protocol.wanted import Transport
+from vte_agent.protocol.transport import Transport
 from vte_agent.reporting import Reporter
 from vte_agent.steering import Steering
 from vte_agent.tunnels.contract import Tunnels

@@ -8,7 +8,7 @@ from vte_agent import class_marks, mss_clamp, nft, segmentation
 from vte_agent.bridging import guard
 from vte_agent.bridging.keeper import clear_links
 from vte_agent.nft import NftFailed
-from vte_agent.protocol.wanted import Transport
+from vte_agent.protocol.transport import Transport
 from vte_agent.routing import Router
 from vte_agent.tables import Table
 from vte_agent.tunnels.contract import TunnelFailed, Tunnels

@@ -17,7 +17,7 @@ from vte_agent.bridging.openvswitch import BridgeFailed
 from vte_agent.descriptors import allowed
 from vte_agent.dialling import dial
 from vte_agent.keeping import CannotKeep, Keeping
-from vte_agent.protocol.wanted import Transport
+from vte_agent.protocol.transport import Transport
 from vte_agent.tunnels.contract import Tunnels
 from vte_agent.uplinks import Uplinks
 

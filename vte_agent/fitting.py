@@ -12,7 +12,7 @@ from vte_agent.mss_clamp import mss_clamp
 from vte_agent.probing.prober import Prober
 from vte_agent.probing.sockets import ProbeFailed
 from vte_agent.probing.tunnel_probes import TunnelHealth
-from vte_agent.protocol.wanted import Transport
+from vte_agent.protocol.transport import Transport
 from vte_agent.segmentation import DEVICES
 from vte_agent.tunnels.contract import TunnelFailed, Tunnels
 from vte_agent.upkeep import Standing

@@ -9,7 +9,8 @@ from vte_agent.believing import Believed
 from vte_agent.identity import WeakKey
 from vte_agent.marks import UPLINKS, outer_mark
 from vte_agent.protocol.members import Member
-from vte_agent.protocol.wanted import MOST_MTU, Transport, WantedTunnel
+from vte_agent.protocol.transport import Transport
+from vte_agent.protocol.wanted import MOST_MTU, WantedTunnel
 from vte_agent.tunnels.contract import PeerEnd, TunnelSpec
 from vte_agent.tunnels.devices import device_name
 from vte_agent.tunnels.ipsec_plan import inside_mtu

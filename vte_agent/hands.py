@@ -30,7 +30,8 @@ from vte_agent.probing.tunnel_probes import ProbedTunnel, TunnelHealth
 from vte_agent.protocol.filters import RuleCount
 from vte_agent.protocol.has import BridgeReport, LinkReport
 from vte_agent.protocol.members import Member
-from vte_agent.protocol.wanted import Liveness, Transport
+from vte_agent.protocol.transport import Transport
+from vte_agent.protocol.wanted import Liveness
 from vte_agent.route_tables import UplinkWay
 from vte_agent.steering import Steered, Steering
 from vte_agent.tunnels.contract import LocalEnd, Reading, TunnelFailed, Tunnels

@@ -9,7 +9,7 @@ from vte_agent.believing import Believed, Standing
 from vte_agent.bridging.difference import LinkDevice
 from vte_agent.bridging.vxlan import link_device
 from vte_agent.goals import Wished
-from vte_agent.protocol.wanted import Transport
+from vte_agent.protocol.transport import Transport
 from vte_agent.tunnels.contract import Tunnels
 from vte_agent.tunnels.devices import device_name
 

@@ -27,7 +27,7 @@ from vte_agent.protocol.has import (
 )
 from vte_agent.protocol.members import Member
 from vte_agent.protocol.signed import Signed
-from vte_agent.protocol.wanted import Transport
+from vte_agent.protocol.transport import Transport
 from vte_agent.upkeep import Standing
 
 _MOST_CHARS = 300

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field, replace
 
-from vte_agent.protocol.wanted import Transport
+from vte_agent.protocol.transport import Transport
 from vte_agent.tunnels.contract import LocalEnd, PeerEnd, TunnelSpec
 
 DRAIN_S = 10.0

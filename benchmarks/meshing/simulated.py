@@ -21,7 +21,8 @@ from vte_agent.protocol.base import PublicKey, public_text
 from vte_agent.protocol.has import Has, Quality, RouteReport, TunnelReport, TunnelState, Uplink
 from vte_agent.protocol.members import Member, Roll
 from vte_agent.protocol.signed import Signed
-from vte_agent.protocol.wanted import Transport, Wanted, WantedTunnel
+from vte_agent.protocol.transport import Transport
+from vte_agent.protocol.wanted import Wanted, WantedTunnel
 
 _PORT = 20_000
 _QUALITY = Quality(rtt_ms=10.0, jitter_ms=0.5, loss_out=0.0, loss_in=0.0)

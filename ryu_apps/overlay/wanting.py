@@ -12,11 +12,11 @@ from stitching.policy.document import BETWEEN
 from vte_agent.protocol.base import PublicKey
 from vte_agent.protocol.filters import Filters, Pair, Pattern, Standing
 from vte_agent.protocol.signed import Signed
+from vte_agent.protocol.transport import Transport
 from vte_agent.protocol.wanted import (
     Endpoint,
     Liveness,
     Match,
-    Transport,
     Wanted,
     WantedClass,
     WantedLink,

@@ -18,7 +18,7 @@ commands = typer.Typer(
     help="Sites and the tunnels between them: status, sites, paths, links, classes, rules, new keys, card.",
 )
 commands.add_typer(class_commands.commands, name="class")
-commands.add_typer(rule_commands.commands, name="rules")
+commands.add_typer(rule_commands.commands, name="rule")
 
 
 @commands.command()

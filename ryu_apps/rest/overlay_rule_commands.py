@@ -1,4 +1,4 @@
-"""`lockstitch overlay rules`: which sites have tunnels with each other, and of what kind."""
+"""`lockstitch overlay rule`: which sites have tunnels with each other, and of what kind."""
 
 from __future__ import annotations
 
@@ -12,25 +12,12 @@ from ryu_apps.rest import overlay_tables as tables
 from ryu_apps.rest.client import call, items
 from ryu_apps.rest.commands import LOCAL, AsJson, State, Url
 from ryu_apps.rest.output import show
+from stitching.overlay.mesh_rules import Say
+from vte_agent.protocol.transport import Transport
 
-commands = typer.Typer(no_args_is_help=True, help="Rules for pairs of sites: list, set, delete.")
+commands = typer.Typer(no_args_is_help=True, help="Rules for pairs of sites: list, put, delete.")
 
 ANYBODY = "any"
-
-
-class Saying(StrEnum):
-    """What a rule says of a pair."""
-
-    MUST = "must"
-    MAY = "may"
-    MUST_NOT = "must-not"
-
-
-class Transport(StrEnum):
-    """What a tunnel is made of."""
-
-    WIREGUARD = "wireguard"
-    IPSEC = "ipsec"
 
 
 class ProbeInterval(StrEnum):
@@ -51,15 +38,15 @@ def list_rules(state: State, url: Url = LOCAL, as_json: AsJson = False) -> None:
     show(answer, as_json, tables.rules(answer))
 
 
-@commands.command("set")
-def set_rule(
+@commands.command("put")
+def put_rule(
     name: Name,
     one: Annotated[str, typer.Argument(help=_SITES)],
     other: Annotated[str, typer.Argument(help="The same for the other end.")],
     state: State,
     say: Annotated[
-        Saying, typer.Option("--say", help="Tunnels always, as need be, or never straight between the two.")
-    ] = Saying.MAY,
+        Say, typer.Option("--say", help="Tunnels always, as need be, or never straight between the two.")
+    ] = Say.MAY,
     transport: Annotated[
         list[Transport] | None,
         typer.Option("--transport", help="What tunnels are made of; may be repeated, the preferred one first."),

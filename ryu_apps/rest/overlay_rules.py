@@ -20,6 +20,7 @@ from ryu_apps.rest.pages import LINKED, PageOf
 from ryu_apps.rest.problems import Kind, Problem, documented
 from stitching.overlay.mesh_rules import MOST_RULES, DefinedRule, PairRule, Say, Selector, TooManyRules
 from stitching.overlay.tunnels import TunnelSpec
+from vte_agent.protocol.transport import Transport
 from vte_agent.protocol.wanted import LEAST_MTU, LEAST_MULTIPLIER, MOST_MTU, MOST_MULTIPLIER
 
 router = APIRouter(prefix="/overlay/rules", tags=["overlay"])
@@ -28,7 +29,6 @@ _ONE_AT_A_TIME = threading.Lock()
 """What a precondition says must still hold when the change is made."""
 
 Name = Annotated[str, Path(pattern=CLASS_NAME)]
-Transport = Literal["wireguard", "ipsec"]
 
 
 class SelectorBody(Body):
@@ -54,10 +54,12 @@ class RuleBody(Body):
     order: int = Field(default=100, ge=0, le=10_000)
     one: SelectorBody
     other: SelectorBody
-    say: Literal["must", "may", "must-not"] = Field(
-        default="may", description="Tunnels always, as hubs and demand ask, or never straight between the two."
+    say: Say = Field(
+        default=Say.MAY,
+        strict=False,
+        description="Tunnels always, as hubs and demand ask, or never straight between the two.",
     )
-    transports: list[Transport] = Field(
+    transports: list[Annotated[Transport, Field(strict=False)]] = Field(
         default=[],
         max_length=2,
         description="The first that both sites have. None: as the controller was started.",
@@ -80,8 +82,8 @@ class RuleBody(Body):
         return PairRule(
             self.one.selector(),
             self.other.selector(),
-            Say(self.say),
-            tuple(dict.fromkeys(self.transports)),
+            self.say,
+            tuple(dict.fromkeys(one.value for one in self.transports)),
             spec=TunnelSpec(self.mtu, self.probe_interval_ms, self.probe_multiplier),
         )
 
@@ -93,8 +95,8 @@ class RuleView(BaseModel):
     order: int
     one: SelectorBody
     other: SelectorBody
-    say: str
-    transports: list[str]
+    say: Say
+    transports: list[Transport]
     probe_interval_ms: int
     probe_multiplier: int
     mtu: int | None
@@ -191,8 +193,8 @@ def _view(one: DefinedRule) -> RuleView:
         order=one.order,
         one=_selector(rule.one),
         other=_selector(rule.other),
-        say=rule.say.value,
-        transports=list(rule.transports),
+        say=rule.say,
+        transports=[Transport(one) for one in rule.transports],
         probe_interval_ms=rule.spec.interval_ms,
         probe_multiplier=rule.spec.multiplier,
         mtu=rule.spec.mtu,

@@ -11,7 +11,7 @@ from ryu_apps.overlay.signing.requests import ControllerCard
 from stitching.overlay.rounds import Facts, Overlay, OverlayPolicy, next_round
 from tests.unit.overlay_world import world
 from vte_agent.protocol.has import Has, HostReport, Quality, RouteReport, TunnelReport, TunnelState, Uplink
-from vte_agent.protocol.wanted import Transport
+from vte_agent.protocol.transport import Transport
 
 NOW_S = 1_790_000_000.0
 CARD = ControllerCard(state_key="A" * 43 + "=", authority_sha256="ab" * 32, addresses=("192.0.2.1:6690",))

@@ -38,7 +38,8 @@ from vte_agent.protocol import signed as signed_module
 from vte_agent.protocol.base import public_text
 from vte_agent.protocol.members import Member, Roll
 from vte_agent.protocol.signed import Signed
-from vte_agent.protocol.wanted import Prefix, Transport, Wanted, WantedLink, WantedRoute, WantedTunnel
+from vte_agent.protocol.transport import Transport
+from vte_agent.protocol.wanted import Prefix, Wanted, WantedLink, WantedRoute, WantedTunnel
 
 POLICY, CONTROLLER, FOREIGN = (Ed25519PrivateKey.generate() for _ in range(3))
 KEYS = {serial: Identity(Ed25519PrivateKey.generate(), X25519PrivateKey.generate()) for serial in range(1, 6)}

@@ -31,16 +31,8 @@ from vte_agent.protocol.filters import Standing as FilterStanding
 from vte_agent.protocol.has import BridgeReport, LinkReport, TunnelState
 from vte_agent.protocol.members import Member, Role, Roll
 from vte_agent.protocol.signed import Signed
-from vte_agent.protocol.wanted import (
-    Endpoint,
-    Match,
-    Transport,
-    Wanted,
-    WantedClass,
-    WantedLink,
-    WantedRoute,
-    WantedTunnel,
-)
+from vte_agent.protocol.transport import Transport
+from vte_agent.protocol.wanted import Endpoint, Match, Wanted, WantedClass, WantedLink, WantedRoute, WantedTunnel
 from vte_agent.reporting import Reporter
 from vte_agent.segmentation import NO_RULE, TO_MACHINE, compile_filters
 from vte_agent.steering import Steered

@@ -28,7 +28,8 @@ from vte_agent.goals import goals_of
 from vte_agent.hands import Hands
 from vte_agent.probing.tunnel_probes import TunnelHealth
 from vte_agent.protocol.filters import Filters
-from vte_agent.protocol.wanted import Endpoint, Transport
+from vte_agent.protocol.transport import Transport
+from vte_agent.protocol.wanted import Endpoint
 from vte_agent.segmentation import compile_filters
 from vte_agent.tunnels.contract import PeerEnd, TunnelSpec
 from vte_agent.tunnels.fake import FakeNetwork

@@ -28,7 +28,8 @@ from vte_agent.keeping import CannotKeep, InUse, Keeping, alone
 from vte_agent.planning import plan, planned_links
 from vte_agent.protocol.enrollment import Token
 from vte_agent.protocol.signed import Signed
-from vte_agent.protocol.wanted import Transport, Wanted, WantedLink
+from vte_agent.protocol.transport import Transport
+from vte_agent.protocol.wanted import Wanted, WantedLink
 from vte_agent.talking import telling
 from vte_agent.tunnels import ipsec_process, wireguard_go, wireguard_kernel
 from vte_agent.tunnels.contract import Tunnels, TunnelSpec

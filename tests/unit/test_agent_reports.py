@@ -20,7 +20,7 @@ from vte_agent.protocol.filters import RuleCount
 from vte_agent.protocol.frames import FROM_AGENT, MOST_FROM_AGENT, BadFrame, decode, encode
 from vte_agent.protocol.has import Has, LinkReport, Quality, RouteReport, TunnelReport, TunnelState, Uplink
 from vte_agent.protocol.members import Member
-from vte_agent.protocol.wanted import Transport
+from vte_agent.protocol.transport import Transport
 from vte_agent.reporting import Reporter
 
 OWN = Identity(Ed25519PrivateKey.generate(), X25519PrivateKey.generate())

@@ -10,7 +10,7 @@ import hypothesis.strategies as st
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from vte_agent.protocol.wanted import Transport
+from vte_agent.protocol.transport import Transport
 from vte_agent.tunnels.contract import LocalEnd, PeerEnd, TunnelSpec
 from vte_agent.upkeep import DRAIN_S, LAST_RETRY_S, Connect, Create, Delete, Goal, Step, Upkeep, Use
 

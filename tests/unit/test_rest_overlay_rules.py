@@ -307,7 +307,7 @@ def overlaid(lockstitch: Lockstitch) -> Lockstitch:
 
 
 def test_rules_are_made_and_shown_by_commands(overlaid: Lockstitch) -> None:
-    overlaid("overlay", "rules", "set", "all", "any", "any", "--transport", "wireguard")
+    overlaid("overlay", "rule", "put", "all", "any", "any", "--transport", "wireguard")
     words = [
         "--say",
         "must",
@@ -322,22 +322,22 @@ def test_rules_are_made_and_shown_by_commands(overlaid: Lockstitch) -> None:
         "--mtu",
         "1300",
     ]
-    shown = overlaid("overlay", "rules", "set", "backbone", "s2", "zone=lab", *words, "--order", "10")
+    shown = overlaid("overlay", "rule", "put", "backbone", "s2", "zone=lab", *words, "--order", "10")
     for word in ("backbone", "s2", "zone=lab", "must", "ipsec, wireguard", "5 x 20 ms", "1300"):
         assert word in shown
-    listed = overlaid("overlay", "rules", "list")
+    listed = overlaid("overlay", "rule", "list")
     assert listed.index("backbone") < listed.index("all") and "any" in listed
     both = {one.name: one.rule for one in overlaid.controller.defined.rules}
     assert both["all"] == PairRule(ANYBODY, ANYBODY, transports=("wireguard",))
     assert both["backbone"].other == Selector(label=("zone", "lab"))
-    assert json.loads(overlaid("overlay", "rules", "list", "--json"))[0]["name"] == "all"
-    overlaid("overlay", "rules", "delete", "all")
-    assert "any" not in overlaid("overlay", "rules", "list")
+    assert json.loads(overlaid("overlay", "rule", "list", "--json"))[0]["name"] == "all"
+    overlaid("overlay", "rule", "delete", "all")
+    assert "any" not in overlaid("overlay", "rule", "list")
 
 
 @pytest.mark.parametrize("words", [("--say", "never"), ("--transport", "gre"), ("--probe-ms", "30")])
 def test_wrong_words_are_a_wrong_use(overlaid: Lockstitch, words: tuple[str, ...]) -> None:
-    overlaid("overlay", "rules", "set", "a", "any", "any", *words, code=2)
+    overlaid("overlay", "rule", "put", "a", "any", "any", *words, code=2)
 
 
 def test_new_keys_are_ordered_by_a_command(overlaid: Lockstitch) -> None:

@@ -8,7 +8,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
-from vte_agent.protocol.wanted import Endpoint, Transport
+from vte_agent.protocol.transport import Transport
+from vte_agent.protocol.wanted import Endpoint
 from vte_agent.tunnels.contract import LocalEnd, PeerEnd, TunnelFailed, TunnelSpec
 from vte_agent.tunnels.fake import FakeNetwork
 from vte_agent.upkeep import LAST_RETRY_S, Connect, Create, Delete, Goal, Step, Upkeep, Use

@@ -18,7 +18,8 @@ from vte_agent.protocol.base import (
 )
 from vte_agent.protocol.filters import RuleCount
 from vte_agent.protocol.signed import Signed
-from vte_agent.protocol.wanted import Address, Port, Prefix, Transport
+from vte_agent.protocol.transport import Transport
+from vte_agent.protocol.wanted import Address, Port, Prefix
 
 Text = Annotated[str, Field(max_length=300)]
 

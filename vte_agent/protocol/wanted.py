@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Annotated, Self
 
@@ -11,6 +10,7 @@ from pydantic import Field, model_validator
 from vte_agent.protocol.base import PROTOCOL_VERSION, Generation, Message, Name, Serial
 from vte_agent.protocol.filters import Filters
 from vte_agent.protocol.signed import Signed
+from vte_agent.protocol.transport import Transport
 
 Address = IPv4Address | IPv6Address
 Prefix = IPv4Network | IPv6Network
@@ -20,13 +20,6 @@ LEAST_MTU, MOST_MTU = 576, 9216
 CLASS_NUMBERS = 254
 MOST_INTERVAL_MS, LEAST_MULTIPLIER, MOST_MULTIPLIER = 10_000, 2, 50
 """Of `Liveness`, whichever end wants it."""
-
-
-class Transport(StrEnum):
-    """What a tunnel is made of."""
-
-    WIREGUARD = "wireguard"
-    IPSEC = "ipsec"
 
 
 class Endpoint(Message):

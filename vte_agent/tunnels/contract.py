@@ -13,7 +13,8 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Protocol
 
 from vte_agent.protocol.base import PublicKey
-from vte_agent.protocol.wanted import Endpoint, Transport
+from vte_agent.protocol.transport import Transport
+from vte_agent.protocol.wanted import Endpoint
 
 Address = IPv4Address | IPv6Address
 

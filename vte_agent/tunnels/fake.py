@@ -13,7 +13,8 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from vte_agent.protocol.base import public_bytes, public_text
-from vte_agent.protocol.wanted import Endpoint, Transport
+from vte_agent.protocol.transport import Transport
+from vte_agent.protocol.wanted import Endpoint
 from vte_agent.tunnels.contract import Address, LocalEnd, PeerEnd, Reading, TunnelFailed, TunnelSpec
 from vte_agent.tunnels.wireguard_state import SESSION_S, check_peer
 

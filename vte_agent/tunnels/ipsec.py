@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from vte_agent import nft
-from vte_agent.protocol.wanted import Endpoint, Transport
+from vte_agent.protocol.transport import Transport
+from vte_agent.protocol.wanted import Endpoint
 from vte_agent.tunnels import ipsec_process
 from vte_agent.tunnels.contract import LocalEnd, PeerEnd, Reading, TunnelFailed, TunnelSpec
 from vte_agent.tunnels.devices import Devices, not_ours

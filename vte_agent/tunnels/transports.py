@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vte_agent.protocol.wanted import Transport
+from vte_agent.protocol.transport import Transport
 from vte_agent.tunnels.contract import Tunnels
 from vte_agent.tunnels.ipsec import IpsecTunnels
 from vte_agent.tunnels.wireguard import wireguard_tunnels

@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import Protocol
 
 from vte_agent.protocol.base import public_text
-from vte_agent.protocol.wanted import Transport
+from vte_agent.protocol.transport import Transport
 from vte_agent.tunnels.contract import LocalEnd, PeerEnd, Reading, TunnelFailed, TunnelSpec
 from vte_agent.tunnels.devices import Devices, Link, not_ours
 from vte_agent.tunnels.wireguard_calls import Calls

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+
+from vte_agent.private_files import DRAFTS, held, write_file
 
 
 class CannotKeep(Exception):
@@ -25,22 +25,17 @@ def alone(directory: Path) -> Iterator[None]:
 
     Raises CannotKeep; InUse where another one has it.
     """
-    try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(directory / "lock", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise CannotKeep(f"{directory} cannot be used ({error.strerror}); give another one") from error
-    try:
+    taken = InUse(
+        f"another vte-agent is at work on {directory}; stop it first (systemctl stop vte-agent), or give this "
+        "one its own with --state"
+    )
+    with contextlib.ExitStack() as stack:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InUse(
-                f"another vte-agent is at work on {directory}; stop it first (systemctl stop vte-agent), or give "
-                "this one its own with --state"
-            ) from None
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            stack.enter_context(held(directory, taken))
+        except OSError as error:
+            raise CannotKeep(f"{directory} cannot be used ({error.strerror}); give another one") from error
         yield
-    finally:
-        os.close(lock)
 
 
 class Keeping:
@@ -58,7 +53,7 @@ class Keeping:
             self._check_mode(directory, "700")
             if looking:
                 return
-            for draft in directory.glob(".*.part"):
+            for draft in directory.glob(DRAFTS):
                 draft.unlink()
         except OSError as error:
             raise CannotKeep(f"{directory} cannot be used ({error.strerror}); give another one") from error
@@ -85,14 +80,8 @@ class Keeping:
         path = self.path(name)
         if self._looking:
             raise CannotKeep(f"{path} is not there; put it back from a copy, or enroll anew")
-        draft = self.path(f".{name}.{secrets.token_hex(8)}.part")
         try:
-            try:
-                _write(draft, content)
-                draft.rename(path)
-                _sync_directory(self._directory)
-            finally:
-                draft.unlink(missing_ok=True)
+            write_file(path, content, 0o600)
         except OSError as error:
             raise CannotKeep(
                 f"{path} cannot be written ({error.strerror}); make room for it: it is tried again"
@@ -134,18 +123,3 @@ class Keeping:
             raise CannotKeep(
                 f"{path} can be used by others; run: chown {os.geteuid()} {path}; chmod {should_be} {path}"
             )
-
-
-def _write(path: Path, content: bytes) -> None:
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -31,8 +31,8 @@ from ryu_apps.overlay.signing.client import SignerClient
 from ryu_apps.overlay.signing.home import KEY, LEDGER
 from ryu_apps.overlay.signing.ledger import Ledger
 from ryu_apps.overlay.signing.places import in_state
-from ryu_apps.private_files import write_file
 from vte_agent.identity import Identity
+from vte_agent.private_files import write_file
 from vte_agent.protocol.base import public_text
 from vte_agent.protocol.members import Member, Role, Roll
 from vte_agent.protocol.signed import Signed

@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from ryu_apps.private_files import write_file
 from ryu_apps.rest.tls import TlsFiles
+from vte_agent.private_files import write_file
 from vte_agent.protocol.base import Name, Serial
 from vte_agent.protocol.channel import SERVER_NAME, member_uri
 from vte_agent.protocol.enrollment import Hex64, Pem

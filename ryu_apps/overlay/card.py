@@ -11,9 +11,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import ValidationError
 
 from ryu_apps.overlay.signing.requests import ControllerCard
-from ryu_apps.private_files import write_file
 from stitching.overlay.sites import Prefix
 from stitching.overlay.tunnels import DEFAULT_RANGE
+from vte_agent.private_files import write_file
 from vte_agent.protocol.base import public_text
 
 KEY_FILE = "overlay-state.key"

@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from ryu_apps.private_files import write_file
 from ryu_apps.rest.tls import CERTIFICATE, KEY, TlsError, TlsFiles
+from vte_agent.private_files import write_file
 
 _VALID = timedelta(days=3650)
 _RENEWED_BEFORE = timedelta(days=30)

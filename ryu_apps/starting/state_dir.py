@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
 from ryu_apps.starting.settings import StartError
+from vte_agent.private_files import held
 
 
 @contextlib.contextmanager
 def alone(directory: Path) -> Iterator[None]:
     """Hold the directory against a second controller; the lock goes with the process, however it ends."""
-    with (directory / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StartError(
-                f"another controller uses {directory}; stop it, or give this one its own with --state"
-            ) from None
+    taken = StartError(f"another controller uses {directory}; stop it, or give this one its own with --state")
+    with held(directory, taken):
         yield
 
 

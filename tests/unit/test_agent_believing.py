@@ -18,7 +18,6 @@ from pydantic import create_model
 
 from tests.unit.trust_world import Clock, public, wanted_for
 from vte_agent import believing
-from vte_agent import keeping as keeping_module
 from vte_agent import membership as members
 from vte_agent.believing import (
     ACCEPTED_FILE,
@@ -293,7 +292,7 @@ def test_a_full_disk_is_named_and_nothing_else_happens(world: World, monkeypatch
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patched:
-        patched.setattr(keeping_module, "_write", full)
+        patched.setattr(os, "fsync", full)
         assert world.believer.take_roll(a_roll(2)) and world.believer.take_wanted(with_peers(4, 2))
         assert world.peers == {2}
         assert f"{WANTED_FILE} cannot be written (No space left on device); make room" in world.problems

@@ -17,7 +17,9 @@ MAY_IMPORT = {
     "forecasting": frozenset[str](),
     "stitching": frozenset({"pathing", "forecasting"}),
     "vte_agent": frozenset[str](),
-    "ryu_apps": frozenset({"stitching", "pathing", "forecasting", "vte_agent.protocol"}),
+    "ryu_apps": frozenset(
+        {"stitching", "pathing", "forecasting", "vte_agent.protocol", "vte_agent.private_files"}
+    ),
     "mininet_topos": PACKAGES - {"mininet_topos"},
 }
 

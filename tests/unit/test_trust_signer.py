@@ -228,8 +228,8 @@ def test_all_of_it_is_there_after_a_restart(tmp_path: Path, clock: Clock) -> Non
     with opened(home, clock) as signer:
         assert before == (signer.policy_key, signer.roll(), signer.members(0))
         signer.admit(an_enroll(token, "ams", identity(tmp_path / "b")))
-    assert {path.name: path.stat().st_mode & 0o777 for path in home.iterdir() if path.name != "lock"} == {
-        "policy.key": 0o600, "ledger.db": 0o600,
+    assert {path.name: path.stat().st_mode & 0o777 for path in home.iterdir()} == {
+        "policy.key": 0o600, "ledger.db": 0o600, "lock": 0o600,
     }  # fmt: skip
 
 

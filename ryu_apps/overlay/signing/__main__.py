@@ -15,7 +15,7 @@ from ryu_apps.overlay.signing.home import SignerError, opened
 from ryu_apps.overlay.signing.places import CONTROLLER_SOCKET, OPERATOR_SOCKET, PathTooLong, check_path
 from ryu_apps.overlay.signing.requests import CONTROLLER, OPERATOR, BadRequest
 from ryu_apps.overlay.signing.server import Door, SignerServer
-from ryu_apps.private_files import write_file
+from vte_agent.private_files import write_file
 
 DOORS = {"controller": CONTROLLER, "operator": OPERATOR}
 

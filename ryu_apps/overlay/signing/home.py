@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import sqlite3
 import stat
@@ -14,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ryu_apps.overlay.signing.ledger import Ledger
 from ryu_apps.overlay.signing.signer import Signer
-from ryu_apps.private_files import write_file
+from vte_agent.private_files import held, write_file
 
 KEY = "policy.key"
 LEDGER = "ledger.db"
@@ -34,11 +33,7 @@ def opened(directory: Path, clock: Callable[[], float]) -> Iterator[Signer]:
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         _check_mode(directory, "700")
-        with (directory / "lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise InUse(f"another signer uses {directory}; stop it, or ask it") from None
+        with held(directory, InUse(f"another signer uses {directory}; stop it, or ask it")):
             key = _key(directory)
             with contextlib.closing(Ledger(directory / LEDGER)) as ledger:
                 yield Signer(ledger, key, clock)

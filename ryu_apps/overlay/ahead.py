@@ -17,11 +17,26 @@ class Ahead:
 
     def __init__(self) -> None:
         self._led: dict[Serial, int] = {}
+        self._refused: dict[Serial, Generation] = {}
 
-    def may_lead(self, serial: Serial, known: Generation, said: Generation) -> bool:
-        """Whether what is known here follows a site to what it says; where it does, that is counted."""
+    def leads(self, serial: Serial, known: Generation, said: Generation) -> bool:
+        """Whether what is known here is to follow a site to what it says; where it is, that is counted."""
+        self._refused.pop(serial, None)
+        if said <= known:
+            return False
         led = self._led.get(serial, 0) + said - known
         if led > MOST_AHEAD:
+            self._refused[serial] = said
             return False
         self._led[serial] = led
         return True
+
+    def forget(self, serial: Serial) -> None:
+        """The site is no more; how far it has led counts on."""
+        self._refused.pop(serial, None)
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Who said something last that is not followed."""
+        refused = sorted(self._refused.items())
+        return tuple(f"serial {serial} says it carries out generation {said}" for serial, said in refused)

@@ -143,6 +143,7 @@ class SiteOverlay(App):
         for serial in left:
             self._reports.forget(serial)
             self._counters.forget(serial)
+            self._ahead.forget(serial)
 
     @handles(heard.SiteCame)
     def _on_came(self, event: heard.SiteCame) -> None:
@@ -172,10 +173,7 @@ class SiteOverlay(App):
         It takes nothing that is not above what it has, so all that follows is.
         """
         overlay = self._overlay
-        if generation <= overlay.generation:
-            return
-        if not self._ahead.may_lead(serial, overlay.generation, generation):
-            self._problems["generation"] = f"serial {serial} says it carries out generation {generation}"
+        if not self._ahead.leads(serial, overlay.generation, generation):
             return
         self.log.warning("event=overlay_behind serial=%d known=%d said=%d", serial, overlay.generation, generation)
         in_force = {one: sent for one, sent in overlay.in_force.items() if one != serial}
@@ -380,7 +378,7 @@ class SiteOverlay(App):
         )
 
     def _all_problems(self) -> tuple[str, ...]:
-        problems = [*self._problems.values(), *self._survey.problems]
+        problems = [*self._problems.values(), *self._ahead.problems, *self._survey.problems]
         problems += [*self._overlay.mesh.problems, *self._overlay.link_problems]
         roll = self._trust.roll
         if roll is not None and self._card.state_key not in roll.controllers:

@@ -95,8 +95,12 @@ def next_round(before: Overlay, facts: Facts, policy: OverlayPolicy, now_s: floa
     generation = before.generation + 1
     up = frozenset(_up_lines(before.book, facts.reports))
     situation = Situation(
-        *(facts.sites, facts.demand_mbps, _poor(before.choices, before.mesh.direct.pairs)),
-        *(facts.loads, facts.silent_since_s, up),
+        sites=facts.sites,
+        demand_mbps=facts.demand_mbps,
+        poor=_poor(before.choices, before.mesh.direct.pairs),
+        loads=facts.loads,
+        silent_since_s=facts.silent_since_s,
+        up=up,
     )
     mesh = next_mesh(before.mesh, situation, now_s, policy.mesh)
     stepped = step(

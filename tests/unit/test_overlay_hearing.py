@@ -57,19 +57,32 @@ def test_whatever_sites_say_they_carry_out_each_leads_no_further_than_a_lost_sto
     """And one that is ahead by less than that in all is followed as often as it is."""
     ahead, known, led = Ahead(), 5, {1: 0, 2: 0}
     for serial, generation in said:
-        if generation > known:
-            followed = ahead.may_lead(serial, known, generation)
-            assert followed == (led[serial] + generation - known <= MOST_AHEAD)
-            if followed:
-                led[serial] += generation - known
-                known = generation
+        followed = ahead.leads(serial, known, generation)
+        assert followed == (generation > known and led[serial] + generation - known <= MOST_AHEAD)
+        assert any(f"serial {serial} " in why for why in ahead.problems) == (generation > known and not followed)
+        if followed:
+            led[serial] += generation - known
+            known = generation
     assert known - 5 == sum(led.values()) and max(led.values()) <= MOST_AHEAD
 
 
 def test_a_site_that_always_says_it_is_as_far_ahead_as_it_may_be_is_followed_once() -> None:
     ahead, known = Ahead(), 0
     for _ in range(10_000):
-        if ahead.may_lead(1, known, known + MOST_AHEAD):
+        if ahead.leads(1, known, known + MOST_AHEAD):
             known += MOST_AHEAD
     assert known == MOST_AHEAD
-    assert ahead.may_lead(2, known, known + 7)
+    assert ahead.leads(2, known, known + 7)
+
+
+def test_who_is_not_followed_is_a_problem_until_it_says_better_or_is_no_more() -> None:
+    ahead = Ahead()
+    for serial in (1, 2):
+        assert not ahead.leads(serial, 5, 6 + MOST_AHEAD)
+    assert ahead.problems == tuple(
+        f"serial {serial} says it carries out generation {6 + MOST_AHEAD}" for serial in (1, 2)
+    )
+    assert not ahead.leads(1, 5, 5)
+    assert [why.split()[1] for why in ahead.problems] == ["2"]
+    ahead.forget(2)
+    assert not ahead.problems

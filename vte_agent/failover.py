@@ -9,8 +9,9 @@ Three kinds of moves:
   order that takes it from or to a tunnel that has done badly counts as a move of the second kind, though: the
   controller sees the same swinging link as the agent, and both together must not swing with it.
 
-Whatever happens a route goes over one of its own tunnels or nowhere. Where all die at once it stays for a moment:
-an agent that starts again leaves its tunnels as they are, and what comes through them meanwhile arrives.
+Whatever happens a route goes over one of its own tunnels or nowhere. Where all die at once it stays for a moment;
+where it must not stay, as the controller wants others, it goes to one that died only just now: an agent that
+starts again leaves its tunnels as they are, and what comes through them meanwhile arrives.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ SETTLED_S = 1.0
 """How long a tunnel that is new has to do well before a route leaves a living one for it."""
 
 GRACE_S = 10.0
-"""How long a route stays on a tunnel that died when no other is alive."""
+"""How long a tunnel that died is better than nothing."""
 
 _FORGET_DEATHS_S = 600.0
 _NOTHING_KNOWN = TunnelHealth()
@@ -56,9 +57,13 @@ def key_of(route: WantedRoute) -> RouteKey:
 
 @dataclass
 class _Way:
-    """A tunnel as a way for one route. well_since_s None: it is not well now."""
+    """A tunnel as a way for one route. well_since_s None: it is not well now.
+
+    carried_s: when it was alive last, or in use as it was found and too early to say.
+    """
 
     well_since_s: float | None = None
+    carried_s: float = float("-inf")
     came_s: float | None = None
     is_usable: bool = False
     is_bad: bool = False
@@ -77,6 +82,8 @@ class _Way:
         while self.deaths_s and self.deaths_s[0] < now_s - _FORGET_DEATHS_S:
             self.deaths_s.popleft()
         self.was_bad |= bad
+        if usable or self.is_usable:
+            self.carried_s = now_s
         self.is_usable, self.is_bad, self.trouble = usable, bad, trouble
         if usable and self.came_s is None:
             self.came_s = now_s
@@ -126,8 +133,8 @@ class _Route:
         """Choose; returns why it moved, or None where it did not."""
         ways, taken = self.ways, self.taken
         now = ways.get(taken) if taken is not None else None
-        was_found = taken is not None and now is not None and not now.is_usable and not now.deaths_s
-        if was_found and _is_early(healths, taken or ""):
+        if now is not None and not now.is_usable and not now.deaths_s and _is_early(healths, taken or ""):
+            now.carried_s = now_s
             return None
         if taken is None or now is None or not now.is_usable:
             self._was_ordered = False
@@ -155,7 +162,10 @@ class _Route:
         if target is not None:
             return self._go(target, left, now_s)
         nothing = "; ".join(f"{name}: {way.trouble}" for name, way in self.ways.items())
-        if self._is_in_grace(healths, now_s):
+        lately = self._carried_lately(healths, now_s)
+        if lately is not None and lately != self.taken:
+            return self._go(lately, f"{left}; none is alive, and {lately} was just now", now_s)
+        if lately is not None:
             self.why = f"no tunnel is alive, it stays for {GRACE_S:g} s: {nothing}"
             return None
         if self.taken is not None:
@@ -163,12 +173,11 @@ class _Route:
         self.why = f"no tunnel is alive: {nothing}"
         return None
 
-    def _is_in_grace(self, healths: Mapping[str, TunnelHealth], now_s: float) -> bool:
-        """Whether the tunnel it takes, which is still there, died only just now."""
-        if self.taken is None or self.taken not in self.ways or self.taken not in healths:
-            return False
-        deaths_s = self.ways[self.taken].deaths_s
-        return bool(deaths_s) and now_s - deaths_s[-1] < GRACE_S
+    def _carried_lately(self, healths: Mapping[str, TunnelHealth], now_s: float) -> str | None:
+        """A tunnel that is still there and died only just now: the one it takes before others."""
+        names = sorted(self.ways, key=lambda name: name != self.taken)
+        lately = (name for name in names if now_s - self.ways[name].carried_s < GRACE_S)
+        return next((name for name in lately if name in healths), None)
 
     def _best_other(self, healths: Mapping[str, TunnelHealth], grades: Iterable[_Grade]) -> str | None:
         """The first tunnel, but the one it takes, of the best grade that there is one of."""

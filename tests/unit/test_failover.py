@@ -125,6 +125,20 @@ def test_an_other_end_that_is_silent_everywhere_for_a_moment_moves_nothing() -> 
         assert clock.step(GRACE_S / 2) == () and clock.taken == "t1"
 
 
+def test_what_died_only_just_now_is_better_than_nothing_where_the_controller_takes_away_what_is_taken() -> None:
+    """As at a relay, when the controller thinks the other way round by a moment too old to be true."""
+    clock = Clock("t1", "t2", "around")
+    clock.step(1)
+    clock.set(t1=health(DEAD), t2=health(DEAD))
+    clock.step()
+    assert clock.taken == "around"
+    clock.failover.want([route("t1", "t2")])
+    (move,) = clock.step()
+    assert move.to == "t1" and "t1 was just now" in move.why
+    (move,) = clock.step(GRACE_S + 1)
+    assert move.to is None
+
+
 def test_a_tunnel_that_was_taken_away_carries_nothing_any_longer() -> None:
     clock = Clock("t1")
     clock.step(1)
@@ -189,7 +203,8 @@ def test_what_an_earlier_run_left_is_kept_until_something_is_known_of_it() -> No
     clock.set(t1=health(UNKNOWN), t2=health(UNKNOWN))
     assert clock.step(1) == () and clock.taken == "t2"
     clock.set(t2=health(DEAD))
-    clock.step()
+    assert clock.step(GRACE_S - 1) == () and clock.taken == "t2"
+    clock.step(2)
     assert clock.taken is None
 
 

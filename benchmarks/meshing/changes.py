@@ -41,7 +41,10 @@ def lost(change: str, runs: int) -> list[float]:
 
 
 def lost_while_mtu_changes() -> list[float]:
-    """Packets lost each time that the path begins to swallow long ones, until that is found out."""
+    """Short packets lost each time that the path begins to swallow long ones, until that is found out.
+
+    The search and the change of the device are to do them no harm. What is too long is lost until then.
+    """
     with tempfile.TemporaryDirectory() as directory, two_nodes(_UPLINKS, Path(directory) / "log") as nodes:
         nodes.want({"v0": ("up0", "wireguard")})
         nodes.taken("v0")

@@ -13,30 +13,31 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import ip_network
 from pathlib import Path
 
 from benchmarks.meshing.bare import bare_tunnel
 from benchmarks.support.figure import MeasurementFailed
 from mininet_topos.overlay.cabled import Cabled
-from mininet_topos.overlay.enclosure import Enclosure, cable
-from mininet_topos.overlay.two_nodes import NAMES, TwoNodes, host, two_nodes
+from mininet_topos.overlay.enclosure import Enclosure
+from mininet_topos.overlay.two_nodes import NAMES, Node, TwoNodes, host, host_behind, two_nodes
 from mininet_topos.overlay.underlay import Place, Uplink
-from mininet_topos.overlay.world import own_sockets
+from mininet_topos.waiting import wait_until
 from vte_agent.protocol.filters import Filters, Pair, Pattern, Standing
 
 BARE = "bare"
 
 _UPLINKS = (Uplink("up0"),)
 _TUNNEL = "t"
-_WITHIN_S = 60.0
+_WITHIN_S, _STOPPED_S = 60.0, 5.0
 _TCP, _UDP, _PORT = 6, 17, 7002
 _STANDINGS = 8
 
 
 @dataclass(frozen=True)
 class Ends:
-    """Two hosts, and what is to be ended for the other pair to have the machine to itself."""
+    """The two hosts of a pair."""
 
     near: Enclosure
     far: Enclosure
@@ -94,16 +95,8 @@ def _bare_pair(mtu: int) -> Iterator[Ends]:
         hosts = []
         ends = []
         for serial, name in enumerate(NAMES, 1):
-            at, behind = cabled.at(name), Enclosure(f"bare host {serial}")
-            stack.callback(behind.close)
-            hosts.append(behind)
-            cable(at, "lan", behind, "lan")
-            own_sockets(at)
-            at.run(["sysctl", "-q", "-w", "net.ipv4.ip_forward=1"])
-            for end, number in ((at, 1), (behind, 2)):
-                end.run(["ip", "link", "set", "lan", "mtu", "9000", "up"])
-                end.run(["ip", "addr", "add", f"10.{serial}.0.{number}/24", "dev", "lan"])
-            behind.run(["ip", "route", "add", "default", "via", f"10.{serial}.0.1"])
+            at = cabled.at(name)
+            hosts.append(stack.enter_context(host_behind(at, serial)))
             ends.append((at, str(cabled.address(name, "up0")), f"10.{serial}.0.0/24"))
         stack.enter_context(bare_tunnel(ends, mtu))
         yield Ends(*hosts)
@@ -111,16 +104,24 @@ def _bare_pair(mtu: int) -> Iterator[Ends]:
 
 @contextmanager
 def _at_rest(nodes: TwoNodes) -> Iterator[None]:
-    """All that runs at the nodes stands still."""
-    for node in nodes.nodes:
-        node.at.run(["sh", "-c", "kill -STOP -1"])
-    try:
-        yield
-    finally:
+    """All that runs at the nodes stands still; it goes on again however this ends."""
+    with ExitStack() as stack:
         for node in nodes.nodes:
-            node.at.run(["sh", "-c", "kill -CONT -1"])
-            # What has entered the place for it stops when that stops, and is outside.
-            node.process.send_signal(signal.SIGCONT)
+            stack.callback(_go_on, node)
+            node.at.run(["sh", "-c", "kill -STOP -1"])
+            # What has entered the place for it stops a moment after it, and could not be woken before.
+            wait_until(partial(_is_stopped, node.process.pid), _STOPPED_S, lambda: "a node does not stop")
+        yield
+
+
+def _go_on(node: Node) -> None:
+    node.at.run(["sh", "-c", "kill -CONT -1"])
+    # It is outside.
+    node.process.send_signal(signal.SIGCONT)
+
+
+def _is_stopped(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
 _TAKE = """

@@ -45,7 +45,6 @@ class Asked:
 
     def __init__(self, app: SiteOverlay) -> None:
         self._app = app
-        self._begun_s = time.process_time()
 
     def put_class(self, port: int) -> float:
         """Have a class be that of the packets to this UDP port: news to every site. When it was asked for."""
@@ -56,14 +55,13 @@ class Asked:
         return asked_s
 
     def look(self, _: object) -> dict[str, Any]:
-        """How many are on the channel, how many tunnels there are and are up, and what all of it has cost."""
+        """How many are on the channel, how many tunnels there are and are up, and the most memory it took."""
         request = OverlayRequest()
         self._app.post(request)
         answer = request.future.result(_ANSWER_S)
         peak_kb = int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
         return {
             "connected": len(answer.connected),
-            "sites": len(answer.sites),
             "tunnels": len(answer.tunnels),
             "up": len(_up(answer)),
             "behind": sum(
@@ -71,8 +69,6 @@ class Asked:
                 for serial, generation in answer.told.items()
             ),
             "peak_mb": peak_kb / 1024,
-            "cpu_s": time.process_time() - self._begun_s,
-            "problems": answer.problems,
         }
 
 

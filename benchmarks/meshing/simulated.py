@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -130,10 +130,3 @@ class SimulatedAgent:
                 tunnels=self._tunnels,
             )
         )
-
-
-def agents(
-    sites: Sequence[tuple[Member, tuple[Membership, Keeping]]], identity: Identity, tell: Callable[[News], None]
-) -> list[SimulatedAgent]:
-    """One for each; all with the same keys, which nothing here looks at."""
-    return [SimulatedAgent(member, identity, kept, tell) for member, kept in sites]

@@ -17,11 +17,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from benchmarks.meshing.loop import Loop
+from benchmarks.meshing.simulated import let_in
 from benchmarks.support.figure import MeasurementFailed
 from ryu_apps.overlay.authority import Authority
-from vte_agent import membership as members
 from vte_agent.channel import Channel, ChannelState, Listener
-from vte_agent.identity import Identity, csr_of, tls_key
+from vte_agent.identity import Identity
 from vte_agent.keeping import Keeping
 from vte_agent.membership import Membership
 from vte_agent.protocol.base import public_text
@@ -147,16 +147,8 @@ def _sites(directory: Path, agents: int, address: str, policy: Ed25519PrivateKey
         )
         wanted = Signed.of(Wanted(generation=1, serial=serial, roll=roll), state_key)
         (directory / f"{serial}.wanted").write_text(wanted.model_dump_json())
-        key, keeping = tls_key(), Keeping(directory / f"agent{serial}")
-        content = members.bundle(key, authority.sign_client(csr_of(key), serial, member.name), authority.pem)
-        # Not by keeping.write(), which waits for the disk each time.
-        keeping.path(members.CERTIFICATE).write_bytes(content)
-        keeping.path(members.CERTIFICATE).chmod(0o600)
-        membership = Membership(
-            controllers=(address,),
-            authority=authority.pem,
-            policy_key=_public(policy),
-            member=Signed.of(member, policy),
+        membership, keeping = let_in(
+            directory, authority, address, _public(policy), member, Signed.of(member, policy)
         )
         sites.append((membership, own, keeping))
     return sites

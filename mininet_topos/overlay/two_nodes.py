@@ -163,6 +163,25 @@ def host(serial: int, version: int = 4) -> str:
 
 
 @contextmanager
+def host_behind(at: Enclosure, serial: int) -> Iterator[Enclosure]:
+    """The host behind a node of this serial; the node passes on what it sends."""
+    behind = Enclosure(f"host {serial}")
+    try:
+        cable(at, "lan", behind, "lan")
+        own_sockets(at)
+        at.run(["sysctl", "-q", "-w", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"])
+        for end, number in ((at, 1), (behind, 2)):
+            end.run(["ip", "link", "set", "lan", "mtu", "9000", "up"])
+            end.run(["ip", "addr", "add", f"10.{serial}.0.{number}/24", "dev", "lan"])
+            end.run(["ip", "addr", "add", f"fd10:{serial}::{number}/64", "dev", "lan", "nodad"])
+        behind.run(["ip", "route", "add", "default", "via", f"10.{serial}.0.1"])
+        behind.run(["ip", "route", "add", "default", "via", f"fd10:{serial}::1"])
+        yield behind
+    finally:
+        behind.close()
+
+
+@contextmanager
 def two_nodes(uplinks: Sequence[Uplink], log: Path, between: type[Underlay] = Underlay) -> Iterator[TwoNodes]:
     """Both run; nothing is left afterwards."""
     with ExitStack() as stack:
@@ -170,17 +189,7 @@ def two_nodes(uplinks: Sequence[Uplink], log: Path, between: type[Underlay] = Un
         nodes = []
         for serial, name in enumerate(NAMES, 1):
             at = underlay.at(name)
-            behind = Enclosure(f"host {serial}")
-            stack.callback(behind.close)
-            cable(at, "lan", behind, "lan")
-            own_sockets(at)
-            at.run(["sysctl", "-q", "-w", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"])
-            for end, number in ((at, 1), (behind, 2)):
-                end.run(["ip", "link", "set", "lan", "mtu", "9000", "up"])
-                end.run(["ip", "addr", "add", f"10.{serial}.0.{number}/24", "dev", "lan"])
-                end.run(["ip", "addr", "add", f"fd10:{serial}::{number}/64", "dev", "lan", "nodad"])
-            behind.run(["ip", "route", "add", "default", "via", f"10.{serial}.0.1"])
-            behind.run(["ip", "route", "add", "default", "via", f"fd10:{serial}::1"])
+            behind = stack.enter_context(host_behind(at, serial))
             words = [
                 sys.executable,
                 "-m",

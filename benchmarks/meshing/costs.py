@@ -11,7 +11,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import ip_network
@@ -23,7 +23,7 @@ from mininet_topos.overlay.cabled import Cabled
 from mininet_topos.overlay.enclosure import Enclosure
 from mininet_topos.overlay.two_nodes import NAMES, Node, TwoNodes, host, host_behind, two_nodes
 from mininet_topos.overlay.underlay import Place, Uplink
-from mininet_topos.waiting import wait_until
+from mininet_topos.waiting import NotInTime, wait_until
 from vte_agent.protocol.filters import Filters, Pair, Pattern, Standing
 
 BARE = "bare"
@@ -108,13 +108,20 @@ def _at_rest(nodes: TwoNodes) -> Iterator[None]:
     with ExitStack() as stack:
         for node in nodes.nodes:
             stack.callback(_go_on, node)
-            node.at.run(["sh", "-c", "kill -STOP -1"])
-            # What has entered the place for it stops a moment after it, and could not be woken before.
-            wait_until(partial(_is_stopped, node.process.pid), _STOPPED_S, lambda: "a node does not stop")
+            # What has entered the place for it stops a moment later, and wakes it if it was woken just before.
+            wait_until(partial(_stops, node), _STOPPED_S, lambda: "a node does not stop")
         yield
 
 
+def _stops(node: Node) -> bool:
+    node.at.run(["sh", "-c", "kill -STOP -1"])
+    return _is_stopped(node.process.pid)
+
+
 def _go_on(node: Node) -> None:
+    with suppress(NotInTime):
+        # Else it may be about to stop, and would not be woken.
+        wait_until(partial(_is_stopped, node.process.pid), 1.0, lambda: "it goes on")
     node.at.run(["sh", "-c", "kill -CONT -1"])
     # It is outside.
     node.process.send_signal(signal.SIGCONT)

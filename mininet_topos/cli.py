@@ -63,7 +63,7 @@ LEAD_IN_S = 15.0
 GENERATED_STEPS = 288 * 3
 
 JOINED_WITHIN_S = 60.0
-"""How long the sites of the overlay's lab have to find ways to each other."""
+"""How long the sites of the overlay's lab have to be joined, and their hosts then to reach each other."""
 
 TopologyFile = Annotated[
     Path | None, typer.Option(help="REPETITA .graph or SNDlib XML; without it Abilene.", show_default=False)
@@ -159,7 +159,8 @@ def overlay(
             with overlay_lab() as made:
                 with console.status("sites, tunnels and all else are made"):
                     made.start()
-                    wait_until(made.world.joined, JOINED_WITHIN_S, made.world.describe)
+                    made.world.wait_settled(within_s=JOINED_WITHIN_S)
+                    wait_until(lambda: not made.unreached(), JOINED_WITHIN_S, made.world.describe)
                 Shell(made).cmdloop()
             return
         told = tell_on(console)

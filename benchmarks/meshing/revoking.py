@@ -41,7 +41,7 @@ def last_packets_ms(sites: int) -> list[float]:
             gone, left = left[-1], left[:-1]
             with ExitStack() as stack:
                 flows = [
-                    stack.enter_context(world.flow(*ends, 7001 + number, _EVERY_S))
+                    stack.enter_context(world.flow(*ends, 7001 + number, every_s=_EVERY_S))
                     for number, ends in enumerate([(one, gone) for one in left] + [(gone, one) for one in left])
                 ]
                 tunnels = set(world.up(gone))

@@ -1,14 +1,14 @@
-"""A steady flow between two places: a numbered UDP packet every few milliseconds, and how long none came."""
+"""A flow between two places: a numbered UDP packet every few milliseconds, or as many as fill a line that far.
+
+How long none came, and how many never did, is told from those that came.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import socket
 import struct
-import sys
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,11 +16,9 @@ from itertools import pairwise
 
 from mininet_topos.namespaces import network_of
 from mininet_topos.overlay.enclosure import Enclosure
-from mininet_topos.punctual import become_punctual
+from mininet_topos.overlay.sender import EVERY_S, PACKET, Rate, sending
 
-EVERY_S = 0.005
 PORT = 7001
-_PACKET = struct.Struct("!Id")
 _SO_TIMESTAMPNS, _SO_RCVBUFFORCE = 35, 33
 _NANOSECONDS = struct.Struct("@qq")
 _BUFFER_BYTES = 32 << 20
@@ -50,7 +48,7 @@ class Receiver:
             except BlockingIOError:
                 return self.came
             seconds, nanoseconds = _NANOSECONDS.unpack(ancillary[0][2])
-            number, sent_s = _PACKET.unpack(data)
+            number, sent_s = PACKET.unpack_from(data)
             self.came.append(Came(number, seconds + nanoseconds * 1e-9, sent_s))
 
     def longest_silence_s(self) -> float:
@@ -78,11 +76,6 @@ def listen(pid: int, address: str, port: int = PORT) -> socket.socket:
     return source
 
 
-def sending(source: str, target: str, port: int = PORT, every_s: float = EVERY_S) -> list[str]:
-    """The program that sends a flow, from one address to another, for ever."""
-    return [sys.executable, "-m", "mininet_topos.overlay.flow", source, target, str(port), str(every_s)]
-
-
 @contextmanager
 def flow(
     sender: Enclosure,
@@ -91,34 +84,15 @@ def flow(
     target: str,
     port: int = PORT,
     environment: Mapping[str, str] | None = None,
+    rate: Rate | None = None,
     every_s: float = EVERY_S,
 ) -> Iterator[Receiver]:
     """A flow that runs as long as the body; source and target are addresses at the two ends."""
     with listen(receiver.pid, target, port) as heard:
-        process = sender.start(sending(source, target, port, every_s), environment=environment)
+        process = sender.start(sending(source, target, port, rate, every_s), environment=environment)
         try:
             yield Receiver(heard)
         finally:
             # With the program that has entered the enclosure for it.
             os.killpg(process.pid, signal.SIGKILL)
             process.wait(10)
-
-
-def main() -> None:
-    """Send for ever: SOURCE TARGET PORT EVERY_S."""
-    here, there, port, every_s = sys.argv[1:]
-    become_punctual()
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as target:
-        target.bind((here, 0))
-        number, due_s = 0, time.monotonic()
-        while True:
-            # Where there is no way, that is to be seen in what came.
-            with contextlib.suppress(OSError):
-                target.sendto(_PACKET.pack(number, time.time()), (there, int(port)))
-            number += 1
-            due_s += float(every_s)
-            time.sleep(max(0.0, due_s - time.monotonic()))
-
-
-if __name__ == "__main__":
-    main()

@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Network
+from itertools import permutations
 from pathlib import Path
 
 from mininet_topos.ending import terminate_as_exit
 from mininet_topos.handles import LabError
 from mininet_topos.overlay.bridge import BridgeHost, SiteBridge
 from mininet_topos.overlay.flow import PORT, Receiver, flow
+from mininet_topos.overlay.sender import Rate
 from mininet_topos.overlay.underlay import Uplink
 from mininet_topos.overlay.world import ENVIRONMENT, Node, World, overlay_world
 from mininet_topos.ovs import LabUnavailable, require_programs, require_root, require_tun
@@ -32,7 +34,8 @@ _NEEDS = (
     "unshare",
 )
 
-_FIBRE, _CABLE = Uplink("fibre", 50.0, 3.0), Uplink("cable", 20.0, 8.0)
+# With room for what comes late and all at once where a program is held up: lines drop what others delayed.
+_FIBRE, _CABLE = Uplink("fibre", 12.0, 3.0, queue_ms=200.0), Uplink("cable", 50.0, 20.0, queue_ms=200.0)
 
 NODES = (
     Node("ber", (_FIBRE, _CABLE), IPv4Network("10.1.0.0/24")),
@@ -42,6 +45,12 @@ NODES = (
     Node("fra", (Uplink("up0", 100.0, 1.0), Uplink("up1", 100.0, 1.0))),
     Node("vie", (Uplink("up0", 100.0, 6.0), Uplink("up1", 100.0, 6.0))),
 )
+
+_RULES = {
+    f"{site}-by-instances": {"one": {"name": "ham"}, "other": {"name": site}, "say": "must-not"}
+    for site in ("ber", "muc")
+}
+"""What one site sends always goes by a compute instance: one that is killed is one that packets went by."""
 
 
 def require_overlay() -> None:
@@ -66,6 +75,8 @@ class OverlayLab:
         world = self.world
         world.start_controller()
         world.trust_controller()
+        for name, rule in _RULES.items():
+            world.call("PUT", f"/overlay/rules/{name}", json=rule)
         world.enroll(*world.nodes)
         # Sites that are there before them would be the hubs.
         relays = [name for name in world.nodes if name not in world.sites]
@@ -74,6 +85,10 @@ class OverlayLab:
         world.wait_settled(relays)
         for name in world.sites:
             world.start_agent(name)
+
+    def unreached(self) -> list[tuple[str, str]]:
+        """The pairs of sites of which the host at one does not reach the one at the other."""
+        return [ends for ends in permutations(self.world.sites, 2) if not self.pings(*ends)]
 
     def pings(self, source: str, target: str) -> bool:
         """Whether the host at one site reaches the one at another."""
@@ -85,10 +100,10 @@ class OverlayLab:
         return True
 
     @contextmanager
-    def flow(self, source: str, target: str, port: int = PORT) -> Iterator[Receiver]:
-        """A UDP packet every 5 ms between the hosts of two sites, as long as the body runs."""
+    def flow(self, source: str, target: str, port: int = PORT, rate: Rate | None = None) -> Iterator[Receiver]:
+        """A UDP packet every 5 ms between the hosts of two sites, or so many Mbit/s, as long as the body runs."""
         one, other = self.hosts[source], self.hosts[target]
-        with flow(one.enclosure, one.ip, other.enclosure, other.ip, port, ENVIRONMENT) as found:
+        with flow(one.enclosure, one.ip, other.enclosure, other.ip, port, ENVIRONMENT, rate) as found:
             wait_until(lambda: len(found.read()) > 40, 20, lambda: f"no packet comes: {self.world.describe()}")
             found.forget()
             yield found

@@ -25,7 +25,8 @@ from mininet_topos.handles import LabError
 from mininet_topos.namespaces import network_of
 from mininet_topos.overlay.ear import Ear
 from mininet_topos.overlay.enclosure import Enclosure
-from mininet_topos.overlay.flow import EVERY_S, PORT, Receiver, flow
+from mininet_topos.overlay.flow import PORT, Receiver, flow
+from mininet_topos.overlay.sender import EVERY_S, Rate
 from mininet_topos.overlay.underlay import ROUTER, Place, Underlay, Uplink
 from mininet_topos.waiting import wait_until
 from ryu_apps.overlay.card import CARD_FILE, read_card
@@ -273,18 +274,28 @@ class World:
         prefix = self.nodes[target].prefix
         return next((route.tunnel for route in (has.routes if has else ()) if route.prefix == prefix), None)
 
+    def leaves_by(self, name: str, target: str) -> str:
+        """The uplink by which packets of one site leave for another; "" while that is not known."""
+        taken = self.taken(name, target)
+        return next((str(one["uplink"]) for one in self.wanted(name)["tunnels"] if one["name"] == taken), "")
+
+    def route_why(self, name: str, target: str) -> str:
+        """Why the route from one site to another takes the tunnel that it takes, as the site says."""
+        has, prefix = self.has(name), self.nodes[target].prefix
+        return next((route.why for route in (has.routes if has else ()) if route.prefix == prefix), "")
+
     def up(self, name: str) -> dict[str, str]:
         """The tunnels of an agent by name, with their states."""
         has = self.has(name)
         return {one.name: one.state.value for one in has.tunnels} if has else {}
 
     def joined(self, names: Sequence[str] = ()) -> bool:
-        """Every route of these sites (or of all) goes somewhere."""
-        names = names or tuple(self.nodes)
-        for name in names:
-            has = self.has(name)
+        """Every one of these (or all) has a way to each site among them: relays too, or packets end there."""
+        nodes = [self.nodes[name] for name in names] or list(self.nodes.values())
+        for node in nodes:
+            has = self.has(node.name)
             routes = {route.prefix for route in has.routes if route.tunnel} if has is not None else set()
-            if name in self.sites and len(routes) < sum(other in self.sites for other in names) - 1:
+            if not {other.prefix for other in nodes if other.prefix not in (None, node.prefix)} <= routes:
                 return False
         return True
 
@@ -298,7 +309,7 @@ class World:
 
     def wait_settled(self, names: Sequence[str] = (), within_s: float = 45.0) -> None:
         """Wait for that."""
-        wait_until(lambda: self.settled(names), within_s, lambda: f"not settled: {self.describe()}")
+        wait_until(lambda: self.settled(names), within_s, lambda: f"not settled: {self.describe()}", 0.1)
 
     # traffic
 
@@ -312,10 +323,17 @@ class World:
         return True
 
     @contextmanager
-    def flow(self, source: str, target: str, port: int = PORT, every_s: float = EVERY_S) -> Iterator[Receiver]:
-        """A UDP packet every 5 ms unless told otherwise, as long as the body runs."""
+    def flow(
+        self,
+        source: str,
+        target: str,
+        port: int = PORT,
+        rate: Rate | None = None,
+        every_s: float = EVERY_S,
+    ) -> Iterator[Receiver]:
+        """A UDP packet every 5 ms unless told otherwise, or so many Mbit/s, as long as the body runs."""
         ends = self.at(source), self.host(source), self.at(target), self.host(target)
-        with flow(*ends, port, ENVIRONMENT, every_s) as found:
+        with flow(*ends, port, ENVIRONMENT, rate, every_s) as found:
             wait_until(lambda: len(found.read()) > 40, 30, lambda: f"no packet comes: {self.describe()}")
             found.forget()
             yield found

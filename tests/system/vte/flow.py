@@ -6,7 +6,8 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from mininet_topos.overlay.flow import PORT, Receiver, listen, sending
+from mininet_topos.overlay.flow import PORT, Receiver, listen
+from mininet_topos.overlay.sender import sending
 from tests.system.vte.two_sites import Site
 
 

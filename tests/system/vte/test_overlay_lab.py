@@ -89,8 +89,10 @@ def left(started: proc.Stamps) -> list[str]:
 def test_programs_run_at_its_places_lines_are_cut_and_mended_and_sigterm_leaves_nothing(tmp_path: Path) -> None:
     with lab_overlay(tmp_path, "--stay") as lab:
         lab.expect("overlay>")
+        # At once: whoever reads the prompt may.
         lab.type("ber1 ping -c1 -W2 10.2.0.10")
-        lab.expect("1 received")
+        lab.expect("1 packets transmitted", 20)
+        assert "1 received" in lab.said()
         lab.type("cut ber fibre")
         # By the other uplink, without asking anybody.
         give_up_s = time.monotonic() + 15

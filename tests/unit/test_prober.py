@@ -5,26 +5,20 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from tests.probers import prober
 from tests.system.waiting import wait_until
 from vte_agent.probing import prober as prober_module
 from vte_agent.probing.prober import Prober
 from vte_agent.probing.session import Need
 from vte_agent.probing.sockets import ProbeFailed
 
-
-@pytest.fixture
-def prober() -> Iterator[Prober]:
-    made = Prober(lambda _: None)
-    made.start()
-    assert made.health() == {}
-    yield made
-    made.stop()
+__all__ = ["prober"]
 
 
 def answers(prober: Prober) -> bool:

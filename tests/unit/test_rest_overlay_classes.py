@@ -15,27 +15,18 @@ from stitching.overlay.classes import MOST_CLASSES, UplinkTerms, on_terms
 from stitching.overlay.scoring import AppClass, Weights
 from stitching.overlay.site_plan import ClassMatch
 from tests.unit.overlay_answer import an_overlay
+from tests.unit.overlay_rest import call, controller
 from tests.unit.overlay_world import a_site
 from tests.unit.test_cli import Lockstitch, lockstitch, served
 from tests.unit.test_rest_fake import Caller, FakeController, api_of, caller_as, problem
 
-__all__ = ["lockstitch", "served"]
+__all__ = ["call", "controller", "lockstitch", "served"]
 
 VOICE: dict[str, Any] = {
     "order": 10,
     "matches": [{"protocol": "udp", "ports": "5060-5061"}, {"dscp": 46, "destination": "10.0.3.0/24"}],
     "wants": {"weights": {"latency": 3.0, "price": 0.0}, "max_rtt_ms": 150.0},
 }
-
-
-@pytest.fixture
-def controller() -> FakeController:
-    return FakeController(overlay=an_overlay())
-
-
-@pytest.fixture
-def call(controller: FakeController) -> Caller:
-    return Caller(api_of(controller))
 
 
 def put(call: Caller, name: str, body: Any, **headers: str) -> Any:

@@ -25,12 +25,13 @@ from stitching.overlay.mesh_rules import (
 from stitching.overlay.rounds import OverlayPolicy
 from stitching.overlay.tunnels import Phase, Tunnel, TunnelSpec
 from tests.unit.overlay_answer import an_overlay
+from tests.unit.overlay_rest import call, controller
 from tests.unit.overlay_world import a_site, world
 from tests.unit.test_cli import Lockstitch, lockstitch, served
 from tests.unit.test_overlay_rounds import Lab, pairs_meet
 from tests.unit.test_rest_fake import Caller, FakeController, api_of, caller_as, problem
 
-__all__ = ["lockstitch", "served"]
+__all__ = ["call", "controller", "lockstitch", "served"]
 
 ANYBODY = Selector()
 EVERYBODY = PairRule(ANYBODY, ANYBODY, transports=("wireguard",))
@@ -45,16 +46,6 @@ BACKBONE: dict[str, Any] = {
     "probe_multiplier": 5,
     "mtu": 1300,
 }
-
-
-@pytest.fixture
-def controller() -> FakeController:
-    return FakeController(overlay=an_overlay())
-
-
-@pytest.fixture
-def call(controller: FakeController) -> Caller:
-    return Caller(api_of(controller))
 
 
 def put(call: Caller, name: str, body: Any, **headers: str) -> Any:

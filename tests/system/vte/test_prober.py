@@ -5,24 +5,15 @@ from __future__ import annotations
 import os
 import resource
 import signal
-from collections.abc import Iterator
 from ipaddress import IPv4Address
 
-import pytest
-
+from tests.probers import prober
 from tests.system.waiting import wait_until
 from vte_agent.probing.prober import Prober
 from vte_agent.probing.sockets import ProbeFailed
 from vte_agent.probing.tunnel_probes import ProbedTunnel
 
-
-@pytest.fixture
-def prober() -> Iterator[Prober]:
-    made = Prober(lambda _: None)
-    made.start()
-    assert made.health() == {}
-    yield made
-    made.stop()
+__all__ = ["prober"]
 
 
 def a_tunnel(number: int) -> ProbedTunnel:

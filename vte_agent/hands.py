@@ -31,7 +31,7 @@ from vte_agent.protocol.filters import RuleCount
 from vte_agent.protocol.has import BridgeReport, LinkReport
 from vte_agent.protocol.members import Member
 from vte_agent.protocol.transport import Transport
-from vte_agent.protocol.wanted import Liveness
+from vte_agent.protocol.wanted import Address, Liveness, Prefix, Wanted
 from vte_agent.route_tables import UplinkWay
 from vte_agent.steering import Steered, Steering
 from vte_agent.tunnels.contract import LocalEnd, Reading, TunnelFailed, Tunnels
@@ -392,16 +392,8 @@ class Hands:
     def _steer(self, believed: Believed, uplinks: tuple[UplinkNow, ...]) -> None:
         wanted = believed.wanted if believed.is_known and self._has_taken_over else None
         devices = {name: there.goal.spec.device for name, there in self._upkeep.standing.items() if there.peer}
-        steered = Steered(
-            routes=wanted.routes if wanted is not None else (),
-            classes={one.name: one.number for one in wanted.classes} if wanted is not None else {},
-            devices=devices,
-            local=self._own.prefixes,
-            sources=self._uplinks.inside(self._own.prefixes),
-            uplinks=tuple(_ways(uplinks)),
-            guarded=believed.guarded,
-            is_known=wanted is not None,
-        )
+        sources = self._uplinks.inside(self._own.prefixes)
+        steered = steered_of(wanted, devices, self._own, sources, uplinks, believed.guarded)
         if steered != self._steered:
             self._steered = steered
             self._steering.want(steered)
@@ -412,6 +404,27 @@ class Hands:
         if believed.standing is RollStanding.OUT:
             wanted = ()
         self._bridging.want(wanted, time.monotonic())
+
+
+def steered_of(
+    wanted: Wanted | None,
+    devices: Mapping[str, str],
+    own: Member,
+    sources: tuple[Address, ...],
+    uplinks: tuple[UplinkNow, ...],
+    guarded: frozenset[Prefix],
+) -> Steered:
+    """What routes are to follow; wanted None: it is not known which there are to be."""
+    return Steered(
+        routes=wanted.routes if wanted is not None else (),
+        classes={one.name: one.number for one in wanted.classes} if wanted is not None else {},
+        devices=devices,
+        local=own.prefixes,
+        sources=sources,
+        uplinks=tuple(_ways(uplinks)),
+        guarded=guarded,
+        is_known=wanted is not None,
+    )
 
 
 def _may_be_used(health: TunnelHealth | None) -> bool:

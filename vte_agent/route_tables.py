@@ -14,7 +14,7 @@ All carry protocol number 76. Where a prefix is wanted for some class only, tabl
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 
@@ -139,6 +139,33 @@ def rules_of(ways: Ways) -> frozenset[Rule]:
         rules.add(Rule(version, table, UPLINK_PREFERENCE, outer_mark(uplink.number), MASK | UPLINK_MASK))
         rules.add(Rule(version, table, UPLINK_PREFERENCE, source=ip_network(uplink.address)))
     return frozenset(rules)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What makes the kernel's routes and rules those that are wanted: what is set or set anew, and what goes."""
+
+    routes: Routes
+    rules: frozenset[Rule]
+    gone_routes: frozenset[Slot]
+    gone_rules: frozenset[Rule]
+
+
+def difference(ways: Ways, routes: Routes, rules: Set[Rule]) -> Difference:
+    """From what there is to what is wanted."""
+    wanted, leading = routes_of(ways), rules_of(ways)
+    return Difference(
+        {slot: action for slot, action in wanted.items() if routes.get(slot) != action},
+        leading - rules,
+        frozenset(routes.keys() - wanted.keys()),
+        frozenset(rules - leading),
+    )
+
+
+def addition(ways: Ways, routes: Routes, rules: Set[Rule]) -> Difference:
+    """The same where it is not known what else is wanted: nothing that is there changes or goes."""
+    new = {slot: action for slot, action in routes_of(ways).items() if slot not in routes}
+    return Difference(new, rules_of(ways) - rules, frozenset(), frozenset())
 
 
 def is_ours(table: int) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -23,13 +23,13 @@ from vte_agent.route_tables import (
     PROTOCOL,
     UPLINK_PREFERENCE,
     Action,
-    Routes,
+    Difference,
     Rule,
     Slot,
     Ways,
+    addition,
+    difference,
     is_ours,
-    routes_of,
-    rules_of,
 )
 from vte_agent.tunnels.ipsec_plan import GATEWAYS
 from vte_agent.tunnels.ipsec_plan import KIND as IPSEC_KIND
@@ -108,30 +108,37 @@ class Router:
 
         A packet under way meets the old way or the new one, or is refused; it never leaves by one that is neither.
         """
-        routes, rules = routes_of(ways), rules_of(ways)
-        problems = self._make({s: a for s, a in routes.items() if self._routes.get(s) != a}, rules)
-        for rule in self._rules - rules:
+        todo = self.difference(ways)
+        problems = self._make(todo)
+        for rule in todo.gone_rules:
             self._try(partial(self._rule, "del", rule), f"rule to table {rule.table}", problems)
-        for slot in sorted(self._routes.keys() - routes.keys(), key=lambda slot: slot.metric):
+        for slot in sorted(todo.gone_routes, key=lambda slot: slot.metric):
             self._try(partial(self._delete, slot), f"route to {slot.prefix}", problems)
         return tuple(problems)
 
+    def difference(self, ways: Ways) -> Difference:
+        """What `apply` would do."""
+        return difference(ways, self._routes, self._rules)
+
+    def addition(self, ways: Ways) -> Difference:
+        """What `add` would do."""
+        return addition(ways, self._routes, self._rules)
+
     def add(self, ways: Ways) -> tuple[str, ...]:
         """Add what is not there of it; nothing that is there changes or goes. Returns what could not be done."""
-        routes = {slot: action for slot, action in routes_of(ways).items() if slot not in self._routes}
-        return tuple(self._make(routes, rules_of(ways)))
+        return tuple(self._make(self.addition(ways)))
 
     def clear(self) -> tuple[str, ...]:
         """Take away all that is ours, also what an earlier run left; returns what could not be."""
         self.refresh()
         return self.apply(NO_WAYS)
 
-    def _make(self, routes: Routes, rules: Set[Rule]) -> list[str]:
+    def _make(self, todo: Difference) -> list[str]:
         """Guards come first, then ways, then the rules that lead there; they leave the other way round."""
         problems: list[str] = []
-        for slot in sorted(routes, key=lambda slot: -slot.metric):
-            self._try(partial(self._replace, slot, routes[slot]), f"route to {slot.prefix}", problems)
-        for rule in rules - self._rules:
+        for slot in sorted(todo.routes, key=lambda slot: -slot.metric):
+            self._try(partial(self._replace, slot, todo.routes[slot]), f"route to {slot.prefix}", problems)
+        for rule in todo.rules:
             self._try(partial(self._rule, "add", rule), f"rule to table {rule.table}", problems)
         return problems
 

@@ -128,7 +128,7 @@ class Steering:
         if wanted is not None:
             self._now = wanted
         if wanted is not None and wanted.is_known:
-            self._failover = self._failover or Failover(_found(router, wanted))
+            self._failover = self._failover or Failover(found_ways(router.devices(), wanted))
             self._failover.want(wanted.routes)
         self._healths.update(fresh)
         if (looks := time.monotonic() >= self._look_s) or wanted is not None:
@@ -153,19 +153,15 @@ class Steering:
 
     def _keep(self, router: Router) -> None:
         """What an earlier run left stays, as nobody knows better; what it guarded is guarded, kept or not."""
-        guards: dict[RouteKey, str | None] = {
-            (prefix, None): None for prefix in self._no_longer_wanted((), self._now)
-        }
-        problems = (*self._troubles, *router.add(Ways(guards, {}, self._now.local)))
+        problems = (*self._troubles, *router.add(guards_of(self._no_longer_wanted((), self._now), self._now)))
         with self._lock:
             self._problems = problems
 
     def _move(self, router: Router, failover: Failover) -> None:
         steered, healths = self._now, self._healths
         moves = failover.step(time.monotonic(), healths)
-        devices = {key: steered.devices.get(taken or "") for key, taken in failover.taken().items()}
-        devices |= {(prefix, None): None for prefix in self._no_longer_wanted(devices, steered)}
-        ways = Ways(devices, steered.classes, steered.local, steered.sources, steered.uplinks)
+        taken = failover.taken()
+        ways = ways_of(taken, self._no_longer_wanted(taken, steered), steered)
         problems = (*self._troubles, *router.apply(ways))
         with self._lock:
             self._reports, self._problems = failover.report(), problems
@@ -190,10 +186,21 @@ class Steering:
         return self._guarded - now - set(steered.local)
 
 
-def _found(router: Router, steered: Steered) -> Mapping[RouteKey, str]:
-    """Which tunnel each route took when an earlier run ended."""
+def ways_of(taken: Mapping[RouteKey, str | None], unwanted: Iterable[Prefix], steered: Steered) -> Ways:
+    """Where packets go, by the tunnel that each route takes; what is wanted over tunnels no more goes nowhere."""
+    devices = {key: steered.devices.get(name or "") for key, name in taken.items()}
+    devices |= {(prefix, None): None for prefix in unwanted}
+    return Ways(devices, steered.classes, steered.local, steered.sources, steered.uplinks)
+
+
+def guards_of(prefixes: Iterable[Prefix], steered: Steered) -> Ways:
+    """What goes nowhere where it is not known which routes are wanted."""
+    return Ways({(prefix, None): None for prefix in prefixes}, {}, steered.local)
+
+
+def found_ways(found: Mapping[tuple[int, Prefix], str], steered: Steered) -> Mapping[RouteKey, str]:
+    """Which tunnel each route took when an earlier run ended: `found` are devices by table and prefix."""
     tunnels = {device: name for name, device in steered.devices.items()}
-    found = router.devices()
     taken = {}
     for route in steered.routes:
         number = 0 if route.class_name is None else steered.classes.get(route.class_name, 0)

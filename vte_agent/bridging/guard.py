@@ -9,9 +9,10 @@ it would pass on what still comes for an anchor that is no more.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from vte_agent.bridging.difference import LinkDevice
 from vte_agent.bridging.vxlan import PORT
 from vte_agent.protocol.wanted import Address, Prefix, WantedLink
 from vte_agent.segmentation import DEVICES
@@ -38,6 +39,13 @@ class Guarded:
     site: Site
     links: tuple[WantedLink, ...]
     anchors: frozenset[Address]
+
+
+def anchors_of(links: Iterable[WantedLink], devices: Iterable[LinkDevice]) -> frozenset[Address]:
+    """The ends of links that are wanted, and of those that are there."""
+    wanted = (end for one in links for end in (one.local, one.remote))
+    found = (end for one in devices for end in (one.local, one.remote) if end is not None)
+    return frozenset([*wanted, *found])
 
 
 def links_guard() -> KeptTable[Guarded]:

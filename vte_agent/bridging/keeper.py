@@ -92,9 +92,7 @@ class Bridging:
         self, wanted: tuple[WantedLink, ...], devices: Mapping[str, LinkDevice], now_s: float
     ) -> bool:
         """Whether nothing gets out of the tunnels: from before a device is made until the agent ends."""
-        ends = [end for one in wanted for end in (one.local, one.remote)]
-        found = [end for there in devices.values() for end in (there.local, there.remote) if end is not None]
-        self._anchors = self._anchors.union(ends, found)
+        self._anchors |= guard.anchors_of(wanted, devices.values())
         return self._guard.want(guard.Guarded(self._site, wanted, self._anchors), now_s)
 
     def _carry_out(self, todo: Sequence[Step], devices: Mapping[str, LinkDevice], now_s: float) -> None:

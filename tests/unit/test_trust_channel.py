@@ -13,6 +13,7 @@ import ssl
 import time
 from collections.abc import Iterator
 from datetime import timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -44,15 +45,25 @@ from tests.unit.gate_world import (
 )
 from tests.unit.trust_world import Site, an_enroll, identity, public, spellings, wanted_for
 from vte_agent import membership as members
+from vte_agent.believing import Believer
 from vte_agent.channel import ChannelState
 from vte_agent.enrolling import NotEnrolled, enroll
-from vte_agent.identity import csr_of, load_or_make, tls_key
+from vte_agent.goals import goals_of
+from vte_agent.hands import Snapshot
+from vte_agent.identity import Identity, csr_of, load_or_make, tls_key
 from vte_agent.keeping import Keeping
 from vte_agent.protocol.channel import SERVER_NAME, Close
 from vte_agent.protocol.enrollment import Enrolled, Refused, Token
 from vte_agent.protocol.frames import FROM_CONTROLLER, Hello, Moved, RollFrame, decode, encode
 from vte_agent.protocol.has import Has
+from vte_agent.protocol.members import Member
 from vte_agent.protocol.signed import Signed
+from vte_agent.protocol.wanted import Transport, WantedTunnel
+from vte_agent.reporting import Reporter
+from vte_agent.tunnels.contract import TunnelFailed
+from vte_agent.tunnels.fake import FakeNetwork
+from vte_agent.upkeep import Failure, Standing
+from vte_agent.uplinks import UplinkNow
 
 BAD = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -458,6 +469,44 @@ def bytes_in_the_clear() -> Iterator[list[bytes]]:
         yield sent
 
 
+def with_tunnels(site: Site, own: Identity, far: Identity, peer: Signed, world: World) -> tuple[Has, list[bytes]]:
+    """A tunnel of each transport is wanted to another site; what is reported of them, and what is private there.
+
+    The secret of WireGuard's is the preshared key, that of IPsec's the PSK of IKEv2 as charon is given it. What
+    charon derives of that never leaves its process.
+    """
+    me, other = site.believer.own, peer.open(Member, [site.membership.policy_key])
+    tunnels = tuple(
+        WantedTunnel(
+            name=f"t-{transport.value}",
+            peer=other.serial,
+            transport=transport,
+            uplink="wan",
+            address=ip_address("100.96.0.0"),
+            peer_address=ip_address("100.96.0.1"),
+            peer_key=far.sign_tunnel_key(other.serial, f"t-{transport.value}", far.public_pairing),
+        )
+        for transport in Transport
+    )
+    more = {"peers": (peer,), "tunnels": tunnels}
+    world.gate.send_wanted(me.serial, wanted_for(me.serial, world.controller.roll().roll, STATE_KEY, 2, **more))
+    wait_until(lambda: site.believer.generation == 2, 5, lambda: site.refused)
+    uplink = UplinkNow("wan", 1, "eth0", 1, ip_address("192.0.2.1"), None, 1500)
+    goals = goals_of(
+        *(site.believer.judge(), me, [uplink], set(Transport)), lambda one, name: own.pair_secret(me, one, name)
+    ).goals
+    standing, private = {}, [own.pairing.exchange(far.pairing.public_key())]
+    for name, goal in goals.items():
+        assert goal.peer is not None and goal.peer.secret == far.pair_secret(other, me, name)
+        node, device = FakeNetwork().node("here"), goal.spec.device
+        standing[name] = Standing(goal, node.create(goal.spec), goal.peer)
+        private.append(goal.peer.secret)
+        logging.getLogger("vte_agent").debug("tunnel=%s device=%s goal=%r", name, device, goal)
+    assert len(private) == 1 + len(Transport) == len({*private})
+    failures = {name: Failure(f"{TunnelFailed(repr(there.peer))}", 1, 0.0) for name, there in standing.items()}
+    return Reporter(own, me).has(Snapshot(2, standing, failures), (), tuple(Transport)), private
+
+
 def test_no_private_key_crosses_the_channel_or_gets_into_a_log(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -470,12 +519,17 @@ def test_no_private_key_crosses_the_channel_or_gets_into_a_log(
         wait_until(lambda: site.believer.own.serial in world.heard.hellos, 5, lambda: site.states)
         world.want(site, 1)
         wait_until(lambda: site.believer.generation == 1, 5, lambda: site.refused)
-        world.loop.call(site.channel.say_has, Has(generation=1))
+        own, other = load_or_make(Keeping(directory)), world.enroll("other", world.token())
+        far = load_or_make(Keeping(other))
+        peer = Believer(members.load(Keeping(other)), Keeping(other)).own.serial  # type: ignore[arg-type]
+        has, private = with_tunnels(site, own, far, world.member(peer), world)
+        world.loop.call(site.channel.say_has, has)
         wait_until(lambda: site.believer.own.serial in world.heard.has, 5, "no report")
+        assert len(world.heard.has[site.believer.own.serial].tunnels) == len(Transport)
     said = b"".join(sent)
     assert b'"Enroll"' in said and b'"Enrolled"' in said and b'"WantedFrame"' in said and b'"Has"' in said
-    own = load_or_make(Keeping(directory))
     secrets = [
+        *private,
         own.identity.private_bytes_raw(),
         own.pairing.private_bytes_raw(),
         token.secret.encode(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -85,6 +86,10 @@ def spellings(secret: bytes) -> Iterator[bytes]:
     yield secret
     yield secret.hex().encode()
     yield secret.hex().upper().encode()
+    # As Python shows bytes, and JSON that.
+    shown = repr(secret)[2:-1]
+    yield shown.encode()
+    yield json.dumps(shown)[1:-1].encode()
     # Whatever stands before it: base64 has three places where it can begin.
     for before in range(3):
         for encode_it in (base64.b64encode, base64.urlsafe_b64encode):

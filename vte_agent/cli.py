@@ -25,16 +25,16 @@ from vte_agent.agent import Agent
 from vte_agent.believing import GUARDED_FILE, Believer
 from vte_agent.bridging.difference import Place
 from vte_agent.bridging.openvswitch import DATABASE
-from vte_agent.bridging.vxlan import LinkDevices, LinkFailed
+from vte_agent.bridging.vxlan import LinkFailed
 from vte_agent.cleaning import clean
 from vte_agent.descriptors import take_descriptors
 from vte_agent.doctor import Finding, examine
 from vte_agent.enrolling import NotEnrolled, enroll
-from vte_agent.goals import goals_of
 from vte_agent.identity import load_or_make
 from vte_agent.keeping import CannotKeep, Keeping, alone
+from vte_agent.looking import look
 from vte_agent.membership import Membership
-from vte_agent.planning import Plan, plan, planned_links
+from vte_agent.planning import Plan
 from vte_agent.protocol.base import Name
 from vte_agent.protocol.enrollment import BadToken, Token
 from vte_agent.protocol.has import Has, TunnelReport
@@ -199,30 +199,31 @@ def doctor_command(
 
 
 @app.command("plan")
-def plan_command(uplink: UplinkWords, state: State = STATE, as_json: AsJson = False) -> None:
+def plan_command(
+    uplink: UplinkWords,
+    state: State = STATE,
+    bridge: Bridge = None,
+    ovsdb: Database = DATABASE,
+    as_json: AsJson = False,
+) -> None:
     """Show what an agent would change here by what it was told last; nothing is changed."""
     keeping, membership = _membership(state, looking=True)
-    believer, identity, known = Believer(membership, keeping), load_or_make(keeping), transports()
-    uplinks, problems = Uplinks(_uplinks(uplink)).read()
-    own, believed = believer.own, believer.judge()
-    usable = {transport for transport, tunnels in known.items() if not tunnels.missing()}
-    wished = goals_of(believed, own, uplinks, usable, lambda peer, tunnel: identity.pair_secret(own, peer, tunnel))
-    kernel = LinkDevices()
-    there = kernel.found()
-    kernel.close()
-    node = f"{own.serial}"
-    made = plan(believed, wished, known, node, planned_links(believed, node, there))
-    said = (*problems, *made.problems)
+    believer, identity = Believer(membership, keeping), load_or_make(keeping)
+    own, place = believer.own, _place(bridge, ovsdb)
+    made = look(
+        *(believer.judge(), own, Uplinks(_uplinks(uplink)), transports(), place),
+        lambda peer, tunnel: identity.pair_secret(own, peer, tunnel),
+    )
     if as_json:
-        changes = [vars(change) for change in made.changes]
-        typer.echo(json.dumps({"generation": made.generation, "changes": changes, "problems": said}))
+        changes = [asdict(change) for change in made.changes]
+        typer.echo(json.dumps({"generation": made.generation, "changes": changes, "problems": made.problems}))
         return
     console = Console()
-    if made.changes:
-        console.print(_changes(made))
-    else:
+    if made.is_done:
         console.print(f"Generation {made.generation}: nothing would change", highlight=False)
-    for problem in said:
+    else:
+        console.print(_changes(made))
+    for problem in made.problems:
         console.print(f"problem: {problem}", markup=False, highlight=False, soft_wrap=True)
 
 
@@ -308,9 +309,9 @@ def _routes(has: Has) -> Table:
 
 
 def _changes(made: Plan) -> Table:
-    table = Table("what", "device", "tunnel", "why", title=f"Generation {made.generation}: what would change")
-    for one in made.changes:
-        table.add_row(one.what, one.device, one.tunnel, one.why)
+    table = Table("", "what", "which", "of", "how", title=f"Generation {made.generation}: what would change")
+    for one in made.todo:
+        table.add_row(one.do.value, one.kind, one.name, one.of, one.why)
     return table
 
 

@@ -24,6 +24,7 @@ from vte_agent.route_tables import (
     UPLINK_PREFERENCE,
     Action,
     Difference,
+    Routes,
     Rule,
     Slot,
     Ways,
@@ -102,6 +103,16 @@ class Router:
     def devices(self) -> Mapping[tuple[int, Prefix], str]:
         """Which device each prefix takes in each of our tables, as last read or set."""
         return {(s.table, s.prefix): a.device for s, a in self._routes.items() if a.device is not None}
+
+    @property
+    def routes(self) -> Routes:
+        """Ours, as last read or set."""
+        return dict(self._routes)
+
+    @property
+    def rules(self) -> frozenset[Rule]:
+        """The same of rules."""
+        return frozenset(self._rules)
 
     def apply(self, ways: Ways) -> tuple[str, ...]:
         """Make it so, by difference; returns what could not be done, and why. May be called again and again.

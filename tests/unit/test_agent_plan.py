@@ -8,7 +8,7 @@ import resource
 import subprocess
 import sys
 from collections.abc import Mapping
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +18,30 @@ from typer.testing import CliRunner
 from vte_agent import cli
 from vte_agent.believing import GUARDED_FILE, HIGHEST_FILE, Believed, Standing
 from vte_agent.bridging import openvswitch
-from vte_agent.bridging.difference import LinkDevice
+from vte_agent.bridging.difference import LinkDevice, Place, Plug
 from vte_agent.bridging.openvswitch import BridgeNow
 from vte_agent.bridging.vxlan import link_device
 from vte_agent.doctor import examine
 from vte_agent.goals import Wished
 from vte_agent.identity import load_or_make
 from vte_agent.keeping import CannotKeep, InUse, Keeping, alone
-from vte_agent.planning import plan, planned_links
+from vte_agent.planning import (
+    Change,
+    Do,
+    Plan,
+    planned_links,
+    planned_routes,
+    planned_table,
+    planned_tunnels,
+    planned_ways,
+    waiting_routes,
+)
 from vte_agent.protocol.enrollment import Token
 from vte_agent.protocol.signed import Signed
 from vte_agent.protocol.transport import Transport
-from vte_agent.protocol.wanted import Wanted, WantedLink
+from vte_agent.protocol.wanted import Wanted, WantedLink, WantedRoute
+from vte_agent.route_tables import Action, Routes, Rule, Slot, Ways, addition, difference, routes_of, rules_of
+from vte_agent.steering import Steered
 from vte_agent.talking import telling
 from vte_agent.tunnels import ipsec_process, wireguard_go, wireguard_kernel
 from vte_agent.tunnels.contract import Tunnels, TunnelSpec
@@ -64,17 +76,22 @@ def transports() -> Mapping[Transport, Tunnels]:
     return {Transport.WIREGUARD: tunnels}
 
 
+def tunnels_of(believed: Believed, transports: Mapping[Transport, Tunnels], *names: str) -> list[Change]:
+    found = [device for tunnels in transports.values() for device in tunnels.found()]
+    return list(planned_tunnels(believed, wished(*names), found, "1"))
+
+
 def test_a_plan_makes_what_is_missing_keeps_what_is_there_and_removes_the_rest(
     transports: Mapping[Transport, Tunnels],
 ) -> None:
-    made = plan(Believed(Standing.CURRENT, NOTHING), wished("stays", "comes"), transports, "1")
-    found = {(change.what, change.device) for change in made.changes}
-    assert found == {
-        ("keep", spec("stays").device),
-        ("make", spec("comes").device),
-        ("remove", spec("goes").device),
+    made = tunnels_of(Believed(Standing.CURRENT, NOTHING), transports, "stays", "comes")
+    assert {(change.do, change.name) for change in made} == {
+        (Do.KEEP, spec("stays").device),
+        (Do.MAKE, spec("comes").device),
+        (Do.REMOVE, spec("goes").device),
     }
-    assert not made.is_done and made.problems == ("a problem",)
+    whole = Plan(1, Standing.CURRENT, tuple(made), ())
+    assert not whole.is_done and {change.do for change in whole.todo} == {Do.MAKE, Do.REMOVE}
     assert set(transports[Transport.WIREGUARD].found()) == {spec("stays").device, spec("goes").device}
 
 
@@ -82,31 +99,104 @@ def test_a_plan_makes_what_is_missing_keeps_what_is_there_and_removes_the_rest(
 def test_before_it_is_known_what_is_wanted_only_what_leads_to_who_is_revoked_is_removed(
     transports: Mapping[Transport, Tunnels], standing: Standing
 ) -> None:
-    made = plan(Believed(standing, None), Wished({}, ()), transports, "1")
-    assert made.is_done and {change.what for change in made.changes} == {"keep"}
-    made = plan(Believed(standing, None, banned=frozenset({"goes"})), Wished({}, ()), transports, "1")
-    assert [(change.what, change.tunnel) for change in made.changes if change.what != "keep"] == [
-        ("remove", "goes")
-    ]
+    made = tunnels_of(Believed(standing, None), transports)
+    assert {change.do for change in made} == {Do.KEEP}
+    made = tunnels_of(Believed(standing, None, banned=frozenset({"goes"})), transports)
+    assert [(one.do, one.of) for one in made if one.do is not Do.KEEP] == [(Do.REMOVE, "goes")]
 
 
-def test_a_plan_has_the_links_of_the_bridge_too() -> None:
+def test_a_plan_has_the_links_of_the_bridge_and_its_ports_too() -> None:
     links = tuple(
         WantedLink(name=name, vni=vni, local=ip_address("100.111.0.1"), remote=ip_address("100.111.0.2"))
         for vni, name in enumerate(("stays", "comes"), 1)
     )
     wanted = NOTHING.model_copy(update={"links": links})
-    names = link_device(links[0], "1"), link_device(links[1], "1")
-    there = {one: LinkDevice(one, "gone", 9, None, None, None) for one in (names[0], "lvother")}
-    made = planned_links(Believed(Standing.CURRENT, wanted), "1", there)
-    assert [(one.what, one.device) for one in made] == [
-        ("keep", names[0]),
-        ("make", names[1]),
-        ("remove", "lvother"),
+    place = Place("br0", "unix:db")
+    names = [link_device(link, "1") for link in links]
+    ends = links[0].local, links[0].remote
+    there = {
+        names[0]: LinkDevice(names[0], "stays", 1, *ends, place),
+        "lvother": LinkDevice("lvother", "gone", 9, *ends, place),
+    }
+    plugs = {names[0]: Plug(names[0], "stays", 1), "lvother": Plug("lvother", "gone", 2)}
+
+    def planned(believed: Believed) -> list[tuple[Do, str, str]]:
+        found = planned_links(believed, place, there, plugs, lambda link: link_device(link, "1"))
+        return [(one.do, one.kind, one.name) for one in found]
+
+    assert planned(Believed(Standing.CURRENT, wanted)) == [
+        (Do.MAKE, "link", names[1]),
+        (Do.MAKE, "port", names[1]),
+        (Do.REMOVE, "port", "lvother"),
+        (Do.REMOVE, "link", "lvother"),
+        (Do.KEEP, "link", names[0]),
     ]
-    assert {one.what for one in planned_links(Believed(Standing.OUT, wanted), "1", there)} == {"remove"}
+    assert {one for one, _, _ in planned(Believed(Standing.OUT, wanted))} == {Do.REMOVE}
     for standing in (Standing.NONE, Standing.CURRENT):
-        assert {one.what for one in planned_links(Believed(standing, None), "1", there)} == {"keep"}
+        assert {one for one, _, _ in planned(Believed(standing, None))} == {Do.KEEP}
+
+
+FAR, NEVER = ip_network("10.2.0.0/24"), ip_network("10.9.0.0/24")
+STEERED = Steered(
+    routes=(
+        WantedRoute(prefix=FAR, tunnels=("t2", "t1")),
+        WantedRoute(prefix=FAR, tunnels=("t1",), class_name="voice"),
+    ),
+    classes={"voice": 3},
+    devices={"t1": "ls1", "t2": "ls2"},
+    local=(ip_network("10.1.0.0/24"),),
+    guarded=frozenset({NEVER}),
+)
+
+
+def routes_planned(steered: Steered, there: Routes, rules: frozenset[Rule]) -> list[Change]:
+    found = {(slot.table, slot.prefix): one.device for slot, one in there.items() if one.device is not None}
+    ways = planned_ways(steered, found)
+    todo = (difference if steered.is_known else addition)(ways, there, rules)
+    return [*planned_routes(todo, there, rules, steered), *waiting_routes(steered, found)]
+
+
+def test_a_plan_says_which_routes_and_rules_come_and_which_wait_for_a_tunnel() -> None:
+    made = routes_planned(STEERED, {}, frozenset())
+    said = {(one.do, one.kind, one.name, one.of, one.why) for one in made}
+    assert (Do.MAKE, "route", "10.2.0.0/24", "class voice", "by nothing else") in said
+    assert (Do.MAKE, "route", "10.9.0.0/24", "all packets", "by nothing else") in said
+    assert (Do.MAKE, "route", "10.1.0.0/24", "all packets", "as the machine's own tables say") in said
+    first = "by the first of t2, t1 that answers; nowhere until then"
+    assert (Do.MAKE, "route", "10.2.0.0/24", "all packets", first) in said
+    assert (Do.MAKE, "rule", "7600", "class voice", "IPv4 marked 0x30000/0xff0000") in said
+    assert {one.do for one in made} == {Do.MAKE}
+
+
+def test_a_plan_has_nothing_for_routes_that_an_agent_has_set_and_takes_away_what_nobody_wants() -> None:
+    taken = {(FAR, None): "ls1", (FAR, "voice"): "ls1", (NEVER, None): None}
+    ways = Ways(taken, STEERED.classes, STEERED.local, STEERED.sources, STEERED.uplinks)
+    there, rules = routes_of(ways), rules_of(ways)
+    # Routes stay where they are: whether another tunnel is better only probes can say.
+    assert {one.do for one in routes_planned(STEERED, there, rules)} == {Do.KEEP}
+    left = Slot(7601, FAR, 10)
+    made = routes_planned(STEERED, {**there, left: Action("unicast", "ls1")}, rules | {Rule(6, 7601, 7600, 1, 1)})
+    assert [(one.kind, one.of) for one in made if one.do is not Do.KEEP] == [
+        ("route", "class 1"),
+        ("rule", "class 1"),
+    ]
+    unknown = Steered(guarded=frozenset({NEVER}), is_known=False)
+    assert {one.do for one in routes_planned(unknown, there, rules)} == {Do.KEEP}
+
+
+@pytest.mark.parametrize(
+    ("now", "wanted", "do", "why"),
+    [
+        (None, "a\nb", Do.MAKE, "2 lines"),
+        ("a\nb", None, Do.REMOVE, "2 lines"),
+        ("a\nb", "a\nb", Do.KEEP, "as it is to be"),
+        ("a\nb", "a\nc\nd", Do.CHANGE, "2 lines come, 1 go"),
+    ],
+)
+def test_a_plan_says_what_becomes_of_a_table(now: str | None, wanted: str | None, do: Do, why: str) -> None:
+    found = planned_table("t", "marks", now, wanted)
+    assert found is not None and (found.do, found.why) == (do, why)
+    assert planned_table("t", "marks", None, None) is None
 
 
 def test_doctor_looks_for_the_bridge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,7 +58,8 @@ from vte_agent.protocol.frames import FROM_CONTROLLER, Hello, Moved, RollFrame, 
 from vte_agent.protocol.has import Has
 from vte_agent.protocol.members import Member
 from vte_agent.protocol.signed import Signed
-from vte_agent.protocol.wanted import Transport, WantedTunnel
+from vte_agent.protocol.transport import Transport
+from vte_agent.protocol.wanted import WantedTunnel
 from vte_agent.reporting import Reporter
 from vte_agent.tunnels.contract import TunnelFailed
 from vte_agent.tunnels.fake import FakeNetwork

@@ -5,7 +5,9 @@ One lab for all; each test leaves it whole, and the last one takes a site away.
 
 from __future__ import annotations
 
+import json
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -183,6 +185,44 @@ def test_an_agent_that_is_killed_and_comes_back_does_not_touch_the_link(world: J
         assert there.lost() == 0
     assert world.bridges["muc"].ports() == before
     assert world.stitch(stitch["id"])["state"] == "up" and world.bridged()
+
+
+def planned(world: JoinedWorld, site: str) -> list[tuple[str, str, str]]:
+    """What `vte-agent plan` says that would change at a site."""
+    bridge, uplinks = world.bridges[site], [f"--uplink=up{number}=up{number}" for number in range(2)]
+    words = ["plan", "--json", "--state", str(world.agent_state(site)), *uplinks]
+    words += ["--bridge", bridge.name, "--ovsdb", bridge.database]
+    inside = world.at(site).enter([sys.executable, "-m", "vte_agent", *words])
+    done = subprocess.run(inside, env=ENVIRONMENT, capture_output=True, text=True, timeout=30, check=True)
+    said = json.loads(done.stdout)
+    assert not said["problems"], said["problems"]
+    return [(one["do"], one["kind"], one["name"]) for one in said["changes"] if one["do"] != "keep"]
+
+
+def test_a_plan_says_what_an_agent_that_was_killed_would_put_right_and_nothing_once_it_has(
+    world: JoinedWorld,
+) -> None:
+    wait_until(lambda: planned(world, "muc") == [], 10, lambda: planned(world, "muc"))
+    world.signal_agent("muc", signal.SIGKILL)
+    (link,) = (name for name in world.bridges["muc"].ports() if name not in HOSTS["muc"])
+    world.bridges["muc"].vsctl("del-port", link)
+    for words in (
+        "nft delete table inet lockstitch_mss",
+        "nft add rule inet lockstitch_links passing counter",
+        "ip rule del pref 7601",
+        "ip route del unreachable 10.1.0.0/24 table 7600 metric 4000",
+    ):
+        world.at("muc").run(words.split())
+    assert sorted(planned(world, "muc")) == [
+        ("change", "table", "lockstitch_links"),
+        ("make", "port", link),
+        ("make", "route", "10.1.0.0/24"),
+        ("make", "rule", "7601"),
+        ("make", "table", "lockstitch_mss"),
+    ]
+    world.start_agent("muc")
+    wait_until(lambda: planned(world, "muc") == [], 20, lambda: planned(world, "muc"))
+    wait_joined(world)
 
 
 def test_a_controller_that_starts_again_finds_its_stitch_across_sites_as_it_was(world: JoinedWorld) -> None:

@@ -12,8 +12,9 @@ import sqlite3
 import ssl
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from ryu_apps.overlay.authority import Authority
 from ryu_apps.overlay.gate import Gate
 from ryu_apps.overlay.signing.client import SignerClient, SignerGone
 from ryu_apps.overlay.signing.requests import ControllerCard, MakeToken, Refusal
+from ryu_apps.overlay.signing.watching import epoch_of
 from tests.system.waiting import wait_until
 from tests.unit.gate_world import (
     STATE_KEY,
@@ -56,7 +58,7 @@ from vte_agent.protocol.channel import SERVER_NAME, Close
 from vte_agent.protocol.enrollment import Enrolled, Refused, Token
 from vte_agent.protocol.frames import FROM_CONTROLLER, Hello, Moved, RollFrame, decode, encode
 from vte_agent.protocol.has import Has
-from vte_agent.protocol.members import Member
+from vte_agent.protocol.members import Member, Roll
 from vte_agent.protocol.signed import Signed
 from vte_agent.protocol.transport import Transport
 from vte_agent.protocol.wanted import WantedTunnel
@@ -450,6 +452,18 @@ def test_a_request_without_end_and_too_many_of_them_are_refused(world: World) ->
         # The operator's door is another one.
         assert world.operator.roll()
     wait_until(lambda: answers(world.controller), 5, "the signer does not recover")
+
+
+def test_who_waits_for_a_later_roll_has_it_as_soon_as_somebody_with_a_prefix_is_let_in(world: World) -> None:
+    before = epoch_of(world.controller.roll())
+    prefix = ip_network("10.77.0.0/24")
+    began_s = time.monotonic()
+    with ThreadPoolExecutor() as threads:
+        later = threads.submit(world.controller.roll, before)
+        world.enroll("holder", world.token(prefixes=(prefix,)))
+        now = later.result(10)
+    roll = now.roll.open(Roll, [now.policy_key])
+    assert prefix in roll.prefixes and time.monotonic() - began_s < 10
 
 
 @contextlib.contextmanager

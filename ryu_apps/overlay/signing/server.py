@@ -156,6 +156,8 @@ class SignerServer:
             )
             raise
         log.info("admitted=%s token=%s", request.enroll.name, request.enroll.token_id)
+        # With what it holds there is a later roll.
+        self._wake()
         return admitted
 
     def _make_token(self, request: ask.MakeToken) -> Message:
@@ -182,10 +184,13 @@ class SignerServer:
 
     def _changed(self, what: str, which: object) -> Message:
         log.info(what, which)
-        # Whoever waits for a later roll wakes; who comes after waits for the next.
+        self._wake()
+        return ask.Done()
+
+    def _wake(self) -> None:
+        """Whoever waits for a later roll wakes; who comes after waits for the next."""
         self._later.set()
         self._later = asyncio.Event()
-        return ask.Done()
 
 
 async def _write(writer: asyncio.StreamWriter, answer: Message) -> None:

@@ -193,7 +193,7 @@ def planned(world: JoinedWorld, site: str) -> list[tuple[str, str, str]]:
     words = ["plan", "--json", "--state", str(world.agent_state(site)), *uplinks]
     words += ["--bridge", bridge.name, "--ovsdb", bridge.database]
     inside = world.at(site).enter([sys.executable, "-m", "vte_agent", *words])
-    done = subprocess.run(inside, env=ENVIRONMENT, capture_output=True, text=True, timeout=30, check=True)
+    done = subprocess.run(inside, env=ENVIRONMENT, capture_output=True, text=True, timeout=90, check=True)
     said = json.loads(done.stdout)
     assert not said["problems"], said["problems"]
     return [(one["do"], one["kind"], one["name"]) for one in said["changes"] if one["do"] != "keep"]

@@ -178,7 +178,7 @@ class Believer:
         # The very one that was taken last is taken again where it was lost.
         if wanted.generation < highest or wanted.generation == self.generation:
             raise Older(f"generation {wanted.generation} is not above {highest}, which was taken")
-        prefixes = {route.prefix for route in wanted.routes}
+        prefixes = {prefix for route in wanted.routes for prefix in route.prefixes}
         # Whether a member has them: by a later roll one may.
         if len(self._guarded | prefixes) > MOST_GUARDED:
             raise NotBelieved(
@@ -268,7 +268,9 @@ class Believer:
     def _routed(self) -> Iterable[Prefix]:
         """The prefixes that are led into tunnels now."""
         found = self._judged()
-        return {route.prefix for route in found.wanted.routes} if found is not None else ()
+        if found is None:
+            return ()
+        return {prefix for route in found.wanted.routes for prefix in route.prefixes}
 
     def _peers(
         self, wanted: Wanted, roll: Roll, standing: Standing, now_s: float, problems: list[str]

@@ -304,7 +304,8 @@ def _tunnels(tunnels: Sequence[TunnelReport]) -> Table:
 def _routes(has: Has) -> Table:
     table = Table("prefix", "class", "tunnel", "why", title="Routes")
     for route in has.routes:
-        table.add_row(str(route.prefix), route.class_name or "", route.tunnel or "none", route.why)
+        for prefix in route.prefixes:
+            table.add_row(str(prefix), route.class_name or "", route.tunnel or "none", route.why)
     return table
 
 

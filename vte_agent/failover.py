@@ -17,7 +17,7 @@ starts again leaves its tunnels as they are, and what comes through them meanwhi
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from vte_agent.probing.session import Direction, Need
@@ -50,9 +50,9 @@ class Move:
     why: str
 
 
-def key_of(route: WantedRoute) -> RouteKey:
-    """What a route is told from others by."""
-    return route.prefix, route.class_name
+def keys_of(route: WantedRoute) -> Iterator[RouteKey]:
+    """What the routes that are wanted in one are told from others by."""
+    return ((prefix, route.class_name) for prefix in route.prefixes)
 
 
 @dataclass
@@ -242,7 +242,8 @@ class Failover:
         """These routes and no others; of two for one prefix and class the first counts."""
         wanted: dict[RouteKey, WantedRoute] = {}
         for route in routes:
-            wanted.setdefault(key_of(route), route)
+            for key in keys_of(route):
+                wanted.setdefault(key, route)
         self._routes = {key: self._kept(key, route) for key, route in wanted.items()}
         self._found.clear()
 
@@ -267,9 +268,12 @@ class Failover:
 
     def report(self) -> tuple[RouteReport, ...]:
         """All routes, as they are told to the controller."""
+        same: dict[tuple[str | None, str | None, str, int], list[Prefix]] = {}
+        for (prefix, name), route in self._routes.items():
+            same.setdefault((name, route.taken, route.why[:300], route.moves), []).append(prefix)
         return tuple(
-            RouteReport(prefix=prefix, class_name=name, tunnel=route.taken, why=route.why[:300], moves=route.moves)
-            for (prefix, name), route in self._routes.items()
+            RouteReport(prefixes=tuple(prefixes), class_name=name, tunnel=taken, why=why, moves=moves)
+            for (name, taken, why, moves), prefixes in same.items()
         )
 
     def _kept(self, key: RouteKey, wanted: WantedRoute) -> _Route:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from typing import TypeVar
 
 from vte_agent.protocol.members import Member, Roll
@@ -31,8 +33,8 @@ def allowed(wanted: Wanted, roll: Roll, own: Member) -> Allowed:
     """
     held, ranges, mine = _Spans(roll.prefixes), _Spans(roll.ranges), _Spans(own.prefixes)
 
-    def of_route(route: WantedRoute) -> str:
-        prefix = route.prefix
+    def of_route(one: tuple[WantedRoute, Prefix]) -> str:
+        prefix = one[1]
         is_anchor = prefix.prefixlen == prefix.max_prefixlen and ranges.has(prefix)
         if not is_anchor and not held.has(prefix):
             return "no member has that prefix"
@@ -49,12 +51,19 @@ def allowed(wanted: Wanted, roll: Roll, own: Member) -> Allowed:
         return of_ends(link.local, link.remote)
 
     problems: list[str] = []
-    routes = _kept("route to", wanted.routes, lambda one: str(one.prefix), of_route, problems)
+    every = [(route, prefix) for route in wanted.routes for prefix in route.prefixes]
+    routes = _kept("route to", every, lambda one: str(one[1]), of_route, problems)
     tunnels = _kept("tunnel", wanted.tunnels, lambda one: one.name, of_tunnel, problems)
     links = _kept("link", wanted.links, lambda one: one.name, of_link, problems)
     if problems:
-        wanted = wanted.model_copy(update={"routes": routes, "tunnels": tunnels, "links": links})
+        left = {"routes": tuple(_together(routes)), "tunnels": tunnels, "links": links}
+        wanted = wanted.model_copy(update=left)
     return Allowed(wanted, tuple(problems))
+
+
+def _together(routes: Iterable[tuple[WantedRoute, Prefix]]) -> Iterator[WantedRoute]:
+    for route, prefixes in groupby(routes, key=itemgetter(0)):
+        yield route.model_copy(update={"prefixes": tuple(prefix for _, prefix in prefixes)})
 
 
 def _kept(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import TypeVar
 
 from vte_agent.hands import Snapshot
@@ -67,7 +69,7 @@ class Reporter:
             transports=transports,
             uplinks=_most(uplinks, MOST_UPLINKS, "uplinks", left_out),
             tunnels=_most((*tunnels, *not_made), MOST_TUNNELS, "tunnels", left_out),
-            routes=_most(routes, MOST_ROUTES, "routes", left_out),
+            routes=_most_routes(routes, left_out),
             host=self._machine.report(snapshot.timer_late_s),
             filters=_most(snapshot.filters, MOST_COUNTS, "rules", left_out),
             bridge=snapshot.bridge,
@@ -119,3 +121,9 @@ def _most(all_of: Sequence[_T], most: int, what: str, left_out: list[str]) -> tu
     if len(all_of) > most:
         left_out.append(f"of {len(all_of)} {what} only {most} are reported")
     return tuple(all_of[:most])
+
+
+def _most_routes(routes: Sequence[RouteReport], left_out: list[str]) -> tuple[RouteReport, ...]:
+    every = [(route, prefix) for route in routes for prefix in route.prefixes]
+    kept = groupby(_most(every, MOST_ROUTES, "routes", left_out), key=itemgetter(0))
+    return tuple(route.model_copy(update={"prefixes": tuple(prefix for _, prefix in of)}) for route, of in kept)

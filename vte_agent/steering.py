@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from vte_agent.failover import Failover, Move, RouteKey, key_of
+from vte_agent.failover import Failover, Move, RouteKey, keys_of
 from vte_agent.probing.priority import run_ahead
 from vte_agent.probing.prober import Prober
 from vte_agent.probing.sockets import ProbeFailed
@@ -204,6 +204,7 @@ def found_ways(found: Mapping[tuple[int, Prefix], str], steered: Steered) -> Map
     taken = {}
     for route in steered.routes:
         number = 0 if route.class_name is None else steered.classes.get(route.class_name, 0)
-        if name := tunnels.get(found.get((TABLE + number, route.prefix), "")):
-            taken[key_of(route)] = name
+        for key in keys_of(route):
+            if name := tunnels.get(found.get((TABLE + number, key[0]), "")):
+                taken[key] = name
     return taken

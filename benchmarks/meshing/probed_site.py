@@ -49,7 +49,7 @@ def main() -> None:
         prober.add(ProbedTunnel(tunnel, tunnel, here, there, peer=1, liveness=Liveness()))
     steering.want(
         Steered(
-            routes=(WantedRoute(prefix=ip_network(prefix(1 - number)), tunnels=tuple(tunnels)),),
+            routes=(WantedRoute(prefixes=(ip_network(prefix(1 - number)),), tunnels=tuple(tunnels)),),
             devices={tunnel: tunnel for tunnel in tunnels},
             local=(ip_network(prefix(number)),),
         )

@@ -104,6 +104,10 @@ class SimulatedAgent:
         self._generation = wanted.generation
         before = {one.name: one for one in self._tunnels}
         self._tunnels = tuple(self._tunnel(one, before.get(one.name)) for one in wanted.tunnels)
+        self._routes = tuple(
+            RouteReport(prefixes=one.prefixes, class_name=one.class_name, tunnel=one.tunnels[0], why="well")
+            for one in wanted.routes
+        )
         self._say()
         self._tell(News(self.serial, came_s, time.time(), wanted))
 
@@ -128,5 +132,6 @@ class SimulatedAgent:
                 transports=(Transport.WIREGUARD,),
                 uplinks=(Uplink(name="up0", address=self.address),),
                 tunnels=self._tunnels,
+                routes=self._routes,
             )
         )

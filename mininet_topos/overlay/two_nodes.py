@@ -120,7 +120,7 @@ class TwoNodes:
                 said["endpoint"] = {"address": str(outer), "port": ports[name]}
             tunnels.append(said)
         prefixes = f"10.{3 - serial}.0.0/24", f"fd10:{3 - serial}::/64"
-        routes = [{"prefix": prefix, "tunnels": self.best} for prefix in prefixes]
+        routes = [{"prefixes": prefixes, "tunnels": self.best}]
         filters = self.filters.model_dump(mode="json") if self.filters is not None else None
         node.ask("want", {"tunnels": tunnels, "routes": routes, "keys": keys, "filters": filters})
 

@@ -272,7 +272,7 @@ class World:
         """The tunnel that the route from one site to another takes."""
         has = self.has(name)
         prefix = self.nodes[target].prefix
-        return next((route.tunnel for route in (has.routes if has else ()) if route.prefix == prefix), None)
+        return next((route.tunnel for route in (has.routes if has else ()) if prefix in route.prefixes), None)
 
     def leaves_by(self, name: str, target: str) -> str:
         """The uplink by which packets of one site leave for another; "" while that is not known."""
@@ -282,7 +282,7 @@ class World:
     def route_why(self, name: str, target: str) -> str:
         """Why the route from one site to another takes the tunnel that it takes, as the site says."""
         has, prefix = self.has(name), self.nodes[target].prefix
-        return next((route.why for route in (has.routes if has else ()) if route.prefix == prefix), "")
+        return next((route.why for route in (has.routes if has else ()) if prefix in route.prefixes), "")
 
     def up(self, name: str) -> dict[str, str]:
         """The tunnels of an agent by name, with their states."""
@@ -294,7 +294,8 @@ class World:
         nodes = [self.nodes[name] for name in names] or list(self.nodes.values())
         for node in nodes:
             has = self.has(node.name)
-            routes = {route.prefix for route in has.routes if route.tunnel} if has is not None else set()
+            reports = [route for route in has.routes if route.tunnel] if has is not None else []
+            routes = {prefix for route in reports for prefix in route.prefixes}
             if not {other.prefix for other in nodes if other.prefix not in (None, node.prefix)} <= routes:
                 return False
         return True
@@ -361,7 +362,7 @@ class World:
                 said.append(f"{name}: silent")
                 continue
             tunnels = {one.name: f"{one.state.value} {one.why}" for one in has.tunnels}
-            routes = {str(one.prefix): f"{one.tunnel} ({one.why})" for one in has.routes}
+            routes = {str(prefix): f"{one.tunnel} ({one.why})" for one in has.routes for prefix in one.prefixes}
             said.append(f"{name}: generation {has.generation} {tunnels} {routes} {has.problems}")
         return "\n".join(said)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from ipaddress import IPv6Address, ip_address
+from operator import itemgetter
 from types import MappingProxyType
 
 from ryu_apps.overlay.wanting import FarEnd
@@ -88,12 +89,16 @@ def next_legs(said: Mapping[int, Has], book: TunnelBook) -> NextLeg:
 
     def next_leg(serial: int, address: Address, class_name: str | None) -> Leg | None:
         has = said.get(serial)
-        routes = [one for one in (has.routes if has is not None else ()) if address in one.prefix]
-        mine = [one for one in routes if one.class_name == class_name]
-        best = max(mine or (one for one in routes if one.class_name is None),
-                   key=lambda one: one.prefix.prefixlen, default=None)  # fmt: skip
-        line = lines.get(best.tunnel) if best is not None and best.tunnel is not None else None
-        return Leg(best.tunnel, line.other(serial)) if best and best.tunnel and line else None
+        routes = [
+            (one.class_name, prefix.prefixlen, one.tunnel)
+            for one in (has.routes if has is not None else ())
+            for prefix in one.prefixes
+            if address in prefix
+        ]
+        mine = [one for one in routes if one[0] == class_name] or [one for one in routes if one[0] is None]
+        tunnel = max(mine, key=itemgetter(1))[2] if mine else None
+        line = lines.get(tunnel) if tunnel is not None else None
+        return Leg(tunnel, line.other(serial)) if tunnel is not None and line is not None else None
 
     return next_leg
 

@@ -364,9 +364,10 @@ def _routes(has: Has | None) -> list[SiteRouteView]:
         return []
     return [
         SiteRouteView(
-            prefix=str(one.prefix), class_name=one.class_name, tunnel=one.tunnel, why=one.why, moves=one.moves
+            prefix=str(prefix), class_name=one.class_name, tunnel=one.tunnel, why=one.why, moves=one.moves
         )
         for one in has.routes
+        for prefix in one.prefixes
     ]
 
 

@@ -25,7 +25,7 @@ def longest() -> str:
     has = {
         "generation": 1,
         "tunnels": [{"name": f"t{n}", "state": "up", "why": why} for n in range(MOST_TUNNELS)],
-        "routes": [{"prefix": "10.0.0.0/8", "tunnel": f"t{n}", "why": why} for n in range(MOST_ROUTES)],
+        "routes": [{"prefixes": ["10.0.0.0/8"], "tunnel": f"t{n}", "why": why} for n in range(MOST_ROUTES)],
         "filters": [{"rule": f"r{n}", "allow": True, "packets": 10**18 + n} for n in range(MOST_COUNTS)],
     }
     text = json.dumps({"type": "Has", "body": has})

@@ -54,10 +54,8 @@ def an_overlay(**changes: Any) -> OverlayAnswer:
 
 
 def _has(serial: int, generation: int, tunnels: list[str]) -> Has:
-    other = 5 - serial
-    routes = (
-        [RouteReport(prefix=ip_network(f"10.0.{other}.0/24"), tunnel=tunnels[0], why="up")] if serial > 1 else []
-    )
+    behind = ip_network(f"10.0.{5 - serial}.0/24")
+    routes = [RouteReport(prefixes=(behind,), tunnel=tunnels[0], why="up")] if serial > 1 else []
     return Has(
         generation=generation,
         transports=(Transport.WIREGUARD,),

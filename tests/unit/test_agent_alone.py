@@ -36,7 +36,7 @@ class Alone:
         self.node, self.wanted = node, node.wanted("stays", "goes", filters=OTHERS)
         self.hands, self.prober, _ = node.agent()
         self.failover = Failover()
-        self.failover.want([WantedRoute(prefix=FAR, tunnels=("goes", "stays"))])
+        self.failover.want([WantedRoute(prefixes=(FAR,), tunnels=("goes", "stays"))])
         self.reporter, self.channel = Reporter(KEYS[1], member(1)), a_channel(directory)
         self.now_s = self.moves = 0
 

@@ -324,7 +324,7 @@ def test_a_damaged_file_is_named_and_what_comes_mends_it(
 
 
 def with_a_route(generation: int, *peers: int, roll: Signed | None = None, prefix: Prefix = FAR) -> Signed:
-    route = WantedRoute(prefix=prefix, tunnels=("t2",))
+    route = WantedRoute(prefixes=(prefix,), tunnels=("t2",))
     more = {"peers": tuple(Signed.of(member(one), POLICY) for one in peers), "routes": (route,)}
     return wanted_for(
         1, roll or a_roll(), CONTROLLER, generation, tunnels=tuple(tunnel(one) for one in peers), **more
@@ -547,14 +547,14 @@ def test_a_pairing_key_of_low_order_is_refused(weak: bytes) -> None:
 
 def led(generation: int = 1, *prefixes: str, roll: Signed | None = None, **more: Any) -> Signed:
     """All of these led into the tunnel to member 2, as its key says a controller may."""
-    routes = tuple(WantedRoute(prefix=ip_network(one), tunnels=("t2",)) for one in prefixes)
+    routes = tuple(WantedRoute(prefixes=(ip_network(one),), tunnels=("t2",)) for one in prefixes)
     wished = {"peers": (Signed.of(member(2), POLICY),), "tunnels": (tunnel(2),), "routes": routes, **more}
     return wanted_for(1, roll or a_roll(), CONTROLLER, generation, **wished)
 
 
 def routed(world: World) -> set[str]:
     wanted = world.believer.judge().wanted
-    return {str(route.prefix) for route in wanted.routes} if wanted is not None else set()
+    return {str(one) for route in wanted.routes for one in route.prefixes} if wanted is not None else set()
 
 
 STRANGE = ("0.0.0.0/0", "::/0", "192.0.2.53/32", "10.2.0.0/23", "10.0.0.0/8", "10.255.0.0/24", "10.4.0.0/24")

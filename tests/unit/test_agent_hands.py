@@ -83,7 +83,7 @@ def tunnel(name: str = "t", **changed: Any) -> WantedTunnel:
 def believed(
     *tunnels: WantedTunnel, keys: Mapping[str, str] | None = None, filters: Filters | None = None, **more: Any
 ) -> Believed:
-    route = (WantedRoute(prefix=FAR, tunnels=tuple(one.name for one in tunnels)),) if tunnels else ()
+    route = (WantedRoute(prefixes=(FAR,), tunnels=tuple(one.name for one in tunnels)),) if tunnels else ()
     wanted = Wanted(generation=7, serial=1, roll=ROLL, tunnels=tunnels, routes=route, filters=filters)
     peers = {"peers": {2: member(2)}, "tunnels": tunnels, "keys": keys or {}, **more}
     return Believed(Standing.CURRENT, wanted, **peers)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from pydantic import ValidationError
 
 from stitching.overlay.mesh import MeshPolicy
 from vte_agent.hands import Snapshot
@@ -43,7 +44,7 @@ def a_tunnel(number: int) -> TunnelReport:
 
 def a_route(number: int) -> RouteReport:
     return RouteReport(
-        prefix=IPv4Network((0x0A000000 + (number << 8), 24)),
+        prefixes=(IPv4Network((0x0A000000 + (number << 8), 24)),),
         class_name=f"class-with-a-name-{number % 17}",
         tunnel="t1000-1001-0123456789-v12",
         why="t1000-1002-0123456789-v12 loses 5% or more on the way there",
@@ -121,3 +122,17 @@ def test_an_agent_says_no_more_than_is_read_and_says_so() -> None:
     assert has.routes == routes[:most]
     assert has.problems == (f"of {most + 5} routes only {most} are reported", "something else")
     assert decode(encode(has), FROM_AGENT) == has
+
+
+def test_routes_that_are_reported_together_count_one_by_one() -> None:
+    member = Member(
+        serial=1000, name="hub", identity=OWN.public_identity, pairing=OWN.public_pairing, not_after=2_000
+    )
+    most = sizes.MOST_ROUTES
+    alone, *rest = map(a_route, range(most + 5))
+    together = a_route(0).model_copy(update={"prefixes": tuple(one.prefixes[0] for one in rest)})
+    has = Reporter(OWN, member).has(Snapshot(), (alone, together), ())
+    assert has.routes == (alone, together.model_copy(update={"prefixes": together.prefixes[: most - 1]}))
+    assert has.problems == (f"of {most + 5} routes only {most} are reported",)
+    with pytest.raises(ValidationError, match=f"more than {most} routes"):
+        Has(generation=1, routes=(alone, alone, has.routes[1]))

@@ -21,7 +21,7 @@ ALIVE, DEAD, HELD, UNKNOWN = Direction.ALIVE, Direction.DEAD, Direction.HELD, Di
 
 
 def route(*tunnels: str) -> WantedRoute:
-    return WantedRoute(prefix=PREFIX, tunnels=tunnels)
+    return WantedRoute(prefixes=(PREFIX,), tunnels=tunnels)
 
 
 def health(heard: Direction = ALIVE, bad: str = "", fresh: bool = True, hears: Direction = ALIVE) -> TunnelHealth:

@@ -14,6 +14,7 @@ from tests.unit.overlay_world import world
 from vte_agent.protocol.base import public_text
 from vte_agent.protocol.members import Roll
 from vte_agent.protocol.signed import Signed
+from vte_agent.protocol.wanted import Prefix, Wanted
 
 KEY = Ed25519PrivateKey.generate()
 US, OTHERS = (public_text(bytes([number]) * 32) for number in (1, 2))
@@ -114,6 +115,8 @@ def test_other_ways_are_told_though_the_tunnels_are_the_same() -> None:
     ).overlay
     said = sites.hear()[3]
     assert said.wanted.tunnels == first.wanted.tunnels
-    assert {route.prefix for route in first.wanted.routes} - {route.prefix for route in said.wanted.routes} == {
-        *SITES[4].prefixes
-    }
+    assert routed(first.wanted) - routed(said.wanted) == {*SITES[4].prefixes}
+
+
+def routed(wanted: Wanted) -> set[Prefix]:
+    return {prefix for route in wanted.routes for prefix in route.prefixes}

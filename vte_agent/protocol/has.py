@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from vte_agent.protocol.base import (
     PROTOCOL_VERSION,
@@ -79,14 +79,14 @@ class TunnelReport(Message):
 
 
 class RouteReport(Message):
-    """Which way the packets of a route take now, and why this one. tunnel None: none is alive."""
+    """Which way packets to these prefixes take now, and why this one. tunnel None: none is alive."""
 
-    prefix: Prefix
+    prefixes: Annotated[tuple[Prefix, ...], Field(min_length=1, max_length=MOST_ROUTES)]
     class_name: Name | None = None
     tunnel: Name | None
     why: Text = ""
     moves: Count = 0
-    """How often it went another way since the agent started."""
+    """How often each of them went another way since the agent started."""
 
 
 class Uplink(Message):
@@ -145,3 +145,9 @@ class Has(Message):
     links: Annotated[tuple[LinkReport, ...], Field(max_length=MOST_LINKS)] = ()
     channel_address: Address | None = None
     """The address from which this was said; who hears it from another one knows that a NAT lies between."""
+
+    @model_validator(mode="after")
+    def _is_short(self) -> Self:
+        if sum(len(route.prefixes) for route in self.routes) > MOST_ROUTES:
+            raise ValueError(f"there are more than {MOST_ROUTES} routes")
+        return self

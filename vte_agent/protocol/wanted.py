@@ -77,9 +77,12 @@ class WantedClass(Message):
 
 
 class WantedRoute(Message):
-    """A prefix, and the tunnels that lead to it, best first. Without a class it is for packets of none."""
+    """Prefixes, and the tunnels that lead to them, best first. Without a class it is for packets of none.
 
-    prefix: Prefix
+    Most sites are reached the same way: a site among a thousand is told of them in one route.
+    """
+
+    prefixes: Annotated[tuple[Prefix, ...], Field(min_length=1)]
     tunnels: Annotated[tuple[Name, ...], Field(min_length=1)]
     class_name: Name | None = None
 

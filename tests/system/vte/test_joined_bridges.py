@@ -96,7 +96,7 @@ def carrier(world: JoinedWorld) -> str | None:
     """The tunnel that the link takes from ber."""
     has, (link,) = world.has("ber"), world.wanted("ber")["links"]
     routes = has.routes if has else ()
-    return next((one.tunnel for one in routes if str(one.prefix) == f"{link['remote']}/32"), None)
+    return next((one.tunnel for one in routes if f"{link['remote']}/32" in map(str, one.prefixes)), None)
 
 
 def secret(source: str = "b1", destination: str = "m3") -> dict[str, object]:

@@ -87,8 +87,8 @@ def test_an_agent_that_was_killed_is_taken_over_from_without_a_gap() -> None:
 
 def test_two_applications_take_two_ways() -> None:
     routes = [
-        {"prefix": PREFIXES["b"], "tunnels": ["t1", "t2"]},
-        {"prefix": PREFIXES["b"], "tunnels": ["t2", "t1"], "class_name": "voice"},
+        {"prefixes": [PREFIXES["b"]], "tunnels": ["t1", "t2"]},
+        {"prefixes": [PREFIXES["b"]], "tunnels": ["t2", "t1"], "class_name": "voice"},
     ]
     classes = [{"name": "voice", "number": 3, "matches": [{"protocol": 17, "ports": [7002, 7002]}]}]
     with two_sites() as world:

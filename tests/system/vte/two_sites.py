@@ -145,7 +145,7 @@ class TwoSites:
                 }
                 for number, name in enumerate(self.tunnels, 1)
             ],
-            "routes": [{"prefix": PREFIXES[peer], "tunnels": list(self.tunnels)}],
+            "routes": [{"prefixes": [PREFIXES[peer]], "tunnels": list(self.tunnels)}],
             "local": [PREFIXES[site]],
             "source": HOSTS[site],
             **other,

@@ -13,10 +13,10 @@ from pydantic import Field, ValidationError
 from vte_agent.held import Allowed, allowed
 from vte_agent.keeping import Keeping
 from vte_agent.membership import ROLL_FILE, Membership
-from vte_agent.protocol.base import Generation, Message, Name, PublicKey, Serial
+from vte_agent.protocol.base import Generation, Message, Name, Prefix, PublicKey, Serial
 from vte_agent.protocol.members import Member, Roll, TunnelKey, check_member, checked_key
 from vte_agent.protocol.signed import NotSigned, Opened, Signed
-from vte_agent.protocol.wanted import Prefix, Wanted, WantedTunnel
+from vte_agent.protocol.wanted import Wanted, WantedTunnel
 
 _M = TypeVar("_M", bound=Message)
 

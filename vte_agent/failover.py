@@ -22,8 +22,9 @@ from dataclasses import dataclass, field
 
 from vte_agent.probing.session import Direction, Need
 from vte_agent.probing.tunnel_probes import TunnelHealth
+from vte_agent.protocol.base import Prefix
 from vte_agent.protocol.has import RouteReport
-from vte_agent.protocol.wanted import Prefix, WantedRoute
+from vte_agent.protocol.wanted import WantedRoute
 
 QUALITY_MOVES_APART_S = 60.0
 RETURN_AFTER_S = 30.0

@@ -9,8 +9,9 @@ from itertools import groupby
 from operator import itemgetter
 from typing import TypeVar
 
+from vte_agent.protocol.base import Prefix
 from vte_agent.protocol.members import Member, Roll
-from vte_agent.protocol.wanted import Address, Prefix, Wanted, WantedLink, WantedRoute, WantedTunnel
+from vte_agent.protocol.wanted import Address, Wanted, WantedLink, WantedRoute, WantedTunnel
 
 _SHOWN = 3
 

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 
 from vte_agent.marks import BYPASS, MASK, UPLINK_MASK, UPLINKS, class_mark, outer_mark
-from vte_agent.protocol.wanted import CLASS_NUMBERS, Prefix
+from vte_agent.protocol.base import Prefix
+from vte_agent.protocol.wanted import CLASS_NUMBERS
 
 TABLE, UPLINK_TABLE = 7600, 7900
 UPLINK_PREFERENCE, CLASS_PREFERENCE, PREFERENCE = 7599, 7600, 7601

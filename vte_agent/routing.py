@@ -14,7 +14,7 @@ from typing import Any
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from vte_agent.protocol.wanted import Prefix
+from vte_agent.protocol.base import Prefix
 from vte_agent.route_tables import (
     CLASS_PREFERENCE,
     EVERYWHERE,

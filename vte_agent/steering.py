@@ -17,8 +17,9 @@ from vte_agent.probing.priority import run_ahead
 from vte_agent.probing.prober import Prober
 from vte_agent.probing.sockets import ProbeFailed
 from vte_agent.probing.tunnel_probes import TunnelHealth
+from vte_agent.protocol.base import Prefix
 from vte_agent.protocol.has import RouteReport
-from vte_agent.protocol.wanted import Prefix, WantedRoute
+from vte_agent.protocol.wanted import WantedRoute
 from vte_agent.route_tables import TABLE, Address, UplinkWay, Ways
 from vte_agent.routing import Router, loosen
 

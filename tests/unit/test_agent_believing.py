@@ -34,11 +34,11 @@ from vte_agent.identity import FILE, Identity, WeakKey, load_or_make
 from vte_agent.keeping import CannotKeep, Keeping
 from vte_agent.membership import ROLL_FILE, Membership
 from vte_agent.protocol import signed as signed_module
-from vte_agent.protocol.base import public_text
+from vte_agent.protocol.base import Prefix, public_text
 from vte_agent.protocol.members import Member, Roll
 from vte_agent.protocol.signed import Signed
 from vte_agent.protocol.transport import Transport
-from vte_agent.protocol.wanted import Prefix, Wanted, WantedLink, WantedRoute, WantedTunnel
+from vte_agent.protocol.wanted import Wanted, WantedLink, WantedRoute, WantedTunnel
 
 POLICY, CONTROLLER, FOREIGN = (Ed25519PrivateKey.generate() for _ in range(3))
 KEYS = {serial: Identity(Ed25519PrivateKey.generate(), X25519PrivateKey.generate()) for serial in range(1, 6)}

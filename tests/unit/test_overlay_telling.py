@@ -11,10 +11,10 @@ from ryu_apps.overlay.telling import Telling
 from ryu_apps.overlay.wanting import FarEnd, Told
 from stitching.overlay.rounds import Facts, Overlay, OverlayPolicy, next_round
 from tests.unit.overlay_world import world
-from vte_agent.protocol.base import public_text
+from vte_agent.protocol.base import Prefix, public_text
 from vte_agent.protocol.members import Roll
 from vte_agent.protocol.signed import Signed
-from vte_agent.protocol.wanted import Prefix, Wanted
+from vte_agent.protocol.wanted import Wanted
 
 KEY = Ed25519PrivateKey.generate()
 US, OTHERS = (public_text(bytes([number]) * 32) for number in (1, 2))

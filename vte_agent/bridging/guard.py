@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 from vte_agent.bridging.difference import LinkDevice
 from vte_agent.bridging.vxlan import PORT
-from vte_agent.protocol.wanted import Address, Prefix, WantedLink
+from vte_agent.protocol.base import Prefix
+from vte_agent.protocol.wanted import Address, WantedLink
 from vte_agent.segmentation import DEVICES
 from vte_agent.tables import KeptTable, Table
 

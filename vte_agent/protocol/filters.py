@@ -6,12 +6,11 @@ order; between those of which nothing is said nothing passes.
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated
 
 from pydantic import Field
 
-from vte_agent.protocol.base import Message
+from vte_agent.protocol.base import Message, Prefix
 
 RuleName = Annotated[str, Field(min_length=1, max_length=100)]
 StandingId = Annotated[int, Field(ge=0, lt=1 << 31)]
@@ -35,7 +34,7 @@ class Standing(Message):
     """Addresses to which the same applies; those of two standings do not overlap."""
 
     id: StandingId
-    prefixes: tuple[IPv4Network | IPv6Network, ...]
+    prefixes: tuple[Prefix, ...]
 
 
 class Pair(Message):

@@ -7,19 +7,11 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from vte_agent.protocol.base import (
-    PROTOCOL_VERSION,
-    Count,
-    Generation,
-    Message,
-    Milliseconds,
-    Name,
-    Share,
-)
+from vte_agent.protocol.base import PROTOCOL_VERSION, Count, Generation, Message, Milliseconds, Name, Prefix, Share
 from vte_agent.protocol.filters import RuleCount
 from vte_agent.protocol.signed import Signed
 from vte_agent.protocol.transport import Transport
-from vte_agent.protocol.wanted import Address, Port, Prefix
+from vte_agent.protocol.wanted import Address, Port
 
 Text = Annotated[str, Field(max_length=300)]
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated
 
 from pydantic import Field
 
-from vte_agent.protocol.base import Generation, Message, Name, PublicKey, Serial, UnixTime
+from vte_agent.protocol.base import Generation, Message, Name, Prefix, PublicKey, Serial, UnixTime
 from vte_agent.protocol.signed import NotSigned, Signed
 
 Label = Annotated[str, Field(min_length=1, max_length=63)]
@@ -34,7 +33,7 @@ class Member(Message):
     role: Role = Role.SITE
     identity: PublicKey
     pairing: PublicKey
-    prefixes: tuple[IPv4Network | IPv6Network, ...] = ()
+    prefixes: tuple[Prefix, ...] = ()
     labels: Mapping[Label, Label] = {}
     not_after: UnixTime
 
@@ -52,8 +51,8 @@ class Roll(Message):
     not_after: UnixTime
     revoked: tuple[Serial, ...] = ()
     controllers: tuple[PublicKey, ...]
-    prefixes: tuple[IPv4Network | IPv6Network, ...] = ()
-    ranges: tuple[IPv4Network | IPv6Network, ...] = ()
+    prefixes: tuple[Prefix, ...] = ()
+    ranges: tuple[Prefix, ...] = ()
 
 
 class TunnelKey(Message):

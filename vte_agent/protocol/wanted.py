@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv6Address
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from vte_agent.protocol.base import PROTOCOL_VERSION, Generation, Message, Name, Serial
+from vte_agent.protocol.base import PROTOCOL_VERSION, Generation, Message, Name, Prefix, Serial
 from vte_agent.protocol.filters import Filters
 from vte_agent.protocol.signed import Signed
 from vte_agent.protocol.transport import Transport
 
 Address = IPv4Address | IPv6Address
-Prefix = IPv4Network | IPv6Network
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 LEAST_MTU, MOST_MTU = 576, 9216

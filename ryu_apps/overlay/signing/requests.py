@@ -7,11 +7,10 @@ from typing import Annotated, Final, Literal, TypeVar
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from stitching.overlay.tunnels import DEFAULT_RANGE, check_range
-from vte_agent.protocol.base import Generation, Message, Name, PublicKey, Serial, UnixTime
+from vte_agent.protocol.base import Generation, Message, Name, Prefix, PublicKey, Serial, UnixTime
 from vte_agent.protocol.enrollment import Enroll, Hex64
 from vte_agent.protocol.members import Label, Role
 from vte_agent.protocol.signed import Signed
-from vte_agent.protocol.wanted import Prefix
 
 MOST_BYTES = 64 << 10
 """Of a request."""

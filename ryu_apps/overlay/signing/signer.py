@@ -26,11 +26,10 @@ from ryu_apps.overlay.signing.requests import (
     RollNow,
     TokenMade,
 )
-from vte_agent.protocol.base import PublicKey, Serial, public_text
+from vte_agent.protocol.base import Prefix, PublicKey, Serial, public_text
 from vte_agent.protocol.enrollment import Enroll, Token, proof_of
 from vte_agent.protocol.members import Member, Role, Roll
 from vte_agent.protocol.signed import Signed
-from vte_agent.protocol.wanted import Prefix
 
 ROLL_VALID_S = 24 * 3600
 MEMBER_VALID_S = 30 * 86_400

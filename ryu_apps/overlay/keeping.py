@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 from types import MappingProxyType
@@ -11,8 +12,10 @@ from stitching.overlay.direct import Direct
 from stitching.overlay.hubs import Hubs
 from stitching.overlay.links import LinkBook
 from stitching.overlay.mesh import Mesh
+from stitching.overlay.prefix_sets import EMPTY, PrefixSet, PrefixTable, Span
 from stitching.overlay.rounds import Overlay
-from stitching.overlay.site_plan import SitePlan
+from stitching.overlay.site_plan import RouteGroup, SitePlan
+from stitching.overlay.sites import Prefix
 from stitching.overlay.tunnels import Line, LineState, TunnelBook, TunnelSpec
 
 
@@ -26,11 +29,22 @@ class KeptLine:
 
 
 @dataclass(frozen=True)
+class KeptRoute:
+    """A group of routes, which is for the prefixes in these spans of a table."""
+
+    class_name: str | None
+    tunnels: tuple[str, ...]
+    spans: tuple[Span, ...]
+
+
+@dataclass(frozen=True)
 class KeptPlan:
-    """A plan that a site may be carrying out."""
+    """A plan that a site may be carrying out: without its routes, and these by the number of their table."""
 
     generation: int
     plan: SitePlan
+    table: int
+    routes: tuple[KeptRoute, ...]
 
 
 @dataclass(frozen=True)
@@ -45,13 +59,17 @@ class KeptHubs:
 
 @dataclass(frozen=True)
 class KeptOverlay:
-    """All of it, in an order of its own. direct: pairs with tunnels of their own, why, and since when."""
+    """All of it, in an order of its own. direct: pairs with tunnels of their own, why, and since when.
+
+    tables: the prefixes that plans name; of a thousand sites each has a route to all the others.
+    """
 
     generation: int
     overlay_range: str
     next_slot: int
     hubs: KeptHubs
     lines: tuple[KeptLine, ...]
+    tables: tuple[tuple[Prefix, ...], ...]
     plans: tuple[KeptPlan, ...]
     direct: tuple[tuple[int, int, str, float], ...] = field(default=())
     links: LinkBook = field(default_factory=LinkBook)
@@ -61,6 +79,8 @@ def kept(overlay: Overlay) -> KeptOverlay:
     """What is stored of an overlay."""
     hubs, direct = overlay.mesh.hubs, overlay.mesh.direct
     changed_s = hubs.changed_s if hubs.changed_s > -math.inf else None
+    numbers: dict[PrefixTable, int] = {}
+    plans = tuple(_kept_plan(number, plan, numbers) for sent in overlay.in_force.values() for number, plan in sent)
     lines = {**dict.fromkeys(overlay.mesh.lines, LineState()), **overlay.book.lines}
     return KeptOverlay(
         overlay.generation,
@@ -70,7 +90,8 @@ def kept(overlay: Overlay) -> KeptOverlay:
         tuple(
             KeptLine(line, state, overlay.mesh.lines.get(line)) for line, state in sorted(lines.items(), key=_line)
         ),
-        tuple(KeptPlan(number, plan) for sent in overlay.in_force.values() for number, plan in sent),
+        tuple(table.prefixes for table in numbers),
+        plans,
         tuple((*pair, why, direct.changed_s.get(pair, 0.0)) for pair, why in direct.pairs.items()),
         overlay.links,
     )
@@ -83,9 +104,10 @@ def restored(stored: KeptOverlay, now_s: float = math.inf) -> Overlay:
     """
     hubs = stored.hubs
     in_force: dict[int, tuple[tuple[int, SitePlan], ...]] = {}
+    tables = [PrefixTable(prefixes) for prefixes in stored.tables]
     for one in stored.plans:
         serial = one.plan.serial
-        in_force[serial] = (*in_force.get(serial, ()), (one.generation, one.plan))
+        in_force[serial] = (*in_force.get(serial, ()), (one.generation, _plan(one, tables)))
     mesh = Mesh(
         Hubs(hubs.now, hubs.retiring, min(_or_never(hubs.changed_s), now_s), hubs.why),
         Direct(
@@ -100,6 +122,19 @@ def restored(stored: KeptOverlay, now_s: float = math.inf) -> Overlay:
         ip_network(stored.overlay_range),
     )
     return Overlay(stored.generation, mesh, book, links=stored.links, in_force=MappingProxyType(in_force))
+
+
+def _kept_plan(generation: int, plan: SitePlan, numbers: dict[PrefixTable, int]) -> KeptPlan:
+    table = plan.routes[0].behind.table if plan.routes else EMPTY
+    number = numbers.setdefault(table, len(numbers))
+    routes = tuple(KeptRoute(group.class_name, group.tunnels, group.behind.spans) for group in plan.routes)
+    return KeptPlan(generation, replace(plan, routes=()), number, routes)
+
+
+def _plan(kept_plan: KeptPlan, tables: Sequence[PrefixTable]) -> SitePlan:
+    table = tables[kept_plan.table]
+    routes = (RouteGroup(one.class_name, one.tunnels, PrefixSet(table, one.spans)) for one in kept_plan.routes)
+    return replace(kept_plan.plan, routes=tuple(routes))
 
 
 def _or_never(at_s: float | None) -> float:

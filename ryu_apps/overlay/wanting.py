@@ -121,7 +121,7 @@ def _routes(made: Made) -> Iterator[WantedRoute]:
     for group in made.plan.routes:
         tunnels = tuple(name for name in group.tunnels if name in names)
         if tunnels:
-            yield WantedRoute(prefixes=group.behind, tunnels=tunnels, class_name=group.class_name)
+            yield WantedRoute(prefixes=tuple(group.behind), tunnels=tunnels, class_name=group.class_name)
 
 
 def _tunnel(end: TunnelEnd, far: FarEnd | None) -> WantedTunnel:

@@ -13,6 +13,7 @@ from types import MappingProxyType
 
 from stitching.overlay.links import LinkEnd
 from stitching.overlay.loops import Withheld, withheld
+from stitching.overlay.prefix_sets import PrefixSet, PrefixTable, Span
 from stitching.overlay.site_plan import PlannedClass, RouteGroup, SitePlan, TunnelEnd
 from stitching.overlay.sites import Prefix, Site
 from stitching.overlay.tunnels import LineState, Phase, Tunnel, TunnelBook, addresses
@@ -51,6 +52,7 @@ class Compiled:
     plans: Mapping[int, SitePlan]
     given: Given
     owners: Mapping[Prefix, int]
+    everything: PrefixTable
     withheld: Withheld
     partial: Mapping[int, frozenset[int]]
     """Destinations that not everyone who passes on has a way to, and who has."""
@@ -92,12 +94,16 @@ class _Compiling:
             dst: frozenset(relay for relay, served in self.served.items() if dst in served)
             for dst in everyone - by_all
         }
-        self.everything: list[Prefix] = []
-        self.span: dict[int, tuple[int, int]] = {}
+        self.span: dict[int, Span] = {}
+        end = 0
         for serial, site in given.sites.items():
-            start = len(self.everything)
-            self.everything += self._owned(site)
-            self.span[serial] = start, len(self.everything)
+            start, end = end, end + len(self._owned(site))
+            self.span[serial] = start, end
+        self.everything = (
+            before.everything
+            if before is not None and _same_places(before.given, given)
+            else PrefixTable(prefix for site in given.sites.values() for prefix in self._owned(site))
+        )
 
     def _owned(self, site: Site) -> tuple[Prefix, ...]:
         """All that leads to a site."""
@@ -131,7 +137,7 @@ class _Compiling:
                 continue
             plan = self._plan(serial)
             plans[serial] = old if old is not None and old == plan else plan
-        return Compiled(MappingProxyType(plans), self.given, self.owners, held, self.partial)
+        return Compiled(MappingProxyType(plans), self.given, self.owners, self.everything, held, self.partial)
 
     def _known_targets(self, prefix: Prefix) -> Collection[int]:
         before = self.before
@@ -252,7 +258,7 @@ class _Compiling:
             else {*near, *orders, *self.partial, *(dst for dst, _ in self.held.get(src, ()))}
         )
         apart = {dst for dst in apart if dst != src and dst in self.given.sites}
-        groups: dict[tuple[str | None, tuple[str, ...]], list[Prefix]] = {}
+        groups: dict[tuple[str | None, tuple[str, ...]], list[Span]] = {}
         if not passing and self.transit:
             rest = self._without({src, *apart})
             relays = [relay for relay in self.transit if relay in near]
@@ -260,30 +266,33 @@ class _Compiling:
             if rest and tunnels:
                 groups[None, tunnels] = rest
         for dst in sorted(apart):
-            start, end = self.span[dst]
-            if start == end:
+            span = self.span[dst]
+            if span[0] == span[1]:
                 continue
             banned = self.held.get(src, frozenset())
             hops = [hop for hop in self.next_of(src, dst) if (dst, hop) not in banned]
             usable = [tunnel for hop in hops for tunnel in near[hop]]
             if usable:
-                self._group(groups, self.everything[start:end], usable, orders.get(dst, {}))
-        return tuple(RouteGroup(name, tunnels, tuple(behind)) for (name, tunnels), behind in groups.items())
+                self._group(groups, span, usable, orders.get(dst, {}))
+        return tuple(
+            RouteGroup(name, tunnels, PrefixSet.of(self.everything, behind))
+            for (name, tunnels), behind in groups.items()
+        )
 
     def _group(
         self,
-        groups: dict[tuple[str | None, tuple[str, ...]], list[Prefix]],
-        behind: list[Prefix],
+        groups: dict[tuple[str | None, tuple[str, ...]], list[Span]],
+        behind: Span,
         usable: list[Tunnel],
         orders: Mapping[str | None, Sequence[tuple[str, ...]]],
     ) -> None:
         common = self._in_order(usable, orders.get(None, ()))
-        groups.setdefault((None, common), []).extend(behind)
+        groups.setdefault((None, common), []).append(behind)
         for planned in self.given.classes:
             if planned.name in orders:
                 own = self._in_order(usable, orders[planned.name])
                 if own != common:
-                    groups.setdefault((planned.name, own), []).extend(behind)
+                    groups.setdefault((planned.name, own), []).append(behind)
 
     def _in_order(self, usable: Sequence[Tunnel], ways: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
         """Names of tunnels, best first: those that carry, as the ways say; those that leave; those that come."""
@@ -307,14 +316,15 @@ class _Compiling:
         stem = name.rpartition("-v")[0]
         return next((tunnel.line for tunnel in usable if tunnel.name.rpartition("-v")[0] == stem), None)
 
-    def _without(self, left_out: Collection[int]) -> list[Prefix]:
+    def _without(self, left_out: Collection[int]) -> list[Span]:
         """What is behind all sites but these."""
-        kept: list[Prefix] = []
+        kept: list[Span] = []
         at = 0
         for start, end in sorted(self.span[serial] for serial in left_out if serial in self.span):
-            kept += self.everything[at:start]
+            kept.append((at, start))
             at = max(at, end)
-        return kept + self.everything[at:]
+        kept.append((at, len(self.everything.prefixes)))
+        return [span for span in kept if span[0] < span[1]]
 
 
 def _same_places(one: Given, other: Given) -> bool:

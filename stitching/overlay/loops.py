@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
+from stitching.overlay.prefix_sets import PrefixSet, PrefixTable, Span
 from stitching.overlay.site_plan import SitePlan
 from stitching.overlay.sites import Prefix, covers
 
@@ -102,12 +103,19 @@ def _older_targets(
     in_force: Mapping[int, Sequence[SitePlan]], latest: Mapping[int, SitePlan]
 ) -> Mapping[Prefix, set[int]]:
     """By prefix, where plans that are not the latest send its packets."""
-    found: dict[Prefix, set[int]] = {}
+    spans: dict[PrefixTable, dict[int, list[Span]]] = {}
     for serial, plans in in_force.items():
         for plan in plans:
             if plan is not latest.get(serial):
-                for prefix, hops in plan.next_hops.items():
-                    found.setdefault(prefix, set()).update(hops)
+                by_hop = spans.setdefault(plan.next_hops.table, {})
+                for start, end, hops in plan.next_hops.steps:
+                    for hop in hops:
+                        by_hop.setdefault(hop, []).append((start, end))
+    found: dict[Prefix, set[int]] = {}
+    for table, by_hop in spans.items():
+        for hop, to in by_hop.items():
+            for prefix in PrefixSet.of(table, to):
+                found.setdefault(prefix, set()).add(hop)
     return found
 
 

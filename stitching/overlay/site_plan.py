@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from stitching.overlay.links import LinkEnd
+from stitching.overlay.prefix_sets import NextHops, PrefixSet
 from stitching.overlay.sites import Address, Prefix
 from stitching.overlay.tunnels import TunnelSpec
 
@@ -53,7 +54,7 @@ class RouteGroup:
 
     class_name: str | None
     tunnels: tuple[str, ...]
-    behind: tuple[Prefix, ...]
+    behind: PrefixSet
 
 
 @dataclass(frozen=True)
@@ -73,16 +74,12 @@ class SitePlan:
     anchors: tuple[Prefix, ...] = ()
 
     @cached_property
-    def next_hops(self) -> Mapping[Prefix, frozenset[int]]:
+    def next_hops(self) -> NextHops:
         """By prefix, all sites that packets to it may be sent to next, whatever their class and what is alive."""
         peers = {end.name: end.peer for end in self.tunnels}
-        found: dict[Prefix, frozenset[int]] = {}
-        for group in self.routes:
-            hops = frozenset(peers[name] for name in group.tunnels)
-            for prefix in group.behind:
-                known = found.get(prefix)
-                found[prefix] = hops if known is None or known == hops else known | hops
-        return found
+        return NextHops(
+            [(group.behind, frozenset(peers[name] for name in group.tunnels)) for group in self.routes]
+        )
 
 
 def affected(old: Mapping[int, SitePlan], new: Mapping[int, SitePlan]) -> frozenset[int]:

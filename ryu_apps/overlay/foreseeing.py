@@ -44,14 +44,15 @@ class Counters:
 
     def __init__(self) -> None:
         self._said: dict[tuple[int, str], tuple[float, int]] = {}
+        self._names: dict[int, frozenset[tuple[int, str]]] = {}
         self.sending: dict[tuple[int, str], float] = {}
 
     def has(self, serial: int, has: Has, now_s: float) -> None:
         """A site says what it has counted; counters that went back began anew, and say nothing yet."""
         said = {(serial, one.name): one.sent_bytes for one in has.tunnels}
-        for key in [key for key in self._said if key[0] == serial and key not in said]:
-            del self._said[key]
-            self.sending.pop(key, None)
+        for gone in self._names.get(serial, frozenset()) - said.keys():
+            self._drop(gone)
+        self._names[serial] = frozenset(said)
         for key, sent in said.items():
             before_s, before = self._said.get(key, (now_s, sent))
             if sent < before or now_s < before_s or key not in self._said:
@@ -62,9 +63,12 @@ class Counters:
 
     def forget(self, serial: int) -> None:
         """It is no member any more."""
-        for key in [key for key in self._said if key[0] == serial]:
-            del self._said[key]
-            self.sending.pop(key, None)
+        for key in self._names.pop(serial, frozenset()):
+            self._drop(key)
+
+    def _drop(self, key: tuple[int, str]) -> None:
+        self._said.pop(key, None)
+        self.sending.pop(key, None)
 
 
 class Foreseeing:

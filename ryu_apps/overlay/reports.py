@@ -30,6 +30,7 @@ class Reports:
         self.hidden: dict[int, frozenset[Address]] = {}
         """Own addresses of sites that are another's where they are seen: a NAT lies between."""
         self._measured: dict[tuple[int, str], Measured] = {}
+        self._names: dict[int, frozenset[str]] = {}
 
     def has(self, serial: int, has: Has, now_s: float, seen_from: str | None = None) -> None:
         """A site says what it has; its channel is seen to come from an address."""
@@ -44,10 +45,10 @@ class Reports:
         ports = {one.name: one.port for one in has.links if one.port is not None}
         self.reports[serial] = SiteReport(has.generation, MappingProxyType(ends), MappingProxyType(ports))
         self.loads[serial] = NodeLoad(has.host.cpu, has.host.memory)
-        names = {one.name for one in has.tunnels}
-        for table in (self.far_ends, self._measured):
-            for key in [key for key in table if key[0] == serial and key[1] not in names]:
-                del table[key]
+        names = frozenset(ends)
+        for gone in self._names.get(serial, frozenset()) - names:
+            self._drop(serial, gone)
+        self._names[serial] = names
         for one in has.tunnels:
             key, far = (serial, one.name), FarEnd(one.key, one.port)
             # The same object while it is the same: what is made of it is compared each round.
@@ -64,9 +65,12 @@ class Reports:
         self.silent_since_s.pop(serial, None)
         for table in (self.said, self.reports, self.loads, self.hidden):
             table.pop(serial, None)
-        for keyed in (self.far_ends, self._measured):
-            for key in [key for key in keyed if key[0] == serial]:
-                del keyed[key]
+        for name in self._names.pop(serial, frozenset()):
+            self._drop(serial, name)
+
+    def _drop(self, serial: int, name: str) -> None:
+        for table in (self.far_ends, self._measured):
+            table.pop((serial, name), None)
 
     def measured(self, ends: Mapping[str, tuple[int, int]]) -> Mapping[str, Measured]:
         """What is measured of tunnels, as their end a sees it; `ends` are the serials of both, by name.

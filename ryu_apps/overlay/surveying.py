@@ -12,7 +12,9 @@ from ryu_apps.overlay.recalling import recalled_bridge, recalled_transports, rec
 from ryu_apps.overlay.reports import Reports, site_of
 from stitching.overlay.demands import pair_demands
 from stitching.overlay.rounds import Facts, Overlay
-from stitching.overlay.sites import Site, together
+from stitching.overlay.sites import Address, Site, together
+from vte_agent.protocol.has import Has
+from vte_agent.protocol.members import Member
 
 
 class Survey:
@@ -24,6 +26,7 @@ class Survey:
     def __init__(self, reports: Reports, defined: Defined, foreseeing: Foreseeing) -> None:
         self._reports, self._defined, self._foreseeing = reports, defined, foreseeing
         self._seen: Mapping[int, Site] = {}
+        self._made: dict[int, tuple[Has | None, frozenset[Address], Member, Site]] = {}
         self.sites: Mapping[int, Site] = {}
         self.problems: tuple[str, ...] = ()
         """What is wrong with each of the sites that are left out, or go on as they were."""
@@ -47,9 +50,13 @@ class Survey:
     def _take(self, members: Members, overlay: Overlay) -> None:
         sites = {}
         for serial, member in members.open.items():
-            said = self._reports.said.get(serial)
-            site = site_of(member, said, self._reports.hidden.get(serial, ()))
-            sites[serial] = self._defined.on_terms(_recalled(site, overlay) if said is None else site)
+            said, hidden = self._reports.said.get(serial), self._reports.hidden.get(serial, frozenset())
+            site = self._made.get(serial)
+            if site is None or site[0] is not said or site[1:3] != (hidden, member):
+                site = self._made[serial] = said, hidden, member, site_of(member, said, hidden)
+            sites[serial] = self._defined.on_terms(_recalled(site[3], overlay) if said is None else site[3])
+        for gone in self._made.keys() - sites.keys():
+            del self._made[gone]
         if sites != self._seen:
             self._seen = sites
             found = together(sites.values(), overlay.book.overlay_range, self.sites)

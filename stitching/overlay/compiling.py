@@ -73,9 +73,10 @@ class _Compiling:
     def __init__(self, given: Given, in_force: Mapping[int, Sequence[SitePlan]], before: Compiled | None) -> None:
         self.given, self.in_force, self.before = given, in_force, before
         self.transit = tuple(serial for serial in given.transit if serial in given.sites)
+        self.same = before if before is not None and _same_places(before.given, given) else None
         self.owners = (
-            before.owners
-            if before is not None and _same_places(before.given, given)
+            self.same.owners
+            if self.same is not None
             else {prefix: site.serial for site in given.sites.values() for prefix in self._owned(site)}
         )
         self.tunnels: dict[int, list[Tunnel]] = {}
@@ -100,8 +101,8 @@ class _Compiling:
             start, end = end, end + len(self._owned(site))
             self.span[serial] = start, end
         self.everything = (
-            before.everything
-            if before is not None and _same_places(before.given, given)
+            self.same.everything
+            if self.same is not None
             else PrefixTable(prefix for site in given.sites.values() for prefix in self._owned(site))
         )
 
@@ -148,16 +149,20 @@ class _Compiling:
 
     def _touched(self) -> Collection[int]:
         """The sites whose plan has to be made anew."""
-        before, given = self.before, self.given
+        before, given = self.same, self.given
         if (
             before is None
-            or not _same_places(before.given, given)
             or before.given.transit != given.transit
             or before.given.classes != given.classes
             or before.partial != self.partial
         ):
             return given.sites.keys()
         touched = set(self.transit) if before.given.down != given.down else set()
+        if before.given.sites is not given.sites:
+            # Its uplinks are others: so are its ends of tunnels, and what the far ends are told of it.
+            for serial, site in given.sites.items():
+                if before.given.sites[serial] != site:
+                    touched.update((serial, *self._near(serial)))
         old, new = before.given.book.lines, given.book.lines
         if old is not new:
             nothing = LineState()
@@ -328,5 +333,9 @@ class _Compiling:
 
 
 def _same_places(one: Given, other: Given) -> bool:
-    """Whether the sites are the same, and what leads to each."""
-    return one.sites is other.sites and one.anchors == other.anchors
+    """Whether there are the same sites in the same order, and the same leads to each."""
+    if one.anchors != other.anchors:
+        return False
+    return one.sites is other.sites or [(serial, site.prefixes) for serial, site in one.sites.items()] == [
+        (serial, site.prefixes) for serial, site in other.sites.items()
+    ]

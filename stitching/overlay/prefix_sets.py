@@ -60,7 +60,7 @@ class PrefixSet(Collection[Prefix]):
             return NotImplemented
         if self.table is other.table:
             return self.spans == other.spans
-        return len(self) == len(other) and all(one == two for one, two in zip(self, other, strict=True))
+        return len(self) == len(other) and tuple(self) == tuple(other)
 
     def __hash__(self) -> int:
         return hash(len(self))

@@ -193,6 +193,9 @@ def _choices(
     policy: OverlayPolicy,
     now_s: float,
 ) -> Mapping[ChoiceKey, Choice]:
+    pairs = _pairs(facts)
+    if not pairs:
+        return MappingProxyType({})
     graph = Graph((_view(tunnel, facts, down) for tunnel in tunnels), transit)
     busy = {serial: load.worst for serial, load in facts.loads.items()}
     wishes = [(None, NO_CLASS), *((planned.name, app) for planned, app in policy.classes)]
@@ -201,7 +204,7 @@ def _choices(
     room = Room(uplinks, facts.expected)
     for key, one in before.items():
         room.put(key, one.taken)
-    for src, dst in _pairs(facts):
+    for src, dst in pairs:
         ways = graph.ways(src, dst)
         for name, app in wishes:
             key = src, dst, name

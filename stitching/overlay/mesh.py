@@ -53,6 +53,16 @@ class Situation:
 
 
 @dataclass(frozen=True, slots=True)
+class Made:
+    """The lines of two sites by a policy."""
+
+    one: Site
+    other: Site
+    policy: MeshPolicy
+    lines: Mapping[Line, TunnelSpec]
+
+
+@dataclass(frozen=True, slots=True)
 class Mesh:
     """The answer, and what the next one is made from. `lines` are wanted; `why` has the reason for each pair."""
 
@@ -61,6 +71,8 @@ class Mesh:
     lines: Mapping[Line, TunnelSpec] = field(default_factory=lambda: MappingProxyType({}))
     why: Mapping[Pair, str] = field(default_factory=lambda: MappingProxyType({}))
     problems: tuple[str, ...] = ()
+    made: Mapping[Pair, Made] = field(default_factory=lambda: MappingProxyType({}), compare=False, repr=False)
+    """What was made of pairs, to be taken again for as long as the two sites and the rules are the very same."""
 
 
 def next_mesh(before: Mesh, situation: Situation, now_s: float, policy: MeshPolicy | None = None) -> Mesh:
@@ -74,7 +86,7 @@ class _Next:
         self.situation, self.sites = situation, situation.sites
         self.problems: list[str] = []
         self.why: dict[Pair, str] = {}
-        self.made: dict[Pair, Mapping[Line, TunnelSpec]] = {}
+        self.made: dict[Pair, Made] = {}
         self.hubs = choose_hubs(
             before.hubs, self.sites, situation.loads, situation.silent_since_s, now_s, policy.hubs
         )
@@ -92,7 +104,7 @@ class _Next:
         if lines == self.before.lines:
             lines = self.before.lines  # type: ignore[assignment]
         why = MappingProxyType(self.why)
-        return Mesh(self.hubs, direct, MappingProxyType(dict(lines)), why, tuple(self.problems))
+        return Mesh(self.hubs, direct, MappingProxyType(dict(lines)), why, tuple(self.problems), self.made)
 
     # -- what has to be
 
@@ -242,11 +254,15 @@ class _Next:
         return pair[0] in self.sites and pair[1] in self.sites and bool(self._lines(pair))
 
     def _lines(self, pair: Pair) -> Mapping[Line, TunnelSpec]:
-        if pair not in self.made:
-            one, other = (self.sites[serial] for serial in pair)
-            rule = rule_for(self.policy.rules, one, other)
-            self.made[pair] = _lines_of(one, other, rule, self.policy.lines_per_pair)
-        return self.made[pair]
+        made = self.made.get(pair)
+        if made is None:
+            one, other = self.sites[pair[0]], self.sites[pair[1]]
+            made = self.before.made.get(pair)
+            if made is None or made.one is not one or made.other is not other or made.policy is not self.policy:
+                rule = rule_for(self.policy.rules, one, other)
+                made = Made(one, other, self.policy, _lines_of(one, other, rule, self.policy.lines_per_pair))
+            self.made[pair] = made
+        return made.lines
 
 
 def _lines_of(one: Site, other: Site, rule: PairRule, most: int) -> Mapping[Line, TunnelSpec]:

@@ -27,11 +27,12 @@ from vte_agent.probing.prober import Prober
 from vte_agent.probing.session import Direction
 from vte_agent.probing.sockets import ProbeFailed
 from vte_agent.probing.tunnel_probes import ProbedTunnel, TunnelHealth
+from vte_agent.protocol.base import Prefix
 from vte_agent.protocol.filters import RuleCount
 from vte_agent.protocol.has import BridgeReport, LinkReport
 from vte_agent.protocol.members import Member
 from vte_agent.protocol.transport import Transport
-from vte_agent.protocol.wanted import Address, Liveness, Prefix, Wanted
+from vte_agent.protocol.wanted import Address, Liveness, Wanted
 from vte_agent.route_tables import UplinkWay
 from vte_agent.steering import Steered, Steering
 from vte_agent.tunnels.contract import LocalEnd, Reading, TunnelFailed, Tunnels

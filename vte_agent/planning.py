@@ -11,7 +11,8 @@ from vte_agent.believing import Believed, Standing
 from vte_agent.bridging.difference import LinkDevice, Make, Place, Plug, PlugIn, PullOut, Remove, steps
 from vte_agent.failover import Failover
 from vte_agent.goals import Wished
-from vte_agent.protocol.wanted import CLASS_NUMBERS, Prefix, WantedLink
+from vte_agent.protocol.base import Prefix
+from vte_agent.protocol.wanted import CLASS_NUMBERS, WantedLink
 from vte_agent.route_tables import TABLE, UPLINK_TABLE, Action, Difference, Routes, Rule, Slot, Ways
 from vte_agent.steering import Steered, found_ways, guards_of, ways_of
 from vte_agent.tunnels.devices import device_name
@@ -107,7 +108,7 @@ def planned_links(
 
 def planned_ways(steered: Steered, found: Mapping[tuple[int, Prefix], str]) -> Ways:
     """Where packets would go at first, while no tunnel has been probed: routes that there are stay."""
-    wanted = {route.prefix for route in steered.routes}
+    wanted = {prefix for route in steered.routes for prefix in route.prefixes}
     unwanted = steered.guarded - wanted - set(steered.local)
     if not steered.is_known:
         return guards_of(unwanted, steered)
@@ -137,10 +138,11 @@ def waiting_routes(steered: Steered, found: Mapping[tuple[int, Prefix], str]) ->
     """Routes that are wanted and take no tunnel yet."""
     taken = found_ways(found, steered)
     for route in steered.routes:
-        if (route.prefix, route.class_name) not in taken:
-            why = f"by the first of {', '.join(route.tunnels)} that answers; nowhere until then"
-            of = f"class {route.class_name}" if route.class_name is not None else "all packets"
-            yield Change(Do.MAKE, "route", f"{route.prefix}", of, why)
+        for prefix in route.prefixes:
+            if (prefix, route.class_name) not in taken:
+                why = f"by the first of {', '.join(route.tunnels)} that answers; nowhere until then"
+                of = f"class {route.class_name}" if route.class_name is not None else "all packets"
+                yield Change(Do.MAKE, "route", f"{prefix}", of, why)
 
 
 def planned_table(name: str, what: str, now: str | None, wanted: str | None) -> Change | None:

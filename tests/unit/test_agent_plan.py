@@ -139,8 +139,8 @@ def test_a_plan_has_the_links_of_the_bridge_and_its_ports_too() -> None:
 FAR, NEVER = ip_network("10.2.0.0/24"), ip_network("10.9.0.0/24")
 STEERED = Steered(
     routes=(
-        WantedRoute(prefix=FAR, tunnels=("t2", "t1")),
-        WantedRoute(prefix=FAR, tunnels=("t1",), class_name="voice"),
+        WantedRoute(prefixes=(FAR,), tunnels=("t2", "t1")),
+        WantedRoute(prefixes=(FAR,), tunnels=("t1",), class_name="voice"),
     ),
     classes={"voice": 3},
     devices={"t1": "ls1", "t2": "ls2"},

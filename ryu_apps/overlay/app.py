@@ -34,14 +34,14 @@ from ryu_apps.overlay.card import card_of
 from ryu_apps.overlay.defined import Defined
 from ryu_apps.overlay.foreseeing import STEP_S, Counters, Foreseeing
 from ryu_apps.overlay.hearing import Hearing
-from ryu_apps.overlay.keeping import KeptOverlay, kept, restored
+from ryu_apps.overlay.keeping import KeptOverlay, Writing, restored
 from ryu_apps.overlay.pacing import Pace, steady_clock
 from ryu_apps.overlay.reports import Reports, next_legs, taken_tunnels
 from ryu_apps.overlay.ruling import SiteRules
 from ryu_apps.overlay.surveying import Survey
 from ryu_apps.overlay.telling import Telling
 from ryu_apps.overlay.trust import Doors, Trust
-from ryu_apps.store.codec import BadRecord, dump, load
+from ryu_apps.store.codec import BadRecord, load
 from ryu_apps.store.errors import StoreError
 from stitching.overlay.explaining import SiteExplanation, at_two_sites, explain_between
 from stitching.overlay.link_capacity import Carried, carried
@@ -84,8 +84,9 @@ class SiteOverlay(App):
         self._defined = defined
         self._given = policy or OverlayPolicy()
         self._policy = defined.policy(self._given)
-        self._stored = _loaded(saved)
-        before = restored(self._stored, self._clock()) if self._stored is not None else Overlay()
+        self._stored, self._writing = saved, Writing()
+        stored = _loaded(saved)
+        before = restored(stored, self._clock()) if stored is not None else Overlay()
         self._overlay = replace(before, book=replace(before.book, overlay_range=overlay_range))
         self._hearing = Hearing(self.post)
         self._trust = Trust(
@@ -163,9 +164,10 @@ class SiteOverlay(App):
             )  # fmt: skip
         if said.has is not None:
             self._catch_up(serial, said.has.generation)
-            self._reports.has(serial, said.has, self._clock(), self._trust.seen_at(serial))
+            is_news = self._reports.has(serial, said.has, self._clock(), self._trust.seen_at(serial))
             self._counters.has(serial, said.has, self._clock())
-            self._pace.news()
+            if is_news:
+                self._pace.news()
 
     def _catch_up(self, serial: int, generation: int) -> None:
         """A site has carried out what is not known here: the store was lost, or is an old one.
@@ -236,11 +238,11 @@ class SiteOverlay(App):
             self._reports.far_ends,
             self._rules.of,
         )
-        document = kept(self._overlay)
+        document = self._writing.text(self._overlay)
         if document != self._stored:
             # Before anybody is told: an address or a generation that was given is never given again.
             try:
-                self._save(dump(document))
+                self._save(document)
             except StoreError as error:
                 self._problems["store"] = f"sites are told nothing new: {error}"
                 return

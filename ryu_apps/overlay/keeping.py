@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from ipaddress import ip_network
 from types import MappingProxyType
 
+from ryu_apps.store.codec import dump
 from stitching.overlay.direct import Direct
 from stitching.overlay.hubs import Hubs
 from stitching.overlay.links import LinkBook
@@ -75,26 +76,57 @@ class KeptOverlay:
     links: LinkBook = field(default_factory=LinkBook)
 
 
-def kept(overlay: Overlay) -> KeptOverlay:
-    """What is stored of an overlay."""
-    hubs, direct = overlay.mesh.hubs, overlay.mesh.direct
-    changed_s = hubs.changed_s if hubs.changed_s > -math.inf else None
-    numbers: dict[PrefixTable, int] = {}
-    plans = tuple(_kept_plan(number, plan, numbers) for sent in overlay.in_force.values() for number, plan in sent)
-    lines = {**dict.fromkeys(overlay.mesh.lines, LineState()), **overlay.book.lines}
-    return KeptOverlay(
-        overlay.generation,
-        str(overlay.book.overlay_range),
-        overlay.book.next_slot,
-        KeptHubs(hubs.now, hubs.retiring, changed_s, hubs.why),
-        tuple(
-            KeptLine(line, state, overlay.mesh.lines.get(line)) for line, state in sorted(lines.items(), key=_line)
-        ),
-        tuple(table.prefixes for table in numbers),
-        plans,
-        tuple((*pair, why, direct.changed_s.get(pair, 0.0)) for pair, why in direct.pairs.items()),
-        overlay.links,
-    )
+class Writing:
+    """Overlays as they are stored, one after the other: lines and plans that stay are not written again.
+
+    Of a thousand sites the whole is two megabytes, and mostly the plans of two or three of them are others.
+    """
+
+    def __init__(self) -> None:
+        self._lines: dict[Line, tuple[LineState, TunnelSpec | None, str]] = {}
+        self._plans: dict[tuple[int, int], tuple[SitePlan, int, str]] = {}
+
+    def text(self, overlay: Overlay) -> str:
+        """What is stored of an overlay: a `KeptOverlay`."""
+        hubs, direct = overlay.mesh.hubs, overlay.mesh.direct
+        numbers: dict[PrefixTable, int] = {}
+        plans = self._plan_texts(overlay, numbers)
+        kept = KeptOverlay(
+            overlay.generation,
+            str(overlay.book.overlay_range),
+            overlay.book.next_slot,
+            KeptHubs(hubs.now, hubs.retiring, hubs.changed_s if hubs.changed_s > -math.inf else None, hubs.why),
+            (),
+            tuple(table.prefixes for table in numbers),
+            (),
+            tuple((*pair, why, direct.changed_s.get(pair, 0.0)) for pair, why in direct.pairs.items()),
+            overlay.links,
+        )
+        texts = {one.name: dump(getattr(kept, one.name)) for one in fields(kept)}
+        texts["lines"], texts["plans"] = f"[{','.join(self._line_texts(overlay))}]", f"[{','.join(plans)}]"
+        return f"{{{','.join(f'{dump(name)}:{text}' for name, text in texts.items())}}}"
+
+    def _line_texts(self, overlay: Overlay) -> list[str]:
+        before, self._lines = self._lines, {}
+        states = {**dict.fromkeys(overlay.mesh.lines, LineState()), **overlay.book.lines}
+        for line, state in sorted(states.items(), key=_line):
+            wanted, known = overlay.mesh.lines.get(line), before.get(line)
+            if known is None or known[:2] != (state, wanted):
+                known = state, wanted, dump(KeptLine(line, state, wanted))
+            self._lines[line] = known
+        return [text for _, _, text in self._lines.values()]
+
+    def _plan_texts(self, overlay: Overlay, numbers: dict[PrefixTable, int]) -> list[str]:
+        before, self._plans = self._plans, {}
+        for serial, sent in overlay.in_force.items():
+            for generation, plan in sent:
+                table = plan.routes[0].behind.table if plan.routes else EMPTY
+                number = numbers.setdefault(table, len(numbers))
+                known = before.get((serial, generation))
+                if known is None or known[0] is not plan or known[1] != number:
+                    known = plan, number, dump(_kept_plan(generation, plan, number))
+                self._plans[serial, generation] = known
+        return [text for _, _, text in self._plans.values()]
 
 
 def restored(stored: KeptOverlay, now_s: float = math.inf) -> Overlay:
@@ -124,9 +156,7 @@ def restored(stored: KeptOverlay, now_s: float = math.inf) -> Overlay:
     return Overlay(stored.generation, mesh, book, links=stored.links, in_force=MappingProxyType(in_force))
 
 
-def _kept_plan(generation: int, plan: SitePlan, numbers: dict[PrefixTable, int]) -> KeptPlan:
-    table = plan.routes[0].behind.table if plan.routes else EMPTY
-    number = numbers.setdefault(table, len(numbers))
+def _kept_plan(generation: int, plan: SitePlan, number: int) -> KeptPlan:
     routes = tuple(KeptRoute(group.class_name, group.tunnels, group.behind.spans) for group in plan.routes)
     return KeptPlan(generation, replace(plan, routes=()), number, routes)
 

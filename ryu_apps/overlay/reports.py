@@ -32,18 +32,25 @@ class Reports:
         self._measured: dict[tuple[int, str], Measured] = {}
         self._names: dict[int, frozenset[str]] = {}
 
-    def has(self, serial: int, has: Has, now_s: float, seen_from: str | None = None) -> None:
-        """A site says what it has; its channel is seen to come from an address."""
+    def has(self, serial: int, has: Has, now_s: float, seen_from: str | None = None) -> bool:
+        """A site says what it has; its channel is seen to come from an address.
+
+        Returns whether that is news, and not only how quick and how busy everything is now.
+        """
+        before, is_news = self.said.get(serial), serial in self.silent_since_s
         self.said[serial] = has
         if has.channel_address is not None and seen_from is not None:
             hidden = self.hidden.get(serial, frozenset())
             own = frozenset({has.channel_address})
             self.hidden[serial] = hidden - own if _plain(seen_from) == has.channel_address else hidden | own
+            is_news |= self.hidden[serial] != hidden
         self.silent_since_s.pop(serial, None)
         used = {route.tunnel for route in has.routes}
         ends = {one.name: EndReport(one.state.value, one.name in used) for one in has.tunnels}
         ports = {one.name: one.port for one in has.links if one.port is not None}
-        self.reports[serial] = SiteReport(has.generation, MappingProxyType(ends), MappingProxyType(ports))
+        report = SiteReport(has.generation, MappingProxyType(ends), MappingProxyType(ports))
+        is_news |= before is None or _site(before) != _site(has) or self.reports.get(serial) != report
+        self.reports[serial] = report
         self.loads[serial] = NodeLoad(has.host.cpu, has.host.memory)
         names = frozenset(ends)
         for gone in self._names.get(serial, frozenset()) - names:
@@ -54,7 +61,9 @@ class Reports:
             # The same object while it is the same: what is made of it is compared each round.
             if self.far_ends.get(key) != far:
                 self.far_ends[key] = far
+                is_news = True
             self._measured[key] = smoothed(self._measured.get(key), _measured(one, now_s))
+        return is_news
 
     def silent(self, serial: int, now_s: float) -> None:
         """A site's channel is gone. What it had it has still, as far as anybody knows."""
@@ -85,6 +94,10 @@ class Reports:
             elif there is not None:
                 found[name] = there.turned()
         return found
+
+
+def _site(has: Has) -> object:
+    return has.transports, has.uplinks, has.bridge
 
 
 def next_legs(said: Mapping[int, Has], book: TunnelBook) -> NextLeg:

@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from ryu_apps.overlay.keeping import KeptOverlay, kept, restored
+from ryu_apps.overlay.keeping import KeptOverlay, Writing, restored
 from ryu_apps.overlay.recalling import recalled_bridge
-from ryu_apps.store.codec import dump, load
+from ryu_apps.store.codec import load
 from stitching.overlay.explaining import Leg
 from stitching.overlay.link_capacity import carried
 from stitching.overlay.links import MOST_LINKED, LinkBook, anchor, anchor_prefixes, link_ends, next_links
@@ -247,7 +247,7 @@ def test_links_and_anchors_are_the_same_after_a_restart() -> None:
     lab = joined_lab()
     lab.run(10.0)
     before = lab.overlay
-    lab.overlay = restored(load(KeptOverlay, dump(kept(before))))
+    lab.overlay = restored(load(KeptOverlay, Writing().text(before)))
     assert lab.overlay.links == before.links
     assert recalled_bridge(lab.overlay, 3) == bridge(3) and recalled_bridge(lab.overlay, 1) is None
     assert not lab.round().changed

@@ -29,7 +29,7 @@ from ryu_apps.events.overlay import (
 )
 from ryu_apps.overlay.app import SiteOverlay
 from ryu_apps.overlay.card import CARD_FILE, KEY_FILE, CardError, read_card, state_key
-from ryu_apps.overlay.keeping import kept
+from ryu_apps.overlay.keeping import Writing
 from ryu_apps.overlay.signing.requests import RollNow
 from ryu_apps.overlay.signing.watching import MembersWatch, RollWatch
 from ryu_apps.starting import options
@@ -37,7 +37,6 @@ from ryu_apps.starting.options import CannotStart
 from ryu_apps.starting.overlay import overlay_arguments
 from ryu_apps.starting.settings import OverlaySettings, StartError
 from ryu_apps.store import StateStore
-from ryu_apps.store.codec import dump
 from ryu_apps.store.errors import StoreError
 from stitching.overlay.links import LinkBook, SiteLink
 from stitching.overlay.mesh_rules import DefinedRule, PairRule, Say, Selector, transport_for
@@ -182,13 +181,13 @@ def test_tunnels_have_their_addresses_where_the_controller_is_told_and_stay_ther
     app: Any = SiteOverlay(**made)
     assert app._overlay.book.overlay_range == app._card.overlay_range == found.overlay_range
     # As long as there are no tunnels it may be another one.
-    state.save_overlay(dump(kept(app._overlay)))
+    state.save_overlay(Writing().text(app._overlay))
     assert arguments(tmp_path, state)["overlay_range"] == found.overlay_range
     other = ip_network("10.99.0.0/16")
     again: Any = SiteOverlay(**arguments(tmp_path, state, overlay_range=other))
     assert again._overlay.book.overlay_range == other
     joined = replace(app._overlay, links=LinkBook(((1, 0),)))
-    state.save_overlay(dump(kept(joined)))
+    state.save_overlay(Writing().text(joined))
     assert arguments(tmp_path, state)["overlay_range"] == found.overlay_range
     with pytest.raises(StartError, match=r"--overlay-range 10.99.0.0/16: .* in 172.20.0.0/16 already, .* without"):
         arguments(tmp_path, state, overlay_range=other)
@@ -389,7 +388,7 @@ def test_which_links_go_through_tunnels_is_said_from_the_start_as_it_was_stored(
     monkeypatch.setattr(MembersWatch, "start", lambda _: None)
     link = SiteLink(1, 2, 5, Bridge("br0", 0xBE), Bridge("br0", 0x3C), 7, 9)
     joined = replace(Overlay(), links=LinkBook(((1, 0), (2, 1)), (link, replace(link, b=3, vni=6, port_b=None))))
-    state.save_overlay(dump(kept(joined)))
+    state.save_overlay(Writing().text(joined))
     held = Held(arguments(tmp_path, state), tmp_path)
     said: list[Event] = []
     monkeypatch.setattr(held.app, "publish", said.append)

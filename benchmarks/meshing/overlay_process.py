@@ -20,6 +20,7 @@ from typing import Any
 from os_ken.base import app_manager
 
 from ryu_apps.events.overlay import OverlayAnswer, OverlayRequest, PutClass
+from ryu_apps.interpreter import tuned
 from ryu_apps.overlay.app import SiteOverlay
 from ryu_apps.starting.overlay import overlay_arguments
 from ryu_apps.starting.settings import OverlaySettings
@@ -84,7 +85,7 @@ def main() -> None:
     host, _, port = address.rpartition(":")
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     directory.mkdir(exist_ok=True)
-    with contextlib.closing(StateStore(f"sqlite:///{directory / 'lockstitch.db'}")) as store:
+    with tuned(), contextlib.closing(StateStore(f"sqlite:///{directory / 'lockstitch.db'}")) as store:
         made = overlay_arguments(OverlaySettings(host, int(port), signer), directory, store)
         if "full" in sys.argv[4:]:
             made["policy"] = FULL

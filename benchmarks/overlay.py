@@ -74,7 +74,7 @@ def _reached(name: str, agents: Crowd, changes: Sequence[Callable[[], Reached]])
 def mesh_12() -> Iterable[Figure]:
     """12 sites that have nothing are told of a tunnel between every two: until all 66 have had a handshake."""
     built = [full_mesh(SITES) for _ in range(MESHES)]
-    note(f"mesh_12: tunnels={built[0].tunnels} all_up_s={' '.join(f'{one.up_s:.2f}' for one in built)}")
+    note(f"mesh_12: tunnels={built[0].tunnels}")
     yield Figure.over("mesh_12", "overlay", [one.shaken_s for one in built], "s", Better.LESS, target=3.0)
 
 

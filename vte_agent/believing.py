@@ -121,6 +121,8 @@ class Believer:
         self._kept: dict[str, Message] = {}
         self._opened = Opened()
         self._allowed: tuple[Wanted, Roll, Allowed] | None = None
+        self._ranges_then: tuple[Prefix, ...] = ()
+        """Where tunnels have had their addresses since it was taken: what runs goes on with another roll."""
         self._accepted = self._read(ACCEPTED_FILE, _Accepted())
         self._highest = self._read(HIGHEST_FILE, _Highest())
         self._guarded = frozenset(self._read(GUARDED_FILE, _Guarded()).prefixes)
@@ -155,6 +157,7 @@ class Believer:
                 )
             return False
         self._roll = roll
+        self._ranges_then = tuple(dict.fromkeys((*self._ranges_then, *roll.ranges)))
         if self._wanted is None:
             self._take_up_wanted(roll)
         self._know(epoch=roll.epoch, prefixes=self._routed())
@@ -185,7 +188,7 @@ class Believer:
                 f"more than {MOST_GUARDED} prefixes have been wanted over tunnels; "
                 "'vte-agent clean' forgets those that are not any more"
             )
-        self._wanted, self._signed_wanted = wanted, signed
+        self._wanted, self._signed_wanted, self._ranges_then = wanted, signed, self._roll.ranges
         # Before the state itself: whatever becomes of that, what it has raised holds.
         self._know(generation=wanted.generation, prefixes=self._routed())
         self._remember()
@@ -262,7 +265,7 @@ class Believer:
         if wanted is None or roll is None:
             return None
         if before is None or before[0] is not wanted or before[1] is not roll:
-            self._allowed = before = wanted, roll, allowed(wanted, roll, self._own)
+            self._allowed = before = wanted, roll, allowed(wanted, roll, self._own, self._ranges_then)
         return before[2]
 
     def _routed(self) -> Iterable[Prefix]:

@@ -26,13 +26,13 @@ class Allowed:
     problems: tuple[str, ...]
 
 
-def allowed(wanted: Wanted, roll: Roll, own: Member) -> Allowed:
+def allowed(wanted: Wanted, roll: Roll, own: Member, ranges_then: Iterable[Prefix] = ()) -> Allowed:
     """Leave out routes, links and tunnels that lead elsewhere than to members, by the roll; all else stays.
 
     A route is to a part of what members hold and not of what this node does. Where no member is, as at the anchors
-    of links, it is to one address where tunnels have theirs.
+    of links, it is to one address where tunnels have theirs: by the roll, or by one before it (`ranges_then`).
     """
-    held, ranges, mine = _Spans(roll.prefixes), _Spans(roll.ranges), _Spans(own.prefixes)
+    held, ranges, mine = _Spans(roll.prefixes), _Spans((*roll.ranges, *ranges_then)), _Spans(own.prefixes)
 
     def of_route(one: tuple[WantedRoute, Prefix]) -> str:
         prefix = one[1]
@@ -89,14 +89,15 @@ def _kept(
 
 
 class _Spans:
-    """Prefixes that do not overlap, to look others up in."""
+    """Prefixes to look others up in."""
 
     def __init__(self, prefixes: Iterable[Prefix]) -> None:
         self._spans: dict[int, list[tuple[int, int]]] = {4: [], 6: []}
-        for one in prefixes:
-            self._spans[one.version].append((int(one.network_address), int(one.broadcast_address)))
-        for spans in self._spans.values():
-            spans.sort()
+        # Two prefixes have nothing in common, or one is in the other: the wider one comes first.
+        for one in sorted(prefixes, key=lambda one: (one.version, int(one.network_address), one.prefixlen)):
+            spans, last = self._spans[one.version], int(one.broadcast_address)
+            if not spans or last > spans[-1][1]:
+                spans.append((int(one.network_address), last))
 
     def has(self, prefix: Prefix) -> bool:
         """Whether all of it is in one of them."""

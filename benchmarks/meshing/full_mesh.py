@@ -34,11 +34,10 @@ _WITHIN_S, _STARTED_S = 60.0, 120.0
 
 @dataclass(frozen=True)
 class Built:
-    """Seconds from the order until all tunnels have had a handshake, and until both ends of all call them up."""
+    """Seconds from the order until both ends of all tunnels have had a handshake."""
 
     tunnels: int
     shaken_s: float
-    up_s: float
 
 
 def full_mesh(sites: int) -> Built:
@@ -63,12 +62,13 @@ def full_mesh(sites: int) -> Built:
         wanted = sites * (sites - 1) // 2
         began_s = time.time()
         world.operator.trust(card)
-        wait_until(lambda: overlay.ask("look")["up"] == wanted, _WITHIN_S, world.describe, 0.1)
-        up_s = time.time() - began_s
-        shaken = [at_s for name in world.nodes for at_s in shaken_at_s(world.at(name))]
-        if len(shaken) != 2 * wanted:
-            raise MeasurementFailed(f"{len(shaken)} ends have had a handshake and not {2 * wanted}")
-        return Built(wanted, max(shaken) - began_s, up_s)
+
+        def shaken_s() -> list[float]:
+            return [at_s for name in world.nodes for at_s in shaken_at_s(world.at(name))]
+
+        # When it was is in what is asked: asked seldom, it holds up nobody.
+        wait_until(lambda: len(shaken_s()) == 2 * wanted, _WITHIN_S, lambda: f"{len(shaken_s())} ends", 1.0)
+        return Built(wanted, max(shaken_s()) - began_s)
 
 
 @contextmanager

@@ -132,8 +132,12 @@ class SiteOverlay(App):
 
     @handles(heard.RollTold)
     def _on_roll(self, event: heard.RollTold) -> None:
-        self._forget(self._trust.take_roll(event.now))
-        self._round()
+        left = self._trust.take_roll(event.now)
+        self._forget(left)
+        if left:
+            self._round()
+        else:
+            self._pace.news()
 
     @handles(heard.MembersTold)
     def _on_members(self, event: heard.MembersTold) -> None:

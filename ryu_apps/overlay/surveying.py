@@ -54,7 +54,12 @@ class Survey:
             site = self._made.get(serial)
             if site is None or site[0] is not said or site[1:3] != (hidden, member):
                 site = self._made[serial] = said, hidden, member, site_of(member, said, hidden)
-            sites[serial] = self._defined.on_terms(_recalled(site[3], overlay) if said is None else site[3])
+            now, known = (
+                self._defined.on_terms(_recalled(site[3], overlay) if said is None else site[3]),
+                self._seen,
+            )
+            # The same object while it is the same: what is made of two sites is kept for as long.
+            sites[serial] = known[serial] if known.get(serial) == now else now
         for gone in self._made.keys() - sites.keys():
             del self._made[gone]
         if sites != self._seen:

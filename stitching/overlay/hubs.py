@@ -11,7 +11,7 @@ from stitching.overlay.sites import NodeLoad, Role, Site
 
 @dataclass(frozen=True, slots=True)
 class HubPolicy:
-    """`count` hubs. One that was silent for `dead_s` is replaced whenever that is.
+    """`count` hubs. One that was silent for `dead_s` is replaced whenever that is, and one too many goes at once.
 
     Every `hold_s` at most one is that lives: where its load is `margin` above that of the best other candidate, or
     a relay could be in place of a site.

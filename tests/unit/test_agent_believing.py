@@ -336,8 +336,19 @@ def damage(world: World) -> None:
 
 
 def distrust(world: World) -> None:
-    """As when a controller's key is replaced."""
-    world.believer.take_roll(a_roll(2, controllers=(public(FOREIGN),)))
+    """As when a controller's key is replaced: where the tunnels of the other one have theirs is another range."""
+    world.believer.take_roll(a_roll(2, controllers=(public(FOREIGN),), ranges=()))
+
+
+def test_while_it_runs_a_controller_that_is_trusted_no_more_takes_no_tunnel_along(world: World) -> None:
+    world.believer.take_roll(a_roll(1, ranges=()))
+    world.believer.take_wanted(with_a_route(7, 2, 3, roll=a_roll(2)))
+    before = world.believer.judge()
+    for epoch, controllers in ((3, ()), (4, (public(FOREIGN),))):
+        world.believer.take_roll(a_roll(epoch, controllers=controllers, ranges=()))
+        after = world.believer.judge()
+        assert (after.tunnels, after.wanted, after.keys) == (before.tunnels, before.wanted, before.keys)
+        assert len(after.tunnels) == 2 and world.problems == ""
 
 
 @pytest.mark.parametrize("loses", [damage, distrust])

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import Iterator
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import cast
 
@@ -18,12 +20,17 @@ from ryu_apps.overlay.app import SiteOverlay
 from ryu_apps.overlay.authority import Authority
 from ryu_apps.overlay.defined import Defined
 from ryu_apps.overlay.heard import RollTold, SiteCame
+from ryu_apps.overlay.signing import watching
 from ryu_apps.overlay.signing.client import SignerClient, SignerGone
-from ryu_apps.overlay.signing.watching import MembersWatch
+from ryu_apps.overlay.signing.requests import RollNow
+from ryu_apps.overlay.signing.watching import MembersWatch, RollWatch, said_by
 from ryu_apps.overlay.trust import Doors
 from ryu_apps.store import StateStore
 from tests.system.waiting import wait_until
 from tests.unit.trust_world import Clock, make_signer
+from vte_agent.protocol.base import public_text
+from vte_agent.protocol.members import Roll
+from vte_agent.protocol.signed import Signed
 
 QUICK_S = 1.0
 """Far below the time for which a signer is waited for."""
@@ -112,3 +119,56 @@ def test_a_signer_that_is_away_is_named_and_changes_nothing() -> None:
         members.may_answer.release()
         wait_until(lambda: told and not watch.problem, 2, lambda: watch.problem)
     assert told == [()]
+
+
+class Rolls:
+    """A signer's rolls, each later than the one before."""
+
+    def __init__(self) -> None:
+        self._key = Ed25519PrivateKey.generate()
+        self._changed = threading.Condition()
+        self._now: Roll | None = None
+        self.put()
+
+    def put(self, *revoked: int, held: int = 0) -> None:
+        prefixes = tuple(IPv4Network((0x0A000000 + (2 * number << 8), 24)) for number in range(held))
+        with self._changed:
+            epoch = self._now.epoch + 1 if self._now is not None else 1
+            self._now = Roll(
+                epoch=epoch, issued_at=1, not_after=1 << 39, revoked=revoked, controllers=(), prefixes=prefixes
+            )
+            self._changed.notify_all()
+
+    def roll(self, after: int | None = None, wait_s: float = 20.0) -> RollNow:
+        with self._changed:
+            assert self._now is not None
+            self._changed.wait_for(lambda: after is None or self._epoch() > after, wait_s)
+            public = public_text(self._key.public_key().public_bytes_raw())
+            return RollNow(roll=Signed.of(self._now, self._key), policy_key=public)
+
+    def _epoch(self) -> int:
+        return self._now.epoch if self._now is not None else 0
+
+
+def test_a_hundred_new_members_are_a_few_rolls_and_who_is_put_out_among_them_is_told_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(watching, "GATHER_S", 5.0)
+    rolls, told = Rolls(), list[Roll]()
+    watch = RollWatch(cast(SignerClient, rolls), lambda now: told.append(said_by(now)))
+    watch.start()
+    try:
+        wait_until(lambda: len(told) == 1, 5, "the first roll is not told")
+        for held in range(1, 100):
+            rolls.put(held=held)
+        began_s = time.monotonic()
+        rolls.put(7, held=100)
+        wait_until(lambda: any(roll.revoked == (7,) for roll in told), 4, lambda: f"{told}")
+        assert time.monotonic() - began_s < QUICK_S
+        assert len(told) == 2 and len(told[-1].prefixes) == 100
+        monkeypatch.setattr(watching, "GATHER_S", 0.1)
+        rolls.put(7, held=101)
+        wait_until(lambda: len(told[-1].prefixes) == 101, 5, lambda: f"{told[-1]}")
+    finally:
+        watch.stop()
+        rolls.put(7, 8)

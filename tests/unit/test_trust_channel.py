@@ -32,7 +32,7 @@ from ryu_apps.overlay.authority import Authority
 from ryu_apps.overlay.gate import Gate
 from ryu_apps.overlay.signing.client import SignerClient, SignerGone
 from ryu_apps.overlay.signing.requests import ControllerCard, MakeToken, Refusal
-from ryu_apps.overlay.signing.watching import epoch_of
+from ryu_apps.overlay.signing.watching import said_by
 from tests.system.waiting import wait_until
 from tests.unit.gate_world import (
     STATE_KEY,
@@ -455,7 +455,7 @@ def test_a_request_without_end_and_too_many_of_them_are_refused(world: World) ->
 
 
 def test_who_waits_for_a_later_roll_has_it_as_soon_as_somebody_with_a_prefix_is_let_in(world: World) -> None:
-    before = epoch_of(world.controller.roll())
+    before = said_by(world.controller.roll()).epoch
     prefix = ip_network("10.77.0.0/24")
     began_s = time.monotonic()
     with ThreadPoolExecutor() as threads:

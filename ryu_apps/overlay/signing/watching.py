@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 
 from ryu_apps.overlay.signing import requests as ask
@@ -16,11 +17,19 @@ log = logging.getLogger("lockstitch.overlay")
 
 MEMBERS_AGAIN_S = 5.0
 
+GATHER_S = 0.5
+"""So long a roll waits for those that follow, where nobody is put out and the controllers are the same."""
+
 _RETRY_S = 1.0
 
 
 class RollWatch:
-    """Waits for later rolls in a thread of its own, and tells of each as soon as the signer has it."""
+    """Waits for later rolls in a thread of its own.
+
+    It tells of those that put somebody out, or name other controllers, as soon as the signer has them. One that
+    only says what a new member holds waits for others: every agent has to hear each that is told, and sites are
+    let in by the hundred.
+    """
 
     def __init__(self, client: SignerClient, tell: Callable[[ask.RollNow], None]) -> None:
         self._client = client
@@ -39,10 +48,12 @@ class RollWatch:
 
     def _run(self) -> None:
         known: Signed | None = None
-        epoch: int | None = None
+        said: Roll | None = None
         while not self._stopping.is_set():
             try:
-                now = self._client.roll(epoch)
+                now = self._client.roll(said.epoch if said is not None else None)
+                if said is not None:
+                    now = self._gathered(now, said)
             except (Refusal, SignerGone) as error:
                 if not self.problem:
                     log.warning("signer=%s", error)
@@ -51,8 +62,24 @@ class RollWatch:
                 continue
             self.problem = ""
             if now.roll != known and not self._stopping.is_set():
-                known, epoch = now.roll, epoch_of(now)
+                known, said = now.roll, said_by(now)
                 self._tell(now)
+
+    def _gathered(self, now: ask.RollNow, before: Roll) -> ask.RollNow:
+        give_up_s = time.monotonic() + GATHER_S
+        while _can_wait(roll := said_by(now), before):
+            left_s = give_up_s - time.monotonic()
+            later = self._client.roll(roll.epoch, left_s) if left_s > 0 else now
+            if later.roll == now.roll:
+                break
+            now = later
+        return now
+
+
+def _can_wait(roll: Roll, before: Roll) -> bool:
+    """Whether there is a later roll, and nobody waits for it."""
+    same = set(roll.revoked) <= set(before.revoked) and roll.controllers == before.controllers
+    return same and roll.epoch > before.epoch
 
 
 class MembersWatch:
@@ -94,6 +121,6 @@ class MembersWatch:
             self._look.wait(MEMBERS_AGAIN_S)
 
 
-def epoch_of(now: ask.RollNow) -> int:
-    """The epoch of the signer's roll."""
-    return now.roll.open(Roll, [now.policy_key]).epoch
+def said_by(now: ask.RollNow) -> Roll:
+    """What the signer's roll says."""
+    return now.roll.open(Roll, [now.policy_key])

@@ -16,6 +16,8 @@ from mininet_topos.waiting import wait_until
 
 _UPLINKS = (Uplink("up0", 100.0, 3.0), Uplink("up1", 100.0, 5.0))
 _WITHIN_S = 60.0
+_BACK_S = 150.0
+"""Routes come back to a tunnel that has been well for long enough: for longer each time it was left."""
 _MORE = 100
 
 KNOWN_S = 15.0
@@ -104,6 +106,6 @@ def _wait_left(nodes: TwoNodes, serial: int, tunnel: str) -> None:
 def in_use(nodes: TwoNodes) -> str:
     """All tunnels are up, and both sites use one of them: that one."""
     nodes.wait(lambda one: one["state"] == "up", _WITHIN_S)
-    wait_until(lambda: len(taken(nodes)) == 1 and None not in taken(nodes), _WITHIN_S, lambda: taken(nodes))
+    wait_until(lambda: len(taken(nodes)) == 1 and None not in taken(nodes), _BACK_S, lambda: taken(nodes))
     (tunnel,) = taken(nodes)
     return str(tunnel)

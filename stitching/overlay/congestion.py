@@ -3,7 +3,8 @@
 An uplink is hot when a high quantile of its forecast load exceeds a share of its capacity. From the hottest one,
 the move is made that lowers the cost of congestion most: the sum over uplinks of capacity times the convex
 penalty of Fortz and Thorup (pathing.load_penalty), so that a way over idle uplinks and one over busy ones are
-weighed alike. A move never makes another uplink hot.
+weighed alike. A move makes no other uplink hot, but where all are too narrow for what is expected: then none
+fuller than the one that it leaves was.
 """
 
 from __future__ import annotations
@@ -156,15 +157,18 @@ class _Relief:
         return Shift(one.src, one.dst, one.class_name, before.tunnels, after.tunnels, hot, gain, why)
 
     def _gain(self, index: int, uplinks: Iterable[UplinkKey]) -> float | None:
-        """By how much a move lowers the cost of congestion; None where it would make an uplink hot."""
+        """By how much a move lowers the cost of congestion; None where another uplink would be too full by it."""
         one = self.expected[index]
         old, new = set(one.ways[self.takes[index]].uplinks), set(uplinks)
         keys = [key for key in old ^ new if key in self.capacity]
         before = self._cost(keys)
+        fullest = max(
+            (self._load(key) / self.capacity[key] for key in old - new if key in self.capacity), default=0.0
+        )
         self._put(index, old, -1.0)
         self._put(index, new, 1.0)
         after = self._cost(keys)
-        limit = self.policy.share - self.policy.margin_share
+        limit = max(self.policy.share, fullest) - self.policy.margin_share
         calm = all(self._load(key) <= limit * self.capacity[key] for key in new - old if key in self.capacity)
         self._put(index, new, -1.0)
         self._put(index, old, 1.0)

@@ -35,6 +35,15 @@ def test_where_there_is_no_room_it_stays_and_is_told() -> None:
     assert answer.still_hot == {ONE: pytest.approx(95)}
 
 
+def test_what_is_too_much_for_both_goes_where_it_fills_less() -> None:
+    """As a high quantile may be while something grows: to stay would be to fill the narrower one for certain."""
+    answer = relieve([sends("bulk", 10, 15)], {ONE: 12, TWO: 18}, {})
+    [shift] = answer.shifts
+    assert shift.after == ("two",) and answer.still_hot == {TWO: pytest.approx(15)}
+    back = relieve([sends("bulk", 10, 15, takes=1)], {ONE: 12, TWO: 18}, {})
+    assert back.shifts == ()
+
+
 def test_what_others_carry_counts() -> None:
     answer = relieve([sends("bulk", 30)], {ONE: 100, TWO: 100}, {ONE: 60.0, TWO: 60.0})
     assert answer.shifts == () and list(answer.still_hot) == [ONE]
@@ -46,7 +55,7 @@ def test_what_others_carry_counts() -> None:
     other=st.tuples(*[st.floats(0, 100)] * 3),
 )
 @settings(max_examples=150, deadline=None)
-def test_no_move_makes_another_uplink_hot(
+def test_no_move_makes_another_uplink_hot_but_one_less_full_than_what_it_leaves(
     demands: list[tuple[float, float, int]], capacity: tuple[float, ...], other: tuple[float, ...]
 ) -> None:
     policy = CongestionPolicy()
@@ -61,13 +70,15 @@ def test_no_move_makes_another_uplink_hot(
     for shift in answer.shifts:
         assert before[shift.class_name] == places[shift.class_name]  # each moves once
         places[shift.class_name] = [way.tunnels for way in WAYS].index(shift.after)
-    for place, key in enumerate(KEYS):
-        then, now = (
-            carried[key]
-            + sum(one.mean_mbps for one in asked if at[one.class_name] == place)
-            + sum((one.high_mbps - one.mean_mbps) ** 2 for one in asked if at[one.class_name] == place) ** 0.5
-            for at in (before, places)
-        )
-        limit = policy.share * capacities[key]
-        assert now <= max(then, limit) + 1e-6
+
+    def load(key: UplinkKey, at: dict[str | None, int]) -> float:
+        mine = [one for one in asked if KEYS[at[one.class_name]] == key]
+        spread = sum((one.high_mbps - one.mean_mbps) ** 2 for one in mine) ** 0.5
+        return carried[key] + sum(one.mean_mbps for one in mine) + spread
+
+    fullest = max(load(key, before) / capacities[key] for key in KEYS)
+    for key in KEYS:
+        then, now, limit = load(key, before), load(key, places), policy.share * capacities[key]
+        assert now <= max(then, limit, fullest * capacities[key]) + 1e-6
         assert (now > limit + 1e-6) <= (key in answer.still_hot)
+    assert max(load(key, places) / capacities[key] for key in KEYS) <= max(fullest, policy.share) + 1e-6

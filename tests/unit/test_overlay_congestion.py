@@ -1,5 +1,7 @@
 """Classes move off an uplink before it is full, and never fill another."""
 
+import math
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -73,7 +75,7 @@ def test_no_move_makes_another_uplink_hot_but_one_less_full_than_what_it_leaves(
 
     def load(key: UplinkKey, at: dict[str | None, int]) -> float:
         mine = [one for one in asked if KEYS[at[one.class_name]] == key]
-        spread = sum((one.high_mbps - one.mean_mbps) ** 2 for one in mine) ** 0.5
+        spread = math.sqrt(sum((one.high_mbps - one.mean_mbps) ** 2 for one in mine))
         return carried[key] + sum(one.mean_mbps for one in mine) + spread
 
     fullest = max(load(key, before) / capacities[key] for key in KEYS)

@@ -29,6 +29,7 @@ from ryu_apps.events.overlay import (
 )
 from ryu_apps.overlay.app import SiteOverlay
 from ryu_apps.overlay.card import CARD_FILE, KEY_FILE, CardError, read_card, state_key
+from ryu_apps.overlay.heard import MembersTold, RollTold
 from ryu_apps.overlay.keeping import Writing
 from ryu_apps.overlay.signing.requests import RollNow
 from ryu_apps.overlay.signing.watching import MembersWatch, RollWatch
@@ -250,13 +251,16 @@ class Held:
         """The signer says the roll, and who is a member if it says that at all."""
         now: RollNow = self.signer.roll()
         self.app._trust._roll_watch._tell(now)
-        self.app._on_roll(self.app.events.get()[0])  # type: ignore[attr-defined]
         if members is not None:
             self.app._trust._members_watch._tell(members)
-            self.app._on_members(self.app.events.get()[0])  # type: ignore[attr-defined]
         while self.app.events.qsize():
-            # Of a round that is due.
-            self.app._on_due(self.app.events.get()[0])  # type: ignore[attr-defined]
+            match self.app.events.get()[0]:  # type: ignore[attr-defined]
+                case RollTold() as event:
+                    self.app._on_roll(event)
+                case MembersTold() as event:
+                    self.app._on_members(event)
+                case event:
+                    self.app._on_due(event)
 
     def answer(self) -> OverlayAnswer:
         request = OverlayRequest()

@@ -13,21 +13,26 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from stitching.overlay import compiling
 from stitching.overlay.compiling import Compiled, Given, Orders, compile_plans
+from stitching.overlay.links import LinkEnd
 from stitching.overlay.site_plan import PlannedClass, SitePlan, affected
 from stitching.overlay.sites import Pair, Prefix, Site, pair_of
 from stitching.overlay.tunnels import Line, LineState, Phase, Tunnel, TunnelBook, TunnelSpec
 from tests.unit.overlay_world import a_site, world
 
-VOICE = PlannedClass("voice", 1, ())
+VOICE, VIDEO = PlannedClass("voice", 1, ()), PlannedClass("video", 2, ())
+
+
+def a_version(line: Line, number: int, phase: Phase = Phase.ACTIVE) -> Tunnel:
+    """Of a line, always the same but for its phase."""
+    slot = number * 50_000 + line.a * 7_000 + line.b * 2 + (line.uplink_a == "wan1")
+    return Tunnel(line, number, TunnelSpec(epoch=number), slot, 0.0, phase, 0.0, 1)
 
 
 def book_of(pairs: Iterable[Pair], *, version: int = 1, transport: str = "wireguard") -> TunnelBook:
     lines = {}
     for a, b in sorted(pairs):
-        slot = version * 100_000 + a * 10_000 + b
         line = Line(a, "wan0", b, "wan0", transport)
-        tunnel = Tunnel(line, version, TunnelSpec(), slot, 0.0, Phase.ACTIVE, 0.0, 1)
-        lines[line] = LineState(version, (tunnel,))
+        lines[line] = LineState(version, (a_version(line, version),))
     return TunnelBook(MappingProxyType(lines))
 
 
@@ -83,6 +88,19 @@ def test_the_hubs_do_not_turn_round_before_the_old_plan_is_gone() -> None:
     assert peers_to(later.plans[1], sites[4]) == [4, 2]
 
 
+def test_a_hub_learns_that_another_one_has_no_tunnel_to_a_site_any_more() -> None:
+    sites = world(3)
+    given = Given(sites, book_of(star(sites, [1, 2])), (1, 2))
+    old = fresh(given)
+    assert peers_to(old.plans[2], sites[4]) == [4, 1]
+    in_force = {serial: [plan] for serial, plan in old.plans.items()}
+    lines = {line: state for line, state in given.book.lines.items() if line.pair != (1, 4)}
+    without = replace(given, book=replace(given.book, lines=lines))
+    new = compile_plans(without, in_force, old)
+    assert peers_to(new.plans[2], sites[4]) == [4]
+    assert new.plans == compile_plans(without, in_force).plans
+
+
 def test_a_class_goes_the_way_that_was_chosen_for_it() -> None:
     sites = world(3)
     book = book_of({*star(sites, [1, 2]), (3, 4)})
@@ -133,8 +151,21 @@ def test_only_the_ends_are_told_of_another_tunnel_among_a_thousand() -> None:
 
 
 POOL: tuple[Prefix, ...] = tuple(map(IPv4Network, ("10.1.0.0/16", "10.1.1.0/24", "10.2.0.0/16", "10.3.0.0/16")))
-ADDRESSES = tuple(map(IPv4Address, ("10.1.0.1", "10.1.1.1", "10.2.0.1", "10.3.0.1")))
 SERIALS = (1, 2, 3, 4, 5, 6)
+ANCHORS = {serial: IPv4Network((0x646F0000 + serial, 32)) for serial in SERIALS}
+ADDRESSES = (
+    *map(IPv4Address, ("10.1.0.1", "10.1.1.1", "10.2.0.1", "10.3.0.1")),
+    *(anchor.network_address for anchor in ANCHORS.values()),
+)
+LIVES = (
+    (),
+    (Phase.COMING,),
+    (Phase.ACTIVE,),
+    (Phase.ACTIVE, Phase.COMING),
+    (Phase.LEAVING, Phase.ACTIVE),
+    (Phase.GONE, Phase.ACTIVE),
+)
+"""Phases of the versions of a line, oldest first."""
 ALL_PAIRS = [(a, b) for a in SERIALS for b in SERIALS if a < b]
 
 
@@ -164,8 +195,8 @@ class Changing(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.sites: Mapping[int, Site] = {}
-        self.given = Given({}, TunnelBook())
+        sites = {serial: a_site(serial, n_uplinks=2) for serial in SERIALS}
+        self.given = Given(sites, book_of(star(sites, (1, 2))), (1, 2))
         self.compiled: Compiled | None = None
         self.in_force: dict[int, list[SitePlan]] = {serial: [] for serial in SERIALS}
 
@@ -180,7 +211,20 @@ class Changing(RuleBasedStateMachine):
             serial: tuple(p for p, owner in zip(POOL, owners, strict=True) if owner == serial)
             for serial in SERIALS
         }
-        self.given = replace(self.given, sites={s: a_site(s, prefixes=mine[s]) for s in sorted(there)})
+        sites = {s: a_site(s, n_uplinks=2, prefixes=mine[s]) for s in sorted(there)}
+        self.given = replace(self.given, sites=sites)
+
+    @rule(
+        serial=st.sampled_from(SERIALS), place=st.integers(0, 1), host=st.integers(1, 3), is_callable=st.booleans()
+    )
+    def change_uplink(self, serial: int, place: int, host: int, is_callable: bool) -> None:
+        if serial in self.given.sites:
+            site = self.given.sites[serial]
+            uplinks = list(site.uplinks)
+            address = IPv4Address(0xC6130000 + 256 * serial + 16 * place + host)
+            uplinks[place] = replace(uplinks[place], address=address, callable=is_callable)
+            changed = replace(site, uplinks=tuple(uplinks))
+            self.given = replace(self.given, sites={**self.given.sites, serial: changed})
 
     @rule(hubs=st.lists(st.sampled_from(SERIALS), unique=True, max_size=4))
     def choose_hubs(self, hubs: list[int]) -> None:
@@ -190,26 +234,58 @@ class Changing(RuleBasedStateMachine):
     def change_tunnels(self, pairs: set[Pair], version: int) -> None:
         self.given = replace(self.given, book=book_of(pairs, version=version))
 
+    @rule(
+        pair=st.sampled_from(ALL_PAIRS),
+        uplink=st.sampled_from(("wan0", "wan1")),
+        phases=st.sampled_from(LIVES),
+        number=st.integers(1, 3),
+    )
+    def change_line(self, pair: Pair, uplink: str, phases: tuple[Phase, ...], number: int) -> None:
+        """One goes on with its life, or comes, or goes; the others stay the same objects."""
+        line = Line(pair[0], uplink, pair[1], "wan0", "wireguard")
+        lines = {one: state for one, state in self.given.book.lines.items() if one != line}
+        if phases:
+            versions = tuple(a_version(line, number + place, phase) for place, phase in enumerate(phases))
+            lines[line] = LineState(versions[-1].number, versions)
+        self.given = replace(self.given, book=replace(self.given.book, lines=lines))
+
+    @rule(classes=st.lists(st.sampled_from((VOICE, VIDEO)), unique=True))
+    def change_classes(self, classes: list[PlannedClass]) -> None:
+        self.given = replace(self.given, classes=tuple(classes))
+
+    @rule(serials=st.sets(st.sampled_from(SERIALS)))
+    def change_anchors(self, serials: set[int]) -> None:
+        self.given = replace(self.given, anchors={serial: ANCHORS[serial] for serial in sorted(serials)})
+
+    @rule(pair=st.sampled_from(ALL_PAIRS), vni=st.integers(0, 2))
+    def change_link(self, pair: Pair, vni: int) -> None:
+        """A site has one link at most here; with VNI 0 it has none."""
+        links = dict(self.given.links)
+        for near, far in (pair, pair[::-1]):
+            ends = ANCHORS[near].network_address, ANCHORS[far].network_address
+            links[near] = (LinkEnd(f"l{pair[0]}-{pair[1]}-{vni}", far, vni, *ends),) if vni else ()
+        self.given = replace(self.given, links=links)
+
     @rule(data=st.data())
     def change_states(self, data: st.DataObject) -> None:
         names = sorted(one.name for one in self.given.book.tunnels())
         if names:
-            down = data.draw(st.sets(st.sampled_from(names)))
-            way = data.draw(st.sampled_from(names))
-            src, dst = data.draw(st.sampled_from(ALL_PAIRS))
-            self.given = replace(self.given, down=frozenset(down), orders={src: {dst: {None: ((way,),)}}})
+            self.given = replace(self.given, down=data.draw(st.frozensets(st.sampled_from(names))))
+
+    @rule(data=st.data(), pair=st.sampled_from(ALL_PAIRS), name=st.sampled_from((None, "voice", "video")))
+    def choose_a_way(self, data: st.DataObject, pair: Pair, name: str | None) -> None:
+        """Orders of one site are others; those of the others stay the same objects."""
+        src, dst = data.draw(st.permutations(pair))
+        names = sorted(one.name for one in self.given.book.tunnels() if src in one.line.pair)
+        if names:
+            ways = tuple((way,) for way in data.draw(st.lists(st.sampled_from(names), unique=True, max_size=3)))
+            of_src = self.given.orders.get(src, {})
+            orders = {**self.given.orders, src: {**of_src, dst: {**of_src.get(dst, {}), name: ways}}}
+            self.given = replace(self.given, orders=orders)
 
     @rule()
     def compile(self) -> None:
-        before = self.compiled
-        self.compiled = compile_plans(self.given, self.in_force, before)
-        if before is not None:
-            # From what was made before, or all anew: the same, and those who are not told keep the very same plan.
-            anew = replace(before, given=replace(before.given, sites=dict(before.given.sites)))
-            assert compile_plans(self.given, self.in_force, anew).plans == self.compiled.plans
-            told = affected(before.plans, self.compiled.plans)
-            for serial, plan in self.compiled.plans.items():
-                assert (plan is before.plans.get(serial)) == (serial not in told)
+        self.compiled = compile_plans(self.given, self.in_force, self.compiled)
         for serial, plan in self.compiled.plans.items():
             plans = self.in_force[serial]
             if not any(plan is one for one in plans):
@@ -232,6 +308,18 @@ class Changing(RuleBasedStateMachine):
         assert self.compiled is not None and not self.compiled.withheld
 
     @invariant()
+    def plans_from_those_before_are_as_plans_from_nothing(self) -> None:
+        before = self.compiled
+        made, anew = compile_plans(self.given, self.in_force, before), compile_plans(self.given, self.in_force)
+        assert made.plans == anew.plans
+        assert (made.withheld, made.partial) == (anew.withheld, anew.partial)
+        if before is not None:
+            # Who is not told of a change keeps the very same plan.
+            told = affected(before.plans, made.plans)
+            for serial, plan in made.plans.items():
+                assert (plan is before.plans.get(serial)) == (serial not in told)
+
+    @invariant()
     def nothing_goes_round(self) -> None:
         for address in ADDRESSES:
             assert not goes_round(self.in_force, address)
@@ -246,7 +334,7 @@ class Changing(RuleBasedStateMachine):
 
 
 Changing.TestCase.settings = settings(
-    max_examples=25, stateful_step_count=20, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 TestChanging = Changing.TestCase
 

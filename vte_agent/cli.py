@@ -221,7 +221,7 @@ def plan_command(
     console = Console()
     if made.is_done:
         console.print(f"Generation {made.generation}: nothing would change", highlight=False)
-    else:
+    if made.todo or made.waiting:
         console.print(_changes(made))
     for problem in made.problems:
         console.print(f"problem: {problem}", markup=False, highlight=False, soft_wrap=True)
@@ -310,8 +310,9 @@ def _routes(has: Has) -> Table:
 
 
 def _changes(made: Plan) -> Table:
-    table = Table("", "what", "which", "of", "how", title=f"Generation {made.generation}: what would change")
-    for one in made.todo:
+    title = "what would change" if made.todo else "what waits"
+    table = Table("", "what", "which", "of", "how", title=f"Generation {made.generation}: {title}")
+    for one in (*made.todo, *made.waiting):
         table.add_row(one.do.value, one.kind, one.name, one.of, one.why)
     return table
 

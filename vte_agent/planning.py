@@ -19,12 +19,13 @@ from vte_agent.tunnels.devices import device_name
 
 
 class Do(StrEnum):
-    """What is to happen."""
+    """What is to happen. WAIT: nothing, until a tunnel answers."""
 
     MAKE = "make"
     CHANGE = "change"
     REMOVE = "remove"
     KEEP = "keep"
+    WAIT = "wait"
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,12 @@ class Plan:
     @property
     def todo(self) -> tuple[Change, ...]:
         """What would change."""
-        return tuple(change for change in self.changes if change.do is not Do.KEEP)
+        return tuple(change for change in self.changes if change.do not in (Do.KEEP, Do.WAIT))
+
+    @property
+    def waiting(self) -> tuple[Change, ...]:
+        """What an agent cannot do yet: it would change nothing."""
+        return tuple(change for change in self.changes if change.do is Do.WAIT)
 
 
 def planned_tunnels(believed: Believed, wished: Wished, found: Sequence[str], node: str) -> Iterator[Change]:
@@ -142,7 +148,7 @@ def waiting_routes(steered: Steered, found: Mapping[tuple[int, Prefix], str]) ->
             if (prefix, route.class_name) not in taken:
                 why = f"by the first of {', '.join(route.tunnels)} that answers; nowhere until then"
                 of = f"class {route.class_name}" if route.class_name is not None else "all packets"
-                yield Change(Do.MAKE, "route", f"{prefix}", of, why)
+                yield Change(Do.WAIT, "route", f"{prefix}", of, why)
 
 
 def planned_table(name: str, what: str, now: str | None, wanted: str | None) -> Change | None:

@@ -163,9 +163,36 @@ def test_a_plan_says_which_routes_and_rules_come_and_which_wait_for_a_tunnel() -
     assert (Do.MAKE, "route", "10.9.0.0/24", "all packets", "by nothing else") in said
     assert (Do.MAKE, "route", "10.1.0.0/24", "all packets", "as the machine's own tables say") in said
     first = "by the first of t2, t1 that answers; nowhere until then"
-    assert (Do.MAKE, "route", "10.2.0.0/24", "all packets", first) in said
+    assert (Do.WAIT, "route", "10.2.0.0/24", "all packets", first) in said
     assert (Do.MAKE, "rule", "7600", "class voice", "IPv4 marked 0x30000/0xff0000") in said
-    assert {one.do for one in made} == {Do.MAKE}
+    assert {one.do for one in made} == {Do.MAKE, Do.WAIT}
+
+
+def test_where_a_tunnel_is_dead_the_routes_that_wait_for_it_are_shown_and_nothing_would_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As an agent leaves it whose tunnels are all dead: nothing is taken, and what says so is there.
+    ways = planned_ways(STEERED, {})
+    made = routes_planned(STEERED, routes_of(ways), rules_of(ways))
+    plan = Plan(3, Standing.CURRENT, tuple(made), ())
+    assert plan.is_done and {one.of for one in plan.waiting} == {"all packets", "class voice"}
+    monkeypatch.setattr(cli, "look", lambda *_: plan)
+    monkeypatch.setattr(cli, "_membership", lambda *_, **__: (Keeping(tmp_path), None))
+    monkeypatch.setattr(cli, "Believer", FakeBeliever)
+    words = ("plan", "--uplink", "wan=lo", "--state", str(tmp_path))
+    shown = typed(*words).output
+    assert "Generation 3: nothing would change" in shown and "what waits" in shown
+    assert "10.2.0.0/24" in shown and "make" not in shown
+    assert {one["do"] for one in json.loads(typed(*words, "--json").output)["changes"]} == {"keep", "wait"}
+
+
+class FakeBeliever:
+    own = None
+
+    def __init__(self, *_: object) -> None: ...
+
+    def judge(self) -> Believed:
+        return Believed(Standing.CURRENT, NOTHING)
 
 
 def test_a_plan_has_nothing_for_routes_that_an_agent_has_set_and_takes_away_what_nobody_wants() -> None:

@@ -146,8 +146,11 @@ def _story(middle: Host, ber: Host, muc: Host, directory: Path) -> None:
     assert way["taken"] and way["sites"] == ["ber", "muc"]
     status = ber.vte_agent("status")
     assert " up " in status and "10.2.0.0/24" in status
-    planned = json.loads(ber.vte_agent("plan", "--json"))
-    assert [change["what"] for change in planned["changes"]] == ["keep"], planned
+
+    def planned() -> set[str]:
+        return {change["do"] for change in json.loads(ber.vte_agent("plan", "--json"))["changes"]}
+
+    wait_until(lambda: planned() == {"keep"}, 10.0, lambda: ber.vte_agent("plan"))
     assert "muc" in middle.lockstitch("signer", "members")
 
     middle.lockstitch("signer", "revoke", "muc")

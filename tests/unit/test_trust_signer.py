@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import tempfile
+from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 
@@ -267,6 +268,39 @@ def test_a_damaged_directory_is_named_and_nothing_made_anew(
         path.write_bytes(content)
     with pytest.raises(SignerError, match=rf"{says}.*put it back"), opened(tmp_path / "s", clock):
         pass
+
+
+def test_a_key_that_was_put_beside_the_ledger_of_another_is_refused_with_the_remedy(
+    tmp_path: Path, clock: Clock
+) -> None:
+    home = tmp_path / "s"
+    with opened(home, clock) as signer:
+        signer.trust(card(CONTROLLER_KEY))
+        roll = signer.roll()
+    own = (home / "policy.key").read_bytes()
+    (home / "policy.key").write_bytes(Ed25519PrivateKey.generate().private_bytes_raw())
+    with (
+        pytest.raises(SignerError, match=r"not the key that .*ledger\.db is of; put it back"),
+        opened(home, clock),
+    ):
+        pass
+    (home / "policy.key").write_bytes(own)
+    with opened(home, clock) as signer:
+        assert signer.roll() == roll
+
+
+def test_a_roll_that_is_not_understood_is_replaced(signer: Signer, tmp_path: Path, clock: Clock) -> None:
+    class Roll(Message):
+        said_otherwise: int = 1
+
+    epoch = signer.epoch
+    row = signer._ledger.roll()
+    assert row is not None
+    with signer._ledger.transaction():
+        signer._ledger.put_roll(replace(row, signed=Signed.of(Roll(), signer._key)))
+    again = make_signer(tmp_path, clock, signer._key)
+    assert again.has_signed_its_ledger and roll_of(again).epoch == epoch + 1
+    assert again.admit(an_enroll(token_of(again), "ber", identity(tmp_path / "a")))
 
 
 def test_what_cannot_be_written_is_not_done(signer: Signer, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Iterable
 from typing import Annotated, TypeVar
 
@@ -46,9 +45,8 @@ class Signed(Message):
         if self.kind != model.__name__:
             raise NotSigned(f"a {model.__name__} was expected, this is a {self.kind}")
         try:
-            payload = base64.b64decode(self.payload, validate=True)
-            signature = base64.b64decode(self.signature, validate=True)
-        except (binascii.Error, ValueError) as error:
+            payload, signature = self._decoded()
+        except ValueError as error:
             raise NotSigned("the payload or the signature is no base64") from error
         if not any(_verifies(key, signature, _signed_bytes(self.kind, payload)) for key in keys):
             raise NotSigned(f"the {self.kind} is not signed by a key that may say so")
@@ -56,6 +54,18 @@ class Signed(Message):
             return model.model_validate_json(payload)
         except ValidationError as error:
             raise NotSigned(f"what is signed is no {self.kind} that is understood here") from error
+
+    def is_by(self, key: PublicKey) -> bool:
+        """Whether a key has signed it, whatever it says."""
+        try:
+            payload, signature = self._decoded()
+        except ValueError:
+            return False
+        return _verifies(key, signature, _signed_bytes(self.kind, payload))
+
+    def _decoded(self) -> tuple[bytes, bytes]:
+        """The payload and the signature. Raises ValueError, as binascii.Error is one."""
+        return base64.b64decode(self.payload, validate=True), base64.b64decode(self.signature, validate=True)
 
 
 class Opened:

@@ -36,7 +36,13 @@ def opened(directory: Path, clock: Callable[[], float]) -> Iterator[Signer]:
         with held(directory, InUse(f"another signer uses {directory}; stop it, or ask it")):
             key = _key(directory)
             with contextlib.closing(Ledger(directory / LEDGER)) as ledger:
-                yield Signer(ledger, key, clock)
+                signer = Signer(ledger, key, clock)
+                if not signer.has_signed_its_ledger:
+                    raise SignerError(
+                        f"{directory / KEY} is not the key that {directory / LEDGER} is of; "
+                        "put it back from a copy: all agents know it"
+                    )
+                yield signer
     except OSError as error:
         raise SignerError(f"cannot use {directory} for the signer: {error.strerror or error}") from error
     except sqlite3.Error as error:

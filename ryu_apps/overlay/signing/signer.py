@@ -29,7 +29,7 @@ from ryu_apps.overlay.signing.requests import (
 from vte_agent.protocol.base import Prefix, PublicKey, Serial, public_text
 from vte_agent.protocol.enrollment import Enroll, Token, proof_of
 from vte_agent.protocol.members import Member, Role, Roll
-from vte_agent.protocol.signed import Signed
+from vte_agent.protocol.signed import NotSigned, Signed
 
 ROLL_VALID_S = 24 * 3600
 MEMBER_VALID_S = 30 * 86_400
@@ -177,6 +177,12 @@ class Signer:
             return RollNow(roll=self._current(self._now_s()).signed, policy_key=self.policy_key)
 
     @property
+    def has_signed_its_ledger(self) -> bool:
+        """Whether the roll in force, if there is one, is by this very key."""
+        row = self._ledger.roll()
+        return row is None or row.signed.is_by(self.policy_key)
+
+    @property
     def epoch(self) -> int:
         """Of the roll in force; -1 before the first."""
         row = self._ledger.roll()
@@ -215,7 +221,10 @@ class Signer:
 
     def _says_all(self, row: RollRow) -> bool:
         if row.epoch != self._checked_epoch:
-            roll = row.signed.open(Roll, [self.policy_key])
+            try:
+                roll = row.signed.open(Roll, [self.policy_key])
+            except NotSigned:
+                return False
             if (roll.prefixes, roll.ranges) != (self._held(), self._ranges()):
                 return False
             self._checked_epoch = row.epoch

@@ -14,6 +14,7 @@ from typing import Any
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
+from vte_agent.kernel_changes import KernelChanges
 from vte_agent.protocol.base import Prefix
 from vte_agent.route_tables import (
     CLASS_PREFERENCE,
@@ -58,6 +59,7 @@ class Router:
 
     def __init__(self) -> None:
         try:
+            self._changes = KernelChanges()
             self._netlink: Any = IPRoute()
         except OSError as error:
             raise RoutingFailed(f"the kernel's routing cannot be reached: {error.strerror}") from error
@@ -79,9 +81,12 @@ class Router:
     def close(self) -> None:
         """Let go of the kernel; routes and rules stay."""
         self._netlink.close()
+        self._changes.close()
 
     def refresh(self) -> None:
-        """Read what is there of ours: routes leave by themselves when their device goes down."""
+        """Read what is there of ours, where anything changed: routes leave when their device goes down."""
+        if not self._changes.any():
+            return
         self._read_links()
         names = {index: name for name, index in self._indices.items()}
         self._routes = {}

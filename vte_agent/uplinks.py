@@ -11,6 +11,8 @@ from typing import Any
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
+from vte_agent.kernel_changes import KernelChanges
+
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
@@ -64,6 +66,9 @@ class Uplinks:
         """`devices` by the names of the uplinks. Raises BadUplink."""
         self._devices = read_uplinks(devices)
         self._netlink: Any = IPRoute()
+        self._changes = KernelChanges()
+        self._read: tuple[tuple[UplinkNow, ...], tuple[str, ...]] | None = None
+        self._addresses: list[Address] | None = None
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -73,6 +78,9 @@ class Uplinks:
     def read(self) -> tuple[tuple[UplinkNow, ...], tuple[str, ...]]:
         """Those that can be used now, in the order given, and what keeps the others from it."""
         try:
+            self._look()
+            if self._read is not None:
+                return self._read
             links = {link.get_attr("IFLA_IFNAME"): link for link in self._netlink.get_links()}
             found, problems = [], []
             for number, (name, device) in enumerate(self._devices.items(), start=1):
@@ -83,7 +91,8 @@ class Uplinks:
                     found.append(one)
         except (NetlinkError, OSError) as error:
             return (), (f"the kernel does not say which uplinks there are: {error}",)
-        return tuple(found), tuple(problems)
+        self._read = tuple(found), tuple(problems)
+        return self._read
 
     def inside(self, prefixes: Sequence[Network]) -> tuple[Address, ...]:
         """Of each version this machine's own address in the first of these prefixes that it has one in.
@@ -91,7 +100,8 @@ class Uplinks:
         Nobody at another site knows its uplinks' addresses and those of its tunnels.
         """
         try:
-            found = [
+            self._look()
+            found = self._addresses = self._addresses or [
                 ip_address(each.get_attr("IFA_LOCAL") or each.get_attr("IFA_ADDRESS"))
                 for each in self._netlink.get_addr()
                 if each["scope"] == _PERMANENT_SCOPE
@@ -104,6 +114,10 @@ class Uplinks:
             for address in sorted((one for one in found if one in prefix), key=int):
                 chosen.setdefault(address.version, address)
         return tuple(chosen.values())
+
+    def _look(self) -> None:
+        if self._changes.any():
+            self._read = self._addresses = None
 
     def _one(self, name: str, number: int, device: str, link: Any) -> UplinkNow | str:
         if link is None:
@@ -142,5 +156,6 @@ class Uplinks:
         return next(iter(gateways), None), tuple(sorted(found, key=str))
 
     def close(self) -> None:
-        """Close the socket to the kernel."""
+        """Let go of the kernel."""
         self._netlink.close()
+        self._changes.close()

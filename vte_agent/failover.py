@@ -143,7 +143,10 @@ class _Route:
         if self._was_ordered:
             target = self._first(lambda way: not way.is_bad and (way.is_new or way.has_settled(now_s)))
             swings = now.was_bad or (target is not None and self.ways[target].was_bad)
-            if not swings or target in (None, taken) or now_s - self._chosen_s >= QUALITY_MOVES_APART_S:
+            if target in (None, taken):
+                # What is wanted before it has not been well for long enough: the order holds until it has.
+                self._was_ordered = taken != next(iter(ways))
+            elif not swings or now_s - self._chosen_s >= QUALITY_MOVES_APART_S:
                 self._was_ordered = False
                 move = self._choose if swings else self._go
                 return move(target, "the controller wants it so", now_s)

@@ -180,6 +180,19 @@ def test_what_the_controller_wants_is_done_at_once() -> None:
     assert (move.to, move.why) == ("t2", "the controller wants it so")
 
 
+def test_what_the_controller_wants_is_done_as_soon_as_that_has_been_well_for_long_enough() -> None:
+    """As where it was found bad for a moment when it came up: the order is not forgotten, nor waits for a minute."""
+    clock = Clock("t1", "t2")
+    clock.set(t2=health(bad="takes 50 ms more than it did"))
+    clock.step(1)
+    clock.set(t2=health())
+    clock.step(1)
+    clock.failover.want([route("t2", "t1")])
+    assert clock.step(RETURN_AFTER_S / 2) == ()
+    (move,) = clock.step(RETURN_AFTER_S / 2)
+    assert (move.to, move.why) == ("t2", "the controller wants it so")
+
+
 def test_a_new_tunnel_takes_over_when_it_has_come_up_and_not_before() -> None:
     clock = Clock("t1")
     clock.step(5)

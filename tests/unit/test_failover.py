@@ -181,7 +181,7 @@ def test_what_the_controller_wants_is_done_at_once() -> None:
 
 
 def test_what_the_controller_wants_is_done_as_soon_as_that_has_been_well_for_long_enough() -> None:
-    """As where it was found bad for a moment when it came up: the order is not forgotten, nor waits for a minute."""
+    """As where it was bad for a moment when it came up: the order is not forgotten, and waits for no minute."""
     clock = Clock("t1", "t2")
     clock.set(t2=health(bad="takes 50 ms more than it did"))
     clock.step(1)

@@ -41,21 +41,23 @@ def descendants(pid: int) -> Stamps:
     for path in Path(f"/proc/{pid}/task").glob("*/children"):
         with contextlib.suppress(OSError):
             for child in map(int, path.read_text().split()):
-                found[child] = stamp(child)
+                if mark := stamp(child):
+                    found[child] = mark
                 found |= descendants(child)
     return found
+
+
+def alive(processes: Stamps) -> list[int]:
+    """Those that still run."""
+    return [pid for pid, mark in processes.items() if stamp(pid) == mark]
 
 
 def end_left(processes: Stamps, within_s: float) -> int:
     """Wait for processes to end by themselves and kill those that do not; returns how many."""
     deadline_s = time.monotonic() + within_s
-    while (left := _alive(processes)) and time.monotonic() < deadline_s:
+    while (left := alive(processes)) and time.monotonic() < deadline_s:
         time.sleep(0.05)
     for pid in left:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     return len(left)
-
-
-def _alive(processes: Stamps) -> list[int]:
-    return [pid for pid, mark in processes.items() if mark and stamp(pid) == mark]

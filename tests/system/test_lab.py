@@ -68,8 +68,9 @@ def test_a_link_carries_its_rate_and_no_more(lab: Lab) -> None:
     dropped = second.stats().a_to_b.dropped_queue - dropped
     assert result.lost == after.dropped_queue - before.dropped_queue + dropped
     assert result.received <= after.frames - before.frames <= result.received + 60
-    # 50 ms of queue, 10 of line, 2 of sending, and the second link, as full as it can be, queues a little too.
-    assert result.delay_ms.p50 is not None and 55 < result.delay_ms.p50 < 85
+    # 50 ms of queue, 10 of line, 2 of sending; and the second link, as full as it can be, never gets rid of what a
+    # relay that was held up has put into its queue, which is up to 50 ms more.
+    assert result.delay_ms.p50 is not None and 55 < result.delay_ms.p50 < 115
 
 
 def test_under_the_rate_nothing_is_lost_and_the_delay_is_the_links(lab: Lab) -> None:

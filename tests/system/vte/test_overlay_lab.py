@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.support import proc
-from mininet_topos.ownership import stamp
 from tests.system.waiting import wait_until
 
 
@@ -83,7 +82,7 @@ def command(pid: int) -> str:
 
 def left(started: proc.Stamps) -> list[str]:
     """Those that still run, by their command lines."""
-    return [f"{pid} {command(pid)}" for pid, mark in started.items() if stamp(pid) == mark]
+    return [f"{pid} {command(pid)}" for pid in proc.alive(started)]
 
 
 def test_programs_run_at_its_places_lines_are_cut_and_mended_and_sigterm_leaves_nothing(tmp_path: Path) -> None:

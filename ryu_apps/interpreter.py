@@ -17,7 +17,7 @@ _TASKS = Path("/proc/self/task")
 LOOK_S = 0.25
 """How often it is looked whether this is a good time to look for cycles."""
 
-SOME, MANY = 50_000, 250_000
+SOME, MANY = 50_000, 100_000
 """From so many new objects on it is worth it when there is little to do, and in any case: 250,000 take 40 ms."""
 
 _LITTLE = 0.75

@@ -17,7 +17,7 @@ from vte_agent.bridging.keeper import Bridging
 from vte_agent.channel import Channel, ChannelState, Listener
 from vte_agent.failover import Move
 from vte_agent.hands import Hands, Snapshot
-from vte_agent.identity import Identity
+from vte_agent.identity import Identity, PairSecrets
 from vte_agent.keeping import Keeping
 from vte_agent.membership import Membership
 from vte_agent.probing.prober import Prober
@@ -66,7 +66,7 @@ class Agent:
             own,
             uplinks,
             transports,
-            lambda peer, tunnel: identity.pair_secret(own, peer, tunnel),
+            PairSecrets(identity, own).of,
             self._prober,
             self._steering,
             Bridging(f"{own.serial}", place, Site(uplinks.devices, own.prefixes)),

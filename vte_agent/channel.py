@@ -37,6 +37,7 @@ from vte_agent.protocol.frames import (
     WantedFrame,
     decode,
     encode,
+    pieces,
 )
 from vte_agent.protocol.has import Has
 from vte_agent.protocol.signed import Signed
@@ -240,11 +241,11 @@ class Channel:
             await self._news.wait()
             self._news.clear()
             if self._has is not None and self._has is not has_sent:
-                has_sent = self._has
+                said, has_sent = self._has.after(has_sent), self._has
                 # The address is that of this connection, however old what is said may be.
                 local = connection.local_address[0]
-                said = has_sent.model_copy(update={"channel_address": ip_address(local.partition("%")[0])})
-                await connection.send(encode(said))
+                said = said.model_copy(update={"channel_address": ip_address(local.partition("%")[0])})
+                await connection.send(pieces(encode(said)))
             while self._moves:
                 moved = self._moves.popleft()
                 try:

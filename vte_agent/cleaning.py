@@ -24,6 +24,8 @@ def clean(transports: Mapping[Transport, Tunnels], database: str) -> tuple[tuple
     not be taken away.
     """
     links, problems = clear_links(database)
+    for one in transports.values():
+        one.keep_only(())
     tunnels, more = take_down(transports)
     # Routes after tunnels: without them what a tunnel brings could leave in the clear.
     with Router() as router:

@@ -7,6 +7,7 @@ import contextlib
 import getpass
 import json
 import logging
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -28,10 +29,10 @@ from vte_agent.bridging.openvswitch import DATABASE
 from vte_agent.bridging.vxlan import LinkFailed
 from vte_agent.cleaning import clean
 from vte_agent.descriptors import take_descriptors
-from vte_agent.doctor import Finding, examine
+from vte_agent.doctor import Finding, examine, rights
 from vte_agent.enrolling import NotEnrolled, enroll
 from vte_agent.identity import load_or_make
-from vte_agent.keeping import CannotKeep, Keeping, alone
+from vte_agent.keeping import CannotKeep, Keeping, alone, alone_here
 from vte_agent.looking import look
 from vte_agent.membership import Membership
 from vte_agent.planning import Plan
@@ -55,10 +56,15 @@ app = typer.Typer(
 )
 
 
+class NotAllowed(Exception):
+    """The user may not do it; the message says who may."""
+
+
 KNOWN_ERRORS = (
     BadToken,
     CannotKeep,
     LinkFailed,
+    NotAllowed,
     NotEnrolled,
     NotRunning,
     NotSigned,
@@ -67,8 +73,22 @@ KNOWN_ERRORS = (
 )
 """What is told in one line; anything else is a fault of ours and keeps its traceback."""
 
+
+def _allowed(state: Path) -> Path:
+    if state.exists() and not os.access(state, os.R_OK | os.X_OK):
+        raise typer.BadParameter(f"{state} is its owner's alone; run this as root, as with sudo")
+    return state
+
+
 State = Annotated[
-    Path, typer.Option("--state", envvar="VTE_AGENT_STATE", help="Where the agent keeps what is its own.")
+    Path,
+    typer.Option(
+        "--state",
+        envvar="VTE_AGENT_STATE",
+        help="Where the agent keeps what is its own.",
+        readable=False,
+        callback=_allowed,
+    ),
 ]
 UplinkWords = Annotated[
     list[str],
@@ -106,10 +126,16 @@ def enroll_command(
     state: State = STATE,
 ) -> None:
     """Have this node let in, with a token that is read from standard input."""
-    text = getpass.getpass("Token: ") if sys.stdin.isatty() else sys.stdin.readline()
-    token, checked = Token.read(text), _checked_name(name)
+    checked = _checked_name(name)
     with alone(state):
-        membership = asyncio.run(enroll(token, checked, Keeping(state)))
+        keeping = Keeping(state)
+        if (there := members.load(keeping)) is not None:
+            who = there.open()
+            raise NotEnrolled(
+                f"this node is a member already: {who.name}, {who.serial}; to have it join anew, remove {state}"
+            )
+        text = getpass.getpass("Token: ") if sys.stdin.isatty() else sys.stdin.readline()
+        membership = asyncio.run(enroll(Token.read(text), checked, keeping))
     own = membership.open()
     typer.echo(f"{own.name} is member {own.serial}; start it: vte-agent run --uplink NAME=DEVICE")
 
@@ -137,8 +163,10 @@ def run_command(
     uplinks, place = Uplinks(_uplinks(uplink)), _place(bridge, ovsdb)
     with alone(state):
         keeping, membership = _membership(state)
-        agent = Agent(keeping, load_or_make(keeping), membership, uplinks, transports(), place=place)
-        asyncio.run(_until_told(agent, state, keep=keep))
+        _check_rights()
+        with alone_here():
+            agent = Agent(keeping, load_or_make(keeping), membership, uplinks, transports(state), place=place)
+            asyncio.run(_until_told(agent, state, keep=keep))
 
 
 async def _until_told(agent: Agent, state: Path, *, keep: bool) -> None:
@@ -230,8 +258,9 @@ def plan_command(
 @app.command("clean")
 def clean_command(state: State = STATE, ovsdb: Database = DATABASE) -> None:
     """Take away what an agent has left: tunnels, routes, rules, what was kept from leaving. None may run."""
-    with alone(state) if state.is_dir() else contextlib.nullcontext():
-        gone, problems = clean(transports(), ovsdb)
+    _check_rights()
+    with alone(state) if state.is_dir() else contextlib.nullcontext(), alone_here():
+        gone, problems = clean(transports(state if state.is_dir() else None), ovsdb)
         if state.is_dir():
             Keeping(state).remove(GUARDED_FILE)
     typer.echo(f"taken away: {', '.join(gone) or 'nothing was left'}")
@@ -246,6 +275,12 @@ def unit_command() -> None:
     """Print a systemd unit for the agent, to be put into /etc/systemd/system."""
     text = (files("vte_agent") / "systemd" / "vte-agent.service").read_text()
     typer.echo(text.replace("/usr/bin/vte-agent", f"{Path(sys.argv[0]).resolve()}"), nl=False)
+
+
+def _check_rights() -> None:
+    found = rights()
+    if not found.is_well:
+        raise NotAllowed(f"this user {found.found}: {found.what_to_do}")
 
 
 def _membership(state: Path, *, looking: bool = False) -> tuple[Keeping, Membership]:

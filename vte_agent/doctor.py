@@ -51,7 +51,7 @@ def examine(
     place: Place | None = None,
 ) -> Iterator[Finding]:
     """Look at everything, one after the other."""
-    yield _rights()
+    yield rights()
     yield _descriptors()
     lacking = {transport: tunnels.missing() for transport, tunnels in transports.items()}
     for transport, missing in lacking.items():
@@ -76,7 +76,8 @@ def examine(
         yield _reach(address)
 
 
-def _rights() -> Finding:
+def rights() -> Finding:
+    """Whether this process may change the network."""
     status = Path("/proc/self/status").read_text()
     effective = next((int(line.split()[1], 16) for line in status.splitlines() if line.startswith("CapEff")), 0)
     if effective >> _CAP_NET_ADMIN & 1:
@@ -149,8 +150,9 @@ def _membership(state: Path) -> Iterator[Finding]:
         yield Finding("certificate", "damaged", "remove the state directory and enroll anew")
         return
     left_s = life.not_after - time.time()
-    remedy = "it is renewed while the controller can be reached; for too long it was not: enroll anew"
-    yield Finding("certificate", f"for another {left_s / 3600:.1f} hours", "" if left_s > 0 else remedy)
+    remedy = "let it reach the controller: a running agent is given another by itself (not where it is revoked)"
+    found = f"for another {left_s / 3600:.1f} hours" if left_s > 0 else f"over for {-left_s / 3600:.1f} hours"
+    yield Finding("certificate", found, "" if left_s > 0 else remedy)
 
 
 def _room(state: Path) -> Finding:

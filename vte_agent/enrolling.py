@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import hashlib
 import json
 import logging
@@ -60,8 +61,10 @@ async def enroll(
             content = members.bundle(key, answer.certificate, answer.authority)
         except (_NotHere, NotSigned, BadCertificate) as error:
             why.append(f"{address}: {error}")
-        except (OSError, TimeoutError, WebSocketException, BadFrame) as error:
-            why.append(f"{address}: {str(error) or 'no answer in time'}")
+        except (WebSocketException, BadFrame) as error:
+            why.append(f"{address}: {error}")
+        except OSError as error:
+            why.append(f"{address}: {_unreached(error)}")
         else:
             keeping.write(members.ROLL_FILE, answer.roll.model_dump_json().encode())
             keeping.write(members.CERTIFICATE, content)
@@ -71,6 +74,18 @@ async def enroll(
             log.info("enrolled name=%s serial=%d", name, membership.open().serial)
             return membership
     raise NotEnrolled(f"no controller let this node in: {'; '.join(why)}")
+
+
+def _unreached(error: OSError) -> str:
+    if isinstance(error, ssl.SSLError):
+        return str(error)
+    what = "it does not answer in time" if isinstance(error, TimeoutError) else error.strerror or str(error)
+    if error.errno in (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ECONNREFUSED):
+        what = "nobody listens there" if error.errno == errno.ECONNREFUSED else "no way leads there"
+    return (
+        f"{what}: is this where the controller is called (`lockstitch overlay card`), is it started with "
+        "--overlay, and does no firewall forbid it?"
+    )
 
 
 def _question(
@@ -83,7 +98,9 @@ def _question(
             known = json.loads(kept)
             asked = Enroll.model_validate(known["enroll"])
             parts = (token.id, name, own.public_identity, own.public_pairing)
-            if (asked.token_id, asked.name, asked.identity, asked.pairing) == parts:
+            # With another secret it is another token, whatever its id.
+            proof = proof_of(token.secret, *parts, asked.csr)
+            if (asked.token_id, asked.name, asked.identity, asked.pairing, asked.proof) == (*parts, proof):
                 return read_tls_key(known["key"]), asked
     key = tls_key()
     csr = csr_of(key)
@@ -141,7 +158,9 @@ async def _pinned_authority(address: str, sha256: str) -> Pem:
     for certificate in chain:
         if hashlib.sha256(certificate).hexdigest() == sha256:
             return ssl.DER_cert_to_PEM_cert(certificate)
-    raise _NotHere("this is not the controller that the token is for; nothing was sent to it")
+    raise _NotHere(
+        "this is not the controller that the token is for; nothing was sent to it: have a token made by its signer"
+    )
 
 
 def _chain(link: Any) -> list[bytes]:

@@ -22,7 +22,7 @@ from vte_agent.cutting import Cutting
 from vte_agent.filtering import Filtering
 from vte_agent.fitting import Fitting
 from vte_agent.goals import SecretOf, goals_of
-from vte_agent.marks import UPLINKS
+from vte_agent.marks import UPLINKS, outer_mark
 from vte_agent.probing.prober import Prober
 from vte_agent.probing.session import Direction
 from vte_agent.probing.sockets import ProbeFailed
@@ -45,6 +45,8 @@ LOOK_EVERY_S, LOOK_SOON_S = 1.0, 0.25
 
 LAST_WORD_S = 10.0
 """Where the prober does not answer, tunnels do for so long as it said last: it is started again meanwhile."""
+
+_LED_OUT_WITHIN_S = 2.0
 
 _log = logging.getLogger("vte_agent.hands")
 
@@ -218,8 +220,7 @@ class Hands:
             self._filtering.want(wanted.filters, time.monotonic())
         # Before tunnels: what keeps inside them what came by one has to be there, and what keeps from other ways.
         self._join(believed)
-        if not self._has_taken_over:
-            self._steer(believed, uplinks)
+        self._lead_out(believed, uplinks)
         all_tried = True
         for _ in range(3 if self._filtering.holds else 0):
             # What is done lets other things be done: a tunnel that was made is connected in the same round.
@@ -331,6 +332,11 @@ class Hands:
         kept |= {goal.spec.device for goal in self._upkeep.goals.values()}
         banned = {device_name(name, f"{self._own.serial}") for name in believed.banned}
         for transport, tunnels in self._transports.items():
+            if believed.names_all:
+                # Also of those that cannot be made now, as their uplink is gone.
+                tunnels.keep_only(
+                    kept | {device_name(one.name, f"{self._own.serial}") for one in believed.tunnels}
+                )
             found: set[str] = set()
             with self._named(f"left {transport.value} tunnels"):
                 found = set(tunnels.found())
@@ -390,11 +396,31 @@ class Hands:
             with contextlib.suppress(ProbeFailed):
                 self._prober.remove(name)
 
+    def _lead_out(self, believed: Believed, uplinks: tuple[UplinkNow, ...]) -> None:
+        """The ways out by the uplinks come before what leaves by them; the routes follow the tunnels."""
+        ways = self._ways_out(uplinks)
+        if self._steered is None or not self._has_taken_over:
+            self._steer(believed, uplinks)
+        elif self._steered.uplinks != ways:
+            self._steered = replace(self._steered, uplinks=ways)
+            self._steering.want(self._steered)
+        if not self._steering.leads_out(ways, _LED_OUT_WITHIN_S):
+            _log.warning("uplinks=%d the kernel was not told of them in time", len(ways))
+
+    def _ways_out(self, uplinks: tuple[UplinkNow, ...]) -> tuple[UplinkWay, ...]:
+        """What a tunnel would send by an uplink that has gone leaves by no other, while the tunnel is there."""
+        now = ways_by(uplinks)
+        numbers = {one.number for one in now}
+        marks = {there.goal.spec.mark for there in self._upkeep.standing.values()}
+        before = self._steered.uplinks if self._steered is not None else ()
+        gone = (one for one in before if one.number not in numbers and outer_mark(one.number) in marks)
+        return (*now, *(replace(one, device=None, gateway=None, on_link=()) for one in gone))
+
     def _steer(self, believed: Believed, uplinks: tuple[UplinkNow, ...]) -> None:
         wanted = believed.wanted if believed.is_known and self._has_taken_over else None
         devices = {name: there.goal.spec.device for name, there in self._upkeep.standing.items() if there.peer}
         sources = self._uplinks.inside(self._own.prefixes)
-        steered = steered_of(wanted, devices, self._own, sources, uplinks, believed.guarded)
+        steered = steered_of(wanted, devices, self._own, sources, self._ways_out(uplinks), believed.guarded)
         if steered != self._steered:
             self._steered = steered
             self._steering.want(steered)
@@ -412,7 +438,7 @@ def steered_of(
     devices: Mapping[str, str],
     own: Member,
     sources: tuple[Address, ...],
-    uplinks: tuple[UplinkNow, ...],
+    uplinks: tuple[UplinkWay, ...],
     guarded: frozenset[Prefix],
 ) -> Steered:
     """What routes are to follow; wanted None: it is not known which there are to be."""
@@ -422,7 +448,7 @@ def steered_of(
         devices=devices,
         local=own.prefixes,
         sources=sources,
-        uplinks=tuple(_ways(uplinks)),
+        uplinks=uplinks,
         guarded=guarded,
         is_known=wanted is not None,
     )
@@ -433,7 +459,10 @@ def _may_be_used(health: TunnelHealth | None) -> bool:
     return health is None or health.alive.peer_uses or health.alive.hears is Direction.UNKNOWN
 
 
-def _ways(uplinks: tuple[UplinkNow, ...]) -> Iterator[UplinkWay]:
-    for uplink in uplinks:
-        if uplink.number <= UPLINKS:
-            yield UplinkWay(uplink.number, uplink.device, uplink.address, uplink.gateway, uplink.on_link)
+def ways_by(uplinks: Sequence[UplinkNow]) -> tuple[UplinkWay, ...]:
+    """The ways out by uplinks that can be used; what is beyond the most that marks have room for has none."""
+    return tuple(
+        UplinkWay(one.number, one.device, one.address, one.gateway, one.on_link)
+        for one in uplinks
+        if one.number <= UPLINKS
+    )

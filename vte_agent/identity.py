@@ -20,6 +20,8 @@ from vte_agent.protocol.signed import Signed
 
 FILE = "identity.json"
 
+_SECRETS_KEPT = 4096
+
 
 class WeakKey(ValueError):
     """A public key with which every secret would be the same one."""
@@ -53,6 +55,25 @@ class Identity:
     def pair_secret(self, own: Member, peer: Member, tunnel: Name) -> bytes:
         """The 32 bytes that this node and a peer both find for a tunnel, and nobody else. Raises WeakKey."""
         return pair_secret(self.pairing, own, peer, tunnel)
+
+
+class PairSecrets:
+    """The secrets of one node with others, each derived once: they are asked for all the time."""
+
+    def __init__(self, identity: Identity, own: Member) -> None:
+        self._identity = identity
+        self._own = own
+        self._known: dict[tuple[int, PublicKey, Name], bytes] = {}
+
+    def of(self, peer: Member, tunnel: Name) -> bytes:
+        """See `pair_secret`."""
+        key = peer.serial, peer.pairing, tunnel
+        if (known := self._known.get(key)) is not None:
+            return known
+        if len(self._known) >= _SECRETS_KEPT:
+            # Tunnels come and go under new names.
+            self._known.clear()
+        return self._known.setdefault(key, self._identity.pair_secret(self._own, peer, tunnel))
 
 
 def load_or_make(keeping: Keeping) -> Identity:

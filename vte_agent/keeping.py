@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from vte_agent.private_files import DRAFTS, held, write_file
+
+_MARK = b"\0lockstitch-vte-agent"
 
 
 class CannotKeep(Exception):
@@ -25,17 +28,37 @@ def alone(directory: Path) -> Iterator[None]:
 
     Raises CannotKeep; InUse where another one has it.
     """
-    taken = InUse(
-        f"another vte-agent is at work on {directory}; stop it first (systemctl stop vte-agent), or give this "
-        "one its own with --state"
-    )
+    taken = InUse(f"another vte-agent is at work on {directory}; stop it first (systemctl stop vte-agent)")
     with contextlib.ExitStack() as stack:
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             stack.enter_context(held(directory, taken))
         except OSError as error:
-            raise CannotKeep(f"{directory} cannot be used ({error.strerror}); give another one") from error
+            raise _cannot(directory, error) from error
         yield
+
+
+@contextlib.contextmanager
+def alone_here() -> Iterator[None]:
+    """Hold this network namespace against agents with other state directories; its tables have one owner.
+
+    Raises InUse.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as mark:
+        try:
+            # Abstract names are of the network namespace, and go with the process.
+            mark.bind(_MARK)
+        except OSError as error:
+            raise InUse(
+                "another vte-agent, with another state directory, is at work on this machine; stop it first: one "
+                "agent looks after all uplinks of a network namespace"
+            ) from error
+        yield
+
+
+def _cannot(directory: Path, error: OSError) -> CannotKeep:
+    remedy = "run this as root, or give" if isinstance(error, PermissionError) else "give"
+    return CannotKeep(f"{directory} cannot be used ({error.strerror}); {remedy} another one with --state")
 
 
 class Keeping:
@@ -56,7 +79,7 @@ class Keeping:
             for draft in directory.glob(DRAFTS):
                 draft.unlink()
         except OSError as error:
-            raise CannotKeep(f"{directory} cannot be used ({error.strerror}); give another one") from error
+            raise _cannot(directory, error) from error
 
     def path(self, name: str) -> Path:
         """Where a file is."""

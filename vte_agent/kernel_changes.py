@@ -7,9 +7,16 @@ from __future__ import annotations
 
 import errno
 import socket
+from collections.abc import Callable, Iterable
 from types import TracebackType
+from typing import Any, Generic, TypeVar
 
-_GROUPS = 0x0001 | 0x0010 | 0x0100 | 0x0040 | 0x0400 | 0x0080 | 0x4_0000
+from pyroute2 import IPRoute
+
+T = TypeVar("T")
+
+LINKS = 0x0001
+ALL = LINKS | 0x0010 | 0x0100 | 0x0040 | 0x0400 | 0x0080 | 0x4_0000
 """RTNLGRP_LINK, _IPV4_IFADDR, _IPV6_IFADDR, _IPV4_ROUTE, _IPV6_ROUTE, _IPV4_RULE, _IPV6_RULE, a bit for each."""
 
 _MESSAGE_BYTES = 65_536
@@ -21,13 +28,13 @@ class KernelChanges:
     Not for more than one thread. Raises OSError where there is no netlink.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, groups: int = ALL) -> None:
         self._socket = socket.socket(
             socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE
         )
         try:
             self._socket.setblocking(False)
-            self._socket.bind((0, _GROUPS))
+            self._socket.bind((0, groups))
         except OSError:
             self._socket.close()
             raise
@@ -55,6 +62,42 @@ class KernelChanges:
                     raise
             found = True
 
+    def forget(self) -> None:
+        """What has changed could not be read: the next time something has."""
+        self._is_first = True
+
     def close(self) -> None:
         """Hear of nothing any more."""
         self._socket.close()
+
+
+class KernelLinks(Generic[T]):
+    """What is made of the devices of the network namespace this is made in, anew only where one is another.
+
+    make: takes all of them, as the kernel's messages. What is counted of them is as it was then. Of a device that
+    is down the alias, the group and the ends of a VXLAN may be, too, until it comes up or something else of it
+    changes: the kernel says nothing of these. Not for more than one thread.
+    """
+
+    def __init__(self, netlink: IPRoute, make: Callable[[Iterable[Any]], T]) -> None:
+        self._netlink: Any = netlink
+        self._make = make
+        self._changes: KernelChanges | None = None
+        self._made = make(())
+
+    def read(self) -> T:
+        """As they are now. Raises NetlinkError, OSError."""
+        if self._changes is None:
+            self._changes = KernelChanges(LINKS)
+        if self._changes.any():
+            try:
+                self._made = self._make(self._netlink.link("dump"))
+            except BaseException:
+                self._changes.forget()
+                raise
+        return self._made
+
+    def close(self) -> None:
+        """Hear of nothing any more."""
+        if self._changes is not None:
+            self._changes.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 
@@ -12,7 +13,7 @@ from vte_agent.bridging.difference import LinkDevice, Place, Plug
 from vte_agent.bridging.openvswitch import BridgeFailed, NoBridge
 from vte_agent.bridging.vxlan import LinkDevices, link_device
 from vte_agent.goals import SecretOf, Wished, goals_of
-from vte_agent.hands import steered_of
+from vte_agent.hands import steered_of, ways_by
 from vte_agent.nft import NftFailed, NoTable
 from vte_agent.planning import (
     Change,
@@ -28,10 +29,12 @@ from vte_agent.protocol.members import Member
 from vte_agent.protocol.transport import Transport
 from vte_agent.protocol.wanted import Wanted
 from vte_agent.routing import Router
+from vte_agent.tables import names_of
 from vte_agent.tunnels.contract import Tunnels
 from vte_agent.uplinks import UplinkNow, Uplinks
 
 _TIMEOUT_S = 10.0
+_DORMANT = "flags dormant"
 
 
 def look(
@@ -77,7 +80,7 @@ def _routes(
     wanted = believed.wanted if believed.is_known else None
     devices = {name: goal.spec.device for name, goal in wished.goals.items()}
     sources = uplinks.inside(own.prefixes)
-    steered = steered_of(wanted, devices, own, sources, now, believed.guarded)
+    steered = steered_of(wanted, devices, own, sources, ways_by(now), believed.guarded)
     with Router() as router:
         found = router.devices()
         ways = planned_ways(steered, found)
@@ -128,11 +131,14 @@ def _one(name: str, what: str, body: Callable[[], str] | None, said: list[str]) 
 
 
 def _listed(name: str) -> str | None:
-    """The table that there is, but for what was counted."""
-    try:
-        return nft.nft(["-s", "list", "table", "inet", name])
-    except NoTable:
-        return None
+    """The table that there is and judges, but for what was counted."""
+    found = None
+    for one in names_of(name):
+        with contextlib.suppress(NoTable):
+            listed = nft.nft(["-s", "list", "table", "inet", one])
+            if found is None or _DORMANT not in listed:
+                found = listed.replace(f"table inet {one} {{", f"table inet {name} {{", 1)
+    return found
 
 
 def _as_listed(name: str, body: str) -> str:

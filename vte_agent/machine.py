@@ -11,8 +11,8 @@ from vte_agent.protocol.has import HostReport
 _LEAST_TICKS = 50
 """Less says nothing: the kernel counts in hundredths of a second."""
 
-_WEIGH_EVERY_S = 5.0
-"""To go through all processes takes a while."""
+_LOOK_EVERY_S, _WEIGH_EVERY_S = 1.0, 5.0
+"""The kernel takes a while to say how busy it was, and it takes another to go through all processes."""
 
 _MB = 1e6
 
@@ -24,23 +24,29 @@ class Machine:
         self._proc = proc
         self._busy, self._share = self._ticks() or (0, 0), 0.0
         self._memory = 0.0
-        self._weighed_s = float("-inf")
+        self._looked_s = self._weighed_s = float("-inf")
         self._own_mb = 0.0
 
     def report(self, timer_late_s: float) -> HostReport:
         """As it is reported."""
+        now_s = time.monotonic()
+        if now_s - self._looked_s >= _LOOK_EVERY_S:
+            self._looked_s = now_s
+            self._look()
+        if now_s - self._weighed_s >= _WEIGH_EVERY_S:
+            self._own_mb, self._weighed_s = self._weighed_mb(), now_s
+        return HostReport(
+            cpu=self._share, memory=self._memory, memory_mb=self._own_mb, timer_late_ms=1e3 * timer_late_s
+        )
+
+    def _look(self) -> None:
         before, now = self._busy, self._ticks() or self._busy
         if now[1] - before[1] >= _LEAST_TICKS:
             self._busy = now
             self._share = min(1.0, max(0.0, (now[0] - before[0]) / (now[1] - before[1])))
-        if time.monotonic() - self._weighed_s >= _WEIGH_EVERY_S:
-            self._own_mb, self._weighed_s = self._weighed_mb(), time.monotonic()
         kb = dict(line.split()[:2] for line in _text(self._proc / "meminfo").splitlines())
         if kb:
             self._memory = min(1.0, max(0.0, 1 - int(kb["MemAvailable:"]) / int(kb["MemTotal:"])))
-        return HostReport(
-            cpu=self._share, memory=self._memory, memory_mb=self._own_mb, timer_late_ms=1e3 * timer_late_s
-        )
 
     def _ticks(self) -> tuple[int, int] | None:
         """Of all processors: in which something ran, and all."""

@@ -20,8 +20,10 @@ def mss_clamp() -> KeptTable[str]:
 
 def rules(devices: str = DEVICES) -> str:
     """The table. `rt mtu` is the lesser of the routes there and back; an MSS is never made larger by it."""
-    ways = "\n".join(
-        f'  {side} "{devices}" tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu'
-        for side in ("iifname", "oifname")
+    ways = "\n".join(f'  {side} "{devices}" tcp option maxseg size set rt mtu' for side in ("iifname", "oifname"))
+    # All packets pass the second chain, few the first.
+    return (
+        f" chain opening {{\n{ways}\n }}\n"
+        " chain passing {\n  type filter hook forward priority mangle; policy accept;\n"
+        "  tcp flags & (syn | rst) == syn goto opening\n }\n"
     )
-    return f" chain passing {{\n  type filter hook forward priority mangle; policy accept;\n{ways}\n }}\n"

@@ -14,7 +14,7 @@ from vte_agent.goals import Wished
 from vte_agent.protocol.base import Prefix
 from vte_agent.protocol.wanted import CLASS_NUMBERS, WantedLink
 from vte_agent.route_tables import TABLE, UPLINK_TABLE, Action, Difference, Routes, Rule, Slot, Ways
-from vte_agent.steering import Steered, found_ways, guards_of, ways_of
+from vte_agent.steering import Steered, found_ways, known_ways, ways_of
 from vte_agent.tunnels.devices import device_name
 
 
@@ -117,7 +117,7 @@ def planned_ways(steered: Steered, found: Mapping[tuple[int, Prefix], str]) -> W
     wanted = {prefix for route in steered.routes for prefix in route.prefixes}
     unwanted = steered.guarded - wanted - set(steered.local)
     if not steered.is_known:
-        return guards_of(unwanted, steered)
+        return known_ways(unwanted, steered)
     failover = Failover(found_ways(found, steered))
     failover.want(steered.routes)
     return ways_of(failover.taken(), unwanted, steered)

@@ -16,17 +16,22 @@ DRAFTS = ".*.part"
 """What a process that was killed may have left half written."""
 
 
-def write_file(path: Path, content: bytes, mode: int) -> None:
-    """Write a file in one step, on the disk when this returns. Raises OSError, with the old one still there."""
+def write_file(path: Path, content: bytes, mode: int, *, lasting: bool = True) -> None:
+    """Write a file in one step, on the disk when this returns. Raises OSError, with the old one still there.
+
+    lasting False: the disk is not waited for; what was just written may be gone or empty after a power failure.
+    """
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
     try:
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), "wb") as file:
             os.fchmod(file.fileno(), mode)
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())
+            if lasting:
+                os.fsync(file.fileno())
         draft.rename(path)
-        sync_directory(path.parent)
+        if lasting:
+            sync_directory(path.parent)
     finally:
         draft.unlink(missing_ok=True)
 

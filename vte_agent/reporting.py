@@ -86,7 +86,7 @@ class Reporter:
         return TunnelReport(
             name=name,
             state=TunnelState.FAILED if failure else _state(there, health),
-            why=(failure.why if failure else "")[:_MOST_CHARS],
+            why=(failure.why if failure else health.bad if health is not None else "")[:_MOST_CHARS],
             key=self._key(name, there),
             port=there.local.port,
             mtu=snapshot.mtus.get(name),

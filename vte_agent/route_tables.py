@@ -71,11 +71,12 @@ Routes = Mapping[Slot, Action]
 class UplinkWay:
     """A way out of the site. number: from 1, as in its mark. gateway None: the other ends are on its link.
 
-    on_link: what is on it with a gateway too, and is not sent there.
+    on_link: what is on it with a gateway too, and is not sent there. device None: there is no way by it now, and
+    what is to leave by it leaves by no other.
     """
 
     number: int
-    device: str
+    device: str | None
     address: Address
     gateway: Address | None = None
     on_link: tuple[Prefix, ...] = ()
@@ -119,10 +120,11 @@ def routes_of(ways: Ways) -> Routes:
         version = uplink.address.version
         table, prefix = UPLINK_TABLE + uplink.number, EVERYWHERE[version]
         routes |= {Slot(table, own, METRIC): Action("throw") for own in ways.local if own.version == version}
-        for near in uplink.on_link:
-            routes[Slot(table, near, METRIC)] = Action("unicast", uplink.device, uplink.address)
-        routes[Slot(table, prefix, METRIC)] = Action("unicast", uplink.device, uplink.address, uplink.gateway)
         routes[Slot(table, prefix, GUARD_METRIC)] = Action("unreachable")
+        if uplink.device is not None:
+            for near in uplink.on_link:
+                routes[Slot(table, near, METRIC)] = Action("unicast", uplink.device, uplink.address)
+            routes[Slot(table, prefix, METRIC)] = Action("unicast", uplink.device, uplink.address, uplink.gateway)
     return routes
 
 
@@ -164,8 +166,15 @@ def difference(ways: Ways, routes: Routes, rules: Set[Rule]) -> Difference:
 
 
 def addition(ways: Ways, routes: Routes, rules: Set[Rule]) -> Difference:
-    """The same where it is not known what else is wanted: nothing that is there changes or goes."""
-    new = {slot: action for slot, action in routes_of(ways).items() if slot not in routes}
+    """The same where it is not known what else is wanted: what there is stays.
+
+    The way out by an uplink changes with it, as that is known.
+    """
+    new = {
+        slot: action
+        for slot, action in routes_of(ways).items()
+        if slot not in routes or (slot.table > UPLINK_TABLE and routes[slot] != action)
+    }
     return Difference(new, rules_of(ways) - rules, frozenset(), frozenset())
 
 

@@ -141,7 +141,7 @@ class Router:
         return addition(ways, self._routes, self._rules)
 
     def add(self, ways: Ways) -> tuple[str, ...]:
-        """Add what is not there of it; nothing that is there changes or goes. Returns what could not be done."""
+        """Add what is not there of it, where nobody knows what else is wanted. Returns what could not be done."""
         return tuple(self._make(self.addition(ways)))
 
     def clear(self) -> tuple[str, ...]:

@@ -36,7 +36,7 @@ class Steered:
     """What is wanted: routes, numbers of classes by name, the device of each tunnel by name, what `Ways` has.
 
     guarded: prefixes that go nowhere where they are not wanted over tunnels any more. is_known False: it is not
-    known which routes are wanted; those that there are stay, and guards are added to them.
+    known which routes are wanted; those that there are stay, and guards and ways out by uplinks are added to them.
     """
 
     routes: tuple[WantedRoute, ...] = ()
@@ -64,6 +64,7 @@ class Steering:
         self._prober: Prober | None = None
         self._problems: tuple[str, ...] = ()
         self._reports: tuple[RouteReport, ...] = ()
+        self._led_out: tuple[UplinkWay, ...] | None = None
         # From here on only its own thread.
         self._guarded: set[Prefix] = set()
         self._now = Steered()
@@ -82,7 +83,7 @@ class Steering:
         """End the thread and take all routes and rules of ours away."""
         with self._lock:
             self._stopping = True
-            self._lock.notify()
+            self._lock.notify_all()
         if self._thread.ident is not None:
             self._thread.join()
 
@@ -90,13 +91,21 @@ class Steering:
         """These routes and no others, from now on."""
         with self._lock:
             self._steered = steered
-            self._lock.notify()
+            self._lock.notify_all()
+
+    def leads_out(self, uplinks: tuple[UplinkWay, ...], within_s: float) -> bool:
+        """Wait until the kernel was told of the ways out by these uplinks, once they are wanted; whether it was.
+
+        What a tunnel sends before that leaves by any uplink, and its other end answers to where it came from.
+        """
+        with self._lock:
+            return self._lock.wait_for(lambda: self._led_out == uplinks or self._stopping, within_s)
 
     def changed(self, healths: Mapping[str, TunnelHealth]) -> None:
         """Tunnels do otherwise than they did; returns at once."""
         with self._lock:
             self._fresh.update(healths)
-            self._lock.notify()
+            self._lock.notify_all()
 
     def report(self) -> tuple[tuple[RouteReport, ...], tuple[str, ...]]:
         """The routes as they are, and what could not be told to the kernel."""
@@ -131,6 +140,8 @@ class Steering:
         if wanted is not None and wanted.is_known:
             self._failover = self._failover or Failover(found_ways(router.devices(), wanted))
             self._failover.want(wanted.routes)
+        if self._led_out != self._now.uplinks:
+            self._lead_out(router, self._now)
         self._healths.update(fresh)
         if (looks := time.monotonic() >= self._look_s) or wanted is not None:
             self._look_s = time.monotonic() + LOOK_EVERY_S
@@ -141,6 +152,13 @@ class Steering:
             self._move(router, self._failover)
         elif looks or wanted is not None:
             self._keep(router)
+
+    def _lead_out(self, router: Router, wanted: Steered) -> None:
+        """Before anything is asked or looked at; what cannot be done is said when all of it is looked at."""
+        router.add(known_ways((), wanted))
+        with self._lock:
+            self._led_out = wanted.uplinks
+            self._lock.notify_all()
 
     def _look(self) -> None:
         """What nobody tells; where the prober does not answer tunnels do as they did when last heard of."""
@@ -154,7 +172,7 @@ class Steering:
 
     def _keep(self, router: Router) -> None:
         """What an earlier run left stays, as nobody knows better; what it guarded is guarded, kept or not."""
-        problems = (*self._troubles, *router.add(guards_of(self._no_longer_wanted((), self._now), self._now)))
+        problems = (*self._troubles, *router.add(known_ways(self._no_longer_wanted((), self._now), self._now)))
         with self._lock:
             self._problems = problems
 
@@ -194,9 +212,9 @@ def ways_of(taken: Mapping[RouteKey, str | None], unwanted: Iterable[Prefix], st
     return Ways(devices, steered.classes, steered.local, steered.sources, steered.uplinks)
 
 
-def guards_of(prefixes: Iterable[Prefix], steered: Steered) -> Ways:
-    """What goes nowhere where it is not known which routes are wanted."""
-    return Ways({(prefix, None): None for prefix in prefixes}, {}, steered.local)
+def known_ways(prefixes: Iterable[Prefix], steered: Steered) -> Ways:
+    """Where it is not known which routes are wanted: what goes nowhere, and the ways out by the uplinks."""
+    return Ways({(prefix, None): None for prefix in prefixes}, {}, steered.local, uplinks=steered.uplinks)
 
 
 def found_ways(found: Mapping[tuple[int, Prefix], str], steered: Steered) -> Mapping[RouteKey, str]:

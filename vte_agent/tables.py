@@ -1,4 +1,8 @@
-"""Tables of ours in nftables: replaced in one step, counted, and put back where another program takes them away.
+"""Tables of ours in nftables: replaced without a gap, counted, and put back where another program takes them away.
+
+In one step the kernel would change all of a table too, but it shows the rules a moment before what is in the sets
+where they look, and whatever is looked up then is not found. So the new table is made beside the old one, under
+another name and dormant; then in one step it wakes and the old one goes to sleep. For a moment both judge.
 
 Whoever loads a ruleset of his own begins with `flush ruleset`, as `nftables.service` does when it is restarted.
 """
@@ -22,9 +26,16 @@ AGAIN_EVERY_S = 5.0
 SAID_FOR_S = 60.0
 """For so long it is a problem that another program took a table away, which is put back at once."""
 
+_DORMANT = "flags dormant"
+
 _Wish = TypeVar("_Wish")
 
 _log = logging.getLogger("vte_agent.tables")
+
+
+def names_of(name: str) -> tuple[str, str]:
+    """The names that a table of ours may have: now the one and now the other, from one change to the next."""
+    return name, f"{name}_2"
 
 
 class Table:
@@ -39,11 +50,18 @@ class Table:
         self._before: Counter[str] = Counter()
         self._now: Counter[str] = Counter()
         self._made: bytes | None = None
+        self._live = name
         self._generations, self._generation = nft.Generations(), 0
 
     def apply(self, body: str) -> None:
-        """Replace all of it in one step, by this in nftables' own language. Raises NftFailed."""
-        self._replace(f"table inet {self.name} {{\n{body}}}\n")
+        """Replace all of it, by this in nftables' own language. Raises NftFailed."""
+        if self._made is None:
+            self._take_over()
+        if self._made is not None and self.is_as_made():
+            self._hand_over(body)
+        else:
+            # What there is, and under which name, is not known.
+            self._replace(f"table inet {self.name} {{\n{body}}}\n")
         # In this order a change in between is noticed with the next look.
         self._generation = self._generations.read()
         self._made = self._found()
@@ -78,26 +96,51 @@ class Table:
         """Let go of the kernel; the table stays as it is."""
         self._generations.close()
 
+    def _take_over(self) -> None:
+        """What a run before this one has left, as it was killed, judges until there is another."""
+        generation = self._generations.read()
+        listed = {name: text for name in names_of(self.name) if (text := _listed(name)) is not None}
+        awake = [name for name, text in listed.items() if _DORMANT not in map(str.strip, text.splitlines())]
+        if len(awake) == 1:
+            for name in listed.keys() - awake:
+                _delete(name)
+            self._live = awake[0]
+            self._generation, self._made = generation, _digest(listed[self._live])
+
+    def _hand_over(self, body: str) -> None:
+        old = self._live
+        new = next(name for name in names_of(self.name) if name != old)
+        _load(f"{_without(new)}table inet {new} {{\n {_DORMANT};\n{body}}}\n")
+        _load(f"table inet {new} {{ }}\ntable inet {old} {{ {_DORMANT}; }}\n")
+        # It counts no more: nothing is missed.
+        self._read_last()
+        self._count_on(new)
+        _delete(old)
+
     def _replace(self, by: str) -> None:
+        self._read_last()
+        _load("".join(map(_without, names_of(self.name))) + by)
+        self._count_on(self.name)
+
+    def _read_last(self) -> None:
         if self._is_counted and self._made is not None:
             # One that is not there has counted what was read last.
             with contextlib.suppress(NftFailed):
                 self._read()
-        # Adding first makes deleting right whether it is there or not.
-        nft.nft(["-f", "-"], f"table inet {self.name} {{ }}\ndelete table inet {self.name}\n{by}")
+
+    def _count_on(self, name: str) -> None:
+        """Another table is in force, which counts from the beginning."""
+        self._live = name
         self._before.update(self._now)
         self._now.clear()
 
     def _found(self) -> bytes | None:
         """What nft lists of it, but for what was counted; None: there is no such table."""
-        try:
-            listed = nft.nft(["-s", "list", "table", "inet", self.name])
-        except NoTable:
-            return None
-        return blake2s(listed.encode()).digest()
+        text = _listed(self._live)
+        return None if text is None else _digest(text)
 
     def _read(self) -> None:
-        said = nft.nft(["-j", "list", "counters", "table", "inet", self.name])
+        said = nft.nft(["-j", "list", "counters", "table", "inet", self._live])
         try:
             parts = [part["counter"] for part in json.loads(said)["nftables"] if "counter" in part]
             found = {str(part["name"]): int(part["packets"]) for part in parts}
@@ -108,6 +151,32 @@ class Table:
         for name, packets in found.items():
             # Another program may have set it back, or made the table anew.
             self._now[name] = max(self._now[name], packets)
+
+
+def _without(name: str) -> str:
+    # Adding first makes deleting right whether it is there or not.
+    return f"table inet {name} {{ }}\ndelete table inet {name}\n"
+
+
+def _delete(name: str) -> None:
+    """Of a table that sleeps: with its flags said anew, as none, it would judge once more while it goes."""
+    with contextlib.suppress(NoTable):
+        nft.nft(["delete", "table", "inet", name])
+
+
+def _listed(name: str) -> str | None:
+    try:
+        return nft.nft(["-s", "list", "table", "inet", name])
+    except NoTable:
+        return None
+
+
+def _digest(text: str) -> bytes:
+    return blake2s(text.encode()).digest()
+
+
+def _load(text: str) -> None:
+    nft.nft(["-f", "-"], text)
 
 
 class KeptTable(Generic[_Wish]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -81,10 +82,9 @@ class Uplinks:
             self._look()
             if self._read is not None:
                 return self._read
-            links = {link.get_attr("IFLA_IFNAME"): link for link in self._netlink.get_links()}
             found, problems = [], []
             for number, (name, device) in enumerate(self._devices.items(), start=1):
-                one = self._one(name, number, device, links.get(device))
+                one = self._one(name, number, device)
                 if isinstance(one, str):
                     problems.append(f"uplink {name}: {one}")
                 else:
@@ -119,9 +119,17 @@ class Uplinks:
         if self._changes.any():
             self._read = self._addresses = None
 
-    def _one(self, name: str, number: int, device: str, link: Any) -> UplinkNow | str:
-        if link is None:
+    def _one(self, name: str, number: int, device: str) -> UplinkNow | str:
+        try:
+            # By name: where there are many tunnels, what is found out about all devices is most of the work.
+            (link,) = self._netlink.link("get", ifname=device)
+        except NetlinkError as error:
+            if error.code != errno.ENODEV:
+                raise
             return f"there is no device {device}"
+        if (known := link.get_attr("IFLA_IFNAME")) != device:
+            # What keeps packets off uplinks goes by this name, and knows no other.
+            return f"{device} is another name of {known}: give {known}"
         if not link["flags"] & _UP:
             return f"{device} is down"
         index = int(link["index"])

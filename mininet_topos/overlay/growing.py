@@ -43,12 +43,16 @@ class Grown:
     dropped: int
 
 
-def grow(world: World, source: str, target: str, flow: Flow, growth: Growth) -> Grown:
-    """Tell the controller what uplinks of the two carry, and send more and more. Raises LabError."""
-    for site in (source, target):
+def tell_capacities(world: World, *sites: str) -> None:
+    """Tell the controller what uplinks of sites carry. Raises LabError."""
+    for site in sites:
         for uplink in world.nodes[site].uplinks:
             terms = {"capacity_mbps": uplink.rate_mbps}
             world.call("PUT", f"/overlay/sites/{site}/uplinks/{uplink.name}", json=terms)
+
+
+def grow(world: World, source: str, target: str, flow: Flow, growth: Growth) -> Grown:
+    """Send more and more; the controller knows what uplinks carry. Raises LabError."""
     uplinks = {one.name: one.rate_mbps for one in world.nodes[source].uplinks}
     lines = {name: Fullness(world.underlay.link(source, name)) for name in uplinks}
     first = world.leaves_by(source, target)

@@ -10,7 +10,7 @@ import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -27,6 +27,9 @@ from vte_agent.protocol.filters import Filters
 
 NAMES = ("ber", "muc")
 _FIRST = IPv4Address("100.96.0.0")
+
+Kind = tuple[str, str] | tuple[str, str, int]
+"""Of a tunnel: the uplink and the transport, and the MTU where one is ordered."""
 
 
 @dataclass
@@ -58,11 +61,11 @@ class Node:
 
 @dataclass
 class TwoNodes:
-    """The two. tunnels: uplink and transport of each, by name; each is between the uplinks of one name."""
+    """The two. tunnels: by name; each is between the uplinks of one name."""
 
     underlay: Underlay
     nodes: tuple[Node, ...]
-    tunnels: dict[str, tuple[str, str]] = field(default_factory=dict)
+    tunnels: dict[str, Kind] = field(default_factory=dict)
     interval_ms: int = 50
     """Between two probes of liveness; a tunnel is dead after three."""
     best: tuple[str, ...] = ()
@@ -72,9 +75,9 @@ class TwoNodes:
     _numbers: dict[str, int] = field(default_factory=dict)
     _ends: list[dict[str, tuple[str | None, int]]] = field(default_factory=lambda: [{}, {}])
 
-    def want(self, tunnels: dict[str, tuple[str, str]]) -> None:
+    def want(self, tunnels: Mapping[str, Kind]) -> None:
         """Have these tunnels, and no others; both ends are up when this returns."""
-        self.tunnels = tunnels
+        self.tunnels = dict(tunnels)
         for name in tunnels:
             # A tunnel keeps its addresses when others go.
             self._numbers.setdefault(name, len(self._numbers))
@@ -103,7 +106,7 @@ class TwoNodes:
     def _tell(self, serial: int, keys: dict[str, str], ports: dict[str, int]) -> None:
         node = self.nodes[serial - 1]
         tunnels = []
-        for name, (uplink, transport) in self.tunnels.items():
+        for name, (uplink, transport, *mtu) in self.tunnels.items():
             ends = _FIRST + 2 * self._numbers[name], _FIRST + 2 * self._numbers[name] + 1
             near, far = ends if serial == 1 else ends[::-1]
             said = {
@@ -114,6 +117,7 @@ class TwoNodes:
                 "address": str(near),
                 "peer_address": str(far),
                 "liveness": {"interval_ms": self.interval_ms},
+                "mtu": mtu[0] if mtu else None,
             }
             if name in ports:
                 outer = self.underlay.address(NAMES[2 - serial], uplink)

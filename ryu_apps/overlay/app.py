@@ -41,6 +41,7 @@ from ryu_apps.overlay.ruling import SiteRules
 from ryu_apps.overlay.surveying import Survey
 from ryu_apps.overlay.telling import Telling
 from ryu_apps.overlay.trust import Doors, Trust
+from ryu_apps.overlay.wanting import Told, wanted_of
 from ryu_apps.store.codec import BadRecord, load
 from ryu_apps.store.errors import StoreError
 from stitching.overlay.explaining import SiteExplanation, at_two_sites, explain_between
@@ -49,7 +50,6 @@ from stitching.overlay.rounds import Facts, Overlay, OverlayPolicy, next_round
 from stitching.overlay.sites import Prefix, covers
 from stitching.overlay.tunnels import DEFAULT_RANGE
 from vte_agent.protocol.signed import Signed
-from vte_agent.protocol.wanted import Wanted
 
 HEAR_ALL_S = 20.0
 """How long a controller that has started again waits for the sites it knows before it decides anything."""
@@ -112,7 +112,7 @@ class SiteOverlay(App):
         self._started_s = time.monotonic()
         self._waiting_for = frozenset(self._overlay.in_force)
         for serial in self._waiting_for:
-            self._reports.silent(serial, self._clock())
+            self._reports.silent(serial, self._clock(), self._overlay.generation)
 
     def start(self) -> None:
         """Begin; sites are let in once the signer has said who is a member."""
@@ -153,9 +153,10 @@ class SiteOverlay(App):
     @handles(heard.SiteCame)
     def _on_came(self, event: heard.SiteCame) -> None:
         self._trust.came(event.serial)
+        self._reports.came(event.serial)
         told = self._telling.told.get(event.serial)
         if told is not None:
-            self._send(told.wanted)
+            self._send(told)
         self._pace.news()
 
     @handles(heard.SiteSaid)
@@ -188,7 +189,7 @@ class SiteOverlay(App):
 
     @handles(heard.SiteGone)
     def _on_gone(self, event: heard.SiteGone) -> None:
-        self._reports.silent(event.serial, self._clock())
+        self._reports.silent(event.serial, self._clock(), self._overlay.generation)
 
     # Policing and forwarding start before this app does: both are heard before a site is told anything.
 
@@ -229,9 +230,8 @@ class SiteOverlay(App):
                 self._decide(roll, facts)
 
     def _decide(self, roll: Signed, facts: Facts) -> None:
-        made = next_round(self._overlay, facts, self._policy, self._clock())
-        for event in made.events:
-            self.log.info("event=overlay %s", event)
+        before = self._overlay
+        made = next_round(before, facts, self._policy, self._clock())
         self._telling.keep(self._trust.members.open)
         self._rules.sites(facts.sites)
         self._overlay, news = self._telling.news(
@@ -249,12 +249,18 @@ class SiteOverlay(App):
                 self._save(document)
             except StoreError as error:
                 self._problems["store"] = f"sites are told nothing new: {error}"
+                # What they were told last is still what they are told when they come.
+                self._overlay = before
                 return
             self._problems.pop("store", None)
             self._stored = document
+        for event in made.events:
+            self.log.info("event=overlay %s", event)
         for told in news:
-            self._telling.told[told.wanted.serial] = told
-            self._send(told.wanted)
+            self._telling.told[told.serial] = told
+            # Who comes just now is told the last of all when that is heard here, and none before that.
+            if told.serial in self._reports.here:
+                self._send(told)
         self._tell_links()
 
     def _tell_links(self) -> None:
@@ -277,9 +283,9 @@ class SiteOverlay(App):
                 self._waiting_for = frozenset()
         return not self._waiting_for
 
-    def _send(self, wanted: Wanted) -> None:
+    def _send(self, told: Told) -> None:
         if self._trust.gate is not None:
-            self._trust.gate.send_wanted(wanted.serial, Signed.of(wanted, self._state_key))
+            self._trust.gate.send_wanted(told.serial, lambda: Signed.of(wanted_of(told), self._state_key))
 
     # what is to come
 
@@ -345,7 +351,7 @@ class SiteOverlay(App):
 
     def _reconsider(self) -> None:
         self._policy = self._defined.policy(self._given)
-        self._pace.news()
+        self._pace.news(waits=False)
 
     # answers
 
@@ -373,7 +379,7 @@ class SiteOverlay(App):
             self._trust.connected,
             frozenset(roll.revoked) if roll is not None else frozenset(),
             dict(self._reports.said),
-            {serial: told.wanted.generation for serial, told in self._telling.told.items()},
+            {serial: told.generation for serial, told in self._telling.told.items()},
             self._overlay.book.tunnels(),
             self._overlay.mesh.why,
             self._overlay.choices,

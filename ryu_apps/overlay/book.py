@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import OrderedDict, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from websockets.asyncio.server import ServerConnection
 
 from vte_agent.protocol.base import Name, Serial
+from vte_agent.protocol.frames import BadFrame
+from vte_agent.protocol.has import Has
 
 ANSWERS_KEPT = 4
 TROUBLE_KEPT_S = 600.0
 
 _MOST_TROUBLES = 1000
+_SENT_WITHIN_S = 3.0
 
 
 @dataclass(eq=False)
@@ -27,12 +32,15 @@ class Agent:
     connection: ServerConnection
     address: str
     said_hello: bool = False
-    roll: bytes | None = None
-    wanted: bytes | None = None
-    answers: deque[bytes] = field(default_factory=lambda: deque(maxlen=ANSWERS_KEPT))
+    has: Has | None = None
+    roll: str | None = None
+    wanted: Callable[[], str] | None = None
+    answers: deque[str] = field(default_factory=lambda: deque(maxlen=ANSWERS_KEPT))
     news: asyncio.Event = field(default_factory=asyncio.Event)
+    sending: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while a message is sent, which may be in pieces."""
 
-    def take_next(self) -> bytes | None:
+    def take_next(self) -> str | None:
         """What is to be sent first: who is out matters more than anything else."""
         if self.roll is not None:
             roll, self.roll = self.roll, None
@@ -40,7 +48,24 @@ class Agent:
         if self.answers:
             return self.answers.popleft()
         wanted, self.wanted = self.wanted, None
-        return wanted
+        return wanted() if wanted is not None else None
+
+    async def close(self, code: int, why: str) -> None:
+        """End the connection, with the reason.
+
+        One that is closed in the middle of a message hears none; so that is waited for, though not for long.
+        """
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.sending.acquire(), _SENT_WITHIN_S)
+        await self.connection.close(code, why)
+
+    def whole(self, has: Has) -> Has:
+        """A report, with what it left out since the one before has said it. Raises BadFrame."""
+        try:
+            self.has = has.whole(self.has)
+        except ValueError as error:
+            raise BadFrame(str(error)) from None
+        return self.has
 
     def __str__(self) -> str:
         return f"{self.name} (serial {self.serial})"

@@ -49,7 +49,7 @@ _HANDSHAKE_S = 30.0
 _SWEEP_S = 0.5
 _SERVER_CHECK_S = 3600.0
 _BACKLOG = 2048
-_TLS_BUFFER = 32 << 10
+_TLS_BUFFER = 8 << 10
 
 _NO_CHECK_TIME = ssl.VerifyFlags(0x200000)
 """X509_V_FLAG_NO_CHECK_TIME of OpenSSL, for which Python has no name."""
@@ -115,15 +115,17 @@ class Gate:
             self._thread.join()
         self._pool.shutdown(wait=False)
 
-    def send_wanted(self, serial: Serial, wanted: Signed) -> None:
-        """Send an agent its wanted state, where it is connected. One that still waits is not sent any more."""
-        frame = encode(WantedFrame(wanted=wanted)).encode()
-        self._call(lambda: self._hosting.send_wanted(serial, frame))
+    def send_wanted(self, serial: Serial, wanted: Callable[[], Signed]) -> None:
+        """Send an agent its wanted state, where it is connected; it is made when it is sent, on the gate's thread.
+
+        One that still waits is not made any more. So a thousand that are told at once do not all wait in memory.
+        """
+        self._call(lambda: self._hosting.send_wanted(serial, lambda: encode(WantedFrame(wanted=wanted()))))
 
     def publish_roll(self, signed: Signed) -> None:
         """Have everybody know a roll, and whom it revokes out. Raises NotSigned."""
         roll = signed.open(Roll, [self._policy_key])
-        frame = encode(RollFrame(roll=signed)).encode()
+        frame = encode(RollFrame(roll=signed))
         self._call(lambda: self._hosting.publish_roll(roll, frame))
 
     def problems(self) -> dict[Serial, str]:

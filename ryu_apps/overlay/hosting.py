@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Callable, Coroutine
@@ -19,7 +18,7 @@ from ryu_apps.rest.access.limits import Buckets
 from vte_agent.protocol.base import Message, Serial
 from vte_agent.protocol.channel import Close
 from vte_agent.protocol.enrollment import Refused, Renew, Renewed
-from vte_agent.protocol.frames import FROM_AGENT, MOST_FROM_AGENT, BadFrame, Hello, Moved, decode, encode
+from vte_agent.protocol.frames import FROM_AGENT, MOST_FROM_AGENT, BadFrame, Hello, Moved, decode, encode, pieces
 from vte_agent.protocol.has import Has
 from vte_agent.protocol.members import Roll
 
@@ -68,19 +67,19 @@ class Hosting:
         self._comings = Buckets(COMINGS_PER_S, COMINGS_AT_ONCE, time.monotonic)
         self._told_of: set[Serial] = set()
         self._roll: Roll | None = None
-        self._roll_frame: bytes | None = None
+        self._roll_frame: str | None = None
         self._closings: set[asyncio.Task[None]] = set()
         self.agents: dict[Serial, Agent] = {}
         self.troubles: Final = Troubles()
 
-    def send_wanted(self, serial: Serial, frame: bytes) -> None:
-        """Have a frame sent to an agent that is here, in place of one that still waits."""
+    def send_wanted(self, serial: Serial, frame: Callable[[], str]) -> None:
+        """Have a frame made and sent to an agent that is here, in place of one that still waits."""
         agent = self.agents.get(serial)
         if agent is not None:
             agent.wanted = frame
             agent.news.set()
 
-    def publish_roll(self, roll: Roll, frame: bytes) -> None:
+    def publish_roll(self, roll: Roll, frame: str) -> None:
         """Have a roll sent to all, and whom it revokes cut."""
         if self._roll is not None and roll.epoch < self._roll.epoch:
             return
@@ -131,19 +130,26 @@ class Hosting:
         why = "closed"
         try:
             while True:
-                text = await agent.connection.recv()
-                await self._have_room(agent, len(text))
-                self._take(agent, decode(text, FROM_AGENT))
+                message = await self._hear(agent)
+                # Who was cut, or came anew, is read until its end has closed too: it has no say any more.
+                if self.agents.get(agent.serial) is agent:
+                    self._take(agent, message)
         except ConnectionClosed as error:
             why = (error.rcvd.reason if error.rcvd else "") or ("closed" if error.rcvd else "the connection broke")
         except (BadFrame, BadCsr) as error:
             why = str(error)
             self.troubles.note(agent.serial, f"{agent} says what is not understood: {error}")
             log.warning("serial=%d bad frame: %s", agent.serial, error)
-            await agent.connection.close(Close.REFUSED, str(error)[:120])
+            await agent.close(Close.REFUSED, str(error)[:120])
         finally:
             sending.cancel()
             self._left(agent, why)
+
+    async def _hear(self, agent: Agent) -> Message:
+        """What an agent says next. Its text is not kept while it says nothing."""
+        text = await agent.connection.recv()
+        await self._have_room(agent, len(text))
+        return decode(text, FROM_AGENT)
 
     async def _have_room(self, agent: Agent, n_bytes: int) -> None:
         """Wait until an agent may say so much again: one leaves room for the others."""
@@ -161,7 +167,7 @@ class Hosting:
             self._told_of.add(agent.serial)
             self._listener.on_hello(agent.serial, message)
         elif isinstance(message, Has):
-            self._listener.on_has(agent.serial, message)
+            self._listener.on_has(agent.serial, agent.whole(message))
         elif isinstance(message, Moved):
             self._listener.on_moved(agent.serial, message)
         elif isinstance(message, Renew):
@@ -177,22 +183,30 @@ class Hosting:
             answer = Renewed(certificate=signed)
         else:
             answer = Refused(reason="certificates are asked for too often; wait a minute")
-        agent.answers.append(encode(answer).encode())
+        agent.answers.append(encode(answer))
         agent.news.set()
 
     async def _send(self, agent: Agent) -> None:
-        with contextlib.suppress(ConnectionClosed):
+        try:
             while True:
                 await agent.news.wait()
                 agent.news.clear()
                 while (frame := agent.take_next()) is not None:
-                    await agent.connection.send(frame, text=True)
+                    async with agent.sending:
+                        await agent.connection.send(pieces(frame))
+        except ConnectionClosed:
+            pass
+        except Exception:
+            log.exception("serial=%d its channel is closed by a fault of ours", agent.serial)
+            what = f"{agent} cannot be told what it shall have: the controller's log says why"
+            self.troubles.note(agent.serial, what)
+            await agent.close(Close.REFUSED, "what you shall have cannot be made; the controller's log says why")
 
     def _replace(self, old: Agent, new: Agent) -> None:
         """The newer one wins. That the older one still answers shows that there are two."""
 
         async def close() -> None:
-            await old.connection.close(Close.REPLACED, f"another agent came as serial {old.serial}")
+            await old.close(Close.REPLACED, f"another agent came as serial {old.serial}")
             end = old.connection.protocol
             if end.close_rcvd is not None and end.close_rcvd_then_sent is False:
                 what = f"two agents have the identity of {old}: at {old.address} and at {new.address}"
@@ -205,10 +219,7 @@ class Hosting:
         log.warning("serial=%d cut: %s", agent.serial, why)
         self._left(agent, why)
 
-        async def close() -> None:
-            await agent.connection.close(code, why)
-
-        self._later(close())
+        self._later(agent.close(code, why))
 
     def _left(self, agent: Agent, why: str) -> None:
         if self.agents.get(agent.serial) is agent:

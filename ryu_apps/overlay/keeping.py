@@ -163,7 +163,7 @@ def _kept_plan(generation: int, plan: SitePlan, number: int) -> KeptPlan:
 
 def _plan(kept_plan: KeptPlan, tables: Sequence[PrefixTable]) -> SitePlan:
     table = tables[kept_plan.table]
-    routes = (RouteGroup(one.class_name, one.tunnels, PrefixSet(table, one.spans)) for one in kept_plan.routes)
+    routes = (RouteGroup(one.class_name, one.tunnels, PrefixSet.of(table, one.spans)) for one in kept_plan.routes)
     return replace(kept_plan.plan, routes=tuple(routes))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from vte_agent.protocol.base import PublicKey
 from vte_agent.protocol.members import Member, Roll
-from vte_agent.protocol.signed import NotSigned, Signed
+from vte_agent.protocol.signed import NotSigned, Opened, Signed
 
 
 class Members:
@@ -17,6 +17,7 @@ class Members:
         self.open: dict[int, Member] = {}
         self.problem = ""
         """Of what was listed last; "" where all is well."""
+        self._opened = Opened()
 
     def take(self, listed: Iterable[Signed], roll: Roll, policy_key: PublicKey) -> frozenset[int]:
         """These and no others, but for those that the roll revokes and who have expired; returns who has left.
@@ -27,12 +28,13 @@ class Members:
         signed, members = {}, {}
         for one in listed:
             try:
-                member = one.open(Member, [policy_key])
+                member = self._opened.open(one, Member, policy_key)
             except NotSigned as error:
                 self.problem = f"a member is none: {error}"
                 continue
             if member.serial not in roll.revoked and member.not_after > roll.issued_at:
                 signed[member.serial], members[member.serial] = one, member
+        self._opened.end_turn()
         left = self.open.keys() - members.keys()
         self.signed, self.open = signed, members
         return frozenset(left)

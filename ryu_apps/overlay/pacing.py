@@ -27,10 +27,10 @@ class Pace:
         self._has_news = self._is_due = False
         self._rested_s = self._look_s = float("-inf")
 
-    def news(self) -> None:
-        """Something was heard that a round has to take in."""
+    def news(self, *, waits: bool = True) -> None:
+        """Something was heard that a round has to take in; what people asked for need not wait for the rest."""
         self._has_news = True
-        if not self._is_due and self._clock() >= self._rested_s:
+        if not self._is_due and not (waits and self._clock() < self._rested_s):
             self._is_due = True
             self._have_due()
 

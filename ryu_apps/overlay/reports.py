@@ -24,6 +24,9 @@ class Reports:
     def __init__(self) -> None:
         self.said: dict[int, Has] = {}
         self.silent_since_s: dict[int, float] = {}
+        self.here: set[int] = set()
+        """Whose channel is there: they can be told something."""
+        self._told_up_to: dict[int, int] = {}
         self.reports: dict[int, SiteReport] = {}
         self.far_ends: dict[tuple[int, str], FarEnd] = {}
         self.loads: dict[int, NodeLoad] = {}
@@ -65,14 +68,27 @@ class Reports:
             self._measured[key] = smoothed(self._measured.get(key), _measured(one, now_s))
         return is_news
 
-    def silent(self, serial: int, now_s: float) -> None:
-        """A site's channel is gone. What it had it has still, as far as anybody knows."""
+    def came(self, serial: int) -> None:
+        """A site's channel is there."""
+        self.here.add(serial)
+
+    def silent(self, serial: int, now_s: float, generation: int) -> None:
+        """A site's channel is gone. What it had it has still, as far as anybody knows.
+
+        generation: the last that it can have been told.
+        """
         self.silent_since_s.setdefault(serial, now_s)
+        self.here.discard(serial)
+        self._told_up_to[serial] = generation
+
+    def away(self, serials: Iterable[int]) -> Mapping[int, int]:
+        """Who of them cannot be told anything now, and the last generation that each can have been told."""
+        return {serial: self._told_up_to.get(serial, 0) for serial in serials if serial not in self.here}
 
     def forget(self, serial: int) -> None:
         """It is no member any more."""
         self.silent_since_s.pop(serial, None)
-        for table in (self.said, self.reports, self.loads, self.hidden):
+        for table in (self.said, self.reports, self.loads, self.hidden, self._told_up_to):
             table.pop(serial, None)
         for name in self._names.pop(serial, frozenset()):
             self._drop(serial, name)

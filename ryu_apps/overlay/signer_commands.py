@@ -133,7 +133,10 @@ def token(
         first = error.errors(include_url=False)[0]
         option = {"names": "--name", "prefixes": "--prefix", "labels": "--label", "valid_s": "--valid"}
         at = str(first["loc"][0])
-        raise typer.BadParameter(first["msg"], param_hint=option.get(at, f"--{at}")) from None
+        why = first["msg"].removeprefix("Value error, ")
+        if at == "prefixes":
+            why += "; a prefix looks like 10.1.0.0/24, with nothing behind it"
+        raise typer.BadParameter(why, param_hint=option.get(at, f"--{at}")) from None
     with _signer(state) as signer:
         made = signer.make_token(wish)
     typer.echo(f"token {made.id} for {name}, {role}, for {valid}. It is not shown again:", err=True)

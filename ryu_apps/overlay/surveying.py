@@ -45,6 +45,7 @@ class Survey:
             pair_demands(self._foreseeing.expected),
             self._foreseeing.expected,
             departed=frozenset((known | overlay.in_force.keys()) - members.open.keys()),
+            away=self._reports.away(self.sites),
         )
 
     def _take(self, members: Members, overlay: Overlay) -> None:

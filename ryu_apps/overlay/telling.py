@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
-from ryu_apps.overlay.wanting import FarEnds, Told, ingredients, wanted_of
+from ryu_apps.overlay.wanting import FarEnds, Told, ingredients
 from stitching.overlay.rounds import Overlay
 from stitching.overlay.segmenting import SiteFilters
 from stitching.overlay.site_plan import SitePlan
@@ -41,7 +41,7 @@ class Telling:
             before = self.told.get(serial)
             if before is None or before.made_of != made_of:
                 overlay = replace(overlay, generation=overlay.generation + 1)
-                news.append(Told(wanted_of(made_of, overlay.generation, before), made_of))
+                news.append(Told(overlay.generation, made_of))
         return overlay, news
 
     def keep(self, members: Collection[int]) -> None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from stitching.overlay.segmenting import SiteFilters
 from stitching.overlay.site_plan import ClassMatch, PlannedClass, SitePlan, TunnelEnd
 from stitching.overlay.sites import Prefix
 from stitching.policy.document import BETWEEN
-from vte_agent.protocol.base import PublicKey
+from vte_agent.protocol.base import PrefixList, PublicKey
 from vte_agent.protocol.filters import Filters, Pair, Pattern, Standing
 from vte_agent.protocol.signed import Signed
 from vte_agent.protocol.transport import Transport
 from vte_agent.protocol.wanted import (
+    CLASS_NUMBERS,
     Endpoint,
     Liveness,
     Match,
@@ -56,18 +58,18 @@ class Made:
     ends: tuple[tuple[TunnelEnd, Signed, FarEnd | None], ...]
     filters: SiteFilters | None = None
 
-    @property
-    def names(self) -> frozenset[str]:
-        """Of its tunnels."""
-        return frozenset(end.name for end, _, _ in self.ends)
-
 
 @dataclass(frozen=True)
 class Told:
-    """What a site is sent, and all that it was made of."""
+    """What a site was told last: of what its message was made, and the number it had."""
 
-    wanted: Wanted
+    generation: int
     made_of: Made
+
+    @property
+    def serial(self) -> int:
+        """Of the site."""
+        return self.made_of.plan.serial
 
 
 def ingredients(
@@ -92,23 +94,18 @@ def ingredients(
     )
 
 
-def wanted_of(made: Made, generation: int, before: Told | None = None) -> Wanted:
-    """The message; `before` is what the same site was told last."""
+def wanted_of(told: Told) -> Wanted:
+    """The message. It is made whenever it is sent: a site among a thousand has as many routes to keep."""
+    made = told.made_of
     peers = {end.peer: member for end, member, _ in made.ends}
-    is_same_way = (
-        before is not None
-        and before.made_of.plan.routes == made.plan.routes
-        and before.made_of.names == made.names
-    )
     return Wanted(
-        generation=generation,
+        generation=told.generation,
         serial=made.plan.serial,
         roll=made.roll,
         peers=tuple(peers[serial] for serial in sorted(peers)),
         tunnels=tuple(_tunnel(end, far) for end, _, far in made.ends),
         classes=tuple(_class(one) for one in made.plan.classes),
-        # A site may have a thousand, and mostly it is something else that changes.
-        routes=before.wanted.routes if before is not None and is_same_way else tuple(_routes(made)),
+        routes=tuple(_routes(made)),
         filters=with_links(filters_of(made.filters), made.plan.anchors) if made.filters is not None else None,
         links=tuple(
             WantedLink(name=one.name, vni=one.vni, local=one.local, remote=one.remote) for one in made.plan.links
@@ -117,11 +114,12 @@ def wanted_of(made: Made, generation: int, before: Told | None = None) -> Wanted
 
 
 def _routes(made: Made) -> Iterator[WantedRoute]:
-    names = made.names
+    names = {end.name for end, _, _ in made.ends}
     for group in made.plan.routes:
         tunnels = tuple(name for name in group.tunnels if name in names)
         if tunnels:
-            yield WantedRoute(prefixes=tuple(group.behind), tunnels=tunnels, class_name=group.class_name)
+            behind = PrefixList.spelled(group.behind, group.behind.text)
+            yield WantedRoute(prefixes=behind, tunnels=tunnels, class_name=group.class_name)
 
 
 def _tunnel(end: TunnelEnd, far: FarEnd | None) -> WantedTunnel:
@@ -176,6 +174,7 @@ def filters_of(filters: SiteFilters) -> Filters:
     )
 
 
+@lru_cache(CLASS_NUMBERS)
 def _class(planned: PlannedClass) -> WantedClass:
     return WantedClass(
         name=planned.name, number=planned.number, matches=tuple(_match(one) for one in planned.matches)

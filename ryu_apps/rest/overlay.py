@@ -161,6 +161,6 @@ def _site(overlay: Overlay, name: str, field: str) -> Site:
             Kind.UNKNOWN_SITE,
             f"no site is called {name!r}",
             field=field,
-            remedy="GET /v1/overlay/sites lists those there are; the signer lets others in",
+            remedy=f"{overlay.named()}; the signer lets others in",
         )
     return found

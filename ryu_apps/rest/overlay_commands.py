@@ -109,7 +109,8 @@ def rekey(state: State, url: Url = LOCAL, as_json: AsJson = False) -> None:
     """Make the keys of all tunnels anew, at each site a few at a time and without losing a packet."""
     answer = call(url, state, "POST", "/overlay/rekey")
     n_tunnels = answer["tunnels"]
-    show(answer, as_json, f"new keys for {n_tunnels} tunnels; lockstitch overlay tunnels --watch shows them come")
+    which = "1 tunnel" if n_tunnels == 1 else f"{n_tunnels} tunnels"
+    show(answer, as_json, f"new keys for {which}; lockstitch overlay tunnels --watch shows them come")
 
 
 @commands.command()

@@ -20,6 +20,7 @@ def status(answer: Json) -> list[Table | str]:
         ("sites", answer["sites"]),
         ("connected", ", ".join(answer["connected"]) or "none"),
         ("tunnels up", f"{answer['tunnels_up']} of {answer['tunnels']}"),
+        *([("of none of its ends heard now", answer["tunnels_unheard"])] if answer["tunnels_unheard"] else []),
     ))  # fmt: skip
     return [shown, *(f"problem: {problem}" for problem in answer["problems"])]
 
@@ -203,6 +204,8 @@ def paths(answer: Json) -> list[Table | str]:
 
 
 def _both(one: Json) -> str:
+    if not one["heard"]:
+        return Coloured("was up" if one["up"] else "unknown", "yellow")
     if one["up"]:
         return Coloured("up", "green")
     ends = [state or "unknown" for state in (one["state_a"], one["state_b"])]

@@ -17,6 +17,8 @@ from stitching.overlay.sites import Site, Uplink
 from stitching.overlay.tunnels import Tunnel
 from vte_agent.protocol.has import Has, TunnelReport
 
+_NAMED = 10
+
 
 class OverlayView(BaseModel):
     """The overlay as a whole."""
@@ -26,7 +28,8 @@ class OverlayView(BaseModel):
     sites: int
     connected: list[str] = Field(description="Sites whose agents are on the control channel, by name.")
     tunnels: int
-    tunnels_up: int = Field(description="Those that both ends call up.")
+    tunnels_up: int = Field(description="Those that both ends call up, or did when last heard of.")
+    tunnels_unheard: int = Field(description="Those of which no end is on the control channel now.")
     problems: list[str]
 
 
@@ -119,7 +122,8 @@ class TunnelView(BaseModel):
     uplink_b: str
     transport: str
     phase: str = Field(description="coming, active, or leaving")
-    up: bool = Field(description="Whether both ends call it up.")
+    up: bool = Field(description="Whether both ends call it up, or did when last heard of.")
+    heard: bool = Field(description="Whether an end of it is on the control channel now.")
     state_a: str | None = Field(description="As site a says: making, up, down, failed; null: it has said nothing.")
     state_b: str | None
     rtt_ms: float | None
@@ -207,6 +211,7 @@ class Overlay:
             connected=sorted(self.name(serial) for serial in answer.connected),
             tunnels=len(answer.tunnels),
             tunnels_up=sum(self._up(one) for one in answer.tunnels),
+            tunnels_unheard=sum(not self._is_heard(one) for one in answer.tunnels),
             problems=list(answer.problems),
         )
 
@@ -218,6 +223,12 @@ class Overlay:
     def find(self, name: str) -> Site | None:
         """The site of a name."""
         return next((site for site in self._answer.sites.values() if site.name == name), None)
+
+    def named(self) -> str:
+        """Which sites there are, for who looks for another."""
+        names = sorted(site.name for site in self._answer.sites.values())
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        return f"there are {', '.join(names[:_NAMED])}{more}" if names else "there is none yet"
 
     def sites(self) -> list[SiteView]:
         """All sites."""
@@ -248,17 +259,19 @@ class Overlay:
             if (src, dst) == (source.serial, to.serial) and class_name in (None, name)
         ]
         prefixes = {str(prefix) for prefix in to.prefixes}
-        now = [
-            route
-            for route in _routes(self._answer.said.get(source.serial))
-            if route.prefix in prefixes and class_name in (None, route.class_name)
-        ]
+        routes = [one for one in _routes(self._answer.said.get(source.serial)) if one.prefix in prefixes]
+        now = [one for one in routes if class_name in (None, one.class_name)]
+        # A class that has no routes of its own goes as packets of none do.
+        now = now or [one for one in routes if one.class_name is None]
         choices.sort(key=lambda one: one.class_name or "")
         return PathsView(**{"from": source.name}, to=to.name, choices=choices, now=now)
 
     def _up(self, tunnel: Tunnel) -> bool:
         ends = (self._reports.get((serial, tunnel.name)) for serial in tunnel.line.pair)
         return all(end is not None and end.state.value == UP for end in ends)
+
+    def _is_heard(self, tunnel: Tunnel) -> bool:
+        return not self._answer.connected.isdisjoint(tunnel.line.pair)
 
     def _site(self, site: Site) -> dict[str, Any]:
         has = self._answer.said.get(site.serial)
@@ -299,6 +312,7 @@ class Overlay:
             transport=line.transport,
             phase=tunnel.phase.value,
             up=self._up(tunnel),
+            heard=self._is_heard(tunnel),
             state_a=at_a.state.value if at_a is not None else None,
             state_b=at_b.state.value if at_b is not None else None,
             rtt_ms=quality.rtt_ms if quality is not None else None,

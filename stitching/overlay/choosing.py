@@ -68,11 +68,14 @@ def choose(
     ranked = tuple(sorted(scored, key=lambda way: way.order))
     best = ranked[0]
     if before is None:
-        return Choice(best, ranked, now_s, f"the best of {len(ranked)}", hold_s=0.0, better_since_s=None)
+        return _first(ranked, now_s)
     here = next((way for way in ranked if way.tunnels == before.taken.tunnels), None)
     if here is None:
         return _moved(before, best, ranked, now_s, steady, "the way before is no more")
     if not here.up:
+        if best.up and not before.taken.up and not before.left:
+            # Nothing has gone anywhere yet: the tunnel that came up first is not to be kept as after a move.
+            return _first(ranked, now_s)
         if best.up:
             return _moved(before, best, ranked, now_s, steady, "a tunnel of the way before is down")
         return replace(before, taken=here, ranked=ranked, why="no way is up", better_since_s=None)
@@ -95,6 +98,10 @@ def choose(
 def relieved(before: Choice, to: ScoredWay, now_s: float, steady: Steadiness, why: str) -> Choice:
     """The same with another way taken, as an uplink of the one before would be full."""
     return replace(_moved(before, to, before.ranked, now_s, steady, why), relieves=True)
+
+
+def _first(ranked: tuple[ScoredWay, ...], now_s: float) -> Choice:
+    return Choice(ranked[0], ranked, now_s, f"the best of {len(ranked)}")
 
 
 def _better(here: ScoredWay, best: ScoredWay, steady: Steadiness) -> str:

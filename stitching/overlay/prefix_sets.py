@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
+from itertools import chain, pairwise
 
 from stitching.overlay.sites import Prefix
 
@@ -19,11 +20,21 @@ class PrefixTable:
 
     def __init__(self, prefixes: Iterable[Prefix]) -> None:
         self.prefixes = tuple(prefixes)
+        self._spans: dict[Span, Span] = {}
+
+    def span(self, span: Span) -> Span:
+        """The same span as the same object: while sites join, the sets of all of them are of the same hundreds."""
+        return self._spans.setdefault(span, span)
 
     @cached_property
     def places(self) -> Mapping[Prefix, int]:
         """Where each one stands."""
         return {prefix: place for place, prefix in enumerate(self.prefixes)}
+
+    @cached_property
+    def texts(self) -> tuple[str, ...]:
+        """How each is written."""
+        return tuple(map(str, self.prefixes))
 
 
 EMPTY = PrefixTable(())
@@ -39,7 +50,13 @@ class PrefixSet(Collection[Prefix]):
     @classmethod
     def of(cls, table: PrefixTable, spans: Iterable[Span]) -> PrefixSet:
         """The prefixes in any of these spans."""
-        return cls(table, joined(spans))
+        return cls(table, tuple(map(table.span, joined(spans))))
+
+    @property
+    def text(self) -> str:
+        """All of them, with commas between."""
+        texts = self.table.texts
+        return ",".join(chain.from_iterable(texts[start:end] for start, end in self.spans))
 
     def __contains__(self, prefix: object) -> bool:
         place = self.table.places.get(prefix)  # type: ignore[call-overload]  # what is no prefix has no place
@@ -80,22 +97,33 @@ def joined(spans: Iterable[Span]) -> tuple[Span, ...]:
 
 
 class NextHops(Mapping[Prefix, frozenset[int]]):
-    """To whom packets for each prefix may be sent next. `steps`: by span, without any that leads nowhere."""
+    """To whom packets for each prefix may be sent next."""
 
     def __init__(self, ways: Sequence[tuple[PrefixSet, frozenset[int]]]) -> None:
         tables = {id(behind.table): behind.table for behind, _ in ways}
         if len(tables) > 1:
             raise ValueError("the prefixes of a plan are all of one table")
         self.table = next(iter(tables.values()), EMPTY)
-        self.steps = tuple(_steps(ways))
-        self._starts = [start for start, _, _ in self.steps]
+        # Thousands of plans have one of these, of hundreds of steps each.
+        self._starts, self._ends = array("I"), array("I")
+        self._hops: list[frozenset[int]] = []
+        known: dict[frozenset[int], frozenset[int]] = {}
+        for start, end, hops in _steps(ways):
+            self._starts.append(start)
+            self._ends.append(end)
+            self._hops.append(known.setdefault(hops, hops))
+
+    @property
+    def steps(self) -> Iterator[tuple[int, int, frozenset[int]]]:
+        """By span, without any that leads nowhere."""
+        return zip(self._starts, self._ends, self._hops, strict=True)
 
     def __getitem__(self, prefix: Prefix) -> frozenset[int]:
         place = self.table.places[prefix]
         at = bisect_right(self._starts, place) - 1
-        if at < 0 or place >= self.steps[at][1]:
+        if at < 0 or place >= self._ends[at]:
             raise KeyError(prefix)
-        return self.steps[at][2]
+        return self._hops[at]
 
     def __iter__(self) -> Iterator[Prefix]:
         for start, end, _ in self.steps:

@@ -32,7 +32,8 @@ class Facts:
     """What is known now. `sites` is the same object for as long as nothing of it has changed.
 
     `measured` is by tunnel, as its end a sees it; `demand_mbps` by pair, a high quantile of the forecast;
-    `expected` the same by class; `silent_since_s` has who does not speak; `departed` who is no member any more.
+    `expected` the same by class; `silent_since_s` has who does not speak; `departed` who is no member any more;
+    `away` who cannot be told anything now, and the last generation that each of them can have been told.
     """
 
     sites: Mapping[int, Site]
@@ -43,6 +44,7 @@ class Facts:
     demand_mbps: Mapping[Pair, float] = field(default_factory=lambda: MappingProxyType({}))
     expected: Mapping[ChoiceKey, Demand] = field(default_factory=lambda: MappingProxyType({}))
     departed: Collection[int] = frozenset()
+    away: Mapping[int, int] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ Sent = tuple[int, SitePlan]
 class Overlay:
     """All that the next round is made from; to be stored before anybody is told.
 
-    `in_force`: by site, the plan it has confirmed last and all that were made for it since.
+    `in_force`: by site, the plan it has confirmed last and all that it can have been told since, or may be next.
     """
 
     generation: int = 0
@@ -128,7 +130,10 @@ def next_round(before: Overlay, facts: Facts, policy: OverlayPolicy, now_s: floa
         serial for serial in affected(before.plans, compiled.plans) if not _is_told(serial, in_force, compiled)
     )
     for serial in changed & compiled.plans.keys():
-        in_force[serial] = (*in_force.get(serial, ()), (generation, compiled.plans[serial]))
+        in_force[serial] = (
+            *_sent(in_force.get(serial, ()), facts.away.get(serial)),
+            (generation, compiled.plans[serial]),
+        )
     after = Overlay(
         generation if changed else before.generation,
         mesh,
@@ -150,6 +155,11 @@ def _joined(before: Overlay) -> Joined:
         return a in plans and b in prefixes and bool(plans[a].next_hops.get(prefixes[b]))
 
     return lambda a, b: leads(a, b) and leads(b, a)
+
+
+def _sent(made: tuple[Sent, ...], up_to: int | None) -> tuple[Sent, ...]:
+    """Without those that were made since a site is away: it is told the last one when it is back, and no other."""
+    return made if up_to is None else tuple(one for one in made if one[0] <= up_to)
 
 
 def _is_told(serial: int, in_force: Mapping[int, tuple[Sent, ...]], compiled: Compiled) -> bool:

@@ -82,7 +82,7 @@ class World:
     def want(self, site: Site, generation: int = 1, *peers: Signed) -> Signed:
         serial = site.believer.own.serial
         wanted = wanted_for(serial, self.controller.roll().roll, STATE_KEY, generation, peers=peers)
-        self.gate.send_wanted(serial, wanted)
+        self.gate.send_wanted(serial, lambda: wanted)
         return wanted
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv4Network, collapse_addresses, ip_network
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from pydantic import create_model
 
 from tests.unit.trust_world import Clock, public, wanted_for
-from vte_agent import believing
+from vte_agent import believing, identity
 from vte_agent import membership as members
 from vte_agent.believing import (
     ACCEPTED_FILE,
@@ -30,7 +31,7 @@ from vte_agent.believing import (
     Standing,
 )
 from vte_agent.held import allowed
-from vte_agent.identity import FILE, Identity, WeakKey, load_or_make
+from vte_agent.identity import FILE, Identity, PairSecrets, WeakKey, load_or_make
 from vte_agent.keeping import CannotKeep, Keeping
 from vte_agent.membership import ROLL_FILE, Membership
 from vte_agent.protocol import signed as signed_module
@@ -548,6 +549,16 @@ def test_a_pair_has_one_secret_for_each_tunnel_and_nobody_else_has_it() -> None:
         KEYS[1].pair_secret(one, two.model_copy(update={"serial": 4}), "t1"),
     }
     assert len(others) == 5 and secret not in others
+
+
+def test_a_secret_that_was_found_before_is_that_of_the_same_keys_and_tunnel_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(identity, "_SECRETS_KEPT", 3)
+    secrets = PairSecrets(KEYS[1], member(1))
+    asked = [member(2), member(2, pairing=member(3).pairing), member(3), member(2)]
+    for peer, name in itertools.product(asked, ("t1", "t2", "t1")):
+        assert secrets.of(peer, name) == KEYS[1].pair_secret(member(1), peer, name)
 
 
 @pytest.mark.parametrize("weak", [bytes(32), (1).to_bytes(32, "little")])

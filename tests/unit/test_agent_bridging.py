@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from ipaddress import IPv4Address, ip_network
@@ -288,9 +289,6 @@ def test_only_tunnels_carry_a_link_and_only_from_its_other_end() -> None:
         '  iifname "ls*" ip saddr 100.111.1.2 ip daddr 100.111.0.1 udp dport 14790 @th,96,24 2 accept\n'
         "  udp dport 14790 drop\n"
         " }\n"
-        " chain passing {\n"
-        "  type filter hook forward priority -150;\n"
-        " }\n"
         " chain leaving {\n"
         "  type filter hook postrouting priority -150;\n"
         '  oifname != "ls*" ip daddr 100.111.0.1 udp dport 14790 drop\n'
@@ -302,11 +300,22 @@ def test_only_tunnels_carry_a_link_and_only_from_its_other_end() -> None:
 def test_what_came_by_a_tunnel_leaves_by_an_uplink_only_for_the_sites_own_networks() -> None:
     site = guard.Site(("eth0", "wwan0"), (ip_network("10.1.0.0/24"), ip_network("10.9.0.0/16")))
     lines = guard.rules(guard.Guarded(site, (), frozenset())).splitlines()
-    way = '  iifname "ls*" oifname { "eth0", "wwan0" } '
-    assert lines[lines.index(" chain passing {") + 2 :][:2] == [
-        f"{way}ip daddr != {{ 10.1.0.0/24, 10.9.0.0/16 }} drop",
-        f"{way}meta nfproto ipv6 drop",
+    assert lines[lines.index(" chain passing {") + 2 :][:4] == [
+        '  iifname != "ls*" accept',
+        '  oifname != { "eth0", "wwan0" } accept',
+        "  ip daddr != { 10.1.0.0/24, 10.9.0.0/16 } drop",
+        "  meta nfproto ipv6 drop",
     ]
+
+
+def test_a_chain_with_nothing_to_say_is_on_no_packets_way() -> None:
+    nobody = guard.rules(guard.Guarded(guard.NO_SITE, (), frozenset()))
+    assert re.findall(r"chain (\w+)", nobody) == ["arriving"] and "  udp dport 14790 drop" in nobody
+    site = guard.Site(("eth0",), (ip_network("10.1.0.0/24"),))
+    assert re.findall(r"chain (\w+)", guard.rules(guard.Guarded(site, (), frozenset()))) == ["arriving", "passing"]
+    # What stays of a link that is gone is still kept in.
+    gone = guard.rules(guard.Guarded(site, (), frozenset({link(2).local})))
+    assert re.findall(r"chain (\w+)", gone) == ["arriving", "passing", "leaving"]
 
 
 def test_the_device_of_a_link_is_no_tunnels_device() -> None:

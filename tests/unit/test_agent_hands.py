@@ -34,6 +34,7 @@ from vte_agent.protocol.signed import Signed
 from vte_agent.protocol.transport import Transport
 from vte_agent.protocol.wanted import Endpoint, Match, Wanted, WantedClass, WantedLink, WantedRoute, WantedTunnel
 from vte_agent.reporting import Reporter
+from vte_agent.route_tables import UplinkWay
 from vte_agent.segmentation import NO_RULE, TO_MACHINE, compile_filters
 from vte_agent.steering import Steered
 from vte_agent.tunnels.contract import LocalEnd, TunnelFailed, TunnelSpec
@@ -90,8 +91,11 @@ def believed(
 
 
 class FakeUplinks:
+    def __init__(self) -> None:
+        self.now: tuple[UplinkNow, ...] = (uplink(1),)
+
     def read(self) -> tuple[tuple[UplinkNow, ...], tuple[str, ...]]:
-        return (uplink(1),), ()
+        return self.now, ()
 
     def inside(self, prefixes: tuple[object, ...]) -> tuple[IPv4Address, ...]:
         return (INSIDE,) if prefixes == member(1).prefixes else ()
@@ -130,9 +134,15 @@ class FakeSteering:
     def __init__(self) -> None:
         self.steered = Steered()
         self.stopped = False
+        self.leads = threading.Event()
+        self.leads.set()
 
     def want(self, steered: Steered) -> None:
         self.steered = steered
+
+    def leads_out(self, uplinks: tuple[UplinkWay, ...], within_s: float) -> bool:
+        assert self.steered.uplinks == uplinks
+        return self.leads.wait(within_s)
 
     def report(self) -> tuple[tuple[Any, ...], tuple[str, ...]]:
         return (), ()
@@ -172,12 +182,12 @@ class Bench:
         self.nft = nft
         self.network = FakeNetwork()
         self.own, self.far = self.network.node("n1"), self.network.node("n2")
-        self.prober, self.steering = FakeProber(), FakeSteering()
+        self.uplinks, self.prober, self.steering = FakeUplinks(), FakeProber(), FakeSteering()
         self.bridging = FakeBridging()
         self.cut: list[str] = []
         self.hands = Hands(
             member(1),
-            cast(Any, FakeUplinks()),
+            cast(Any, self.uplinks),
             {Transport.WIREGUARD: self.own},
             lambda peer, name: KEYS[1].pair_secret(member(1), peer, name),
             cast(Any, self.prober),
@@ -356,7 +366,7 @@ def test_while_it_is_not_known_what_is_wanted_all_stays_but_what_leads_to_who_is
     bench.want(Believed(standing, None, guarded=frozenset({FAR}), banned=frozenset({"revoked"}), seen=5))
     now = bench.until(lambda now: now.uplinks)
     assert bench.own.found() == {wished.goals["kept"].spec.device}
-    assert now.generation == 5 and bench.nft.tables[segmentation.TABLE] == left and bench.bridging.wanted is None
+    assert now.generation == 5 and bench.nft.body(segmentation.TABLE) == left and bench.bridging.wanted is None
     assert not bench.steering.steered.is_known and bench.steering.steered.guarded == {FAR}
     # One that is out has nothing to keep, whatever else is known; what it guards stays guarded.
     bench.want(Believed(Standing.OUT, None, guarded=frozenset({FAR})))
@@ -519,7 +529,7 @@ def test_filters_hold_are_counted_and_go_when_they_are_not_wanted(bench: Bench) 
     bench.nft.packets[next(iter(compile_filters(FILTERS).counters))] = 3
     bench.want(believed(tunnel(), filters=FILTERS))
     now = bench.until(lambda now: now.filters)
-    assert bench.nft.tables[segmentation.TABLE] == compile_filters(FILTERS).body
+    assert bench.nft.body(segmentation.TABLE) == compile_filters(FILTERS).body
     assert {one.rule: one.packets for one in now.filters} == {NO_RULE: 3, TO_MACHINE: 0}
     bench.want(believed(tunnel()))
     bench.until(lambda now: not now.filters)
@@ -542,9 +552,9 @@ def test_filters_that_cannot_be_replaced_hold_on(monkeypatch: pytest.MonkeyPatch
     assert filtering.holds and filtering.problems == ("filters: no memory",)
     nft.refuses_loading = ""
     filtering.want(OTHERS, 1.5)
-    assert nft.tables[segmentation.TABLE] == compile_filters(FILTERS).body, "it is not tried all the time"
+    assert nft.body(segmentation.TABLE) == compile_filters(FILTERS).body, "it is not tried all the time"
     filtering.want(OTHERS, 7.0)
-    assert nft.tables[segmentation.TABLE] == compile_filters(OTHERS).body and not filtering.problems
+    assert nft.body(segmentation.TABLE) == compile_filters(OTHERS).body and not filtering.problems
 
 
 def want_three_tables(bench: Bench) -> None:
@@ -603,6 +613,28 @@ def test_a_tunnel_fits_into_its_uplink_and_leaves_by_it() -> None:
     assert (spec.mtu, spec.mark, spec.local) == (1440, outer_mark(1), OUTER[1])
 
 
+def test_no_tunnel_calls_before_packets_leave_by_its_uplink(bench: Bench) -> None:
+    bench.steering.leads.clear()
+    bench.want(believed(tunnel("t")))
+    wait_until(lambda: bench.steering.steered.uplinks, 5, "the way out is not wanted")
+    assert not bench.own.found()
+    bench.steering.leads.set()
+    wait_until(bench.own.found, 5, lambda: bench.hands.snapshot)
+
+
+def test_what_a_tunnel_sends_leaves_by_no_other_uplink_while_it_is_there_without_its_own(bench: Bench) -> None:
+    bench.want(believed(tunnel(), keys={"t": bench.far_key()}))
+    bench.until(lambda _: "t" in bench.prober.probed)
+    bench.prober.healths["t"] = TunnelHealth(Alive(hears=Direction.ALIVE, peer_uses=True))
+    (way,) = bench.steering.steered.uplinks
+    bench.uplinks.now = ()
+    bench.another_round()
+    assert bench.own.found() and bench.steering.steered.uplinks == (replace(way, device=None),)
+    bench.prober.healths["t"] = TunnelHealth(Alive(hears=Direction.DEAD))
+    wait_until(lambda: not bench.own.found(), 5, lambda: bench.hands.snapshot)
+    wait_until(lambda: not bench.steering.steered.uplinks, 5, "the way is kept")
+
+
 def test_an_uplink_keeps_its_mark_when_another_is_gone() -> None:
     wanted = believed(tunnel(uplink="up2"))
     both, one = goals(wanted, uplink(1, 1), uplink(1, 2)), goals(wanted, uplink(1, 2))
@@ -639,4 +671,6 @@ def test_a_report_has_the_state_of_each_tunnel_and_its_key_signed(bench: Bench) 
         assert said.state is state and said.port == now.standing["t"].local.port
         assert said.key == reporter.has(now, (), ()).tunnels[0].key, "signed once"
         assert has.uplinks[0].address == OUTER[1] and len(has.problems[-1]) == 300
-        assert 0 <= has.host.cpu <= 1
+        assert 0 <= has.host.cpu <= 1 and said.why == ""
+    (slow,) = reporter.has(replace(now, healths={"t": replace(up, bad="it is slow")}), (), ()).tunnels
+    assert (slow.state, slow.why) == (TunnelState.UP, "it is slow")

@@ -154,7 +154,7 @@ class Node:
         assert self.passes("stays") and self.passes("comes"), self.done
         assert self.network.device("n1", devices["stays"]) is self.stays
         assert set(prober.probed) == set(devices) and steering.steered.devices == devices
-        assert self.nft.tables[segmentation.TABLE] == compile_filters(OTHERS).body
+        assert self.nft.body(segmentation.TABLE) == compile_filters(OTHERS).body
 
 
 def test_wherever_an_agent_is_killed_in_a_change_the_next_one_ends_it_and_other_tunnels_do_not_notice(

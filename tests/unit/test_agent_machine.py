@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from mininet_topos.waiting import wait_until
 from ryu_apps.overlay.reports import Reports
 from stitching.overlay.sites import NodeLoad
 from vte_agent import machine as machine_module
@@ -29,7 +30,17 @@ def test_processors_and_memory_are_shares_of_the_whole_machine(tmp_path: Path) -
     assert said.timer_late_ms == 2.0
 
 
-def test_what_cannot_be_read_is_as_it_was(tmp_path: Path) -> None:
+def test_it_is_looked_at_once_a_second_however_often_it_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "meminfo").write_text(MEMINFO)
+    machine = Machine(tmp_path)
+    assert machine.report(0.0).memory == pytest.approx(0.75)
+    (tmp_path / "meminfo").write_text(MEMINFO.replace("2000", "6000"))
+    assert machine.report(0.0).memory == pytest.approx(0.75)
+    wait_until(lambda: machine.report(0.0).memory == pytest.approx(0.25), 5.0, lambda: "it is not looked at again")
+
+
+def test_what_cannot_be_read_is_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine_module, "_LOOK_EVERY_S", 0.0)
     (tmp_path / "meminfo").write_text(MEMINFO)
     (tmp_path / "stat").write_text(STAT.format(busy=1000, idle=1000))
     machine = Machine(tmp_path)

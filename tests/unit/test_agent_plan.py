@@ -8,6 +8,7 @@ import resource
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
@@ -40,8 +41,19 @@ from vte_agent.protocol.enrollment import Token
 from vte_agent.protocol.signed import Signed
 from vte_agent.protocol.transport import Transport
 from vte_agent.protocol.wanted import Wanted, WantedLink, WantedRoute
-from vte_agent.route_tables import Action, Routes, Rule, Slot, Ways, addition, difference, routes_of, rules_of
-from vte_agent.steering import Steered
+from vte_agent.route_tables import (
+    Action,
+    Routes,
+    Rule,
+    Slot,
+    UplinkWay,
+    Ways,
+    addition,
+    difference,
+    routes_of,
+    rules_of,
+)
+from vte_agent.steering import Steered, known_ways
 from vte_agent.talking import telling
 from vte_agent.tunnels import ipsec_process, wireguard_go, wireguard_kernel
 from vte_agent.tunnels.contract import Tunnels, TunnelSpec
@@ -211,6 +223,27 @@ def test_a_plan_has_nothing_for_routes_that_an_agent_has_set_and_takes_away_what
     assert {one.do for one in routes_planned(unknown, there, rules)} == {Do.KEEP}
 
 
+def test_ways_out_by_uplinks_are_made_and_changed_also_where_it_is_not_known_what_is_wanted() -> None:
+    address, gateway, other = (ip_address(f"192.0.2.{number}") for number in (1, 254, 253))
+    way = UplinkWay(1, "eth0", address, gateway)
+    unknown = Steered(uplinks=(way,), is_known=False)
+    made = addition(known_ways((), unknown), {}, frozenset())
+    out = Slot(7901, ip_network("0.0.0.0/0"), 10)
+    assert made.routes[out].gateway == gateway and {rule.table for rule in made.rules} == {7901}
+    moved = replace(unknown, uplinks=(replace(way, gateway=other),))
+    changed = addition(known_ways((), moved), made.routes, made.rules)
+    assert {slot: action.gateway for slot, action in changed.routes.items()} == {out: other} and not changed.rules
+
+
+def test_by_an_uplink_that_is_no_way_now_nothing_leaves_and_what_is_marked_for_it_by_no_other() -> None:
+    way = UplinkWay(1, "eth0", ip_address("192.0.2.1"), ip_address("192.0.2.254"))
+    there, gone = (known_ways((), Steered(uplinks=(one,))) for one in (way, replace(way, device=None)))
+    changed = difference(gone, routes_of(there), rules_of(there))
+    assert changed.gone_routes == {Slot(7901, ip_network("0.0.0.0/0"), 10)}
+    assert not (changed.routes or changed.rules or changed.gone_rules)
+    assert {action.kind for action in routes_of(gone).values()} == {"unreachable"}
+
+
 @pytest.mark.parametrize(
     ("now", "wanted", "do", "why"),
     [
@@ -356,7 +389,7 @@ def test_clean_takes_away_what_is_there_and_says_what(
 
     monkeypatch.setattr(cleaning, "Router", NoRouter)
     monkeypatch.setattr("vte_agent.nft.missing", lambda: "nft is not installed")
-    monkeypatch.setattr(cli, "transports", lambda: transports)
+    monkeypatch.setattr(cli, "transports", lambda *_: transports)
     state = tmp_path / "state"
     Keeping(state).write(GUARDED_FILE, b"{}")
     Keeping(state).write(HIGHEST_FILE, b"{}")
@@ -398,3 +431,13 @@ def test_the_lock_goes_with_a_process_that_is_killed(tmp_path: Path) -> None:
         process.wait(10)
         with alone(tmp_path):
             pass
+
+
+@pytest.mark.parametrize("command", ["status", "plan", "run"])
+def test_who_may_not_read_what_the_agent_keeps_is_told_who_may(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    # Root may read everything.
+    monkeypatch.setattr("vte_agent.cli.os.access", lambda *_: False)
+    said = CliRunner().invoke(cli.app, [command, "--state", str(tmp_path)])
+    assert said.exit_code == 2 and "run this as root" in " ".join(said.output.split())

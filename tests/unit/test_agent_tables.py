@@ -10,9 +10,10 @@ import pytest
 from tests.unit.fake_nft import FakeNft
 from vte_agent import segmentation
 from vte_agent.filtering import Filtering
+from vte_agent.nft import NftFailed
 from vte_agent.protocol.filters import Filters, Pair, Pattern, Standing
 from vte_agent.segmentation import compile_filters
-from vte_agent.tables import AGAIN_EVERY_S, SAID_FOR_S, KeptTable, Table
+from vte_agent.tables import AGAIN_EVERY_S, SAID_FOR_S, KeptTable, Table, names_of
 
 NAME = "lockstitch_test"
 
@@ -48,7 +49,7 @@ def test_a_table_that_another_program_takes_away_or_changes_is_put_back_and_that
     assert kept.want("this", 0.0) and not kept.problems
     take_away(kernel)
     assert kept.want("this", 1.0) and kept.is_there
-    assert kernel.tables[NAME] == " this\n"
+    assert kernel.body(NAME) == " this\n"
     (said,) = kept.problems
     assert said.startswith(f"table {NAME} of nftables was taken away or changed by another program and put back")
     assert kept.want("this", SAID_FOR_S) and kept.problems == (said,)
@@ -59,7 +60,7 @@ def test_what_is_wanted_meanwhile_is_what_there_is_then(kernel: FakeNft, kept: K
     kept.want("this", 0.0)
     kernel.flush()
     assert kept.want("that", 1.0)
-    assert kernel.tables[NAME] == " that\n" and len(kept.problems) == 1
+    assert kernel.body(NAME) == " that\n" and len(kept.problems) == 1
 
 
 def test_what_makes_no_sense_is_said_and_what_was_there_before_is_kept_too(
@@ -70,7 +71,7 @@ def test_what_makes_no_sense_is_said_and_what_was_there_before_is_kept_too(
     assert kept.problems == ("nothing is marked: what is wanted makes no sense: ports 9-8",)
     kernel.flush()
     assert not kept.want("nonsense", 2.0)
-    assert kernel.tables[NAME] == " this\n" and len(kept.problems) == 2
+    assert kernel.body(NAME) == " this\n" and len(kept.problems) == 2
     assert kept.want("this", 3.0) and len(kept.problems) == 1, "it was there all the time"
 
 
@@ -88,7 +89,7 @@ def test_what_cannot_be_put_back_is_tried_each_round_and_is_not_there_meanwhile(
         f"nothing is marked: another program took table {NAME} away, which is not put back: no memory",
     )
     kernel.refuses_loading = ""
-    assert kept.want("this", 2.1) and kept.is_there and kernel.tables[NAME] == " this\n"
+    assert kept.want("this", 2.1) and kept.is_there and kernel.body(NAME) == " this\n"
 
 
 def test_what_cannot_be_set_is_tried_again_after_a_while_and_another_wish_at_once(
@@ -111,6 +112,57 @@ def test_no_process_is_started_while_no_table_changes(kernel: FakeNft, kept: Kep
     for second in range(10, 20):
         assert kept.want("this", second) and not kept.problems
     assert kernel.asked == [f"-s list table inet {NAME}"]
+
+
+def test_from_one_wish_to_the_next_there_is_always_a_table_that_judges(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[str, str | None]] = []
+    node = FakeNft(monkeypatch, lambda what: seen.append((what, node.body(NAME))))
+    kept = KeptTable(Table(NAME), body_of, "nothing is marked")
+    for number, wish in enumerate(("this", "that", "this")):
+        assert kept.want(wish, number) and node.body(NAME) == f" {wish}\n"
+        assert len(node.tables) == 1 and not node.asleep
+    assert seen == [
+        ("apply", None),
+        *[("apply", " this\n"), ("hand over", " this\n"), ("clear", " that\n")],
+        *[("apply", " that\n"), ("hand over", " that\n"), ("clear", " this\n")],
+    ]
+
+
+@pytest.mark.parametrize("fails_at", ["apply", "hand over", "clear"])
+def test_where_a_change_fails_half_way_one_table_judges_and_the_next_try_ends_it(
+    monkeypatch: pytest.MonkeyPatch, fails_at: str
+) -> None:
+    failing = False
+
+    def fail(what: str) -> None:
+        if failing and what == fails_at:
+            raise NftFailed("no memory")
+
+    node = FakeNft(monkeypatch, fail)
+    kept = KeptTable(Table(NAME), body_of, "nothing is marked")
+    kept.want("this", 0.0)
+    failing = True
+    assert not kept.want("that", 1.0) and any("no memory" in said for said in kept.problems)
+    assert node.body(NAME) == (" that\n" if fails_at == "clear" else " this\n")
+    failing = False
+    assert kept.want("that", 1.0 + AGAIN_EVERY_S)
+    assert node.body(NAME) == " that\n" and len(node.tables) == 1 and not node.asleep
+
+
+@pytest.mark.parametrize("awake", [0, 1])
+def test_what_a_run_left_that_was_killed_half_way_judges_until_there_is_another(
+    monkeypatch: pytest.MonkeyPatch, awake: int
+) -> None:
+    seen: list[str | None] = []
+    node = FakeNft(monkeypatch, lambda _: seen.append(node.body(NAME)))
+    names = names_of(NAME)
+    node.tables[names[awake]], node.asleep[names[not awake]] = " left\n", " old\n"
+    kept = KeptTable(Table(NAME), body_of, "nothing is marked")
+    assert kept.want("this", 0.0) and not node.asleep
+    assert node.body(NAME) == " this\n"
+    assert seen == [*[" left\n"] * 3, " this\n"]
+    node.asleep[names[awake]] = " new\n"
+    assert kept.want(None, 1.0) and not node.tables and not node.asleep
 
 
 def test_what_an_earlier_run_left_goes_where_nothing_is_wanted(kernel: FakeNft, kept: KeptTable[str]) -> None:
@@ -165,5 +217,5 @@ def test_after_a_flush_a_new_policy_applies(kernel: FakeNft) -> None:
     filtering.want(SOME, 0.0)
     kernel.flush()
     filtering.want(OTHERS, 1.0)
-    assert filtering.holds and kernel.tables[segmentation.TABLE] == compile_filters(OTHERS).body
+    assert filtering.holds and kernel.body(segmentation.TABLE) == compile_filters(OTHERS).body
     assert [segmentation.TABLE in said for said in filtering.problems] == [True]

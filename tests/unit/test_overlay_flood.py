@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -103,9 +104,8 @@ def test_a_member_that_floods_takes_little_memory_and_the_others_are_heard_and_t
             wait_until(lambda: is_heard(controller, serial, generation), 30, "nothing is heard")  # noqa: B023
             heard_s.append(time.monotonic() - began_s)
             began_s, generation = time.monotonic(), friend.believer.generation + 1000
-            controller.app._trust.gate.send_wanted(
-                serial, wanted_for(serial, roll, controller.app._state_key, generation)
-            )
+            wanted = partial(wanted_for, serial, roll, controller.app._state_key, generation)
+            controller.app._trust.gate.send_wanted(serial, wanted)
             wait_until(lambda: friend.believer.generation >= generation, 30, lambda: friend.refused)  # noqa: B023
             told_s.append(time.monotonic() - began_s)
             most_mb = max(most_mb, memory_mb() - before_mb)

@@ -54,6 +54,16 @@ def test_after_a_long_round_news_wait_as_long_as_it_took() -> None:
     assert paced.due == 1
 
 
+def test_what_people_asked_for_does_not_wait() -> None:
+    paced = Paced()
+    paced.round(5.0)
+    paced.pace.news()
+    assert paced.due == 0
+    paced.pace.news(waits=False)
+    paced.pace.news(waits=False)
+    assert paced.due == 1
+
+
 def test_without_news_a_round_is_made_now_and_then() -> None:
     paced = Paced()
     assert paced.pace.is_time()

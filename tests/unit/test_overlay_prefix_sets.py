@@ -30,6 +30,7 @@ def test_a_set_has_the_prefixes_of_its_spans_and_no_others(of: list[Span]) -> No
     made = PrefixSet.of(TABLE, of)
     assert list(made) == one_by_one(of)
     assert len(made) == len(one_by_one(of))
+    assert made.text == ",".join(map(str, one_by_one(of)))
     assert [prefix for prefix in PREFIXES if prefix in made] == one_by_one(of)
     assert all(end < start for (_, end), (start, _) in zip(made.spans, made.spans[1:], strict=False))
 

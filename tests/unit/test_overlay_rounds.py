@@ -29,6 +29,7 @@ class Lab:
     slow_ms: dict[frozenset[int], float] = field(default_factory=dict)
     told: dict[int, tuple[int, SitePlan]] = field(default_factory=dict)
     departed: frozenset[int] = frozenset()
+    away: dict[int, int] = field(default_factory=dict)
 
     def run(self, seconds: float) -> list[Round]:
         rounds = []
@@ -42,7 +43,7 @@ class Lab:
         made = next_round(self.overlay, self._facts(), self.policy, self.now_s)
         self.overlay = made.overlay
         for serial in made.changed:
-            if serial in made.overlay.plans:
+            if serial in made.overlay.plans and serial not in self.away:
                 self.told[serial] = made.overlay.generation, made.overlay.plans[serial]
         return made
 
@@ -60,7 +61,7 @@ class Lab:
                 if is_up:
                     measured[end.name] = Measured(self.slow_ms.get(pair, 20.0), 0.1, 0.0, 0.0, self.now_s)
             reports[serial] = SiteReport(generation, ends)
-        return Facts(self.sites, reports, measured, departed=self.departed)
+        return Facts(self.sites, reports, measured, departed=self.departed, away=self.away)
 
     def _uses(self, serial: int, tunnel: str) -> bool:
         """As an agent does: each route takes the first of its tunnels that is up."""
@@ -136,6 +137,25 @@ def test_a_member_that_leaves_is_no_part_of_any_plan() -> None:
     assert not any(end.peer == 5 for plan in lab.overlay.plans.values() for end in plan.tunnels)
     lab.run(10.0)
     assert pairs_meet(lab)
+
+
+def test_however_much_changes_while_a_site_is_away_only_what_it_can_have_been_told_is_kept_for_it() -> None:
+    everyone = world(4, 2)
+    lab = Lab({serial: site for serial, site in everyone.items() if serial != 6})
+    lab.run(10.0)
+    lab.away = {5: lab.overlay.generation}
+    (carried_out,) = lab.overlay.in_force[5]
+    made = set()
+    for number in range(40):
+        lab.sites = {serial: site for serial, site in everyone.items() if serial != 6 or number % 2}
+        lab.run(2.0)
+        made.add(lab.overlay.in_force[5][-1][0])
+        assert lab.overlay.in_force[5][0] == carried_out and len(lab.overlay.in_force[5]) <= 2
+    assert len(made) > 20
+    lab.away = {}
+    lab.told[5] = lab.overlay.generation, lab.overlay.plans[5]
+    lab.run(10.0)
+    assert pairs_meet(lab) and len(lab.overlay.in_force[5]) == 1
 
 
 def test_keys_that_grow_old_are_replaced_while_packets_find_their_way_all_the_time() -> None:

@@ -106,6 +106,18 @@ def test_tunnels_of_their_own_are_taken_though_they_are_little_better_and_left_f
     assert choice is not None and choice.taken is slow
 
 
+def test_the_tunnel_that_comes_up_first_is_left_as_soon_as_a_better_one_is_seen_to_be() -> None:
+    choice = choose(None, scored(hop("a", 20, up=False), hop("b", 50, up=False)), 0.0, STEADY)
+    choice = choose(choice, scored(hop("a", 20, up=False), hop("b", 50)), 0.5, STEADY)
+    assert choice is not None and choice.taken.tunnels == ("b",)
+    for second in (1.0, 3.0):
+        choice = choose(choice, scored(hop("a", 20), hop("b", 50)), second, STEADY)
+    assert choice is not None and choice.taken.tunnels == ("a",)
+    # From then on it is held, also as what it has left is down for a while.
+    dead = choose(choice, scored(hop("a", 20, up=False), hop("b", 50)), 10.0, STEADY)
+    assert dead is not None and dead.hold_s == 120.0
+
+
 def test_a_dead_way_is_left_at_once_and_a_little_better_is_no_reason() -> None:
     choice = choose(None, scored(hop("a", 20), hop("b", 50)), 0.0, STEADY)
     left = choose(choice, scored(hop("a", 20, up=False), hop("b", 50)), 0.1, STEADY)

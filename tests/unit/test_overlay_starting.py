@@ -29,10 +29,11 @@ from ryu_apps.events.overlay import (
 )
 from ryu_apps.overlay.app import SiteOverlay
 from ryu_apps.overlay.card import CARD_FILE, KEY_FILE, CardError, read_card, state_key
-from ryu_apps.overlay.heard import MembersTold, RollTold
+from ryu_apps.overlay.heard import MembersTold, RollTold, SiteCame, SiteGone
 from ryu_apps.overlay.keeping import Writing
 from ryu_apps.overlay.signing.requests import RollNow
 from ryu_apps.overlay.signing.watching import MembersWatch, RollWatch
+from ryu_apps.overlay.wanting import Told
 from ryu_apps.starting import options
 from ryu_apps.starting.options import CannotStart
 from ryu_apps.starting.overlay import overlay_arguments
@@ -41,9 +42,11 @@ from ryu_apps.store import StateStore
 from ryu_apps.store.errors import StoreError
 from stitching.overlay.links import LinkBook, SiteLink
 from stitching.overlay.mesh_rules import DefinedRule, PairRule, Say, Selector, transport_for
-from stitching.overlay.rounds import Overlay, OverlayPolicy, Round, next_round
+from stitching.overlay.replacing import EndReport, SiteReport
+from stitching.overlay.rounds import Facts, Overlay, OverlayPolicy, Round, next_round
+from stitching.overlay.site_plan import SitePlan
 from stitching.overlay.sites import Bridge
-from tests.unit.overlay_world import a_site
+from tests.unit.overlay_world import a_site, world
 from tests.unit.trust_world import Clock, card, make_signer
 from vte_agent.protocol.signed import Signed
 
@@ -321,11 +324,12 @@ def test_what_the_disk_does_not_take_is_told_to_no_site_and_is_said(
     held: Held, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held.hear()
+    held.app._reports.came(1)
     sent: list[object] = []
     monkeypatch.setattr(held.app, "_send", sent.append)
 
     def news(overlay: Overlay, *_: object) -> tuple[Overlay, list[Any]]:
-        told = SimpleNamespace(wanted=SimpleNamespace(serial=1, generation=1))
+        told = SimpleNamespace(serial=1, generation=1)
         return replace(overlay, generation=overlay.generation + 1), [told]
 
     def full(_: str) -> None:
@@ -338,6 +342,80 @@ def test_what_the_disk_does_not_take_is_told_to_no_site_and_is_said(
     assert not sent and any("no space is left" in one for one in held.answer().problems)
     held.app._round()
     assert len(sent) == 1 and not any("no space is left" in one for one in held.answer().problems)
+
+
+class Sites:
+    """Sites that the test says are there. Who is on the channel carries out what it is told."""
+
+    def __init__(self, held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
+        held.hear()
+        self.app: Any = held.app
+        self.there = world(4, 2)
+        self.told: dict[int, Told] = {}
+        self._now_s = 1_000.0
+        signed = dict.fromkeys(self.there, self.app._trust.ruling)
+        members = SimpleNamespace(signed=signed, open=signed, problem="")
+        monkeypatch.setattr(self.app._trust, "members", members)
+        monkeypatch.setattr(self.app._survey, "facts", lambda *_: self._facts())
+        monkeypatch.setattr(self.app, "_clock", lambda: self._now_s)
+        monkeypatch.setattr(self.app, "_send", lambda told: self.told.update({told.serial: told}))
+        for serial in self.there:
+            self.app._on_came(SiteCame(serial))
+
+    def go_on(self) -> None:
+        for _ in range(6):
+            self._now_s += 1.0
+            self.app._round()
+
+    def in_force(self, serial: int) -> list[SitePlan]:
+        """What a site may carry out, as far as the app knows."""
+        return [plan for _, plan in self.app._overlay.in_force[serial]]
+
+    def _facts(self) -> Facts:
+        reports = {
+            serial: SiteReport(
+                told.generation, {one.name: EndReport("up", used=True) for one in told.made_of.plan.tunnels}
+            )
+            for serial, told in self.told.items()
+        }
+        return Facts(self.there, reports, away=self.app._reports.away(self.there))
+
+
+def test_what_a_site_was_told_before_it_went_may_be_in_force_whatever_is_made_meanwhile(
+    held: Held, tmp_path: Path, state: StateStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sites = Sites(held, monkeypatch)
+    sites.go_on()
+    has = sites.told[5].made_of.plan
+    sites.app._on_gone(SiteGone(5, "closed"))
+    for gone in (3, 4):
+        del sites.there[gone]
+        sites.go_on()
+    assert sites.told[5].made_of.plan is has
+    assert sites.in_force(5)[0] == has and len(sites.in_force(5)) == 2
+    again: Any = SiteOverlay(**arguments(tmp_path, state))
+    assert again._reports.away([5]) == {5: again._overlay.generation}
+
+
+def test_where_a_plan_cannot_be_stored_who_comes_is_told_the_one_before_and_that_may_be_in_force(
+    held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: str) -> None:
+        raise StoreError("no space is left")
+
+    sites = Sites(held, monkeypatch)
+    sites.go_on()
+    sites.app._on_gone(SiteGone(5, "closed"))
+    del sites.there[4]
+    sites.go_on()
+    before = sites.told[5]
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(sites.app, "_save", full)
+        del sites.there[3]
+        sites.go_on()
+        sites.app._on_came(SiteCame(5))
+    assert before.generation < sites.told[5].generation
+    assert sites.in_force(5) == [before.made_of.plan, sites.told[5].made_of.plan]
 
 
 def test_a_card_of_another_controller_is_not_taken_for_this_one(held: Held) -> None:

@@ -66,6 +66,23 @@ def test_a_member_whose_addresses_are_anothers_is_left_out_and_others_come_and_c
     assert surveyed.uplinks(1) == ["wan", "lte"]
 
 
+def test_who_has_no_channel_can_have_been_told_what_there_was_when_it_went_and_nothing_since(
+    surveyed: Surveyed,
+) -> None:
+    def away() -> dict[int, int]:
+        return dict(surveyed.survey.facts(surveyed.members, Overlay()).away)
+
+    surveyed.join(1, "10.1.0.0/24")
+    assert away() == {1: 0}
+    surveyed.reports.came(1)
+    surveyed.says(1, wan="192.0.2.1")
+    assert away() == {}
+    surveyed.reports.silent(1, 5.0, 7)
+    assert away() == {1: 7}
+    surveyed.reports.came(1)
+    assert away() == {}
+
+
 def test_a_problem_that_is_over_is_not_said_any_more(surveyed: Surveyed) -> None:
     surveyed.join(1, "10.1.0.0/24")
     surveyed.join(2, "10.1.0.0/16")

@@ -8,7 +8,7 @@ from dataclasses import replace
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ryu_apps.overlay.telling import Telling
-from ryu_apps.overlay.wanting import FarEnd, Told
+from ryu_apps.overlay.wanting import FarEnd, wanted_of
 from stitching.overlay.rounds import Facts, Overlay, OverlayPolicy, next_round
 from tests.unit.overlay_world import world
 from vte_agent.protocol.base import Prefix, public_text
@@ -44,11 +44,10 @@ class Hearing:
         followed: tuple[str, ...] = (US,),
         members: Mapping[int, Signed] = MEMBERS,
         far_ends: Mapping[tuple[int, str], FarEnd] | None = None,
-    ) -> dict[int, Told]:
+    ) -> dict[int, Wanted]:
         self.overlay, news = self.telling.news(self.overlay, roll, followed, members, far_ends or {})
-        made = {told.wanted.serial: told for told in news}
-        self.telling.told.update(made)
-        return made
+        self.telling.told.update((told.serial, told) for told in news)
+        return {told.serial: wanted_of(told) for told in news}
 
 
 def test_each_is_told_once() -> None:
@@ -66,7 +65,7 @@ def test_a_later_roll_by_itself_is_no_news_and_is_in_what_comes_next() -> None:
     news = sites.hear(later, members=left)
     # Only who passes on has a tunnel to it.
     assert news.keys() == {1, 2}
-    assert all(told.wanted.roll == later for told in news.values())
+    assert all(told.roll == later for told in news.values())
 
 
 def test_a_roll_that_names_other_controllers_is_news_to_all() -> None:
@@ -74,29 +73,33 @@ def test_a_roll_that_names_other_controllers_is_news_to_all() -> None:
     first = sites.hear(a_roll(1), ())
     again = sites.hear(a_roll(2, US), (US,))
     assert again.keys() == first.keys() == SITES.keys()
-    assert all(again[serial].wanted.generation > first[serial].wanted.generation for serial in SITES)
+    assert all(again[serial].generation > first[serial].generation for serial in SITES)
     assert sites.hear(a_roll(3, US, OTHERS), (US, OTHERS)).keys() == SITES.keys()
 
 
-def test_where_only_the_other_end_has_said_something_routes_are_not_made_anew() -> None:
+def test_what_is_said_again_to_one_who_comes_again_is_the_same() -> None:
+    sites = Hearing()
+    first = sites.hear()
+    assert {serial: wanted_of(told) for serial, told in sites.telling.told.items()} == first
+
+
+def test_where_the_other_end_has_said_something_its_end_is_called_and_routes_stay() -> None:
     sites = Hearing()
     first = sites.hear()[3]
-    name = first.wanted.tunnels[0].name
-    peer = first.wanted.tunnels[0].peer
+    name, peer = first.tunnels[0].name, first.tunnels[0].peer
     said = sites.hear(far_ends={(peer, name): FarEnd(None, 7)})[3]
-    assert first.wanted.routes
-    assert all(old is new for old, new in zip(first.wanted.routes, said.wanted.routes, strict=True))
-    assert said.wanted.tunnels[0].endpoint is not None
+    assert first.routes and first.routes == said.routes
+    assert first.tunnels[0].endpoint is None and said.tunnels[0].endpoint is not None
 
 
 def test_without_a_tunnel_no_route_takes_it() -> None:
     sites = Hearing()
     first = sites.hear()[3]
-    gone = first.wanted.tunnels[0]
+    gone = first.tunnels[0]
     left = {serial: member for serial, member in MEMBERS.items() if serial != gone.peer}
     said = sites.hear(members=left)[3]
-    assert any(gone.name in route.tunnels for route in first.wanted.routes)
-    assert said.wanted.routes and not any(gone.name in route.tunnels for route in said.wanted.routes)
+    assert any(gone.name in route.tunnels for route in first.routes)
+    assert said.routes and not any(gone.name in route.tunnels for route in said.routes)
 
 
 def test_other_ways_are_told_though_the_tunnels_are_the_same() -> None:
@@ -114,8 +117,8 @@ def test_other_ways_are_told_though_the_tunnels_are_the_same() -> None:
         1.0,
     ).overlay
     said = sites.hear()[3]
-    assert said.wanted.tunnels == first.wanted.tunnels
-    assert routed(first.wanted) - routed(said.wanted) == {*SITES[4].prefixes}
+    assert said.tunnels == first.tunnels
+    assert routed(first) - routed(said) == {*SITES[4].prefixes}
 
 
 def routed(wanted: Wanted) -> set[Prefix]:

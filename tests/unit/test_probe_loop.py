@@ -15,7 +15,7 @@ from unittest.mock import MagicMock
 import pytest
 
 from vte_agent.probing.loop import LONG_APART_S, ProbeLoop
-from vte_agent.probing.tunnel_probes import ProbedTunnel
+from vte_agent.probing.tunnel_probes import MOST_STAMPS_PER_S, ProbedTunnel
 
 
 def a_tunnel(due_s: float, sent: list[float]) -> Any:
@@ -40,6 +40,20 @@ def test_long_packets_of_all_tunnels_together_are_sent_one_at_a_time_and_some_ti
     assert 40 <= len(sent) <= 51 and min(gaps) >= LONG_APART_S
     assert loop._send_long(a_tunnel(200.0, sent), 150.0) == 200.0, "it is not due yet"
     assert loop._send_long(a_tunnel(math.inf, sent), 150.0) == loop._send_long(None, 150.0) == math.inf
+    loop._epoll.close()
+    os.close(orders)
+    os.close(other)
+
+
+@pytest.mark.parametrize(("tunnels", "times"), [(1, 1.0), (10, 1.0), (11, 1.1), (30, 3.0)])
+def test_all_tunnels_together_are_measured_so_often_at_most(tunnels: int, times: float) -> None:
+    orders, other = os.pipe()
+    loop = cast(Any, ProbeLoop(lambda _: None, orders, lambda: None))
+    paces: list[float] = []
+    for number in range(tunnels):
+        loop._tunnels[f"{number}"] = SimpleNamespace(stamps_per_s=MOST_STAMPS_PER_S / 10, pace=paces.append)
+    loop._pace()
+    assert paces == [pytest.approx(times)] * tunnels
     loop._epoll.close()
     os.close(orders)
     os.close(other)

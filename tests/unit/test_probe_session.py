@@ -83,6 +83,13 @@ def up(**words: float) -> Pair:
     return pair
 
 
+def gaps(pair: Pair, seconds: float) -> list[float]:
+    sent = pair.sent[0, "a"]
+    sent.clear()
+    pair.run(seconds)
+    return [b - a for a, b in pairwise(sent)]
+
+
 def test_a_new_session_is_alive_after_a_round_trip() -> None:
     up()
 
@@ -94,6 +101,26 @@ def test_nobody_there_is_unknown_first_and_dead_then() -> None:
     assert pair.is_("a", Direction.UNKNOWN, Direction.UNKNOWN)
     pair.run(1.0)
     assert pair.is_("a", DEAD, DEAD)
+
+
+def test_what_nobody_has_answered_yet_is_probed_less() -> None:
+    pair = Pair()
+    pair.open = dict.fromkeys(pair.open, False)
+    assert min(gaps(pair, 2.0)) >= IDLE_FACTOR * 0.05 - 2 * STEP_S
+    pair.open = dict.fromkeys(pair.open, True)
+    pair.until(lambda: pair.is_("a", ALIVE, ALIVE) and pair.is_("b", ALIVE, ALIVE), 0.3)
+    pair.run(0.1)
+    assert max(gaps(pair, 1.0)) <= 0.05 + 2 * STEP_S
+
+
+def test_who_hears_from_the_first_on_and_is_not_heard_holds_the_other_for_alive() -> None:
+    pair = Pair()
+    pair.open[0, "a"] = False
+    pair.until(lambda: pair.ends["b"][0].alive(pair.now_s).hears is ALIVE, 0.3)
+    for _ in range(2000):
+        pair.step()
+        assert pair.ends["b"][0].alive(pair.now_s).hears is ALIVE
+    assert pair.is_("a", ALIVE, DEAD)
 
 
 @pytest.mark.parametrize("phase_ms", range(0, 50, 7))
@@ -152,13 +179,6 @@ def test_a_dead_tunnel_is_found_although_every_timer_is_late() -> None:
     for _ in range(1000):
         pair.step(late_s=STEP_S * 0.8)
     assert pair.is_("a", DEAD, DEAD)
-
-
-def gaps(pair: Pair, seconds: float) -> list[float]:
-    sent = pair.sent[0, "a"]
-    sent.clear()
-    pair.run(seconds)
-    return [b - a for a, b in pairwise(sent)]
 
 
 def test_a_tunnel_that_neither_end_needs_is_probed_less() -> None:

@@ -131,7 +131,8 @@ def test_paths_have_every_way_with_its_parts_and_one_that_is_taken(call: Caller)
         total = sum(part["cost"] * part["weight"] for part in way["parts"])
         assert way["score"] == pytest.approx(total / sum(part["weight"] for part in way["parts"]))
     assert paths["now"][0]["prefix"] == "10.0.3.0/24"
-    assert get(call, "/overlay/paths?from=s2&to=s3&class=voice")["choices"] == []
+    voice = get(call, "/overlay/paths?from=s2&to=s3&class=voice")
+    assert voice["choices"] == [] and voice["now"] == paths["now"], "it has no routes of its own"
     assert get(call, "/overlay/paths?from=s2&to=r1")["choices"] == []
 
 
@@ -193,7 +194,18 @@ def test_the_commands_show_what_is_asked_for(overlaid: Lockstitch) -> None:
     assert "s3" not in overlaid("overlay", "tunnels", "--site", "s1")
     shown = overlaid("overlay", "paths", "s2", "s3")
     assert "taken" in shown and "why: " in shown and "latency" in shown
-    assert "error: name: no site is called 'x'" in overlaid("overlay", "sites", "x", code=1)
+    said = overlaid("overlay", "sites", "x", code=1)
+    assert "error: name: no site is called 'x'; there are r1, s2, s3; the signer lets others in" in said
+
+
+def test_of_tunnels_that_nobody_tells_of_now_it_is_said_what_they_were(lockstitch: Lockstitch) -> None:
+    lockstitch.controller.overlay = whole = an_overlay(connected=frozenset())
+    n_tunnels = len(whole.tunnels)
+    assert re.search(rf"of none of its ends heard now +│ +{n_tunnels} ", lockstitch("overlay", "status"))
+    shown = lockstitch("overlay", "tunnels")
+    assert "│ was up" in shown and "│ unknown" in shown and "│ up" not in shown
+    lockstitch.controller.overlay = an_overlay()
+    assert "heard" not in lockstitch("overlay", "status") and "was up" not in lockstitch("overlay", "tunnels")
 
 
 def test_the_commands_say_that_there_is_no_overlay(lockstitch: Lockstitch) -> None:

@@ -14,7 +14,8 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from ipaddress import ip_address, ip_network
+from functools import partial
+from ipaddress import IPv4Network, ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -54,10 +55,11 @@ from vte_agent.goals import goals_of
 from vte_agent.hands import Snapshot
 from vte_agent.identity import Identity, csr_of, load_or_make, tls_key
 from vte_agent.keeping import Keeping
+from vte_agent.protocol.base import Message
 from vte_agent.protocol.channel import SERVER_NAME, Close
 from vte_agent.protocol.enrollment import Enrolled, Refused, Token
 from vte_agent.protocol.frames import FROM_CONTROLLER, Hello, Moved, RollFrame, decode, encode
-from vte_agent.protocol.has import Has
+from vte_agent.protocol.has import Has, RouteReport
 from vte_agent.protocol.members import Member, Roll
 from vte_agent.protocol.signed import Signed
 from vte_agent.protocol.transport import Transport
@@ -109,6 +111,13 @@ def test_a_withdrawn_or_expired_token_is_refused_by_name(world: World) -> None:
         world.enroll("late", token.model_copy(update={"expires_at": int(time.time())}))
 
 
+def test_who_was_refused_with_a_wrong_secret_is_let_in_with_the_right_one(world: World) -> None:
+    token = world.token()
+    with pytest.raises(NotEnrolled, match="refuses: this token is not one that can be used"):
+        world.enroll("late", token.model_copy(update={"secret": "00" * 32}))
+    world.enroll("late", token)
+
+
 def test_where_one_controller_says_come_back_later_the_next_one_is_asked(world: World) -> None:
     def later(_: object) -> Any:
         raise SignerGone("it is away")
@@ -123,6 +132,18 @@ def test_where_one_controller_says_come_back_later_the_next_one_is_asked(world: 
         world.enroll("hasty", token.model_copy(update={"controllers": (busy, *token.controllers)}))
     finally:
         gate.stop()
+
+
+@pytest.mark.parametrize(
+    ("host", "why"),
+    [("127.0.0.1", "nobody listens there"), ("no.such.host.invalid", "not known|resolution|resolve")],
+)
+def test_where_no_controller_is_reached_it_is_said_what_to_look_at(world: World, host: str, why: str) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"{host}:{free.getsockname()[1]}"
+    with pytest.raises(NotEnrolled, match=f"{address}: .*({why}).*`lockstitch overlay card`.*--overlay"):
+        world.enroll("lost", world.token().model_copy(update={"controllers": (address,)}))
 
 
 def test_with_another_authority_nothing_is_sent(world: World, tmp_path: Path) -> None:
@@ -287,16 +308,107 @@ def test_who_comes_too_often_is_turned_away_and_others_are_not(
     world.loop.run(say(world.gate.port, context_of(friend), encode(Hello())))
 
 
+def test_routes_that_stay_are_said_once_on_each_connection_and_known_all_the_same(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = world.join("steady")
+    serial = site.believer.own.serial
+    left_out: list[bool] = []
+
+    def spoken(message: Message) -> str:
+        if isinstance(message, Has):
+            left_out.append(message.routes_stay)
+        return encode(message)
+
+    monkeypatch.setattr("vte_agent.channel.encode", spoken)
+    # So many that it takes several pieces to say them.
+    every = tuple(IPv4Network((0x0A000000 + (number << 8), 24)) for number in range(4_000))
+    routes = (RouteReport(prefixes=every, tunnel="t"),)
+
+    def report(generation: int) -> None:
+        has = Has(generation=generation, routes=routes, transports=(Transport.WIREGUARD,))
+        world.loop.call(site.channel.say_has, has)
+        wait_until(
+            lambda: world.heard.has.get(serial, Has(generation=0)).generation == generation, 10, "not heard"
+        )
+        assert world.heard.has[serial].routes == routes and not world.heard.has[serial].routes_stay
+
+    report(1)
+    report(2)
+    assert left_out == [False, True]
+    world.gate._call(lambda: asyncio.ensure_future(world.gate._hosting.agents[serial].connection.close()))
+    wait_until(lambda: world.heard.hellos.count(serial) == 2, 10, lambda: site.states)
+    wait_until(lambda: len(left_out) == 3, 10, lambda: site.states)
+    report(3)
+    assert left_out[2:] == [False, True]
+
+
+def test_who_is_cut_while_it_is_told_much_hears_all_of_it_and_why_it_is_cut(world: World) -> None:
+    directory = world.enroll("slow-and-out")
+    serial = identity_serial(directory)
+    # More than the sockets between have room for.
+    much = Signed(kind="Wanted", payload="A" * 7_000_000, signature="A" * 88)
+
+    async def be_slow() -> tuple[int, str]:
+        async with connect(
+            f"wss://127.0.0.1:{world.gate.port}/",
+            ssl=context_of(directory),
+            server_hostname=SERVER_NAME,
+            proxy=None,
+            compression=None,
+            max_queue=1,
+            max_size=1 << 24,
+        ) as channel:
+            await channel.send(encode(Hello()))
+            await channel.recv()
+            world.gate.send_wanted(serial, lambda: much)
+            sending = world.gate._hosting.agents[serial].sending
+            while not sending.locked():
+                await asyncio.sleep(0.01)
+            await asyncio.to_thread(world.operator.revoke, serial)
+            while serial in world.gate._hosting.agents:
+                await asyncio.sleep(0.01)
+            told = len(await asyncio.wait_for(channel.recv(), 10))
+            with pytest.raises(ConnectionClosed) as caught:
+                await asyncio.wait_for(channel.recv(), 10)
+            assert caught.value.rcvd is not None and caught.value.rcvd.code == Close.REVOKED
+            return told, caught.value.rcvd.reason
+
+    told, why = world.loop.run(be_slow())
+    assert told > 7_000_000 and why == f"serial {serial} is revoked"
+
+
 def test_only_the_newest_wanted_state_waits_for_an_agent(world: World) -> None:
     """One that does not read costs one frame of each kind."""
     site = world.join("slow")
     agent = world.gate._hosting.agents[site.believer.own.serial]
     roll = world.controller.roll().roll
-    states = [wanted_for(agent.serial, roll, STATE_KEY, generation) for generation in range(1, 300)]
-    for state in states:
-        world.gate.send_wanted(agent.serial, state)
+    made = []
+
+    def state(generation: int) -> Signed:
+        made.append(generation)
+        return wanted_for(agent.serial, roll, STATE_KEY, generation)
+
+    for generation in range(1, 300):
+        world.gate.send_wanted(agent.serial, partial(state, generation))
     wait_until(lambda: site.believer.generation == 299, 5, lambda: site.refused[-3:])
-    assert agent.wanted is None
+    assert agent.wanted is None and len(made) < 299
+
+
+def test_a_state_that_cannot_be_made_ends_one_channel_and_is_told_in_the_log(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    site, friend = world.join("unlucky"), world.join("lucky")
+    serial = site.believer.own.serial
+
+    def broken() -> Signed:
+        raise RuntimeError("there is no such plan")
+
+    world.gate.send_wanted(serial, broken)
+    wait_until(lambda: world.heard.hellos.count(serial) == 2, 10, lambda: site.states)
+    assert "cannot be told what it shall have" in world.gate.problems()[serial]
+    assert "there is no such plan" in caplog.text and f"serial={serial}" in caplog.text
+    assert world.heard.hellos.count(friend.believer.own.serial) == 1
 
 
 def test_replayed_and_older_states_are_refused(world: World) -> None:
@@ -306,7 +418,7 @@ def test_replayed_and_older_states_are_refused(world: World) -> None:
     old_roll = world.controller.roll().roll
     world.want(site, 2)
     wait_until(lambda: site.believer.generation == 2, 5, lambda: site.refused)
-    world.gate.send_wanted(site.believer.own.serial, old)
+    world.gate.send_wanted(site.believer.own.serial, lambda: old)
     wait_until(lambda: any("generation 1 is not above 2" in one for one in site.refused), 5, lambda: site.refused)
     world.operator.revoke(identity_serial(world.enroll("gone")))
     wait_until(
@@ -317,7 +429,7 @@ def test_replayed_and_older_states_are_refused(world: World) -> None:
 
 
 def _push_roll(gate: Gate, serial: int, roll: Signed) -> None:
-    gate._hosting.agents[serial].roll = encode(RollFrame(roll=roll)).encode()
+    gate._hosting.agents[serial].roll = encode(RollFrame(roll=roll))
     gate._hosting.agents[serial].news.set()
 
 
@@ -365,6 +477,9 @@ def test_what_an_agent_may_not_say_ends_its_channel_alone(world: World) -> None:
         assert caught.value.rcvd is not None and caught.value.rcvd.code in (Close.REFUSED, 1007)
     with pytest.raises(ConnectionClosed):
         world.loop.run(say(world.gate.port, context_of(directory), encode(Hello()), encode(Hello()), answers=9))
+    said = encode(Hello()), encode(Has(generation=1, routes_stay=True))
+    with pytest.raises(ConnectionClosed, match="the first report on a channel says all routes"):
+        world.loop.run(say(world.gate.port, context_of(directory), *said, answers=9))
     assert serial in world.gate.problems()
     assert friend.channel.state is ChannelState.CONNECTED
 
@@ -504,7 +619,8 @@ def with_tunnels(site: Site, own: Identity, far: Identity, peer: Signed, world: 
         for transport in Transport
     )
     more = {"peers": (peer,), "tunnels": tunnels}
-    world.gate.send_wanted(me.serial, wanted_for(me.serial, world.controller.roll().roll, STATE_KEY, 2, **more))
+    state = wanted_for(me.serial, world.controller.roll().roll, STATE_KEY, 2, **more)
+    world.gate.send_wanted(me.serial, lambda: state)
     wait_until(lambda: site.believer.generation == 2, 5, lambda: site.refused)
     uplink = UplinkNow("wan", 1, "eth0", 1, ip_address("192.0.2.1"), None, 1500)
     goals = goals_of(

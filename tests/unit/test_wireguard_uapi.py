@@ -189,6 +189,31 @@ def test_a_peer_that_never_answered_is_called_again(key: bytes, secret: bytes, e
         assert is_done(uapi.device_state(device.get()), end, key)
 
 
+@given(keys, keys, keys, endpoints)
+def test_one_of_two_ends_knows_where_the_other_is_and_the_other_waits_for_its_call(
+    near: bytes, far: bytes, secret: bytes, endpoint: Endpoint
+) -> None:
+    ends = Device(private_key=near), Device(private_key=far)
+    others = tuple(public_of(one.private_key) for one in reversed(ends))
+    if others[0] == others[1]:
+        return
+    for device, key in zip(ends, others, strict=True):
+        end = PeerEnd(public_text(key), secret, endpoint)
+        for _ in range(2):
+            device.set(
+                uapi.set_peer(change_for(uapi.device_state(device.get()), end, key, now_s=1.0, again=False))
+            )
+            assert is_done(uapi.device_state(device.get()), end, key)
+    known = [device.peers[key].endpoint for device, key in zip(ends, others, strict=True)]
+    assert sorted(known) == ["", text(endpoint)]
+    called = known.index("")
+    # No call has come: it calls.
+    state = uapi.device_state(ends[called].get())
+    end = PeerEnd(public_text(others[called]), secret, endpoint)
+    ends[called].set(uapi.set_peer(change_for(state, end, others[called], now_s=1.0, again=True)))
+    assert ends[called].peers[others[called]].endpoint == text(endpoint)
+
+
 @given(st.binary(max_size=400))
 def test_garbage_is_refused_and_never_shown(garbage: bytes) -> None:
     for read in (uapi.device_state, uapi.set_errno):

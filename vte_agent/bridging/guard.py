@@ -66,24 +66,17 @@ def rules(guarded: Guarded) -> str:
         f'  oifname != "{DEVICES}" {_ip(one)} daddr {one} udp dport {PORT} drop'
         for one in sorted(guarded.anchors, key=lambda one: (one.version, int(one)))
     ]
-    return "\n".join(
-        [
-            " chain arriving {",
-            "  type filter hook input priority -150;",
-            *let_in,
-            f"  udp dport {PORT} drop",
-            " }",
-            " chain passing {",
-            "  type filter hook forward priority -150;",
-            *_passing(guarded.site),
-            " }",
-            " chain leaving {",
+    # A chain that has nothing to say costs each packet its way through it.
+    return "".join(
+        f" chain {name} {{\n  type filter hook {hook} priority -150;\n" + "\n".join([*lines, " }", ""])
+        for name, hook, lines in (
+            # Also where no link is wanted: filters leave it to this table who may send one (segmentation.py).
+            ("arriving", "input", [*let_in, f"  udp dport {PORT} drop"]),
+            ("passing", "forward", list(_passing(guarded.site))),
             # Behind the last word on the way it takes.
-            "  type filter hook postrouting priority -150;",
-            *kept_in,
-            " }",
-            "",
-        ]
+            ("leaving", "postrouting", kept_in),
+        )
+        if lines
     )
 
 
@@ -91,10 +84,11 @@ def _passing(site: Site) -> Iterator[str]:
     if not site.uplinks:
         return
     devices = ", ".join(f'"{device}"' for device in site.uplinks)
+    yield f'  iifname != "{DEVICES}" accept'
+    yield f"  oifname != {{ {devices} }} accept"
     for version, family, word in ((4, "ipv4", "ip"), (6, "ipv6", "ip6")):
         own = ", ".join(str(prefix) for prefix in site.prefixes if prefix.version == version)
-        where = f"{word} daddr != {{ {own} }}" if own else f"meta nfproto {family}"
-        yield f'  iifname "{DEVICES}" oifname {{ {devices} }} {where} drop'
+        yield f"  {word} daddr != {{ {own} }} drop" if own else f"  meta nfproto {family} drop"
 
 
 def _ip(address: Address) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from ipaddress import ip_address
 from typing import Any, Final
@@ -17,6 +17,7 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from vte_agent.bridging.difference import LinkDevice, Place
+from vte_agent.kernel_changes import KernelLinks
 from vte_agent.protocol.wanted import Address, WantedLink
 from vte_agent.tunnels.devices import device_name
 
@@ -56,11 +57,11 @@ class LinkDevices:
 
     def __init__(self) -> None:
         self._netlink: Any = IPRoute()
+        self._links = KernelLinks(self._netlink, _ours)
 
     def found(self) -> Mapping[str, LinkDevice]:
         """All that are there, made by whichever run, whole or not."""
-        messages = self._ask("list the devices", lambda: list(self._netlink.link("dump")))
-        ours = [message for message in messages if _is_ours(message)]
+        ours: tuple[Any, ...] = self._ask("list the devices", self._links.read)
         addresses = self._loopback_addresses() if ours else set()
         return {one.device: one for one in (_read(message, addresses) for message in ours)}
 
@@ -117,7 +118,8 @@ class LinkDevices:
                 self._tell(f"remove device {device.device}", partial(self._netlink.link, "del", index=index))
 
     def close(self) -> None:
-        """Close the netlink socket."""
+        """Close the netlink sockets."""
+        self._links.close()
         self._netlink.close()
 
     def _loopback_addresses(self) -> set[str]:
@@ -155,6 +157,10 @@ class _Gone(LinkFailed):
 def _ends(link: WantedLink) -> dict[str, str]:
     six = "6" if link.local.version == 6 else ""
     return {f"vxlan_local{six}": str(link.local), f"vxlan_group{six}": str(link.remote)}
+
+
+def _ours(messages: Iterable[Any]) -> tuple[Any, ...]:
+    return tuple(filter(_is_ours, messages))
 
 
 def _is_ours(message: Any) -> bool:

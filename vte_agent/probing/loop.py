@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 
 from vte_agent.probing.session import Direction, Need
 from vte_agent.probing.sockets import ProbeFailed, cannot
-from vte_agent.probing.tunnel_probes import ProbedTunnel, TunnelHealth, TunnelProbes
+from vte_agent.probing.tunnel_probes import MOST_STAMPS_PER_S, ProbedTunnel, TunnelHealth, TunnelProbes
 
 COALESCE_S = 0.004
 """Least time between two turns. What comes meanwhile is heard together; the kernel says when it came."""
@@ -101,6 +101,7 @@ class ProbeLoop:
                 self._epoll.unregister(source)
         probes.close()
         self._match_siblings()
+        self._pace()
 
     def need(self, needs: Mapping[str, Need]) -> None:
         """What tunnels are needed for from now on; those that are not named stay as they are."""
@@ -108,6 +109,7 @@ class ProbeLoop:
         for name, need in needs.items():
             if probes := self._tunnels.get(name):
                 probes.need(need, now_s)
+        self._pace()
 
     def search_mtu(self, most: Mapping[str, int]) -> None:
         """How long packets may be is to be found, up to these bytes, by tunnel; others stay as they are."""
@@ -152,6 +154,7 @@ class ProbeLoop:
                 long = probes
             next_s = min(next_s, probes.next_s)
         if changed:
+            self._pace()
             self._on_change({name: self._tunnels[name].health(now_s) for name in changed})
         return min(next_s, self._send_long(long, now_s))
 
@@ -171,6 +174,12 @@ class ProbeLoop:
                 self._on_order()
             elif source := self._sources.get(fd):
                 source[0].read(source[1])
+
+    def _pace(self) -> None:
+        """Share what may be sent to measure quality among the tunnels that are well."""
+        times = max(1.0, sum(probes.stamps_per_s for probes in self._tunnels.values()) / MOST_STAMPS_PER_S)
+        for probes in self._tunnels.values():
+            probes.pace(times)
 
     def _match_siblings(self) -> None:
         by_peer: dict[int, list[TunnelProbes]] = {}

@@ -129,6 +129,11 @@ class Session:
         return self._may_slow() and self._slow_left <= 0
 
     @property
+    def is_well(self) -> bool:
+        """Probes get there and come back, as last judged."""
+        return self._to.is_well and self._from.is_well
+
+    @property
     def detection_s(self) -> float:
         """How long the other end may be silent: its multiplier of the interval it sends at."""
         if self._peer is None:
@@ -157,8 +162,10 @@ class Session:
         self._sent[self._sequence] = now_s
         if len(self._sent) > _SENT_KEPT:
             self._sent.popitem(last=False)
-        idle = self._may_slow()
-        step_s = self.interval_s * (IDLE_FACTOR if self.slow else 1)
+        step_s = self._step_s
+        # Nobody counts on probes that nothing has answered yet, and where many tunnels come up they are many
+        # (RFC 5880, 6.8.3); who hears the first answers at once.
+        idle = self._peer is None or self._may_slow()
         self._slow_left = self._slow_left - 1 if idle else self._multiplier
         # A timer that was late does not put off those that follow; one that was very late does not send them all.
         self.due_s = self.due_s + step_s if self.due_s + step_s > now_s else now_s + step_s
@@ -258,6 +265,11 @@ class Session:
         self._peer_keen = bool(probe.flags & Flag.KEEN)
         self._peer_interval_s = self.interval_s * (IDLE_FACTOR if probe.flags & Flag.IDLE else 1)
 
+    @property
+    def _step_s(self) -> float:
+        """From one probe to the next."""
+        return self.interval_s * (IDLE_FACTOR if self.slow or self._peer is None else 1)
+
     def _may_slow(self) -> bool:
         if self._need is not Need.IDLE or self._peer is None or self._silent:
             return False
@@ -286,6 +298,5 @@ class Session:
         """When word over another tunnel of a younger probe of ours is overdue."""
         if self._acked_sent_s is None:
             return 0.0
-        own_s = self.interval_s * (IDLE_FACTOR if self.slow else 1)
-        usual_s = own_s + self._ack_carrier_s + (self._rtt_s or 0.0) + self._widened_s
+        usual_s = self._step_s + self._ack_carrier_s + (self._rtt_s or 0.0) + self._widened_s
         return self._acked_sent_s + usual_s + self.interval_s / 2

@@ -25,15 +25,21 @@ from vte_agent.probing.sockets import (
 from vte_agent.probing.stamp import BadStamp, Reflector, Sender
 from vte_agent.protocol.wanted import Liveness
 
-STAMP_INTERVAL_S = {Need.USED: 0.02, Need.NEXT: 0.1, Need.IDLE: 1.0}
+STAMP_INTERVAL_S = {Need.USED: 0.05, Need.NEXT: 0.1, Need.IDLE: 1.0}
 WINDOW_S = {Need.USED: 1.0, Need.NEXT: 1.0, Need.IDLE: 10.0}
 """What is measured is of the last while; of one with ten packets at least."""
 
-SUSPECT_INTERVAL_S = 0.008
+SUSPECT_INTERVAL_S = 0.005
 """While a tunnel that is used has lost something lately: after a hundred packets it is known whether that is much.
 
 Sent all the time these would take more of a small machine than all else that the agent does.
 """
+
+MOST_STAMPS_PER_S = 200.0
+"""By all tunnels of a node that are well and lose nothing: of more tunnels each is measured more seldom."""
+
+NEW_S = 2.0
+"""How long a tunnel that has come up is measured as one that is idle: it may be one of many that do."""
 
 _LIVENESS = Liveness()
 _MOST_AT_ONCE = 64
@@ -92,7 +98,8 @@ class TunnelProbes:
         self._need = tunnel.need
         self._loss, self._delay = LossWatch(tunnel.limits.loss), DelayWatch(tunnel.limits.rise_ms)
         self._sender, self._reflector, self._recent = Sender(), Reflector(), Recent(WINDOW_S[tunnel.need])
-        self._stamp_due_s = now_s
+        self._pace = 1.0
+        self._new_until_s = self._stamp_due_s = math.inf
         self._heard_s = now_s
         ports = ((LIVENESS_PORT, LIVENESS_PORT), (SENDER_PORT, REFLECTOR_PORT), (REFLECTOR_PORT, SENDER_PORT))
         self._sockets: list[socket.socket] = []
@@ -124,21 +131,34 @@ class TunnelProbes:
     def need(self, need: Need, now_s: float) -> None:
         """What the tunnel is needed for from now on."""
         self._need = need
-        self._recent.length_s = WINDOW_S[need]
         self.session.need(need, now_s)
-        self._stamp_due_s = min(self._stamp_due_s, now_s + self._stamp_interval_s)
+        self._recent.length_s = WINDOW_S[need] * self._pace
+
+    def pace(self, times: float) -> None:
+        """Its quality is measured so many times more seldom than it would be if it were alone."""
+        self._pace = times
+        self._recent.length_s = WINDOW_S[self._need] * times
+
+    @property
+    def stamps_per_s(self) -> float:
+        """How often its quality would be measured if it were alone."""
+        return 1.0 / STAMP_INTERVAL_S[self._need] if self.session.is_well else 0.0
 
     def send_due(self, now_s: float) -> None:
         """Send what has to be sent by now."""
+        stamp_by_s = now_s
         if self.session.due_s <= now_s:
+            # Together they take one turn here and one at the other end, and a turn costs more than a packet.
+            stamp_by_s += self._ahead_s
             # Only of those that carry the other end's routes does it have to know over another way.
             used = (s.session for s in self.siblings if s.session.peer_uses and s is not self)
             heard = tuple(h for s in used if (h := s.last_heard(now_s)) is not None)[:MOST_HEARD]
             send(self._sockets[0], encode(self.session.probe(now_s, heard)))
-        if self._stamp_due_s <= now_s:
+        if self._stamp_due_s <= stamp_by_s:
             # By the clock as it is now: of many tunnels in one turn the last is sent a while after the first.
             send(self._sockets[1], self._sender.packet(time.monotonic(), time.time()))
-            step_s = self._stamp_interval_s
+            step_s = self._stamp_interval_s(now_s)
+            # By when it was due: one that went early makes none of those that follow earlier.
             self._stamp_due_s = max(self._stamp_due_s, now_s - step_s) + step_s
 
     def read(self, source: socket.socket) -> None:
@@ -157,7 +177,13 @@ class TunnelProbes:
         """Find out how the tunnel does; all that came has been read."""
         self.session.judge(now_s, late_s)
         self._loss.add(*self.session.take_out_counts())
-        self._stamp_due_s = min(self._stamp_due_s, now_s + self._stamp_interval_s)
+        if not self.session.is_well:
+            self._new_until_s = self._stamp_due_s = math.inf
+        elif self._new_until_s == math.inf:
+            self._new_until_s, self._stamp_due_s = now_s + NEW_S, now_s
+        else:
+            latest_s = now_s + self._stamp_interval_s(now_s) + self._ahead_s
+            self._stamp_due_s = min(self._stamp_due_s, latest_s)
         self.bad = self._why_bad()
 
     def health(self, now_s: float) -> TunnelHealth:
@@ -166,9 +192,15 @@ class TunnelProbes:
         return TunnelHealth(self.session.alive(now_s), self.bad, window, self.mtu.usable, self.mtu.trouble)
 
     @property
-    def _stamp_interval_s(self) -> float:
+    def _ahead_s(self) -> float:
+        """How much earlier than it is due a packet goes where another one goes anyway."""
+        return self.session.interval_s / 2
+
+    def _stamp_interval_s(self, now_s: float) -> float:
+        if now_s < self._new_until_s:
+            return STAMP_INTERVAL_S[Need.IDLE]
         is_suspect = self._need is Need.USED and self._loss.suspects
-        return SUSPECT_INTERVAL_S if is_suspect else STAMP_INTERVAL_S[self._need]
+        return self._pace * (SUSPECT_INTERVAL_S if is_suspect else STAMP_INTERVAL_S[self._need])
 
     def _why_bad(self) -> str:
         if self._loss.is_bad:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from vte_agent.protocol.base import Message, Prefix
+from vte_agent.protocol.base import Message, Prefixes
 
 RuleName = Annotated[str, Field(min_length=1, max_length=100)]
 StandingId = Annotated[int, Field(ge=0, lt=1 << 31)]
@@ -20,7 +20,8 @@ PortNumber = Annotated[int, Field(ge=0, le=65535)]
 class Pattern(Message):
     """Packets that a rule of the policy decides on. protocol None: all; ports none: all.
 
-    ports are those of the destination, or of the source where it is about answers (reply).
+    ports are those of the destination, or of the source where it is about answers (reply); a packet of a protocol
+    that has none is not at any of them.
     """
 
     rule: RuleName
@@ -34,7 +35,7 @@ class Standing(Message):
     """Addresses to which the same applies; those of two standings do not overlap."""
 
     id: StandingId
-    prefixes: tuple[Prefix, ...]
+    prefixes: Prefixes
 
 
 class Pair(Message):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Final
 
 from pydantic import Field, ValidationError
@@ -25,6 +25,9 @@ from vte_agent.protocol.signed import Signed
 MOST_BYTES = 16 << 20
 MOST_FROM_AGENT = 8 << 20
 """Bytes of what an agent says: room for the longest `Has` there is."""
+
+PIECE = 8 << 10
+"""Characters. websockets takes 4,096 pieces for a message, and the longest here has half as many."""
 
 _MOST_PARTS = 400_000
 """Lists, objects and what is in them: a short text can be many, each of which takes memory while it is read."""
@@ -75,7 +78,16 @@ FROM_CONTROLLER: Final = {
 
 def encode(message: Message) -> str:
     """One message as text."""
-    return json.dumps({"type": type(message).__name__, "body": message.model_dump(mode="json")})
+    return f'{{"type":"{type(message).__name__}","body":{message.model_dump_json()}}}'
+
+
+def pieces(text: str) -> Iterator[str]:
+    """A long text in pieces, for a connection to send as one message.
+
+    Who encrypts it, sends it on and hears it has memory for one of them only, but has it for as long as it lives.
+    """
+    for start in range(0, len(text), PIECE):
+        yield text[start : start + PIECE]
 
 
 def decode(text: str | bytes, kinds: Mapping[str, type[Message]]) -> Message:

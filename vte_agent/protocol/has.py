@@ -5,9 +5,19 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from vte_agent.protocol.base import PROTOCOL_VERSION, Count, Generation, Message, Milliseconds, Name, Prefix, Share
+from vte_agent.protocol.base import (
+    PROTOCOL_VERSION,
+    Count,
+    Generation,
+    Message,
+    Milliseconds,
+    Name,
+    Prefixes,
+    Share,
+    how_many,
+)
 from vte_agent.protocol.filters import RuleCount
 from vte_agent.protocol.signed import Signed
 from vte_agent.protocol.transport import Transport
@@ -54,7 +64,10 @@ class Quality(Message):
 
 
 class TunnelReport(Message):
-    """A tunnel as it is. key is this end's, signed by the agent's identity."""
+    """A tunnel as it is. key is this end's, signed by the agent's identity.
+
+    why: what kept it from being made, or, of one that is up, in which way it does worse than it may.
+    """
 
     name: Name
     state: TunnelState
@@ -70,10 +83,22 @@ class TunnelReport(Message):
     sent_bytes: Count = 0
 
 
+def _prefixes_of(route: object) -> int:
+    """How many a route has, read or not."""
+    return how_many(route.get("prefixes") if isinstance(route, dict) else getattr(route, "prefixes", ()))
+
+
+def _not_too_many(routes: object) -> object:
+    """Before any prefix is looked at: each takes its time, and a frame has room for many."""
+    if isinstance(routes, tuple | list) and sum(map(_prefixes_of, routes)) > MOST_ROUTES:
+        raise ValueError(f"there are more than {MOST_ROUTES} routes")
+    return routes
+
+
 class RouteReport(Message):
     """Which way packets to these prefixes take now, and why this one. tunnel None: none is alive."""
 
-    prefixes: Annotated[tuple[Prefix, ...], Field(min_length=1, max_length=MOST_ROUTES)]
+    prefixes: Annotated[Prefixes, Field(min_length=1, max_length=MOST_ROUTES)]
     class_name: Name | None = None
     tunnel: Name | None
     why: Text = ""
@@ -128,7 +153,7 @@ class Has(Message):
     transports: Annotated[tuple[Transport, ...], Field(max_length=len(Transport))] = ()
     uplinks: Annotated[tuple[Uplink, ...], Field(max_length=MOST_UPLINKS)] = ()
     tunnels: Annotated[tuple[TunnelReport, ...], Field(max_length=MOST_TUNNELS)] = ()
-    routes: Annotated[tuple[RouteReport, ...], Field(max_length=MOST_ROUTES)] = ()
+    routes: Annotated[tuple[RouteReport, ...], Field(max_length=MOST_ROUTES), BeforeValidator(_not_too_many)] = ()
     host: HostReport = HostReport()
     problems: Annotated[tuple[Text, ...], Field(max_length=MOST_PROBLEMS)] = ()
     filters: Annotated[tuple[RuleCount, ...], Field(max_length=MOST_COUNTS)] = ()
@@ -137,9 +162,25 @@ class Has(Message):
     links: Annotated[tuple[LinkReport, ...], Field(max_length=MOST_LINKS)] = ()
     channel_address: Address | None = None
     """The address from which this was said; who hears it from another one knows that a NAT lies between."""
+    routes_stay: bool = False
+    """They are left out, as they are those of the report before on the same channel."""
 
     @model_validator(mode="after")
-    def _is_short(self) -> Self:
-        if sum(len(route.prefixes) for route in self.routes) > MOST_ROUTES:
-            raise ValueError(f"there are more than {MOST_ROUTES} routes")
+    def _says_routes_or_not(self) -> Self:
+        if self.routes and self.routes_stay:
+            raise ValueError("routes are either said or those of the report before")
         return self
+
+    def after(self, before: Has | None) -> Has:
+        """What is to be said after another report: a site of a thousand does not name all others each time."""
+        if before is None or before.routes != self.routes:
+            return self
+        return self.model_copy(update={"routes": (), "routes_stay": True})
+
+    def whole(self, before: Has | None) -> Has:
+        """All of what was said after another report. Raises ValueError where there was none."""
+        if not self.routes_stay:
+            return self
+        if before is None:
+            raise ValueError("the first report on a channel says all routes")
+        return self.model_copy(update={"routes": before.routes, "routes_stay": False})

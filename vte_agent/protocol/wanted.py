@@ -7,7 +7,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from vte_agent.protocol.base import PROTOCOL_VERSION, Generation, Message, Name, Prefix, Serial
+from vte_agent.protocol.base import PROTOCOL_VERSION, Generation, Message, Name, Prefix, Prefixes, Serial
 from vte_agent.protocol.filters import Filters
 from vte_agent.protocol.signed import Signed
 from vte_agent.protocol.transport import Transport
@@ -81,7 +81,7 @@ class WantedRoute(Message):
     Most sites are reached the same way: a site among a thousand is told of them in one route.
     """
 
-    prefixes: Annotated[tuple[Prefix, ...], Field(min_length=1)]
+    prefixes: Annotated[Prefixes, Field(min_length=1)]
     tunnels: Annotated[tuple[Name, ...], Field(min_length=1)]
     class_name: Name | None = None
 

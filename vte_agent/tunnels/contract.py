@@ -88,7 +88,9 @@ class Tunnels(Protocol):
         """The devices of ours that are there, also those an earlier run of the agent left."""
 
     def create(self, spec: TunnelSpec) -> LocalEnd:
-        """Make this end, up and with its addresses, with a new key of its own, or take over the one there is.
+        """Make this end, up and with its addresses, or take over the one there is.
+
+        It has a key of its own: the one it had where that is kept, or a new one.
 
         One that is taken over keeps its MTU where that is smaller: longer packets may not get through.
         Raises TunnelFailed, with nothing left behind.
@@ -111,6 +113,9 @@ class Tunnels(Protocol):
 
     def delete(self, device: str) -> None:
         """Take a tunnel away with all that belongs to it; nothing happens where there is none."""
+
+    def keep_only(self, devices: Collection[str]) -> None:
+        """Forget the keys of all others: they are not made again."""
 
     def close(self) -> None:
         """Let go of sockets and files; tunnels stay, unless the transport runs them in processes of its own."""

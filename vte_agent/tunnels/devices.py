@@ -10,13 +10,14 @@ import base64
 import errno
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
+from vte_agent.kernel_changes import KernelLinks
 from vte_agent.tunnels.contract import TunnelFailed, TunnelSpec
 
 PREFIX = "ls"
@@ -81,11 +82,12 @@ class Devices:
 
     def __init__(self) -> None:
         self._netlink: Any = IPRoute()
+        self._links = KernelLinks(self._netlink, _by_name)
 
     def links(self) -> Mapping[str, Link]:
         """All devices by name, ours or not."""
-        found = self._ask("list the devices", lambda: list(self._netlink.link("dump")))
-        return {link.name: link for link in map(_link, found)}
+        links: Mapping[str, Link] = self._ask("list the devices", self._links.read)
+        return links
 
     def get(self, device: str) -> Link | None:
         """One device, ours or not; None where there is none."""
@@ -161,7 +163,8 @@ class Devices:
                 raise _failed(f"remove device {device}", error) from None
 
     def close(self) -> None:
-        """Close the netlink socket."""
+        """Close the netlink sockets."""
+        self._links.close()
         self._netlink.close()
 
     def _there(self, device: str) -> Link:
@@ -198,6 +201,10 @@ def _check_mtu(spec: TunnelSpec, mtu: int) -> None:
 def _failed(what: str, error: NetlinkError) -> TunnelFailed:
     remedy = _REMEDIES.get(error.code)
     return TunnelFailed(f"cannot {what}: {error.args[1]}" + (f"; {remedy}" if remedy else ""))
+
+
+def _by_name(messages: Iterable[Any]) -> Mapping[str, Link]:
+    return {link.name: link for link in map(_link, messages)}
 
 
 def _link(message: Any) -> Link:

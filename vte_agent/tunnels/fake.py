@@ -202,6 +202,9 @@ class FakeTunnels:
         """Take a device away."""
         self._network.remove(self._devices, device)
 
+    def keep_only(self, devices: Collection[str]) -> None:
+        """No key is kept."""
+
     def close(self) -> None:
         """Nothing is held."""
 

@@ -148,7 +148,7 @@ class IpsecTunnels:
 
     def read(self) -> Mapping[str, Reading]:
         """All tunnels that are alive, by device."""
-        cables = self._links.cables()
+        cables = self._links.carried()
         if not cables:
             return {}
         try:
@@ -189,6 +189,9 @@ class IpsecTunnels:
         self._links.remove(cable, list(cables.values()))
         if not cables or running is not None:
             self._links.guard(list(cables.values()), running.tun if running is not None else "")
+
+    def keep_only(self, devices: Collection[str]) -> None:
+        """None has a key of its own: both ends have what they prove themselves by from their identities."""
 
     def close(self) -> None:
         """Let go of sockets; tunnels stay, and charon with them."""

@@ -10,7 +10,7 @@ import contextlib
 import errno
 import logging
 import socket
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -18,6 +18,7 @@ from typing import Any, Final
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
+from vte_agent.kernel_changes import KernelLinks
 from vte_agent.nft import NftFailed
 from vte_agent.tables import Table
 from vte_agent.tunnels.contract import Address, TunnelFailed, TunnelSpec
@@ -54,13 +55,24 @@ class IpsecLinks:
 
     def __init__(self) -> None:
         self._netlink: Any = IPRoute()
+        self._links = KernelLinks(self._netlink, _cables)
         self._table, self._is_guarded = Table(TABLE), False
 
     def cables(self) -> Mapping[str, Cable]:
         """All tunnels of ours that are there, made by whichever run, whole or not."""
-        found = self._ask("list the devices", lambda: list(self._netlink.link("dump")))
-        cables = [cable for message in found if (cable := _cable(message)) is not None]
-        return {cable.link.name: cable for cable in cables}
+        cables: Mapping[str, Cable] = self._ask("list the devices", self._links.read)
+        return cables
+
+    def carried(self) -> Mapping[str, Cable]:
+        """The same, with what they have carried until now."""
+        found = {}
+        for name, cable in self.cables().items():
+            # One that went away meanwhile is none.
+            with contextlib.suppress(_Gone):
+                (message,) = self._tell(f"read {name}", partial(self._netlink.link, "get", index=cable.link.index))
+                if (now := _cable(message)) is not None:
+                    found[name] = now
+        return found
 
     def uplink_mtu(self, local: Address) -> int | None:
         """The MTU of the device that has an address; None where none has."""
@@ -175,6 +187,7 @@ class IpsecLinks:
     def close(self) -> None:
         """Close the netlink sockets."""
         self._table.close()
+        self._links.close()
         self._netlink.close()
 
     def _rule(self, command: str) -> None:
@@ -244,6 +257,10 @@ def _rules(cables: Collection[Cable], tun: str) -> str:
   oifname != {{ lo, {tun} }} ip daddr {{ {theirs} }} drop
  }}
 """
+
+
+def _cables(messages: Iterable[Any]) -> Mapping[str, Cable]:
+    return {cable.link.name: cable for cable in map(_cable, messages) if cable is not None}
 
 
 def _cable(message: Any) -> Cable | None:

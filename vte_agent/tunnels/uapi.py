@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
 
 from pydantic import ValidationError
@@ -34,6 +35,9 @@ _ENDPOINT = re.compile(r"(?:\[([0-9A-Za-z:.%_-]+)\]|([0-9.]+)):([0-9]{1,5})")
 _NUMBER = re.compile(r"[0-9]{1,20}")
 _ERRNO = re.compile(r"-?[0-9]{1,9}")
 _NANOSECONDS = 1e-9
+_PREFIXES_KEPT = 64
+"""Each peer of each device has the same ones."""
+
 _PEER_KEYS = frozenset(
     {
         "preshared_key",
@@ -53,11 +57,14 @@ class BadAnswer(ValueError):
     """What came over the socket is no answer in this protocol; the message never shows what it was."""
 
 
-def set_own(private_key: bytes | None, mark: int) -> bytes:
-    """The request that gives a device its private key (None: it keeps the one it has) and firewall mark."""
+def set_own(private_key: bytes | None, mark: int, port: int = 0) -> bytes:
+    """The request that gives a device its private key (None: it keeps the one it has), firewall mark and port.
+
+    port 0: it keeps what it has, or takes any when it is up.
+    """
     if not 0 <= mark < 1 << 32:
         raise ValueError("a firewall mark has 32 bits")
-    lines = [f"fwmark={mark}"]
+    lines = [f"fwmark={mark}", *([f"listen_port={port}"] if port else [])]
     if private_key is not None:
         lines.append(f"private_key={_hex(private_key)}")
     return _request(lines)
@@ -203,6 +210,7 @@ def _errno(value: str) -> int:
     return int(value)
 
 
+@lru_cache(_PREFIXES_KEPT)
 def _prefix(value: str) -> str:
     try:
         return str(ip_network(value, strict=True))

@@ -13,12 +13,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Protocol
 
 from vte_agent.protocol.base import public_text
 from vte_agent.protocol.transport import Transport
 from vte_agent.tunnels.contract import LocalEnd, PeerEnd, Reading, TunnelFailed, TunnelSpec
 from vte_agent.tunnels.devices import Devices, Link, not_ours
+from vte_agent.tunnels.own_keys import OwnKey, OwnKeys, is_free
 from vte_agent.tunnels.wireguard_calls import Calls
 from vte_agent.tunnels.wireguard_state import (
     DeviceState,
@@ -30,6 +32,9 @@ from vte_agent.tunnels.wireguard_state import (
 )
 
 PORT_WITHIN_S = 2.0
+FREE_WITHIN_S = 0.25
+"""A process that is ending lets go of its port last."""
+
 _PORT_POLL_S = 0.001
 
 
@@ -63,8 +68,8 @@ class Runner(Protocol):
     def states(self, devices: Collection[str]) -> Mapping[str, DeviceState]:
         """Ask many; those that do not answer are not among them."""
 
-    def set_own(self, device: str, private_key: bytes | None, mark: int) -> None:
-        """Give a device its private key (None: the one it has) and its firewall mark."""
+    def set_own(self, device: str, private_key: bytes | None, mark: int, port: int = 0) -> None:
+        """Give a device its private key (None: the one it has), its firewall mark, and its port (0: any)."""
 
     def set_peer(self, device: str, change: PeerChange) -> None:
         """Carry a change out."""
@@ -82,13 +87,20 @@ class WireGuardTunnels:
     transport = Transport.WIREGUARD
 
     def __init__(
-        self, runner: Runner, devices: Devices, *, besides: str = "", now_s: Callable[[], float] = time.time
+        self,
+        runner: Runner,
+        devices: Devices,
+        keys: OwnKeys,
+        *,
+        besides: str = "",
+        now_s: Callable[[], float] = time.time,
     ) -> None:
         """Take what an earlier run left.
 
         besides: what another runner lacks. now_s: the clock that handshakes are dated by, since 1970.
         """
         self._runner, self._devices, self._besides, self._now_s = runner, devices, besides, now_s
+        self._keys = keys
         self._known = set(runner.found()) if not runner.missing() else set()
         self._calls = Calls()
 
@@ -170,6 +182,10 @@ class WireGuardTunnels:
         self._known.discard(device)
         self._calls.over(device)
 
+    def keep_only(self, devices: Collection[str]) -> None:
+        """Forget the keys of all others."""
+        self._keys.keep_only(devices)
+
     def close(self) -> None:
         """Let go of sockets; tunnels stay."""
         self._runner.close()
@@ -177,14 +193,19 @@ class WireGuardTunnels:
 
     def _complete(self, spec: TunnelSpec) -> LocalEnd:
         """Key, mark, addresses and port of a device that is there, as far as it lacks them."""
-        device = spec.device
+        device, own = spec.device, None
         state = self._runner.state(device)
-        if state.public_key is None or state.mark != spec.mark:
-            self._runner.set_own(device, new_private_key() if state.public_key is None else None, spec.mark)
+        if state.public_key is None:
+            own = self._keys.of(device) or OwnKey(new_private_key())
+            self._runner.set_own(device, own.private_key, spec.mark, _port_again(own.port))
+        elif state.mark != spec.mark:
+            self._runner.set_own(device, None, spec.mark)
         self._devices.set_up(spec)
         state = self._with_port(device)
         if state.public_key is None or state.mark != spec.mark:
             raise TunnelFailed(f"device {device} did not take its key and mark; make the tunnel again")
+        if own is not None:
+            self._keys.keep(device, replace(own, port=state.port))
         self._known.add(device)
         return LocalEnd(state.port, public_text(state.public_key))
 
@@ -198,3 +219,13 @@ class WireGuardTunnels:
             if time.monotonic() > give_up_s:
                 raise TunnelFailed(f"device {device} is up but listens at no UDP port; is UDP forbidden here?")
             time.sleep(_PORT_POLL_S)
+
+
+def _port_again(port: int) -> int:
+    """The port that a device had, or 0 where somebody else has it."""
+    give_up_s = time.monotonic() + FREE_WITHIN_S
+    while port and not is_free(port):
+        if time.monotonic() > give_up_s:
+            return 0
+        time.sleep(_PORT_POLL_S)
+    return port

@@ -1,8 +1,8 @@
 """When an end that has no handshake yet calls again.
 
-WireGuard by itself calls once in five seconds. Lost without any fault of the network: a call to an end that has
-not been told of the caller yet; and both calls, when they cross, since each end then answers and waits for the
-other. So one end calls again soon, the other only when that was in vain, and pauses grow beyond any round trip.
+WireGuard by itself calls once in five seconds. A call to an end that has not been told of the caller yet is lost
+without any fault of the network. So the end that calls first calls again soon, the other only when that was in
+vain, and pauses grow beyond any round trip.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from vte_agent.tunnels.contract import PeerEnd
+from vte_agent.tunnels.wireguard_state import calls_first
 
 FIRST_PAUSES_S: Final = (0.25, 0.5, 1.0, 2.0, 4.0)
 SECOND_PAUSES_S: Final = (1.0, 2.0, 4.0)
@@ -36,7 +37,7 @@ class Calls:
         there = self._calling.get(device)
         if there is not None and there.peer == peer:
             return
-        pauses_s = iter(FIRST_PAUSES_S if own < key else SECOND_PAUSES_S)
+        pauses_s = iter(FIRST_PAUSES_S if calls_first(own, key) else SECOND_PAUSES_S)
         self._calling[device] = _Calling(peer, key, pauses_s, now_s + next(pauses_s))
 
     def due(self, device: str, now_s: float) -> tuple[PeerEnd, bytes] | None:

@@ -149,9 +149,9 @@ class GoRunner:
                 self._hang_up(device)
         return found
 
-    def set_own(self, device: str, private_key: bytes | None, mark: int) -> None:
-        """The port is chosen by wireguard-go."""
-        self._set(device, uapi.set_own(private_key, mark))
+    def set_own(self, device: str, private_key: bytes | None, mark: int, port: int = 0) -> None:
+        """Any port is one that wireguard-go chooses."""
+        self._set(device, uapi.set_own(private_key, mark, port))
 
     def set_peer(self, device: str, change: PeerChange) -> None:
         """All in one request."""

@@ -92,11 +92,11 @@ class KernelRunner:
                 found[device] = self.state(device)
         return found
 
-    def set_own(self, device: str, private_key: bytes | None, mark: int) -> None:
-        """The kernel chooses a port as soon as the device is up."""
+    def set_own(self, device: str, private_key: bytes | None, mark: int, port: int = 0) -> None:
+        """Any port is one that the kernel chooses as soon as the device is up."""
         key = None if private_key is None else base64.b64encode(private_key).decode()
         with _reported(device):
-            self._netlink.set(device, private_key=key, fwmark=mark)
+            self._netlink.set(device, private_key=key, fwmark=mark, listen_port=port or None)
 
     def set_peer(self, device: str, change: PeerChange) -> None:
         """A request for each peer, since one carries no more; each is atomic."""

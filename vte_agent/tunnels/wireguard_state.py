@@ -103,8 +103,19 @@ def check_peer(own: bytes | None, peer: PeerEnd) -> bytes:
     return key
 
 
+def calls_first(own: bytes, key: bytes) -> bool:
+    """Whether it is this end that calls the other; only one of the two is to.
+
+    Calls that cross are both lost: each end then answers, forgets its own call for that, and waits for the other.
+    """
+    return own < key
+
+
 def change_for(state: DeviceState, peer: PeerEnd, key: bytes, *, now_s: float, again: bool) -> PeerChange:
     """What makes the device's only peer this one.
+
+    Whoever is to be called is not told where the other end is: the call says so. It is told if none comes (again),
+    and calls then.
 
     An endpoint that packets come from is said as it is: the other end may have roamed. To say it has the device
     forget from which address of ours it sent there, which may have become another. again: a peer without a
@@ -112,11 +123,14 @@ def change_for(state: DeviceState, peer: PeerEnd, key: bytes, *, now_s: float, a
     """
     there = next((one for one in state.peers if one.public_key == key), None)
     others = tuple(one.public_key for one in state.peers if one.public_key != key)
+    called = peer.endpoint if again or calls_first(state.public_key or b"", key) else None
     if there is None:
-        return PeerChange(key, peer.secret, peer.endpoint, others, allowed=True, wake=True)
+        return PeerChange(key, peer.secret, called, others, allowed=True, wake=True)
     if there.secret_digest != secret_digest(peer.secret) or (there.handshake_at_s is None and again):
-        return PeerChange(key, peer.secret, peer.endpoint, (*others, key), allowed=True, wake=True)
-    heard = there.handshake_at_s is not None and now_s - there.handshake_at_s < SESSION_S
+        return PeerChange(key, peer.secret, called, (*others, key), allowed=True, wake=True)
+    if there.handshake_at_s is None:
+        return PeerChange(key, None, called, others, allowed=there.allowed != ANYTHING, wake=True)
+    heard = now_s - there.handshake_at_s < SESSION_S
     endpoint = there.endpoint if heard else peer.endpoint
     wake = not heard or there.keepalive_s != KEEPALIVE_S
     return PeerChange(key, None, endpoint, others, allowed=there.allowed != ANYTHING, wake=wake)
@@ -127,9 +141,10 @@ def is_done(state: DeviceState, peer: PeerEnd, key: bytes) -> bool:
     if len(state.peers) != 1:
         return False
     there = state.peers[0]
+    waits = there.handshake_at_s is None and not calls_first(state.public_key or b"", key)
     return (there.public_key, there.secret_digest, there.keepalive_s, there.allowed) == (
         key,
         secret_digest(peer.secret),
         KEEPALIVE_S,
         ANYTHING,
-    ) and (peer.endpoint is None or there.endpoint is not None)
+    ) and (waits or peer.endpoint is None or there.endpoint is not None)

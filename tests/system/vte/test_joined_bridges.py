@@ -23,6 +23,7 @@ from tests.system.frames import ARP, BROADCAST, arp_request, ears, frame, send, 
 from tests.system.vte.joined_world import BLUE, BRIDGES, HOSTS, RED, JoinedWorld, joined_world
 from tests.system.vte.overlay_world import RELAY, figure
 from tests.system.waiting import wait_until
+from vte_agent.tables import names_of
 
 CAPACITY_MBPS = 50.0
 """Said of uplinks; that the link through them carries as much, nobody says."""
@@ -206,9 +207,11 @@ def test_a_plan_says_what_an_agent_that_was_killed_would_put_right_and_nothing_o
     world.signal_agent("muc", signal.SIGKILL)
     (link,) = (name for name in world.bridges["muc"].ports() if name not in HOSTS["muc"])
     world.bridges["muc"].vsctl("del-port", link)
+    tables = world.at("muc").run(["nft", "list", "tables"]).split()
+    links, mss = (next(filter(tables.__contains__, names_of(f"lockstitch_{what}"))) for what in ("links", "mss"))
     for words in (
-        "nft delete table inet lockstitch_mss",
-        "nft add rule inet lockstitch_links passing counter",
+        f"nft delete table inet {mss}",
+        f"nft add rule inet {links} passing counter",
         "ip rule del pref 7601",
         "ip route del unreachable 10.1.0.0/24 table 7600 metric 4000",
     ):

@@ -6,11 +6,13 @@ import os
 import secrets
 import socket
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from pyroute2 import IPRoute
 
 from tests.system.vte.two_sites import Site
-from vte_agent.kernel_changes import KernelChanges
+from vte_agent.kernel_changes import KernelChanges, KernelLinks
 
 
 @pytest.fixture
@@ -63,3 +65,27 @@ def test_more_than_there_is_room_for_is_a_change(site: Site) -> None:
             site.run("ip", "route", "add", f"10.8.{number}.0/24", "dev", "one")
         assert changes.any()
         assert not changes.any()
+
+
+def test_devices_are_read_again_only_where_one_is_another(site: Site) -> None:
+    with site.inside(), IPRoute() as netlink:
+        links = KernelLinks(netlink, tuple)
+        first = links.read()
+        assert [one.get_attr("IFLA_IFNAME") for one in first] == ["lo"]
+        site.run("ip", "addr", "add", "10.9.0.1/24", "dev", "lo")
+        assert links.read() is first
+        site.run("ip", "link", "add", "one", "type", "veth", "peer", "name", "far")
+        assert {one.get_attr("IFLA_IFNAME") for one in links.read()} == {"lo", "one", "far"}
+        site.run("ip", "link", "set", "one", "alias", "ours")
+        assert "ours" not in aliases(links), "of one that is down nothing is said"
+        site.run("ip", "link", "set", "one", "up")
+        assert "ours" in aliases(links)
+        site.run("ip", "link", "set", "one", "alias", "theirs")
+        assert "theirs" in aliases(links)
+        site.run("ip", "link", "del", "one")
+        assert [one.get_attr("IFLA_IFNAME") for one in links.read()] == ["lo"]
+        links.close()
+
+
+def aliases(links: KernelLinks[tuple[Any, ...]]) -> set[str | None]:
+    return {one.get_attr("IFLA_IFALIAS") for one in links.read()}

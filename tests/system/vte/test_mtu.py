@@ -69,8 +69,14 @@ def test_an_underlay_that_swallows_long_packets_is_found_out_and_back_again_and_
     world.prefer(name)
     world.taken(name)
     (near, near_address), (far, far_address) = [(node.host, host(node.serial)) for node in world.nodes]
-    with flow(near, near_address, far, far_address, environment=ENVIRONMENT) as receiver:
-        wait_until(lambda: len(receiver.read()) > 40, 30, "no packet comes")
+    (here, here_address), (there, there_address) = [
+        (node.at, world.address(node.serial, other)) for node in world.nodes
+    ]
+    with (
+        flow(near, near_address, far, far_address, environment=ENVIRONMENT) as receiver,
+        flow(here, here_address, there, there_address, 7002, environment=ENVIRONMENT) as beside,
+    ):
+        wait_until(lambda: min(len(receiver.read()), len(beside.read())) > 40, 30, "no packet comes")
         world.underlay.swallow("ber", "up1500", 1400)
         wait_until(lambda: fits(world, name, 1400), 12, lambda: world.tunnel(1, name))
         assert a_megabyte_crosses(near, near_address, far, far_address)
@@ -86,6 +92,8 @@ def test_an_underlay_that_swallows_long_packets_is_found_out_and_back_again_and_
         receiver.forget()
         wait_until(lambda: fits(world, name, 1500), 12, lambda: world.tunnel(1, name))
         assert receiver.lost() == 0
+        beside.read()
+        assert beside.lost() == 0, "of the other tunnel"
 
 
 def fits(world: TwoNodes, name: str, outer: int) -> bool:

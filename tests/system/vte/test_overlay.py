@@ -6,11 +6,16 @@ One lab for all; each test leaves it whole, and the last one takes a site away.
 from __future__ import annotations
 
 import json
+import os
+import re
+import shutil
 import signal
+import sqlite3
+import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from datetime import datetime
 from itertools import permutations
 from pathlib import Path
@@ -19,31 +24,45 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives import serialization
 
+from mininet_topos.handles import LabError
 from mininet_topos.overlay.flow import Receiver, flow
-from mininet_topos.overlay.world import ENVIRONMENT, SOCKETS
+from mininet_topos.overlay.world import ENVIRONMENT, NOC, SOCKETS
 from ryu_apps.overlay.authority import Authority
 from tests.system.vte.overlay_world import AGENTS, RELAY, SITES, World, a_node, an_uplink, figure, overlay_world
 from tests.system.waiting import wait_until
 from tests.unit.trust_world import spellings
 from vte_agent.identity import csr_of, tls_key
 from vte_agent.keeping import Keeping
+from vte_agent.marks import MASK, UPLINK_MASK, outer_mark
 from vte_agent.membership import CERTIFICATE, FILE, Membership, bundle, life_of
-from vte_agent.talking import ask_status
+from vte_agent.talking import SOCKET, ask_status
 
 HIDDEN = "ham"
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """Three sites and a relay; the first uplink of one site is behind a NAT."""
+    """Three sites and a relay; the first uplink of one site is behind a NAT, and another's disk is a small one."""
     uplinks = (an_uplink("up0", 2.0, behind_nat=True), an_uplink("up1", 4.0))
-    with overlay_world(tmp_path_factory.mktemp("overlay"), {HIDDEN: a_node(HIDDEN, uplinks)}) as made:
+    directory = tmp_path_factory.mktemp("overlay")
+    with a_disk(directory / "ber"), overlay_world(directory, {HIDDEN: a_node(HIDDEN, uplinks)}) as made:
         try:
             made.wait_settled(within_s=30)
             made.settled_s = time.monotonic()
             yield made
         finally:
             sys.stdout.write(made.log_tail())
+
+
+@contextmanager
+def a_disk(directory: Path) -> Iterator[None]:
+    """A directory with room for a megabyte."""
+    directory.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=0700,size=1m", "none", directory], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", directory], check=True)
 
 
 @pytest.fixture(autouse=True)
@@ -169,6 +188,8 @@ def test_an_uplink_that_does_badly_is_left_within_three_seconds_without_a_contro
     world.signal_controller(signal.SIGSTOP)
     source, target = min(permutations(SITES, 2), key=lambda pair: chose_s(world, *pair))
     wait_until(lambda: time.time() - chose_s(world, source, target) > 60, 65, "it may not choose again yet")
+    # What has done badly a moment ago is no better way.
+    wait_until(lambda: do_well(world, source), 30, lambda: world.describe())
     taken = world.taken(source, target)
     place = next(one["uplink"] for one in world.wanted(source)["tunnels"] if one["name"] == taken)
     uplink = next(one for one in world.nodes[source].uplinks if one.name == place)
@@ -184,6 +205,12 @@ def test_an_uplink_that_does_badly_is_left_within_three_seconds_without_a_contro
     finally:
         line.set(loss=uplink.loss, delay_ms=uplink.delay_ms)
         world.signal_controller(signal.SIGCONT)
+
+
+def do_well(world: World, source: str) -> bool:
+    """Whether the tunnels of a site are all up, and none loses or takes too much."""
+    has = world.has(source)
+    return has is not None and all(one.state == "up" and not one.why for one in has.tunnels)
 
 
 def chose_s(world: World, source: str, target: str) -> float:
@@ -248,6 +275,40 @@ def test_an_agent_that_is_killed_and_started_again_loses_nothing(world: World) -
     }
 
 
+def test_a_machine_that_is_started_anew_while_the_controller_is_away_has_all_it_had_and_fails_over(
+    world: World,
+) -> None:
+    world.wait_settled()
+    beside = beside_ber(world)
+    before = {one.name: (one.key, one.port) for one in world.has("ber").tunnels}  # type: ignore[union-attr]
+    world.signal_controller(signal.SIGSTOP)
+    try:
+        with through(world, beside, 7005) as other:
+            world.signal_agent("ber", signal.SIGKILL)
+            for pid in world.processes("ber", "wireguard-go"):
+                world.at("ber").run(["kill", "-9", str(pid)])
+            wait_until(lambda: not world.pings("ber", "muc"), 5, "a tunnel is left")
+            world.start_agent("ber")
+            wait_until(lambda: world.pings("ber", "muc") and world.pings("ham", "ber"), 20, world.describe)
+            wait_until(lambda: set(world.up("ber").values()) == {"up"}, 20, world.describe)
+            more(other)
+            assert other.lost() == 0
+        after = {one.name: (one.key, one.port) for one in world.has("ber").tunnels}  # type: ignore[union-attr]
+        assert after == before
+        taken = world.taken("ber", "muc")
+        uplink = next(one["uplink"] for one in world.wanted("ber")["tunnels"] if one["name"] == taken)
+        with world.flow("ber", "muc") as cut:
+            world.underlay.link("ber", uplink).cut()
+            wait_until(lambda: world.taken("ber", "muc") not in (taken, None), 5, "the route stays")
+            more(cut)
+            assert cut.longest_silence_s() < 0.4
+    finally:
+        world.signal_controller(signal.SIGCONT)
+        for uplink in ("up0", "up1"):
+            world.underlay.link("ber", uplink).restore()
+    world.wait_settled()
+
+
 def test_an_agent_that_finds_its_wanted_state_damaged_lets_nothing_out_and_keeps_what_there_is(
     world: World,
 ) -> None:
@@ -276,6 +337,77 @@ def said_of(world: World, name: str, words: str) -> bool:
     """Whether an agent names this among its problems."""
     has = world.has(name)
     return has is not None and any(words in problem for problem in has.problems)
+
+
+def test_where_the_disk_is_full_that_is_said_and_packets_go_on_and_with_room_again_all_is_kept(
+    world: World,
+) -> None:
+    world.wait_settled()
+    state = world.agent_state("ber")
+    with world.flow("ber", "muc") as receiver:
+        fill(state / "full")
+        before = kept_generation(world, "ber")
+        match = {"protocol": "udp", "ports": "7777"}
+        world.call("PUT", "/overlay/classes/other", json={"matches": [match]})
+        wait_until(lambda: world.has("ber").generation > before, 20, world.describe)  # type: ignore[union-attr]
+        wait_until(lambda: said_of(world, "ber", f"{state}/wanted.json cannot be written"), 10, world.describe)
+        assert said_of(world, "ber", "No space left on device") and kept_generation(world, "ber") == before
+        (state / "full").unlink()
+        wait_until(lambda: not said_of(world, "ber", "cannot be written"), 10, world.describe)
+        assert kept_generation(world, "ber") > before
+        more(receiver)
+        assert receiver.lost() == 0
+    world.call("DELETE", "/overlay/classes/other")
+
+
+def fill(path: Path) -> None:
+    """Until not a byte more goes onto its disk."""
+    with path.open("wb", buffering=0) as file:
+        for size in (1 << 16, 1):
+            with suppress(OSError):
+                while True:
+                    file.write(b"x" * size)
+
+
+@pytest.mark.parametrize("words", [("run", "--uplink", "up0=up0"), ("clean",)], ids=lambda words: words[0])
+def test_beside_an_agent_no_other_runs_or_takes_away_what_is_there_whatever_state_it_has(
+    world: World, words: tuple[str, ...], tmp_path: Path
+) -> None:
+    world.wait_settled()
+    copy = tmp_path / "copy"
+    shutil.copytree(world.agent_state("ber"), copy, ignore=lambda *_: ["lock", SOCKET])
+    before = world.listing("ber")
+    with pytest.raises(LabError, match="with another state directory, is at work on this machine; stop it first"):
+        world.at("ber").run([sys.executable, "-m", "vte_agent", *words, "--state", f"{copy}"])
+    assert world.listing("ber") == before
+
+
+def kept_generation(world: World, name: str) -> int:
+    return int(world.wanted(name)["generation"])
+
+
+def test_a_second_agent_with_the_state_of_another_is_named_and_other_tunnels_do_not_notice(world: World) -> None:
+    world.wait_settled()
+    serial = world.serials()["ber"]
+    copy = world.directory / "copy"
+    shutil.copytree(world.agent_state("ber"), copy, ignore=lambda *_: ["lock", SOCKET])
+    words = [sys.executable, "-m", "vte_agent", "run", "--state", f"{copy}", "--uplink", "up0=up0"]
+    with world.flow("muc", "ham") as receiver:
+        with world.log("copy").open("ab") as log:
+            second = world.at(NOC).start(words, output=log, environment=ENVIRONMENT)
+        try:
+            named = f"two agents have the identity of ber (serial {serial})"
+            wait_until(lambda: named in f"{world.ask('/overlay')['problems']}", 20, lambda: world.ask("/overlay"))
+            wait_until(lambda: said_of(world, "ber", "another agent came as serial"), 10, world.describe)
+        finally:
+            os.killpg(second.pid, signal.SIGTERM)
+            second.wait(20)
+        more(receiver)
+        assert receiver.lost() == 0
+    # The first one waits for a minute until it tries again; who is at hand starts it again.
+    world.signal_agent("ber", signal.SIGKILL)
+    world.start_agent("ber")
+    world.wait_settled()
 
 
 def test_a_tunnel_whose_process_is_killed_is_made_anew_and_the_others_do_not_notice(world: World) -> None:
@@ -335,6 +467,53 @@ def test_a_controller_that_has_lost_its_store_is_followed_again(world: World) ->
         wait_until(lambda a=source, b=target: world.pings(a, b), 5, lambda: world.describe())  # type: ignore[misc]
 
 
+def test_a_database_that_was_changed_brings_no_site_a_peer_that_the_signer_has_not_let_in(world: World) -> None:
+    world.wait_settled()
+    serials = world.serials()
+    world.kill_controller()
+    before = {name: kept_generation(world, name) for name in AGENTS}
+    with world.flow("ber", "muc") as receiver:
+        with closing(sqlite3.connect(world.state / "lockstitch.db")) as database, database:
+            (body,) = database.execute("SELECT body FROM overlay").fetchone()
+            changed = json.dumps(with_intruder(json.loads(body), max(serials.values())))
+            assert f"-{INTRUDER}-" in changed
+            database.execute("UPDATE overlay SET body = ?", (changed,))
+        world.start_controller()
+        world.call("PUT", "/overlay/classes/news", json={"matches": [{"protocol": "udp", "ports": "7778"}]})
+        wait_until(lambda: all(kept_generation(world, n) > before[n] for n in AGENTS), 20, world.describe)
+        world.wait_settled()
+        more(receiver)
+        assert receiver.lost() == 0
+    for name in AGENTS:
+        assert {one["peer"] for one in world.wanted(name)["tunnels"]} <= set(serials.values())
+        assert not any(f"{INTRUDER}" in tunnel.split("-") for tunnel in world.up(name))
+    world.call("DELETE", "/overlay/classes/news")
+
+
+INTRUDER = 99
+
+
+def with_intruder(kept: Any, last: int) -> Any:
+    """The same, with a tunnel to somebody else beside each that there is to the member of the last serial."""
+    if isinstance(kept, dict):
+        return {name: with_intruder(one, last) for name, one in kept.items()}
+    if not isinstance(kept, list):
+        return kept
+    found = [with_intruder(one, last) for one in kept]
+    return found + [twin(one, last) for one in found if isinstance(one, dict) and is_to(one, last)]
+
+
+def is_to(one: Mapping[str, Any], last: int) -> bool:
+    return last in (one.get("peer"), one.get("line", {}).get("b"))
+
+
+def twin(one: Mapping[str, Any], last: int) -> Any:
+    text = json.dumps(one).replace(f"-{last}-", f"-{INTRUDER}-")
+    for name in ("peer", "b"):
+        text = text.replace(f'"{name}": {last}', f'"{name}": {INTRUDER}')
+    return json.loads(text)
+
+
 def test_sites_that_were_alone_for_longer_than_their_certificates_count_are_in_again_by_themselves(
     world: World,
 ) -> None:
@@ -380,8 +559,52 @@ def test_an_agent_that_is_told_to_stop_leaves_nothing(world: World) -> None:
     assert after == world.clean["ham"], {
         k: (v, world.clean["ham"][k]) for k, v in after.items() if v != world.clean["ham"][k]
     }
-    world.start_agent("ham")
+    with astray(world, "ham") as count:
+        world.start_agent("ham")
+        world.wait_settled()
+        assert count() == 0
+
+
+def test_what_a_tunnel_sends_leaves_by_no_other_uplink_when_its_own_goes_away(world: World) -> None:
     world.wait_settled()
+    at = world.at("ham")
+    lost = [
+        line.split()
+        for line in at.run(["ip", "route", "show", "table", "all"]).splitlines()
+        if " dev up1" in line and "proto" not in line and line.startswith("default")
+    ]
+
+    def are_gone() -> bool:
+        wanted = [one["uplink"] for one in world.wanted("ham")["tunnels"]]
+        return "up1" not in wanted and at.run(["ip", "-br", "link"]).count("\nls") == len(wanted)
+
+    with astray(world, "ham") as count:
+        at.run(["ip", "link", "set", "up1", "down"])
+        wait_until(are_gone, 30, world.describe)
+        assert count() == 0
+    assert not any("7902" in rule for rule in at.run(["ip", "rule"]).splitlines())
+    at.run(["ip", "link", "set", "up1", "up"])
+    for route in lost:
+        at.run(["ip", "route", "replace", *route])
+    world.wait_settled()
+
+
+@contextmanager
+def astray(world: World, site: str) -> Iterator[Callable[[], int]]:
+    """How many outer packets of a site leave by another uplink than that of their tunnel."""
+    mask = f"{MASK | UPLINK_MASK:#x}"
+    lines = ["add table inet astray", "add chain inet astray out { type filter hook output priority 0; }"]
+    for number, uplink in enumerate(world.nodes[site].uplinks, 1):
+        outer = f"meta mark & {mask} == {outer_mark(number):#x}"
+        lines.append(f'add rule inet astray out {outer} oifname != "{uplink.name}" counter')
+    at = world.at(site)
+    at.run(["nft", "-f", "-"], stdin="\n".join(lines))
+    try:
+        yield lambda: sum(
+            map(int, re.findall(r"packets (\d+)", at.run(["nft", "list", "table", "inet", "astray"])))
+        )
+    finally:
+        at.run(["nft", "delete", "table", "inet", "astray"])
 
 
 def test_no_private_key_is_in_a_log_a_report_the_api_or_the_database(world: World) -> None:
@@ -402,12 +625,14 @@ def test_no_private_key_is_in_a_log_a_report_the_api_or_the_database(world: Worl
     secrets["policy key"] = (directory / "signer" / "policy.key").read_bytes()
     secrets["state key"] = (world.state / "overlay-state.key").read_bytes()
     assert all(len(secret) == 32 for secret in secrets.values())
-    places = {str(path): path.read_bytes() for path in (*directory.glob("*.log"), *world.state.glob("*.db*"))}
+    files = (*directory.glob("*.log"), *world.state.glob("*.db*"))
+    places = {str(path): path.read_bytes() for path in files if path.stat().st_size}
     places |= {f"status of {name}": ask_status(world.agent_state(name)).encode() for name in AGENTS}
     for path in ("", "/sites", "/sites/ber", "/tunnels", "/card"):
         places[f"API {path}"] = json.dumps(world.ask(f"/overlay{path}")).encode()
     places["ledger"] = (directory / "signer" / "ledger.db").read_bytes()
-    assert any(where.endswith("lockstitch.db") for where in places) and all(places.values())
+    assert {f"{name}.log" for name in AGENTS} | {"lockstitch.db"} <= {Path(where).name for where in places}
+    assert all(places.values())
     # What is public of them is there, so what is looked at is what it should be.
     assert world.wanted("ber")["tunnels"][0]["peer_key"]["payload"].encode() in places["status of muc"] + b"".join(
         places[f"status of {name}"] for name in AGENTS

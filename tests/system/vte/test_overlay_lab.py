@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.support import proc
+from mininet_topos.overlay.lab import overlay_lab
+from mininet_topos.overlay.story import REVOKED_MOST_MS, instance_killed, revoked, star
 from tests.system.waiting import wait_until
 
 
@@ -109,6 +111,17 @@ def test_programs_run_at_its_places_lines_are_cut_and_mended_and_sigterm_leaves_
         lab.expect("no uplink 'dsl' of 'ber'")
         lab.type("paris1 ping")
         lab.expect("no host, place or command 'paris1'")
+
+
+def test_a_star_is_built_a_compute_instance_killed_and_a_site_put_out_and_nobody_else_notices() -> None:
+    """The quick ones of its acts; all of them, with what depends on the machine, are in `make demo`."""
+    with overlay_lab() as lab:
+        seen = {one.what: one.value for act in (star, instance_killed, revoked) for one in act(lab)}
+        assert lab.world.ear.heard() == 0
+    assert seen["hosts that do not reach each other"] == 0
+    assert seen["longest silence of a 5 ms flow, either way"] < 1000
+    assert seen["packets lost between ber and muc"] == 0
+    assert seen["its last packet at any peer after"] < REVOKED_MOST_MS
 
 
 def test_what_is_being_built_is_taken_away_too(tmp_path: Path) -> None:

@@ -267,9 +267,9 @@ def tunnels_of(site: Enclosure) -> list[dict[str, Any]]:
 
 
 def kept(site: Enclosure) -> list[str]:
-    """Tables, routes and rules of a site, line by line, but for what is counted."""
+    """Tables (under either name), routes and rules of a site, line by line, but for what is counted."""
     asked = (["nft", "-s", "list", "ruleset"], ["ip", "route", "show", "table", "7600"], ["ip", "rule"])
-    return sorted(line for words in asked for line in site.run(words).splitlines())
+    return sorted(line.replace("_2 {", " {") for words in asked for line in site.run(words).splitlines())
 
 
 def taken_away(joined: Joined, name: str) -> set[str]:

@@ -24,7 +24,7 @@ from vte_agent.nft import Generations, NftFailed
 from vte_agent.protocol.wanted import Match, WantedClass
 from vte_agent.route_tables import NO_WAYS, UplinkWay, Ways
 from vte_agent.routing import Router
-from vte_agent.tables import AGAIN_EVERY_S
+from vte_agent.tables import AGAIN_EVERY_S, names_of
 from vte_agent.uplinks import Uplinks
 
 V4, V6 = ip_network("10.9.0.0/16"), ip_network("fd09::/48")
@@ -147,6 +147,20 @@ def test_neighbours_on_an_uplinks_link_and_hosts_of_the_site_are_not_sent_to_the
         assert ["via" in words for words in found] == [True, False, False]
 
 
+def test_an_uplink_goes_by_the_name_that_tables_know_it_by(site: Site) -> None:
+    site.run("ip", "link", "property", "add", "dev", "one", "altname", "enp0s31f6long")
+    with site.inside():
+        uplinks = Uplinks({"wan": "enp0s31f6long", "lte": "none"})
+        assert uplinks.read() == (
+            (),
+            (
+                "uplink wan: enp0s31f6long is another name of one: give one",
+                "uplink lte: there is no device none",
+            ),
+        )
+        uplinks.close()
+
+
 def test_what_an_earlier_run_left_is_taken_over_and_what_is_not_ours_stays(site: Site) -> None:
     for words in NEVER_TOUCHED:
         site.run("ip", *words.split())
@@ -200,8 +214,8 @@ def test_marks_are_set_in_a_table_of_our_own_which_goes_again(site: Site) -> Non
         assert marks.want(CLASSES[:1], 0.0) and marks.want(CLASSES, 0.0)
         rules = [
             e["rule"]
-            for e in json.loads(site.run("nft", "-j", "list", "table", "inet", "lockstitch_classes"))["nftables"]
-            if "rule" in e
+            for e in json.loads(site.run("nft", "-j", "list", "ruleset"))["nftables"]
+            if "rule" in e and e["rule"]["table"] in names_of("lockstitch_classes")
         ]
         assert len(rules) == 2 * (1 + 3 + 2)
         assert marks.want(None, 1.0) and marks.want(None, 2.0)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import itertools
 import json
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from ipaddress import ip_network
@@ -15,6 +18,7 @@ from typing import Any
 import pytest
 
 from mininet_topos.handles import HostHandle
+from mininet_topos.namespaces import network_of
 from mininet_topos.overlay.enclosure import Enclosure, cable
 from tests.system.frames import ears, send, settle
 from tests.system.ip_frames import IPV4, ip_frame
@@ -32,6 +36,8 @@ CALLS = [
     (1, 0, 0),
     (47, 0, 0),
 ]
+
+CHANGES = 10
 
 WEB = Pattern(rule="web", allow=True, protocol=6, ports=((80, 80), (8000, 8005)))
 ANSWERS = Pattern(rule="web", allow=True, protocol=6, ports=((80, 80), (8000, 8005)), reply=True)
@@ -82,7 +88,10 @@ f = filtering.Filtering()
 for line in sys.stdin:
     what, *rest = json.loads(line)
     value = None
-    if what == "want":
+    if what == "want anew":
+        f.close()
+        f = filtering.Filtering()
+    if what != "counts":
         f.want(rest[0] and Filters.model_validate(rest[0]), time.monotonic())
     else:
         value = {one.rule: one.packets for one in f.counts(time.monotonic())}
@@ -136,9 +145,13 @@ def fates(site: Site) -> dict[tuple[int, int, tuple[int, int, int]], bool]:
         for sender, packet in packets.values():
             send(sender, packet)
         settle(heard)
-        # One hop less to live, and another checksum with it: told by identification and addresses.
-        arrived = {data[18:20] + data[26:34] for ear in heard.values() for data in ear.heard}
-    return {key: packet[18:20] + packet[26:34] in arrived for key, (_, packet) in packets.items()}
+        arrived = {told_by(data) for ear in heard.values() for data in ear.heard}
+    return {key: told_by(packet) in arrived for key, (_, packet) in packets.items()}
+
+
+def told_by(packet: bytes) -> bytes:
+    """Identification and addresses: on its way it has one hop less to live, and another checksum with it."""
+    return packet[18:20] + packet[26:34]
 
 
 def expected(filters: Filters) -> dict[tuple[int, int, tuple[int, int, int]], bool]:
@@ -155,8 +168,8 @@ def is_about(pattern: Pattern, call: tuple[int, int, int]) -> bool:
     if pattern.protocol is None:
         return True
     port = call[1] if pattern.reply else call[2]
-    inside = not pattern.ports or any(first <= port <= last for first, last in pattern.ports)
-    return pattern.protocol == call[0] and inside
+    at_port = call[0] in (6, 17) and any(first <= port <= last for first, last in pattern.ports)
+    return pattern.protocol == call[0] and (at_port or not pattern.ports)
 
 
 def test_without_filters_everything_passes_with_them_only_what_they_let_through(site: Site) -> None:
@@ -174,6 +187,36 @@ def test_without_filters_everything_passes_with_them_only_what_they_let_through(
     assert site.enclosure.run(["nft", "list", "tables"]) == ""
 
 
+def test_of_patterns_that_have_ports_in_common_the_first_decides_and_counts(site: Site) -> None:
+    def tcp(rule: str, allow: bool, first: int, last: int, *, reply: bool = False) -> Pattern:
+        return Pattern(rule=rule, allow=allow, protocol=6, ports=((first, last),), reply=reply)
+
+    calls = tcp("no web", False, 80, 80), tcp("low", True, 1, 1023), tcp("no web", False, 8000, 8001)
+    answers = tcp("no answers", False, 1, 99, reply=True), tcp("any answers", True, 1, 2000, reply=True)
+    names = Pattern(rule="names", allow=True, protocol=17, ports=((50, 60),))
+    ping = Pattern(rule="ping", allow=True, protocol=1, ports=((0, 9),))
+    pairs = (
+        Pair(source=1, target=11, patterns=(*calls, *answers, names)),
+        Pair(source=11, target=1, patterns=(*answers, names, *calls, ping)),
+        Pair(source=2, target=12, patterns=(calls[0], answers[0], calls[1], names)),
+        Pair(source=12, target=2, patterns=(*calls, Pattern(rule="tcp", allow=False, protocol=6), ALL)),
+    )
+    filters = FILTERS.model_copy(update={"pairs": pairs})
+    before = dict(site.ask("counts"))
+    site.ask("want", filters.model_dump(mode="json"))
+    found = fates(site)
+    assert found == expected(filters)
+    decides = {
+        (pair, call): next((p.rule for p in pair.patterns if is_about(p, call)), "")
+        for pair, call in itertools.product(pairs, CALLS)
+    }
+    counts = site.ask("counts")
+    for rule in {"no web", "low", "no answers", "any answers", "names", "tcp"}:
+        times = sum(one == rule for one in decides.values())
+        assert counts[rule] - before.get(rule, 0) == times > 0, rule
+    site.ask("want", None)
+
+
 def test_what_was_counted_stays_counted_across_a_change(site: Site) -> None:
     site.ask("want", FILTERS.model_dump(mode="json"))
     before = site.ask("counts")
@@ -185,17 +228,50 @@ def test_what_was_counted_stays_counted_across_a_change(site: Site) -> None:
     site.ask("want", None)
 
 
-def test_two_thousand_rules_are_changed_in_one_step(site: Site) -> None:
+def two_thousand(first_port: int) -> Filters:
+    """The filters with as many rules that are about none of the packets sent here."""
     patterns = tuple(
-        Pattern(rule=f"r{n}", allow=True, protocol=17, ports=((1000 + n, 1000 + n),)) for n in range(500)
+        Pattern(rule=f"r{port}", allow=True, protocol=17, ports=((port, port),))
+        for port in range(first_port, first_port + 500)
     )
-    many = FILTERS.model_copy(
-        update={
-            "pairs": tuple(
-                pair.model_copy(update={"patterns": (*patterns, *pair.patterns)}) for pair in FILTERS.pairs
-            )
-        }
-    )
-    site.ask("want", many.model_dump(mode="json"))
-    assert fates(site) == expected(many)
+    pairs = tuple(pair.model_copy(update={"patterns": (*patterns, *pair.patterns)}) for pair in FILTERS.pairs)
+    return FILTERS.model_copy(update={"pairs": pairs})
+
+
+@pytest.mark.parametrize("how", ["want", "want anew"])
+def test_two_thousand_rules_are_changed_in_one_step_also_by_an_agent_that_was_killed(site: Site, how: str) -> None:
+    """While they change nothing passes that neither lets through, nothing is lost that both do, all is counted."""
+    ways = {(1, 11, 80): True, (2, 12, 443): True, (2, 12, 22): False, (1, 12, 80): False}
+    sets = [two_thousand(port).model_dump(mode="json") for port in (2000, 3000)]
+    site.ask("want", sets[0])
+    before = sum(site.ask("counts").values())
+
+    def change() -> None:
+        for number in range(1, CHANGES + 1):
+            site.ask(how, sets[number % 2])
+
+    sent: dict[bytes, bool] = {}
+    with network_of(site.near.pid):
+        out = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+        out.bind((site.near.device, 0))
+    with out, ThreadPoolExecutor(1) as pool, ears(site.near, site.far, eth_type=IPV4) as heard:
+        changing = pool.submit(change)
+        while not changing.done():
+            for (source, target, port), may in ways.items():
+                there = HostHandle("", 0, FAR[target], site.near.mac, "", 0, 0, "")
+                packet = ip_frame(site.near, there, 6, 1000, port, number=len(sent) + 1, src_ip=SITES[source])
+                sent[told_by(packet)] = may
+                out.send(packet)
+            # A socket holds a few hundred of them.
+            heard[site.far.name].listen()
+            time.sleep(0.002)
+        changing.result()
+        settle(heard)
+        arrived = {told_by(data) for ear in heard.values() for data in ear.heard}
+    assert len(sent) > 20 * CHANGES
+    assert [may for packet, may in sent.items() if (packet in arrived) is not may] == []
+    if how == "want":
+        # For a moment both tables judge, and then both count.
+        assert sum(site.ask("counts").values()) - before >= len(sent)
+    assert fates(site) == expected(two_thousand(2000 if CHANGES % 2 == 0 else 3000))
     site.ask("want", None)

@@ -23,6 +23,7 @@ from vte_agent.tunnels import uapi, wireguard_go
 from vte_agent.tunnels import wireguard_process as process
 from vte_agent.tunnels.contract import TunnelFailed, TunnelSpec
 from vte_agent.tunnels.devices import Devices
+from vte_agent.tunnels.own_keys import OwnKeys
 from vte_agent.tunnels.wireguard_base import WireGuardTunnels
 from vte_agent.tunnels.wireguard_go import GoRunner, userspace_missing
 from vte_agent.tunnels.wireguard_kernel import kernel_missing
@@ -54,7 +55,7 @@ class Agent:
     ) -> None:
         with network_of(world.pid(node)):
             devices = Devices()
-            tunnels = WireGuardTunnels(GoRunner(devices), devices)
+            tunnels = WireGuardTunnels(GoRunner(devices), devices, OwnKeys(None))
             there.send("here")
             there.send(act(tunnels))
             signal.pause()
@@ -160,7 +161,7 @@ def test_a_device_taken_away_by_hand_is_not_alive_and_made_again(world: WireGuar
     world.run(0, "ip", "link", "del", device)
     with world.at(0) as tunnels:
         assert eventually(lambda: not tunnels.read())
-        assert tunnels.create(world.spec(0, "t")).public_key != ends[0].public_key
+        assert tunnels.create(world.spec(0, "t")) == ends[0]
         assert device in tunnels.read()
 
 

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from ipaddress import ip_address
 
 import pytest
 
 from tests.system.vte.wireguard_world import WireGuardWorld
-from tests.tunnel_contract import DeviceContract, WireGuardContract, join
+from tests.tunnel_contract import (
+    DeviceContract,
+    WireGuardContract,
+    connect,
+    create,
+    eventually,
+    join,
+    peer,
+    shaken,
+)
+from vte_agent.tunnels import wireguard_base
 from vte_agent.tunnels.contract import TunnelFailed, TunnelSpec
 from vte_agent.tunnels.devices import Devices
 from vte_agent.tunnels.wireguard_base import Runner
@@ -89,3 +102,67 @@ def test_ipv6_goes_through_too() -> None:
             tunnels.set_mtu(world.spec(0, "t"), 1279)
     finally:
         world.close()
+
+
+def test_what_died_comes_back_with_its_key_and_port_and_the_other_end_need_not_be_told(
+    world: WireGuardWorld,
+) -> None:
+    ends = join(world, "t")
+    spec = world.spec(0, "t")
+    world.kill(0, spec.device)
+    # Another run, as after a start of the machine: all it has is on the disk.
+    world.next_run(0)
+    with world.at(0) as tunnels:
+        assert eventually(lambda: spec.device not in tunnels.read(), 2.0)
+        assert tunnels.create(spec) == ends[0]
+    connect(world, 0, "t", peer(world, 1, "t", ends[1]))
+    assert shaken(world, "t")
+    assert world.passes(0, spec, 100) and world.passes(1, world.spec(1, "t"), 100)
+
+
+def test_where_its_port_is_taken_it_has_another_and_calls(world: WireGuardWorld) -> None:
+    ends = join(world, "t")
+    spec = world.spec(0, "t")
+    world.kill(0, spec.device)
+    with world.at(0) as tunnels, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        assert eventually(lambda: spec.device not in tunnels.read(), 2.0)
+        assert eventually(lambda: binds(taken, ends[0].port), 2.0)
+        end = tunnels.create(spec)
+    assert end.public_key == ends[0].public_key and end.port != ends[0].port
+    connect(world, 0, "t", peer(world, 1, "t", ends[1]))
+    assert shaken(world, "t")
+    assert world.passes(1, world.spec(1, "t"), 100)
+
+
+def test_where_its_port_is_taken_for_a_moment_it_has_the_same(
+    world: WireGuardWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wireguard_base, "FREE_WITHIN_S", 10.0)
+    ends = create(world, "t")
+    spec = world.spec(0, "t")
+    world.kill(0, spec.device)
+    with world.at(0) as tunnels, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        assert eventually(lambda: spec.device not in tunnels.read(), 2.0)
+        assert eventually(lambda: binds(taken, ends[0].port), 2.0)
+        frees = threading.Timer(0.5, taken.close)
+        frees.start()
+        assert tunnels.create(spec) == ends[0]
+        frees.join()
+
+
+def binds(taken: socket.socket, port: int) -> bool:
+    """Whether the port could be had: who had it may be about to end."""
+    with suppress(OSError):
+        taken.bind(("", port))
+        return True
+    return False
+
+
+def test_a_key_that_is_forgotten_is_made_anew(world: WireGuardWorld) -> None:
+    ends = create(world, "t")
+    spec = world.spec(0, "t")
+    for forgotten in (False, True):
+        with world.at(0) as tunnels:
+            tunnels.delete(spec.device)
+            tunnels.keep_only(() if forgotten else {spec.device})
+            assert (tunnels.create(spec).public_key != ends[0].public_key) is forgotten

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from ipaddress import IPv4Address, ip_address
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from mininet_topos.handles import HostHandle
 from mininet_topos.namespaces import network_of
@@ -22,6 +23,7 @@ from vte_agent.protocol.wanted import Endpoint
 from vte_agent.tunnels import wireguard_process as process
 from vte_agent.tunnels.contract import Address, Tunnels, TunnelSpec
 from vte_agent.tunnels.devices import Devices, device_name
+from vte_agent.tunnels.own_keys import OwnKeys
 from vte_agent.tunnels.wireguard_base import Runner, WireGuardTunnels
 
 _PORT = 9010
@@ -35,6 +37,7 @@ class WireGuardWorld:
     def __init__(self, runner: Callable[[Devices], Runner], *, inner: str = "10.7.0.") -> None:
         self._runner, self._inner = runner, inner
         self._names: set[str] = set()
+        self._disk = TemporaryDirectory(prefix="ls-keys-")
         # wireguard-go's sockets are in a directory that other tests may use at the same time.
         self._mark = secrets.token_hex(4)
         self._nodes: list[Enclosure] = []
@@ -57,7 +60,7 @@ class WireGuardWorld:
 
     def _start(self) -> WireGuardTunnels:
         devices = Devices()
-        return WireGuardTunnels(self._runner(devices), devices)
+        return WireGuardTunnels(self._runner(devices), devices, OwnKeys(Path(self._disk.name)))
 
     def pid(self, node: int) -> int:
         return self._nodes[node].pid
@@ -164,6 +167,7 @@ class WireGuardWorld:
             os.kill(pid, signal.SIGKILL)
         for enclosure in self._nodes:
             enclosure.close()
+        self._disk.cleanup()
 
 
 def processes_of(devices: set[str]) -> list[int]:

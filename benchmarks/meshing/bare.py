@@ -50,7 +50,11 @@ def shaken_at_s(at: Enclosure) -> list[float]:
     """When each wireguard-go of a place has had its last handshake (since 1970), where it has had one."""
     found = []
     for path in _sockets(at).glob("*.sock"):
-        peers = uapi.device_state(_ask(path, uapi.GET)).peers
+        try:
+            peers = uapi.device_state(_ask(path, uapi.GET)).peers
+        except ConnectionRefusedError:
+            # Its socket is there a moment before it listens.
+            continue
         found += [peer.handshake_at_s for peer in peers if peer.handshake_at_s is not None]
     return found
 

@@ -1,7 +1,6 @@
-"""One change in an overlay of many sites: how long until each agent whom it concerns has it.
+"""An overlay of many sites: how long until each agent whom a change concerns has it, and until all are back.
 
-Signer, deciding, storing, signing and the channel are what everybody runs, in processes of their own; the agents
-are simulated, all in this one.
+Signer and controller are what everybody runs, in processes of their own; the agents are simulated, all in this.
 """
 
 from __future__ import annotations
@@ -22,8 +21,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from benchmarks.meshing.loop import Loop
-from benchmarks.meshing.overlay_asked import AskedOverlay
 from benchmarks.meshing.simulated import News, SimulatedAgent, let_in
+from benchmarks.support import proc
+from benchmarks.support.controller_process import RunningController, controller, wait_until
 from benchmarks.support.figure import MeasurementFailed, note
 from ryu_apps.interpreter import tuned
 from ryu_apps.overlay.authority import Authority
@@ -61,25 +61,50 @@ class Crowd:
 
     agents: list[SimulatedAgent]
     loop: Loop
-    overlay: AskedOverlay
     operator: SignerClient
+    controller: RunningController
+    another: Callable[[], RunningController]
+    """Starts the next controller in the place of one that has ended."""
     news: list[News] = field(default_factory=list)
     _port: int = _FIRST_PORT
 
     def wait_settled(self) -> None:
         """All tunnels are up, and nobody has been told anything for a while."""
-
-        def said() -> tuple[int, int]:
-            look = self.overlay.ask("look")
-            return look["tunnels"] - look["up"], look["behind"]
-
-        if not self._is_quiet(_QUIET_S, _WITHIN_S, lambda: said() == (0, 0)):
+        if not self._is_quiet(_QUIET_S, _WITHIN_S, self._is_whole):
             raise MeasurementFailed(f"the overlay has not settled within {_WITHIN_S:g} s")
 
     def wait_calm(self) -> None:
         """What followed from the last change is over too; where it is not, the next one is made all the same."""
         if not self._is_quiet(_CALM_S, _CALM_WITHIN_S, lambda: True):
             note(f"agents are told more and more for {_CALM_WITHIN_S:g} s")
+
+    def _is_whole(self) -> bool:
+        """Whether all agents are connected and all tunnels up, as the controller sees it."""
+        said = self.controller.get("/v1/overlay")
+        return len(said["connected"]) == len(self.agents) and said["tunnels"] == said["tunnels_up"] > 0
+
+    def _is_up_to_date(self) -> bool:
+        """Whether each agent has said that it carries out what the controller has told it last."""
+        sites = self.controller.get("/v1/overlay/sites")
+        told = [(one["generation_told"], one["generation_done"]) for one in sites if one["connected"]]
+        return len(told) == len(self.agents) and all(None not in pair and pair[1] >= pair[0] for pair in told)
+
+    def peak_mb(self) -> float:
+        """The most memory that the controller's process has had."""
+        return proc.peak_rss_mb(self.controller.pid)
+
+    def restart(self) -> float:
+        """The controller is killed and started again with what it has stored: seconds from then until all is well.
+
+        Agents are connected again, told anew, and do as they are told; all tunnels are up.
+        """
+        began_s = time.monotonic()
+        self.controller.kill()
+        self.controller = self.another()
+        started_s = time.monotonic() - began_s
+        _wait(lambda: self._is_whole() and self._is_up_to_date(), "not all agents are back", _LOOK_S)
+        note(f"restart: started_s={started_s:.1f}")
+        return time.monotonic() - began_s
 
     def _is_quiet(self, for_s: float, within_s: float, holds: Callable[[], bool]) -> bool:
         """Whether for so long nothing comes to any agent, and something holds, before the time is over."""
@@ -112,7 +137,9 @@ class Crowd:
         """A class of applications is another one: every site is told."""
         self._port = port = self._port + 1
         at = len(self.news)
-        began_s = self.overlay.ask("class", port)
+        began_s = time.time()
+        matches = [{"protocol": "udp", "ports": f"{port}"}]
+        self.controller.put("/v1/overlay/classes/measured", {"order": 1, "matches": matches})
 
         def knows(one: News) -> bool:
             return isinstance(one.what, Wanted) and any(
@@ -171,14 +198,19 @@ def crowd(directory: Path, agents: int) -> Iterator[Crowd]:
             for member, signed in members
         ]
         stack.enter_context(_signing(signer))
-        overlay = stack.enter_context(AskedOverlay([state, address, in_state(signer).controller]))
-        _wait(lambda: in_state(signer).operator.exists() and (state / CARD_FILE).exists(), "no signer or overlay")
+        options = ("--overlay", address, "--overlay-signer", f"{in_state(signer).controller}")
+
+        def another() -> RunningController:
+            return stack.enter_context(controller(state, trigger="off", options=options))
+
+        _wait(in_state(signer).operator.exists, "no signer")
+        running = another()
         operator = SignerClient(in_state(signer).operator)
         with contextlib.closing(socket.socket()) as door:
             _wait(lambda: door.connect_ex(("127.0.0.1", port)) == 0, "the overlay does not listen")
         operator.trust(read_card((state / CARD_FILE).read_text()))
         loop = stack.enter_context(contextlib.closing(Loop()))
-        made = Crowd([], loop, overlay, operator)
+        made = Crowd([], loop, operator, running, another)
 
         async def begin() -> None:
             made.agents = [SimulatedAgent(member, identity, files, made.news.append) for member, files in kept]
@@ -226,9 +258,5 @@ def _signing(state: Path) -> Iterator[None]:
         process.wait()
 
 
-def _wait(condition: Callable[[], bool], otherwise: str) -> None:
-    give_up_s = time.monotonic() + _WITHIN_S
-    while not condition():
-        if time.monotonic() > give_up_s:
-            raise MeasurementFailed(otherwise)
-        time.sleep(_POLL_S)
+def _wait(condition: Callable[[], bool], otherwise: str, every_s: float = _POLL_S) -> None:
+    wait_until(condition, _WITHIN_S, otherwise, every_s)

@@ -10,6 +10,7 @@ import json
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ BARE = "bare"
 _UPLINKS = (Uplink("up0"),)
 _TUNNEL = "t"
 _WITHIN_S, _STOPPED_S = 60.0, 5.0
+_CALM_S = 3.0
+"""What it costs to go on after a rest, and to change the rules, is over by then: it is not what is asked for."""
 _TCP, _UDP, _PORT = 6, 17, 7002
 _STANDINGS = 8
 
@@ -65,6 +68,7 @@ def throughputs_mbps(rules: tuple[int, ...], rounds: int, seconds: float) -> dic
                 nodes.prefer(_TUNNEL)
                 nodes.wait(lambda one: one["state"] == "up", _WITHIN_S)
                 nodes.taken(_TUNNEL)
+                time.sleep(_CALM_S)
                 found[str(number)].append(_mbps(with_agent, seconds))
     return found
 

@@ -55,7 +55,7 @@ def full_mesh(sites: int) -> Built:
         world.operator.distrust(card.state_key)
         for name in world.nodes:
             world.start_agent(name)
-        wait_until(lambda: overlay.ask("look")["connected"] == sites, _STARTED_S, world.log_tail, 0.5)
+        wait_until(lambda: overlay.connected() == sites, _STARTED_S, world.log_tail, 0.5)
         wait_until(lambda: all(map(world.has, world.nodes)), _STARTED_S, world.describe, 0.5)
         if any(shaken_at_s(world.at(name)) for name in world.nodes):
             raise MeasurementFailed("there are tunnels before the controller is trusted")
@@ -74,10 +74,10 @@ def full_mesh(sites: int) -> Built:
 @contextmanager
 def _overlay(world: World) -> Iterator[AskedOverlay]:
     address = f"{world.underlay.address(NOC, 'up0')}:{CONTROL_PORT}"
-    words = [world.state, address, in_state(world.signer).controller, "full"]
+    words = [world.state, address, in_state(world.signer).controller]
     with AskedOverlay(words, world.at(NOC).enter, ENVIRONMENT) as overlay:
         wait_until((world.state / CARD_FILE).exists, _STARTED_S, lambda: "the overlay does not start")
-        overlay.ask("look")
+        overlay.connected()
         yield overlay
 
 

@@ -30,7 +30,7 @@ def main() -> None:
     all_there = threading.Event()
 
     def hello(serial: int, _: Hello) -> None:
-        gate.send_wanted(serial, wanted[serial])
+        gate.send_wanted(serial, lambda: wanted[serial])
         seen.add(serial)
         if len(seen) == len(wanted):
             all_there.set()

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from benchmarks.support.figure import MeasurementFailed
 
@@ -28,15 +28,15 @@ class AskedOverlay:
             enter(argv), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         )
 
-    def ask(self, command: str, argument: object = None) -> Any:
-        """Have it answer. Raises MeasurementFailed."""
+    def connected(self) -> int:
+        """How many agents are on the channel. Raises MeasurementFailed."""
         assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.write(json.dumps([command, argument]) + "\n")
+        self._process.stdin.write("\n")
         self._process.stdin.flush()
         line = self._process.stdout.readline()
         if not line:
             raise MeasurementFailed("the overlay's process has ended")
-        return json.loads(line)
+        return int(json.loads(line))
 
     def __enter__(self) -> Self:
         return self

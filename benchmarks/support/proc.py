@@ -27,12 +27,21 @@ def cpu_s(pid: int) -> float:
 
 def rss_mb(pid: int) -> float:
     """Resident memory in MB (10^6 bytes); 0 when the process is gone."""
+    return _status_mb(pid, "VmRSS")
+
+
+def peak_rss_mb(pid: int) -> float:
+    """The most that it was so far."""
+    return _status_mb(pid, "VmHWM")
+
+
+def _status_mb(pid: int, what: str) -> float:
     try:
         text = Path(f"/proc/{pid}/status").read_text()
     except OSError:
         return 0.0
-    pages = [line.split()[1] for line in text.splitlines() if line.startswith("VmRSS:")]
-    return int(pages[0]) * 1024 / 1e6 if pages else 0.0
+    found = [line.split()[1] for line in text.splitlines() if line.startswith(f"{what}:")]
+    return int(found[0]) * 1024 / 1e6 if found else 0.0
 
 
 def descendants(pid: int) -> Stamps:

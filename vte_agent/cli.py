@@ -297,11 +297,13 @@ def _place(bridge: str | None, database: str) -> Place | None:
 
 
 def _uplinks(words: Sequence[str]) -> dict[str, str]:
-    found = {}
+    found: dict[str, str] = {}
     for word in words:
         name, equals, device = word.partition("=")
         if not equals:
             raise typer.BadParameter(f"{word!r} is no uplink: give NAME=DEVICE, as wan=eth0")
+        if name in found:
+            raise typer.BadParameter(f"uplink {name} is named twice: {name}={found[name]} and {word}")
         found[name] = device
     try:
         return dict(read_uplinks(found))

@@ -107,6 +107,19 @@ def transport_for(rule: PairRule, one: Site, other: Site) -> str | None:
     )
 
 
+def forbidden_pairs(
+    rules: Sequence[PairRule], sites: Mapping[int, Site], pairs: Iterable[Pair]
+) -> frozenset[Pair]:
+    """Those of the pairs that shall have no tunnel, whatever becomes of their traffic."""
+    return frozenset(
+        pair
+        for pair in pairs
+        if pair[0] in sites
+        and pair[1] in sites
+        and rule_for(rules, sites[pair[0]], sites[pair[1]]).say is Say.MUST_NOT
+    )
+
+
 def must_pairs(rules: Sequence[PairRule], sites: Mapping[int, Site]) -> Iterator[Pair]:
     """The pairs that always have a tunnel, each once."""
     asked: set[Pair] = set()

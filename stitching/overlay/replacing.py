@@ -49,7 +49,8 @@ class Replacing:
 
     A version that is not up at both ends after `coming_s` is given up, and tried again after `retry_s`, twice
     that, ... at most `retry_most_s`. `leaving_s` is for an end that says nothing: it knows the newer tunnel and
-    takes it by itself as soon as the older one is dead. `at_once`: so many of a site's tunnels have another coming
+    takes it by itself as soon as the older one is dead. `forbidden_s` is for a tunnel that a rule forbids: it goes
+    then even where nothing else leads to the other end. `at_once`: so many of a site's tunnels have another coming
     beside them at a time.
     """
 
@@ -60,6 +61,7 @@ class Replacing:
     retry_s: float = 30.0
     retry_most_s: float = 3_600.0
     leaving_s: float = 3_600.0
+    forbidden_s: float = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +81,16 @@ def step(
     *,
     policy: Replacing | None = None,
     departed: Collection[int] = (),
+    forbidden: Collection[Pair] = (),
 ) -> Stepped:
     """One step of all lines. `generation` is the one that plans made from the answer will have.
 
-    `departed` are serials that are no members any more: nobody waits for what they say.
+    `departed` are serials that are no members any more: nobody waits for what they say. `forbidden` are pairs that
+    shall have no tunnel, whatever else leads from one to the other.
     """
-    run = _Step(book, wanted, reports, now_s, generation, policy or Replacing(), frozenset(departed))
+    run = _Step(
+        book, wanted, reports, now_s, generation, policy or Replacing(), frozenset(departed), frozenset(forbidden)
+    )
     return run.all()
 
 
@@ -98,9 +104,11 @@ class _Step:
         generation: int,
         policy: Replacing,
         departed: frozenset[int],
+        forbidden: frozenset[Pair],
     ) -> None:
         self.book, self.wanted, self.reports = book, wanted, reports
         self.now_s, self.generation, self.policy, self.departed = now_s, generation, policy, departed
+        self.forbidden = forbidden
         self.events: list[str] = []
         self.due: list[Due] = []
         self.next_slot = book.next_slot
@@ -158,8 +166,11 @@ class _Step:
             if tunnel.phase is Phase.LEAVING:
                 waited = self.now_s - tunnel.since_s
                 moved = waited >= self.policy.drain_s and self._both(tunnel, self._moved)
-                if moved or waited >= self.policy.leaving_s:
-                    why = "both ends have moved" if moved else f"an end has not moved in {waited:.0f} s"
+                is_forbidden = tunnel.line.pair in self.forbidden
+                most_s = self.policy.forbidden_s if is_forbidden else self.policy.leaving_s
+                if moved or waited >= most_s:
+                    by_rule = ", and a rule forbids it" if is_forbidden else ""
+                    why = "both ends have moved" if moved else f"an end has not moved in {waited:.0f} s{by_rule}"
                     kept.append(self._to(tunnel, Phase.GONE, why))
                     continue
             kept.append(tunnel)

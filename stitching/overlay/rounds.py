@@ -13,6 +13,7 @@ from stitching.overlay.compiling import ChoiceKey, Compiled, Given, compile_plan
 from stitching.overlay.links import Joined, LinkBook, anchor_prefixes, link_ends, next_links
 from stitching.overlay.measures import UNMEASURED, Measured
 from stitching.overlay.mesh import Mesh, MeshPolicy, Situation, next_mesh
+from stitching.overlay.mesh_rules import forbidden_pairs
 from stitching.overlay.relieving import Demand, Room, Uplinks, relieve_choices, with_all
 from stitching.overlay.replacing import UP, Replacing, SiteReport, step
 from stitching.overlay.scoring import AppClass, ScoredWay, score
@@ -105,8 +106,16 @@ def next_round(before: Overlay, facts: Facts, policy: OverlayPolicy, now_s: floa
         up=up,
     )
     mesh = next_mesh(before.mesh, situation, now_s, policy.mesh)
+    unwanted = {line.pair for line in before.book.lines if line not in mesh.lines}
     stepped = step(
-        before.book, mesh.lines, facts.reports, now_s, generation, policy=policy.replacing, departed=facts.departed
+        before.book,
+        mesh.lines,
+        facts.reports,
+        now_s,
+        generation,
+        policy=policy.replacing,
+        departed=facts.departed,
+        forbidden=forbidden_pairs(policy.mesh.rules, facts.sites, unwanted),
     )
     tunnels = stepped.book.tunnels()
     down = frozenset(one.name for one in tunnels if not is_up(one, facts.reports))

@@ -310,6 +310,11 @@ def typed(*words: str) -> Any:
     return CliRunner().invoke(cli.app, list(words))
 
 
+def test_an_uplink_named_twice_is_refused_and_not_one_of_the_two_taken(tmp_path: Path) -> None:
+    done = typed("doctor", "--uplink", "wan=lo", "--uplink", "wan=eth9", "--state", str(tmp_path))
+    assert "uplink wan is named twice: wan=lo and wan=eth9" in done.output and done.exit_code == 2
+
+
 def test_doctor_says_all_it_finds_as_json_too(tmp_path: Path) -> None:
     done = typed("doctor", "--json", "--state", str(tmp_path / "state"))
     named = {one["what"]: one for one in json.loads(done.output)}

@@ -5,11 +5,13 @@ from collections import Counter
 from dataclasses import replace
 from ipaddress import IPv4Network
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from stitching.overlay.replacing import EndReport, Replacing, SiteReport, step
+from stitching.overlay.sites import Pair
 from stitching.overlay.tunnels import Line, Phase, Tunnel, TunnelBook, TunnelSpec, addresses, line_name
 from tests.unit.overlay_world import reports_of
 
@@ -128,6 +130,20 @@ def test_a_silent_end_keeps_what_it_has_however_long_another_transport_is_wanted
         assert phases(book) == {1: Phase.ACTIVE}
     down = {1: SiteReport(second, {book.lines[LINE].tunnels[0].name: EndReport("down")})}
     assert phases(step(book, {ipsec: SPEC}, down, 1e6, second, policy=POLICY).book) == {1: Phase.LEAVING}
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_a_forbidden_tunnel_goes_even_where_an_end_has_no_other_way_or_says_nothing(silent: bool) -> None:
+    gone_after_s = {}
+    for forbidden in (frozenset[Pair](), frozenset({LINE.pair})):
+        book, second = established(), 10
+        while phases(book) != {1: Phase.GONE}:
+            names = [one.name for one in book.tunnels()]
+            reports = {} if silent else reports_of(book.tunnels(), second, used=names)
+            stepped = step(book, {}, reports, float(second), second, policy=POLICY, forbidden=forbidden)
+            book, second = stepped.book, second + 1
+        gone_after_s[forbidden] = second - 11
+    assert gone_after_s == {frozenset(): POLICY.leaving_s, frozenset({LINE.pair}): POLICY.forbidden_s}
 
 
 def test_a_member_that_left_is_not_waited_for() -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from stitching.overlay.direct import DirectPolicy
 from stitching.overlay.measures import Measured
 from stitching.overlay.mesh import MeshPolicy
+from stitching.overlay.mesh_rules import PairRule, Say, Selector
 from stitching.overlay.replacing import EndReport, Replacing, SiteReport
 from stitching.overlay.rounds import Facts, Overlay, OverlayPolicy, Round, next_round
 from stitching.overlay.site_plan import SitePlan
@@ -137,6 +138,16 @@ def test_a_member_that_leaves_is_no_part_of_any_plan() -> None:
     assert not any(end.peer == 5 for plan in lab.overlay.plans.values() for end in plan.tunnels)
     lab.run(10.0)
     assert pairs_meet(lab)
+
+
+def test_pairs_that_a_rule_forbids_lose_their_tunnels_soon_even_where_nothing_else_joins_them() -> None:
+    lab = Lab(world(2, 1))
+    lab.run(10.0)
+    rule = PairRule(Selector(name="s3"), Selector(), Say.MUST_NOT)
+    lab.policy = OverlayPolicy(mesh=MeshPolicy(rules=(rule,)))
+    lab.run(lab.policy.replacing.forbidden_s + 5.0)
+    ends = {serial: {end.peer for end in plan.tunnels} for serial, (_, plan) in lab.told.items()}
+    assert ends == {1: {2}, 2: {1}, 3: set()}
 
 
 def test_however_much_changes_while_a_site_is_away_only_what_it_can_have_been_told_is_kept_for_it() -> None:

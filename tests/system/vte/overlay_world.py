@@ -71,6 +71,8 @@ class World(worlds.World):
             "processes": ["ps", "-eo", "stat,args", "--no-headers"],
         }
         said = {what: self.at(name).run(words) for what, words in asked.items()}
+        # Where sockets are bound: what waits in them for a moment, and their order, are not theirs.
+        said["udp"] = "\n".join(sorted(line.split()[3] for line in said["udp"].splitlines()))
         # Zombies wait for an init that a real machine has; ps is in its own list.
         said["processes"] = "\n".join(
             sorted(

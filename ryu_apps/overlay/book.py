@@ -84,6 +84,10 @@ class Troubles:
         if len(self._of) > _MOST_TROUBLES:
             self._of.popitem(last=False)
 
+    def forget(self, serial: Serial) -> None:
+        """It is no member any more: what went wrong with it is no trouble now."""
+        self._of.pop(serial, None)
+
     def recent(self) -> dict[Serial, str]:
         """Those of the last ten minutes."""
         since_s = time.monotonic() - TROUBLE_KEPT_S

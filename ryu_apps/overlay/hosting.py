@@ -94,6 +94,7 @@ class Hosting:
         now_s = self._clock()
         for agent in list(self.agents.values()):
             if self.is_revoked(agent.serial):
+                self.troubles.forget(agent.serial)
                 self._cut(agent, Close.REVOKED, f"serial {agent.serial} is revoked")
             elif agent.expires_s <= now_s:
                 self._cut(agent, Close.EXPIRED, EXPIRED)
@@ -209,7 +210,10 @@ class Hosting:
             await old.close(Close.REPLACED, f"another agent came as serial {old.serial}")
             end = old.connection.protocol
             if end.close_rcvd is not None and end.close_rcvd_then_sent is False:
-                what = f"two agents have the identity of {old}: at {old.address} and at {new.address}"
+                what = (
+                    f"two agents have the identity of {old}: at {old.address} and at {new.address}; stop one, "
+                    "and where nobody knows of both revoke it (lockstitch signer revoke) and enroll the site anew"
+                )
                 self.troubles.note(old.serial, what)
                 log.warning("serial=%d %s", old.serial, what)
 

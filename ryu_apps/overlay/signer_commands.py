@@ -48,6 +48,7 @@ Card = Annotated[
 UNIT = "lockstitch-signer.service"
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _MOST_CARD_BYTES = 64 << 10
+_YES_OR_NO = "yes", "no"
 
 
 @commands.command()
@@ -134,11 +135,15 @@ def token(
         option = {"names": "--name", "prefixes": "--prefix", "labels": "--label", "valid_s": "--valid"}
         at = str(first["loc"][0])
         why = first["msg"].removeprefix("Value error, ")
+        if at == "names":
+            why = f"{name!r} is no name: letters, digits, '.', '_' and '-', at most 63; * stands for anything"
         if at == "prefixes":
             why += "; a prefix looks like 10.1.0.0/24, with nothing behind it"
         raise typer.BadParameter(why, param_hint=option.get(at, f"--{at}")) from None
     with _signer(state) as signer:
         made = signer.make_token(wish)
+    if wish.role.value == "site" and not wish.prefixes:
+        typer.echo("it has no --prefix: nothing behind this site can be reached, nor reaches others", err=True)
     typer.echo(f"token {made.id} for {name}, {role}, for {valid}. It is not shown again:", err=True)
     typer.echo(made.token)
 
@@ -250,6 +255,8 @@ def _label(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals:
         raise typer.BadParameter(f"{text!r} is not NAME=VALUE, such as critical=yes", param_hint="--label")
+    if name == "critical" and value not in _YES_OR_NO:
+        raise typer.BadParameter(f"{text!r}: a site is critical=yes or critical=no", param_hint="--label")
     return name, value
 
 

@@ -11,15 +11,15 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
 from ryu_apps.events import ExplainRequest
-from ryu_apps.events.overlay import ExplainBetweenSites
+from ryu_apps.events.overlay import ExplainBetweenSites, OverlayRequest
 from ryu_apps.rest.access.roles import Principal, Role, Who, needs
-from ryu_apps.rest.apps import POLICING, SITE_OVERLAY, AppsOf
+from ryu_apps.rest.apps import POLICING, SITE_OVERLAY, Apps, AppsOf
 from ryu_apps.rest.fabric import Fabric, fabric_of
 from ryu_apps.rest.problems import Kind, Problem, documented
 from ryu_apps.rest.scoping import fabric_within
 from ryu_apps.rest.views import HEX_DPID, HopView
 from stitching.network import node_name
-from stitching.overlay.explaining import SiteExplanation
+from stitching.overlay.explaining import SiteExplanation, site_of
 from stitching.overlay.segmenting import host_at
 from stitching.overlay.sites import Address
 from stitching.policy.checking import EPHEMERAL_PORT
@@ -89,12 +89,15 @@ def get_explain(
     from_port = (src_port or EPHEMERAL_PORT) if protocol in WITH_PORTS else None
     flow = Flow(protocol, from_port, port)
     at_s = None if at is None else at.timestamp()
+    ends = _addresses(fabric, src, who, whole), _addresses(fabric, dst, who, whole)
     if apps.settings.overlay:
-        ends = _addresses(fabric, src, who, whole), _addresses(fabric, dst, who, whole)
         between = apps.ask(SITE_OVERLAY, ExplainBetweenSites(*ends, flow, at_s)) if all(ends) else None
         if between is not None:
             return _view_between(between)
-    source, target = fabric.find(src, "src"), fabric.find(dst, "dst")
+    try:
+        source, target = fabric.find(src, "src"), fabric.find(dst, "dst")
+    except Problem as problem:
+        raise _one_is_behind_no_site(apps, (src, dst), ends) or problem from None
     request = ExplainRequest(source.mac, target.mac, flow, at_s)
     try:
         return _view(apps.ask(POLICING, request))
@@ -102,6 +105,28 @@ def get_explain(
         raise Problem(
             Kind.UNKNOWN_HOST, f"host {error.args[0]} has just gone", field="src", remedy="try again"
         ) from error
+
+
+def _one_is_behind_no_site(
+    apps: Apps, texts: tuple[str, str], ends: tuple[tuple[Address, ...], tuple[Address, ...]]
+) -> Problem | None:
+    """What to say where one end is behind a site and the other is not: it is the other that is wrong."""
+    overlay = apps.ask(SITE_OVERLAY, OverlayRequest()) if apps.settings.overlay else None
+    if overlay is None:
+        return None
+    here, there = (next(filter(None, (site_of(one, overlay.sites) for one in end)), None) for end in ends)
+    if here is not None and there is None:
+        (other, text), site, field = texts, here, "dst"
+    elif there is not None and here is None:
+        (text, other), site, field = texts, there, "src"
+    else:
+        return None
+    return Problem(
+        Kind.UNKNOWN_HOST,
+        f"{other} is behind site {site.name}, and {text} is behind no site",
+        field=field,
+        remedy="GET /v1/overlay/sites lists the prefixes behind each",
+    )
 
 
 def _protocol(text: str) -> int | None:

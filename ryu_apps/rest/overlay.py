@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query
 from pydantic import Field
 
-from ryu_apps.events.overlay import OrderKeys, OverlayAnswer, OverlayRequest, SetUplinkTerms
+from ryu_apps.events.overlay import ClassesRequest, OrderKeys, OverlayAnswer, OverlayRequest, SetUplinkTerms
 from ryu_apps.rest.access.audit import ChangeOf
 from ryu_apps.rest.access.roles import Role, needs
 from ryu_apps.rest.apps import SITE_OVERLAY, Apps, AppsOf
@@ -113,7 +113,11 @@ def get_links(apps: AppsOf, page: PageOf) -> list[SiteLinkView]:
     return page.of(link_views(_asked(apps)), lambda one: (one.a.site, one.b.site, one.name), str, str, str)
 
 
-@router.get("/paths", dependencies=[needs(Role.VIEWER)], responses=NO_SITE)
+@router.get(
+    "/paths",
+    dependencies=[needs(Role.VIEWER)],
+    responses=documented(Kind.NO_OVERLAY, Kind.UNKNOWN_SITE, Kind.UNKNOWN_CLASS),
+)
 def get_paths(
     apps: AppsOf,
     source: Annotated[SiteName, Query(alias="from", description="The site that sends.")],
@@ -124,7 +128,21 @@ def get_paths(
 ) -> PathsView:
     """Every way from one site to another with its score, part by part; which is taken, and why."""
     overlay = Overlay(_asked(apps))
-    return overlay.paths(_site(overlay, source, "from"), _site(overlay, to, "to"), class_name)
+    ends = _site(overlay, source, "from"), _site(overlay, to, "to")
+    if ends[0].serial == ends[1].serial:
+        raise Problem(
+            Kind.INVALID, "this is one site, and not a way between two", field="to", remedy="name another site"
+        )
+    if class_name is not None:
+        known = [one.name for one in apps.ask(SITE_OVERLAY, ClassesRequest())]
+        if class_name not in known:
+            raise Problem(
+                Kind.UNKNOWN_CLASS,
+                f"no class is called {class_name!r}",
+                field="class",
+                remedy=f"name one of: {', '.join(known)}" if known else "PUT /v1/overlay/classes/NAME defines one",
+            )
+    return overlay.paths(*ends, class_name)
 
 
 @router.get("/card", dependencies=[needs(Role.VIEWER)], responses=NONE_HERE)

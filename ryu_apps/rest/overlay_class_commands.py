@@ -91,5 +91,8 @@ def _weight(text: str) -> tuple[str, float]:
     except ValueError:
         number = -1.0
     if part not in _WEIGHTS or number < 0:
-        raise typer.BadParameter(f"{text!r}: write PART=NUMBER, such as latency=2")
+        raise typer.BadParameter(
+            f"{text!r}: write PART=NUMBER, such as latency=2; PART is one of {', '.join(_WEIGHTS)}, "
+            "and the number is 0 or more"
+        )
     return part, number

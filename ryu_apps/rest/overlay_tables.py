@@ -182,7 +182,8 @@ def paths(answer: Json) -> list[Table | str]:
     shown: list[Table | str] = []
     if not answer["choices"]:
         shown.append(
-            f"nothing was chosen from {answer['from']} to {answer['to']}: there is no tunnel, or no prefix"
+            f"nothing was chosen from {answer['from']} to {answer['to']}: one of them has no prefix, or no "
+            "way of tunnels joins them"
         )
     for choice in answer["choices"]:
         name = choice["class_name"] or "packets of no class"

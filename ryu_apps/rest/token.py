@@ -49,7 +49,8 @@ def read_token(directory: Path) -> str:
     except FileNotFoundError as error:
         raise TokenError(
             f"there is no token in {directory}; start a controller with `lockstitch controller`, "
-            "or give the state directory of one with --state"
+            "or give the state directory "
+            "of one with --state, as the user who runs it"
         ) from error
     except OSError as error:
         raise TokenError(

@@ -127,6 +127,14 @@ class _Next:
                     f"{one} and {other} must have a tunnel and have no uplinks or transport for it"
                 )
 
+        names = {site.name for site in self.sites.values()}
+        for rule in self.policy.rules:
+            unknown = {end.name for end in (rule.one, rule.other) if end.name is not None} - names
+            if rule.say is Say.MUST and unknown:
+                self.problems.append(
+                    f"a rule demands tunnels with {' and '.join(sorted(unknown))}, and no site is called so"
+                )
+
     def _second_ways(self) -> None:
         """With one hub only, a critical site has tunnels with everyone."""
         if len(self.hubs.now) > 1:

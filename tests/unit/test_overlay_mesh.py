@@ -73,11 +73,13 @@ def test_rules_demand_and_forbid_tunnels_and_say_of_what_kind() -> None:
         PairRule(Selector(name="s4"), Selector(name="s5"), Say.MUST, ("ipsec",)),
         PairRule(Selector(label=("zone", "lab")), Selector(), Say.MUST_NOT),
         PairRule(Selector(name="s5"), Selector(name="s6"), Say.MUST, ("plain",)),
+        PairRule(Selector(name="s5"), Selector(name="s55"), Say.MUST),
     )
     mesh = settled(Situation(sites), replace(POLICY, rules=rules))
     assert {line.pair for line in mesh.lines if 4 in line.pair} == {(4, 5)}
     assert [line.transport for line in mesh.lines if line.pair == (4, 5)] == ["ipsec"]
-    assert "s5 and s6 must have a tunnel" in mesh.problems[-1]
+    assert "s5 and s6 must have a tunnel" in mesh.problems[-2]
+    assert mesh.problems[-1] == "a rule demands tunnels with s55, and no site is called so"
 
 
 def test_a_relay_that_joins_after_sites_takes_the_place_of_one_at_once() -> None:

@@ -53,6 +53,14 @@ def test_hosts_that_are_not_behind_two_sites_are_explained_as_ever(call: Caller)
     problem(call("GET", "/v1/explain", params={"src": "h1", "dst": "10.0.9.9"}), 404)
 
 
+@pytest.mark.parametrize(("src", "dst", "field"), [("10.0.2.9", "10.0.9.9", "dst"), ("nosuch", "10.0.2.9", "src")])
+def test_of_two_ends_the_one_that_is_behind_no_site_is_named(call: Caller, src: str, dst: str, field: str) -> None:
+    found = problem(call("GET", "/v1/explain", params={"src": src, "dst": dst}), 404)
+    other = {"src": src, "dst": dst}[field]
+    assert found["field"] == field
+    assert found["detail"] == f"10.0.2.9 is behind site s2, and {other} is behind no site"
+
+
 def test_a_token_with_a_scope_is_told_nothing_of_addresses_of_others(call: Caller) -> None:
     viewer = caller_as(call, "viewer", "red")
     assert explained(viewer, src="h1", dst="10.0.3.9")["tunnels"] == ["t2-3"]

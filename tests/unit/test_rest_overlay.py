@@ -131,14 +131,26 @@ def test_paths_have_every_way_with_its_parts_and_one_that_is_taken(call: Caller)
         total = sum(part["cost"] * part["weight"] for part in way["parts"])
         assert way["score"] == pytest.approx(total / sum(part["weight"] for part in way["parts"]))
     assert paths["now"][0]["prefix"] == "10.0.3.0/24"
+    body = {"matches": [{"dscp": 46}]}
+    assert call("PUT", "/v1/overlay/classes/voice", json=body).status_code == 201
     voice = get(call, "/overlay/paths?from=s2&to=s3&class=voice")
     assert voice["choices"] == [] and voice["now"] == paths["now"], "it has no routes of its own"
     assert get(call, "/overlay/paths?from=s2&to=r1")["choices"] == []
 
 
-@pytest.mark.parametrize(("query", "field"), [("from=x&to=s3", "from"), ("from=s2&to=x", "to")])
-def test_paths_name_the_end_that_nobody_knows(call: Caller, query: str, field: str) -> None:
-    assert problem(call("GET", f"/v1/overlay/paths?{query}"), 404)["field"] == field
+@pytest.mark.parametrize(
+    ("query", "status", "field"),
+    [
+        ("from=x&to=s3", 404, "from"),
+        ("from=s2&to=x", 404, "to"),
+        ("from=s2&to=s3&class=x", 404, "class"),
+        ("from=s2&to=s2", 422, "to"),
+    ],
+)
+def test_paths_name_the_end_or_the_class_that_nobody_knows(
+    call: Caller, query: str, status: int, field: str
+) -> None:
+    assert problem(call("GET", f"/v1/overlay/paths?{query}"), status)["field"] == field
 
 
 def test_the_card_is_what_the_signer_reads(call: Caller) -> None:

@@ -114,6 +114,12 @@ def test_a_token_is_the_only_thing_on_standard_output_and_is_not_told_again(oper
     assert json.loads(operator("tokens", "--json")[0]) == []
 
 
+def test_who_makes_a_token_without_a_prefix_is_told_what_that_means(operator: Operator) -> None:
+    trusted(operator)
+    assert "nothing behind this site" in operator("token", "--name", "ber")[1]
+    assert "nothing behind" not in operator("token", "--name", "hub", "--role", "relay")[1]
+
+
 @pytest.mark.parametrize(
     ("words", "named"),
     [
@@ -121,6 +127,7 @@ def test_a_token_is_the_only_thing_on_standard_output_and_is_not_told_again(oper
         (["--name", "a b"], "--name"),
         (["--role", "king"], "--role"),
         (["--label", "critical"], "--label"),
+        (["--label", "critical=ja"], "a site is critical=yes"),
         (["--valid", "soon"], "--valid"),
         (["--valid", "400d"], "--valid"),
     ],

@@ -249,6 +249,8 @@ def test_of_two_with_one_identity_the_newer_one_stays_and_both_are_told_of(world
     wait_until(lambda: serial in world.gate.problems(), 5, "no problem is named")
     assert f"two agents have the identity of double (serial {serial})" in world.gate.problems()[serial]
     assert serial not in {gone for gone, _ in world.heard.gone}
+    world.operator.revoke(serial)
+    wait_until(lambda: serial not in world.gate.problems(), 5, "what was wrong with who is out is still named")
 
 
 def test_one_that_comes_back_before_its_old_connection_is_missed_is_no_double(world: World) -> None:

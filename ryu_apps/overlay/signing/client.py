@@ -97,7 +97,10 @@ class SignerClient:
                 "lockstitch signer run"
             ) from error
         if not line.endswith(b"\n"):
-            raise SignerGone(f"the signer at {self._path} does not talk to this user, or ended while it answered")
+            raise SignerGone(
+                f"the signer at {self._path} does not talk to this user (ask as the one who runs it), or ended "
+                "while it answered (look at its log)"
+            )
         try:
             return read_answer(line, answer)
         except BadRequest as error:

@@ -67,7 +67,10 @@ class Signer:
         now_s = self._now_s()
         cards = self._ledger.cards()
         if not cards:
-            raise Refusal("no controller is trusted yet, so there is none to go to: have one trusted first")
+            raise Refusal(
+                "no controller is trusted yet, so there is none to go to; have one trusted: "
+                "lockstitch signer trust --card CARD"
+            )
         if len({card.authority_sha256 for card in cards}) > 1:
             raise Refusal(
                 "the trusted controllers have different authorities; give them the same overlay-ca files"
@@ -105,7 +108,10 @@ class Signer:
         """Make a token worthless. Raises Refusal."""
         with self._ledger.transaction():
             if not self._ledger.drop_token(token_id):
-                raise Refusal("there is no such token that was not used; whom it let in has to be revoked")
+                raise Refusal(
+                    "there is no such token that was not used (lockstitch signer tokens lists them); whom it let "
+                    "in has to be revoked"
+                )
 
     def admit(self, enroll: Enroll) -> Admitted:
         """Let one in, once. The very same request gets the same answer again. Raises Refusal."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
-from pyroute2 import IPRoute
+from vte_agent.netlink import PerThread
 
 T = TypeVar("T")
 
@@ -79,8 +79,8 @@ class KernelLinks(Generic[T]):
     changes: the kernel says nothing of these. Not for more than one thread.
     """
 
-    def __init__(self, netlink: IPRoute, make: Callable[[Iterable[Any]], T]) -> None:
-        self._netlink: Any = netlink
+    def __init__(self, netlink: PerThread, make: Callable[[Iterable[Any]], T]) -> None:
+        self._netlink = netlink
         self._make = make
         self._changes: KernelChanges | None = None
         self._made = make(())
@@ -91,7 +91,7 @@ class KernelLinks(Generic[T]):
             self._changes = KernelChanges(LINKS)
         if self._changes.any():
             try:
-                self._made = self._make(self._netlink.link("dump"))
+                self._made = self._make(self._netlink.here.link("dump"))
             except BaseException:
                 self._changes.forget()
                 raise

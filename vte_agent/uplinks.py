@@ -7,12 +7,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import Any
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from vte_agent.kernel_changes import KernelChanges
+from vte_agent.netlink import PerThread
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -66,7 +66,7 @@ class Uplinks:
     def __init__(self, devices: Mapping[str, str]) -> None:
         """`devices` by the names of the uplinks. Raises BadUplink."""
         self._devices = read_uplinks(devices)
-        self._netlink: Any = IPRoute()
+        self._netlink = PerThread(IPRoute)
         self._changes = KernelChanges()
         self._read: tuple[tuple[UplinkNow, ...], tuple[str, ...]] | None = None
         self._addresses: list[Address] | None = None
@@ -103,7 +103,7 @@ class Uplinks:
             self._look()
             found = self._addresses = self._addresses or [
                 ip_address(each.get_attr("IFA_LOCAL") or each.get_attr("IFA_ADDRESS"))
-                for each in self._netlink.get_addr()
+                for each in self._netlink.here.get_addr()
                 if each["scope"] == _PERMANENT_SCOPE
                 and not (each.get_attr("IFA_FLAGS") or each["flags"]) & _NOT_TO_BE_USED
             ]
@@ -122,7 +122,7 @@ class Uplinks:
     def _one(self, name: str, number: int, device: str) -> UplinkNow | str:
         try:
             # By name: where there are many tunnels, what is found out about all devices is most of the work.
-            (link,) = self._netlink.link("get", ifname=device)
+            (link,) = self._netlink.here.link("get", ifname=device)
         except NetlinkError as error:
             if error.code != errno.ENODEV:
                 raise
@@ -143,7 +143,7 @@ class Uplinks:
         """Its first address that is of use beyond the device, IPv4 before IPv6."""
         found = [
             ip_address(each.get_attr("IFA_LOCAL") or each.get_attr("IFA_ADDRESS"))
-            for each in self._netlink.get_addr(index=index)
+            for each in self._netlink.here.get_addr(index=index)
             if each["scope"] == _PERMANENT_SCOPE
         ]
         return next(iter(sorted(found, key=lambda address: address.version)), None)
@@ -153,7 +153,7 @@ class Uplinks:
         family = 2 if address.version == 4 else 10
         gateways: list[Address] = []
         on_link: set[Network] = set()
-        for route in self._netlink.get_routes(family=family, oif=index):
+        for route in self._netlink.here.get_routes(family=family, oif=index):
             gateway, length = route.get_attr("RTA_GATEWAY"), route["dst_len"]
             if gateway and not length:
                 gateways.append(ip_address(gateway))

@@ -23,7 +23,7 @@ KEY, SECRET, OTHER = b"k" * 32, b"s" * 32, b"o" * 32
 class Kernel:
     """Takes requests, and shows the last one's peer as what the device has."""
 
-    def __init__(self) -> None:
+    def __init__(self, **_: Any) -> None:
         self.requests: list[dict[str, Any]] = []
         self.fails: NetlinkError | None = None
 
@@ -55,7 +55,7 @@ def runner(monkeypatch: pytest.MonkeyPatch) -> KernelRunner:
 
 
 def kernel(runner: KernelRunner) -> Kernel:
-    netlink: Kernel = runner._netlink
+    netlink: Kernel = runner._netlink.here
     return netlink
 
 

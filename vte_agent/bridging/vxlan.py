@@ -18,6 +18,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from vte_agent.bridging.difference import LinkDevice, Place
 from vte_agent.kernel_changes import KernelLinks
+from vte_agent.netlink import PerThread
 from vte_agent.protocol.wanted import Address, WantedLink
 from vte_agent.tunnels.devices import device_name
 
@@ -56,7 +57,7 @@ class LinkDevices:
     """The devices of links in this network namespace. All methods raise LinkFailed."""
 
     def __init__(self) -> None:
-        self._netlink: Any = IPRoute()
+        self._netlink = PerThread(IPRoute)
         self._links = KernelLinks(self._netlink, _ours)
 
     def found(self) -> Mapping[str, LinkDevice]:
@@ -67,10 +68,10 @@ class LinkDevices:
 
     def make(self, link: WantedLink, device: str, place: Place) -> None:
         """Make it, or what of it is missing; it is up then."""
-        if not self._netlink.link_lookup(ifname=device):
+        if not self._netlink.here.link_lookup(ifname=device):
             self._ask(
                 f"make device {device} of kind {_KIND}",
-                lambda: self._netlink.link(
+                lambda: self._netlink.here.link(
                     "add",
                     ifname=device,
                     kind=_KIND,
@@ -90,15 +91,15 @@ class LinkDevices:
 
         def change() -> None:
             alias = f"{_ALIAS}{link.name} {place.bridge} {place.database}"
-            self._netlink.link("set", index=index, IFLA_IFALIAS=alias, IFLA_AF_SPEC=quiet)
-            self._netlink.addr(
+            self._netlink.here.link("set", index=index, IFLA_IFALIAS=alias, IFLA_AF_SPEC=quiet)
+            self._netlink.here.addr(
                 "replace",
                 index=self._index("lo"),
                 address=str(link.local),
                 prefixlen=link.local.max_prefixlen,
                 scope=0,
             )
-            self._netlink.link("set", index=index, flags=_UP | _NOARP, change=_UP | _NOARP)
+            self._netlink.here.link("set", index=index, flags=_UP | _NOARP, change=_UP | _NOARP)
 
         self._ask(f"set device {device} up", change)
 
@@ -109,13 +110,13 @@ class LinkDevices:
             with contextlib.suppress(_Gone):
                 self._tell(
                     f"take address {local} away",
-                    lambda: self._netlink.addr(
+                    lambda: self._netlink.here.addr(
                         "del", index=self._index("lo"), address=str(local), prefixlen=local.max_prefixlen
                     ),
                 )
-        for index in self._netlink.link_lookup(ifname=device.device):
+        for index in self._netlink.here.link_lookup(ifname=device.device):
             with contextlib.suppress(_Gone):
-                self._tell(f"remove device {device.device}", partial(self._netlink.link, "del", index=index))
+                self._tell(f"remove device {device.device}", partial(self._netlink.here.link, "del", index=index))
 
     def close(self) -> None:
         """Close the netlink sockets."""
@@ -126,11 +127,11 @@ class LinkDevices:
         index = self._index("lo")
         return {
             str(each.get_attr("IFA_LOCAL") or each.get_attr("IFA_ADDRESS"))
-            for each in self._ask("list the addresses", lambda: list(self._netlink.addr("dump", index=index)))
+            for each in self._ask("list the addresses", lambda: list(self._netlink.here.addr("dump", index=index)))
         }
 
     def _index(self, device: str) -> int:
-        found: list[int] = self._netlink.link_lookup(ifname=device)
+        found: list[int] = self._netlink.here.link_lookup(ifname=device)
         if not found:
             raise LinkFailed(f"there is no device {device}")
         return found[0]

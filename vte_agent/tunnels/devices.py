@@ -1,7 +1,7 @@
 """The network devices of tunnels: which are ours, and their addresses, MTU and end. Shared by all transports.
 
 A device is ours by its name and by the alias it carries (`ip link` shows it); no other is ever touched. Everything
-happens in the network namespace in which `Devices` was made.
+happens in the network namespace of the thread that asks, which is the same one each time.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from vte_agent.kernel_changes import KernelLinks
+from vte_agent.netlink import PerThread
 from vte_agent.tunnels.contract import TunnelFailed, TunnelSpec
 
 PREFIX = "ls"
@@ -81,7 +82,7 @@ class Devices:
     """The devices of this network namespace. All methods raise TunnelFailed with the remedy."""
 
     def __init__(self) -> None:
-        self._netlink: Any = IPRoute()
+        self._netlink = PerThread(IPRoute)
         self._links = KernelLinks(self._netlink, _by_name)
 
     def links(self) -> Mapping[str, Link]:
@@ -92,7 +93,7 @@ class Devices:
     def get(self, device: str) -> Link | None:
         """One device, ours or not; None where there is none."""
         try:
-            return _link(self._netlink.link("get", ifname=device)[0])
+            return _link(self._netlink.here.link("get", ifname=device)[0])
         except NetlinkError as error:
             if error.code == errno.ENODEV:
                 return None
@@ -102,7 +103,7 @@ class Devices:
         """Make a device that is ours from its first moment on."""
         self._ask(
             f"make device {device} of kind {kind}",
-            lambda: self._netlink.link("add", ifname=device, kind=kind, IFLA_GROUP=GROUP),
+            lambda: self._netlink.here.link("add", ifname=device, kind=kind, IFLA_GROUP=GROUP),
         )
 
     def set_up(self, spec: TunnelSpec) -> None:
@@ -117,11 +118,11 @@ class Devices:
         quiet = {"attrs": [("AF_INET6", {"attrs": [("IFLA_INET6_ADDR_GEN_MODE", _NO_LINK_LOCAL)]})]}
 
         def change() -> None:
-            self._netlink.link(
+            self._netlink.here.link(
                 "set", index=link.index, IFLA_IFALIAS=ALIAS + spec.name, IFLA_GROUP=GROUP, IFLA_AF_SPEC=quiet
             )
-            self._netlink.link("set", index=link.index, mtu=mtu, state="up")
-            self._netlink.addr(
+            self._netlink.here.link("set", index=link.index, mtu=mtu, state="up")
+            self._netlink.here.addr(
                 "replace",
                 index=link.index,
                 local=str(spec.address),
@@ -137,7 +138,7 @@ class Devices:
         _check_mtu(spec, mtu)
         self._ask(
             f"set device {spec.device} to an MTU of {mtu}",
-            lambda: self._netlink.link("set", index=link.index, mtu=mtu),
+            lambda: self._netlink.here.link("set", index=link.index, mtu=mtu),
         )
 
     def take_down(self, device: str) -> None:
@@ -146,7 +147,7 @@ class Devices:
         if link is None or not link.is_ours() or not link.up:
             return
         try:
-            self._netlink.link("set", index=link.index, state="down")
+            self._netlink.here.link("set", index=link.index, state="down")
         except NetlinkError as error:
             if error.code != errno.ENODEV:
                 raise _failed(f"take device {device} down", error) from None
@@ -157,7 +158,7 @@ class Devices:
         if link is None or not link.is_ours():
             return
         try:
-            self._netlink.link("del", index=link.index)
+            self._netlink.here.link("del", index=link.index)
         except NetlinkError as error:
             if error.code != errno.ENODEV:
                 raise _failed(f"remove device {device}", error) from None

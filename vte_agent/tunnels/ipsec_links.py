@@ -19,6 +19,7 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from vte_agent.kernel_changes import KernelLinks
+from vte_agent.netlink import PerThread
 from vte_agent.nft import NftFailed
 from vte_agent.tables import Table
 from vte_agent.tunnels.contract import Address, TunnelFailed, TunnelSpec
@@ -54,7 +55,7 @@ class IpsecLinks:
     """The VXLAN devices of this network namespace. All methods raise TunnelFailed."""
 
     def __init__(self) -> None:
-        self._netlink: Any = IPRoute()
+        self._netlink = PerThread(IPRoute)
         self._links = KernelLinks(self._netlink, _cables)
         self._table, self._is_guarded = Table(TABLE), False
 
@@ -69,7 +70,9 @@ class IpsecLinks:
         for name, cable in self.cables().items():
             # One that went away meanwhile is none.
             with contextlib.suppress(_Gone):
-                (message,) = self._tell(f"read {name}", partial(self._netlink.link, "get", index=cable.link.index))
+                (message,) = self._tell(
+                    f"read {name}", partial(self._netlink.here.link, "get", index=cable.link.index)
+                )
                 if (now := _cable(message)) is not None:
                     found[name] = now
         return found
@@ -77,10 +80,10 @@ class IpsecLinks:
     def uplink_mtu(self, local: Address) -> int | None:
         """The MTU of the device that has an address; None where none has."""
         family = socket.AF_INET if local.version == 4 else socket.AF_INET6
-        addresses = self._ask("list the addresses", lambda: list(self._netlink.addr("dump", family=family)))
+        addresses = self._ask("list the addresses", lambda: list(self._netlink.here.addr("dump", family=family)))
         for one in addresses:
             if str(local) in (one.get_attr("IFA_LOCAL"), one.get_attr("IFA_ADDRESS")):
-                (link,) = self._ask("read a device", partial(self._netlink.link, "get", index=one["index"]))
+                (link,) = self._ask("read a device", partial(self._netlink.here.link, "get", index=one["index"]))
                 return int(link.get_attr("IFLA_MTU") or 0) or None
         return None
 
@@ -88,7 +91,7 @@ class IpsecLinks:
         """Make the device, which is down and leads nowhere yet."""
         self._ask(
             f"make device {spec.device} of kind {KIND}",
-            lambda: self._netlink.link(
+            lambda: self._netlink.here.link(
                 "add",
                 ifname=spec.device,
                 kind=KIND,
@@ -110,10 +113,10 @@ class IpsecLinks:
         def change() -> None:
             self._rule("add")
             # Before the address: from here on nothing to the other end goes out as clear text.
-            self._netlink.route(
+            self._netlink.here.route(
                 "replace", dst=f"{plan.far}/32", type=_UNREACHABLE, priority=_LAST_METRIC, family=socket.AF_INET
             )
-            self._netlink.addr("replace", index=loopback, address=str(plan.near), prefixlen=32, scope=0)
+            self._netlink.here.addr("replace", index=loopback, address=str(plan.near), prefixlen=32, scope=0)
 
         self._ask(f"give device {spec.device} its addresses", change)
 
@@ -126,7 +129,7 @@ class IpsecLinks:
                 self._ask("set a neighbour", partial(self._know, gateway, plan, index))
 
     def _know(self, address: Address, plan: Plan, index: int) -> None:
-        self._netlink.neigh(
+        self._netlink.here.neigh(
             "replace",
             family=socket.AF_INET if address.version == 4 else socket.AF_INET6,
             dst=str(address),
@@ -142,13 +145,13 @@ class IpsecLinks:
             with contextlib.suppress(_Gone):
                 self._tell(
                     f"take address {cable.near} away",
-                    lambda: self._netlink.addr("del", index=loopback, address=cable.near, prefixlen=32),
+                    lambda: self._netlink.here.addr("del", index=loopback, address=cable.near, prefixlen=32),
                 )
         if is_outer(cable.far) and all(cable.far != one.far for one in others):
             with contextlib.suppress(_Gone):
                 self._tell(
                     f"take the route to {cable.far} away",
-                    lambda: self._netlink.route(
+                    lambda: self._netlink.here.route(
                         "del",
                         dst=f"{cable.far}/32",
                         type=_UNREACHABLE,
@@ -160,7 +163,7 @@ class IpsecLinks:
             self._rule("del")
         with contextlib.suppress(_Gone):
             self._tell(
-                f"remove device {cable.link.name}", lambda: self._netlink.link("del", index=cable.link.index)
+                f"remove device {cable.link.name}", lambda: self._netlink.here.link("del", index=cable.link.index)
             )
 
     def guard(self, cables: Collection[Cable], tun: str) -> None:
@@ -193,7 +196,7 @@ class IpsecLinks:
     def _rule(self, command: str) -> None:
         """What is between two ends looks at the main table, where charon's routes are."""
         try:
-            self._netlink.rule(
+            self._netlink.here.rule(
                 command,
                 family=socket.AF_INET,
                 dst=str(OUTER_RANGE.network_address),
@@ -206,7 +209,7 @@ class IpsecLinks:
                 raise TunnelFailed(f"cannot set the rule for {OUTER_RANGE}: {error.args[1]}") from None
 
     def _index(self, device: str) -> int:
-        found: list[int] = self._netlink.link_lookup(ifname=device)
+        found: list[int] = self._netlink.here.link_lookup(ifname=device)
         if not found:
             raise TunnelFailed(f"there is no device {device}")
         return found[0]

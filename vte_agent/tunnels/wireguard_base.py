@@ -30,12 +30,11 @@ from vte_agent.tunnels.wireguard_state import (
     is_done,
     new_private_key,
 )
+from vte_agent.waiting import Rests
 
 PORT_WITHIN_S = 2.0
 FREE_WITHIN_S = 0.25
 """A process that is ending lets go of its port last."""
-
-_PORT_POLL_S = 0.001
 
 
 class Runner(Protocol):
@@ -211,21 +210,21 @@ class WireGuardTunnels:
 
     def _with_port(self, device: str) -> DeviceState:
         """The device once it listens, which it does soon after it is up."""
-        give_up_s = time.monotonic() + PORT_WITHIN_S
+        rests = Rests(PORT_WITHIN_S)
         while True:
             state = self._runner.state(device)
             if state.port:
                 return state
-            if time.monotonic() > give_up_s:
+            if rests.is_over():
                 raise TunnelFailed(f"device {device} is up but listens at no UDP port; is UDP forbidden here?")
-            time.sleep(_PORT_POLL_S)
+            rests.rest()
 
 
 def _port_again(port: int) -> int:
     """The port that a device had, or 0 where somebody else has it."""
-    give_up_s = time.monotonic() + FREE_WITHIN_S
+    rests = Rests(FREE_WITHIN_S)
     while port and not is_free(port):
-        if time.monotonic() > give_up_s:
+        if rests.is_over():
             return 0
-        time.sleep(_PORT_POLL_S)
+        rests.rest()
     return port

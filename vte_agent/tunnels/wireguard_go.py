@@ -19,10 +19,10 @@ from vte_agent.tunnels import wireguard_process as process
 from vte_agent.tunnels.contract import TunnelFailed, TunnelSpec
 from vte_agent.tunnels.devices import PREFIX, Devices, Link, is_our_name
 from vte_agent.tunnels.wireguard_state import DeviceState, PeerChange
+from vte_agent.waiting import Rests
 
 ANSWER_WITHIN_S: Final = 1.0
 START_WITHIN_S: Final = 5.0
-_START_POLL_S = 0.001
 _STARTING_S = 5.0
 """A socket that nobody listens at is left over once it is older than this."""
 
@@ -115,13 +115,13 @@ class GoRunner:
         """Start a process and wait until it can be asked."""
         device = spec.device
         child = self._children[device] = process.start(device, spec.name)
-        give_up_s = time.monotonic() + START_WITHIN_S
+        rests = Rests(START_WITHIN_S)
         while not self._answers(device):
             if daemons.reap(child.pid):
                 raise TunnelFailed(f"wireguard-go ended at once for device {device}: {process.said(child)}")
-            if time.monotonic() > give_up_s:
+            if rests.is_over():
                 raise TunnelFailed(f"wireguard-go does not answer for device {device}: {process.said(child)}")
-            time.sleep(_START_POLL_S)
+            rests.rest()
 
     def adopt(self, spec: TunnelSpec) -> None:
         """A device that nobody runs any more is made anew."""

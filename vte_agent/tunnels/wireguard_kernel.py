@@ -13,6 +13,7 @@ from typing import Any
 from pyroute2 import IPRoute, WireGuard
 from pyroute2.netlink.exceptions import NetlinkError
 
+from vte_agent.netlink import PerThread
 from vte_agent.protocol.wanted import Endpoint
 from vte_agent.tunnels.contract import TunnelFailed, TunnelSpec
 from vte_agent.tunnels.devices import PREFIX, Devices, Link
@@ -58,7 +59,7 @@ class KernelRunner:
     def __init__(self, devices: Devices) -> None:
         self._devices = devices
         self._missing = kernel_missing()
-        self._netlink: Any = None if self._missing else WireGuard()
+        self._netlink = PerThread(WireGuard)
 
     def missing(self) -> str:
         """As it was when the agent started."""
@@ -82,7 +83,7 @@ class KernelRunner:
     def state(self, device: str) -> DeviceState:
         """Ask a device."""
         with _reported(device):
-            return device_state(self._netlink.info(device))
+            return device_state(self._netlink.here.info(device))
 
     def states(self, devices: Collection[str]) -> Mapping[str, DeviceState]:
         """Ask one after the other."""
@@ -96,27 +97,26 @@ class KernelRunner:
         """Any port is one that the kernel chooses as soon as the device is up."""
         key = None if private_key is None else base64.b64encode(private_key).decode()
         with _reported(device):
-            self._netlink.set(device, private_key=key, fwmark=mark, listen_port=port or None)
+            self._netlink.here.set(device, private_key=key, fwmark=mark, listen_port=port or None)
 
     def set_peer(self, device: str, change: PeerChange) -> None:
         """A request for each peer, since one carries no more; each is atomic."""
         with _reported(device):
             for key in change.remove:
-                self._netlink.set(device, peer={"public_key": _text(key), "remove": True})
+                self._netlink.here.set(device, peer={"public_key": _text(key), "remove": True})
             peer = _peer(change)
             if change.wake:
-                self._netlink.set(device, peer={**peer, "persistent_keepalive": 0})
+                self._netlink.here.set(device, peer={**peer, "persistent_keepalive": 0})
                 peer = {"public_key": peer["public_key"], "persistent_keepalive": KEEPALIVE_S}
-            self._netlink.set(device, peer=peer)
+            self._netlink.here.set(device, peer=peer)
 
     def remove(self, device: str) -> None:
         """Taking the device away ends all that it had."""
         self._devices.delete(device)
 
     def close(self) -> None:
-        """Close the netlink socket."""
-        if self._netlink is not None:
-            self._netlink.close()
+        """Close the netlink sockets."""
+        self._netlink.close()
 
 
 def device_state(answer: Any) -> DeviceState:

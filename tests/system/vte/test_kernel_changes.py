@@ -6,6 +6,7 @@ import os
 import secrets
 import socket
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from pyroute2 import IPRoute
 
 from tests.system.vte.two_sites import Site
 from vte_agent.kernel_changes import KernelChanges, KernelLinks
+from vte_agent.netlink import PerThread
 
 
 @pytest.fixture
@@ -68,7 +70,7 @@ def test_more_than_there_is_room_for_is_a_change(site: Site) -> None:
 
 
 def test_devices_are_read_again_only_where_one_is_another(site: Site) -> None:
-    with site.inside(), IPRoute() as netlink:
+    with site.inside(), closing(PerThread(IPRoute)) as netlink:
         links = KernelLinks(netlink, tuple)
         first = links.read()
         assert [one.get_attr("IFLA_IFNAME") for one in first] == ["lo"]

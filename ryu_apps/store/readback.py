@@ -30,11 +30,19 @@ def newest_s(connection: Connection, until_s: float = math.inf) -> float | None:
     """The time of the newest sample up to until_s; None where there are none."""
     time_s = schema.frames.c.time_s
     newest = connection.scalar(select(func.max(time_s)).where(time_s <= until_s))
-    if newest is None:
-        start_s = schema.minutes.c.minute_s
-        minute_s = connection.scalar(select(func.max(start_s)).where(start_s <= until_s - MINUTE_S))
-        return None if minute_s is None else float(minute_s + MINUTE_S)
-    return float(newest)
+    if newest is not None:
+        return float(newest)
+    # The minute that until_s is in may have been rolled up already, and its samples may all be later.
+    raw = schema.raw_minutes.c
+    for data in connection.scalars(
+        select(raw.times_s).where(raw.minute_s < until_s).order_by(raw.minute_s.desc()).limit(2)
+    ):
+        times = unpack_times(data)
+        if (times <= until_s).any():
+            return float(times[times <= until_s].max())
+    start_s = schema.minutes.c.minute_s
+    minute_s = connection.scalar(select(func.max(start_s)).where(start_s <= until_s - MINUTE_S))
+    return None if minute_s is None else float(minute_s + MINUTE_S)
 
 
 def read_series(

@@ -12,6 +12,10 @@ from hypothesis import strategies as st
 from ryu_apps.events import Rates
 from ryu_apps.predicting.demand_history import CHOOSE_EVERY, DemandHistory, pairs_of
 from ryu_apps.store import HistoryStore, SeriesKind
+from ryu_apps.store.engine import Database
+from ryu_apps.store.readback import newest_s
+from ryu_apps.store.rollup import roll_up
+from ryu_apps.store.samples import minute_of
 
 A, B, C = ("a", "b"), ("b", "a"), ("a", "c")
 CAPACITY, MOST_PAIRS = 2048, 2000
@@ -80,14 +84,14 @@ def test_after_a_restart_it_goes_on_with_what_was_stored(tmp_path: Path) -> None
         if second != 50:
             store.record(Rates(6000.0 + second, 1.0, demand_mbps=demands))
     assert store.flush()
-    newest_s = store.newest_s()
-    assert newest_s == 6130.0
-    _, keys, values = store.read_panel(SeriesKind.DEMAND, newest_s - CAPACITY, 1.0, newest_s, 2)
-    _, only, _ = store.read_panel(SeriesKind.DEMAND, newest_s - CAPACITY, 1.0, newest_s, 1)
+    last_s = store.newest_s()
+    assert last_s == 6130.0
+    _, keys, values = store.read_panel(SeriesKind.DEMAND, last_s - CAPACITY, 1.0, last_s, 2)
+    _, only, _ = store.read_panel(SeriesKind.DEMAND, last_s - CAPACITY, 1.0, last_s, 1)
     store.close()
     assert only == (A,), "the largest"
     history = DemandHistory(1.0, CAPACITY, MOST_PAIRS)
-    history.remember(newest_s, pairs_of(keys), values)
+    history.remember(last_s, pairs_of(keys), values)
     assert (history.length, history.samples) == (130, 129), "nothing is remembered of the time before the first"
     assert not history.append(6133.0, 1, {A: 9.0})
     times, values = history.matrix()
@@ -105,6 +109,21 @@ def test_one_sample_of_a_clock_that_was_ahead_does_not_hide_the_others(tmp_path:
     assert store.flush()
     assert (store.newest_s(), store.newest_s(6003.0)) == (9999999.0, 6002.0)
     store.close()
+
+
+def test_the_newest_sample_is_found_also_where_its_minute_was_rolled_up_a_moment_ago(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'lockstitch.db'}"
+    store = HistoryStore(url, batch_s=0.0, waiting=1000)
+    for time_s in (6010.0, 6059.0, 6059.8):
+        store.record(Rates(time_s, 1.0, demand_mbps={A: 1.0}))
+    assert store.flush()
+    store.close()
+    database = Database(url, durable=False)
+    roll_up(database, minute_of(6059.0))
+    with database.reading("look") as connection:
+        found = [newest_s(connection, until_s) for until_s in (6005.0, 6010.0, 6059.5, 6060.5)]
+    database.close()
+    assert found == [None, 6010.0, 6059.0, 6059.8]
 
 
 def test_a_demand_that_is_gone_is_kept_as_long_as_a_sample_of_it_is() -> None:

@@ -82,7 +82,8 @@ class Cutting:
     def _take_down(self, device: str) -> bool:
         try:
             self._cut(device)
-        except TunnelFailed as error:
+        except (TunnelFailed, OSError) as error:
+            # OSError: the kernel cannot even be asked, as too many files are open.
             _log.warning("device=%s is not cut: %s", device, error)
             return False
         _log.info("device=%s cut", device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Iterator
 
@@ -15,14 +16,13 @@ from vte_agent.tunnels.contract import TunnelFailed
 class Bench:
     def __init__(self) -> None:
         self.cut: list[str] = []
-        self.refuses = 0
+        self.refuses: list[Exception] = []
         self.cutting = Cutting(self._take_down)
         self.cutting.start()
 
     def _take_down(self, device: str) -> None:
         if self.refuses:
-            self.refuses -= 1
-            raise TunnelFailed("the kernel says no")
+            raise self.refuses.pop()
         self.cut.append(device)
 
     def until(self, *devices: str) -> None:
@@ -64,7 +64,7 @@ def test_what_came_back_and_is_out_again_is_cut_again(bench: Bench) -> None:
 
 
 def test_what_the_kernel_refuses_is_tried_again(bench: Bench) -> None:
-    bench.refuses = 2
+    bench.refuses = [TunnelFailed("the kernel says no"), OSError(errno.EMFILE, "too many files are open")]
     bench.cutting.judge(())
     bench.cutting.watch({"a": 2})
     bench.until("a")

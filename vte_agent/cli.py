@@ -195,8 +195,8 @@ def status_command(state: State = STATE, as_json: AsJson = False) -> None:
         return
     has = Has.model_validate_json(text)
     console = Console()
-    console.print(_tunnels(has.tunnels))
-    console.print(_routes(has))
+    console.print(_tunnels(has.tunnels) if has.tunnels else "there is no tunnel")
+    console.print(_routes(has) if has.routes else "there is no route into tunnels")
     for problem in has.problems:
         console.print(f"problem: {problem}", markup=False, highlight=False, soft_wrap=True)
 
@@ -322,6 +322,8 @@ def _tunnels(tunnels: Sequence[TunnelReport]) -> Table:
     table = Table(
         "tunnel", "state", "round trip", "jitter out", "in", "lost out", "in", "MTU", "handshake", title="Tunnels"
     )
+    # Of several between two sites the ends of their names differ.
+    table.columns[0].overflow = "fold"
     for one in tunnels:
         quality = one.quality
         table.add_row(

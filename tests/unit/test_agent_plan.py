@@ -38,6 +38,7 @@ from vte_agent.planning import (
     waiting_routes,
 )
 from vte_agent.protocol.enrollment import Token
+from vte_agent.protocol.has import Has, TunnelReport, TunnelState
 from vte_agent.protocol.signed import Signed
 from vte_agent.protocol.transport import Transport
 from vte_agent.protocol.wanted import Wanted, WantedLink, WantedRoute
@@ -308,6 +309,23 @@ def test_who_looks_at_a_directory_that_is_not_there_makes_none(tmp_path: Path) -
 
 def typed(*words: str) -> Any:
     return CliRunner().invoke(cli.app, list(words))
+
+
+def test_status_tells_tunnels_apart_on_a_narrow_screen_and_says_where_there_is_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    names = [f"t1-2-5f61f92858-v{number}" for number in (1, 2)]
+    tunnels = tuple(TunnelReport(name=name, state=TunnelState.UP, mtu=1440) for name in names)
+    monkeypatch.setenv("COLUMNS", "80")
+
+    def shown(has: Has) -> str:
+        monkeypatch.setattr(cli, "ask_status", lambda _: has.model_dump_json())
+        return str(typed("status", "--state", str(tmp_path)).output)
+
+    table = shown(Has(generation=1, tunnels=tunnels))
+    first = "".join(line.split("│")[1].strip() for line in table.splitlines() if line.startswith("│"))
+    assert first == "".join(names) and "there is no route into tunnels" in table
+    assert "there is no tunnel" in shown(Has(generation=1))
 
 
 def test_an_uplink_named_twice_is_refused_and_not_one_of_the_two_taken(tmp_path: Path) -> None:
